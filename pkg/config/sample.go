@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+)
+
+const commentWidth = 77 // of the text behind "# "
+
+// WriteSample writes a configuration file that changes nothing: each option is
+// commented out and shows its default, below its help, type and limits. DEFAULT
+// comes first, the other sections and the options of each in the order of the
+// table. The error is that of the table or of w.
+func WriteSample(w io.Writer, options []Option) error {
+	groups, err := byGroup(options)
+	if err != nil {
+		return err
+	}
+	var text strings.Builder
+	for i, group := range groups {
+		fmt.Fprintf(&text, "%s[%s]\n", blankLine(i > 0), group.name)
+		for _, option := range group.options {
+			if err := option.sample(&text); err != nil {
+				return fmt.Errorf("sample of option %s: %w", option.name(), err)
+			}
+		}
+	}
+	if _, err := io.WriteString(w, text.String()); err != nil {
+		return fmt.Errorf("write sample configuration: %w", err)
+	}
+	return nil
+}
+
+// group is a section of a document, its options in order.
+type group struct {
+	name    string
+	options []*Option
+}
+
+func byGroup(options []Option) ([]group, error) {
+	t, err := newTable(options)
+	if err != nil {
+		return nil, err
+	}
+	var groups []group
+	at := make(map[string]int)
+	for _, name := range t.order {
+		if _, ok := at[name.Group]; !ok {
+			at[name.Group] = len(groups)
+			groups = append(groups, group{name: name.Group})
+		}
+		i := at[name.Group]
+		groups[i].options = append(groups[i].options, t.options[name])
+	}
+	slices.SortStableFunc(groups, func(a, b group) int {
+		return rank(a) - rank(b)
+	})
+	return groups, nil
+}
+
+func rank(g group) int {
+	if g.name == DefaultGroup {
+		return 0
+	}
+	return 1
+}
+
+func (o *Option) sample(text *strings.Builder) error {
+	text.WriteByte('\n')
+	comment(text, strings.TrimSpace(o.Help+" ("+o.kindPhrase()+")"))
+	for _, limit := range o.limits() {
+		comment(text, limit)
+	}
+	for _, old := range o.names()[1:] {
+		comment(text, fmt.Sprintf("Deprecated group/name - [%s]/%s", old.Group, old.Name))
+	}
+	if o.Sample != "" {
+		comment(text, "The value below is an example: the default depends on the machine.")
+	}
+	for _, value := range o.sampleValues() {
+		lines, err := encode(value)
+		if err != nil {
+			return err
+		}
+		line := o.name().Name + " = " + strings.Join(lines, "\n")
+		for line := range strings.SplitSeq(line, "\n") {
+			text.WriteString("#" + strings.TrimRight(line, " ") + "\n")
+		}
+	}
+	return nil
+}
+
+// kindPhrase is the type as the samples of oslo.config show it.
+func (o *Option) kindPhrase() string {
+	switch o.Kind {
+	case MultiString, Port:
+		return o.Kind.String()
+	}
+	return o.Kind.String() + " value"
+}
+
+// limits are sentences on what the option allows.
+func (o *Option) limits() []string {
+	var limits []string
+	low, high := o.bounds()
+	if low != nil {
+		limits = append(limits, fmt.Sprintf("Minimum value: %d", *low))
+	}
+	if high != nil {
+		limits = append(limits, fmt.Sprintf("Maximum value: %d", *high))
+	}
+	if len(o.Choices) > 0 {
+		limits = append(limits, "Possible values: "+strings.Join(o.Choices, ", "))
+	}
+	return limits
+}
+
+// sampleValues are the texts that documents show for the default, one a line.
+func (o *Option) sampleValues() []string {
+	if o.Sample != "" {
+		return []string{o.Sample}
+	}
+	switch value := o.Default.(type) {
+	case nil:
+		if o.Kind == MultiString {
+			return []string{""}
+		}
+		return []string{"<None>"}
+	case []string:
+		if o.Kind == MultiString && len(value) > 0 {
+			return value
+		}
+		return []string{strings.Join(value, ",")}
+	case map[string]string:
+		var pairs []string
+		for _, key := range slices.Sorted(maps.Keys(value)) {
+			pairs = append(pairs, key+":"+value[key])
+		}
+		return []string{strings.Join(pairs, ",")}
+	case float64:
+		return []string{pythonFloat(value)}
+	default:
+		return []string{fmt.Sprint(value)}
+	}
+}
+
+// comment writes a text wrapped at words, keeping its own line ends.
+func comment(text *strings.Builder, content string) {
+	for paragraph := range strings.SplitSeq(content, "\n") {
+		line := "#"
+		for word := range strings.FieldsSeq(paragraph) {
+			if len(line) > 1 && len(line)+len(word) > commentWidth {
+				text.WriteString(line + "\n")
+				line = "#"
+			}
+			line += " " + word
+		}
+		text.WriteString(line + "\n")
+	}
+}

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// paths lists the files to read, in the order in which later ones win.
+//
+// Given files and directories replace the default ones of their sort only, and
+// all defaults come before all that was given (oslo.config: cfg.py
+// _parse_config_files). So a file of the command line wins over the default
+// conf.d directories.
+func (s *Source) paths() ([]string, error) {
+	var all []string
+	if len(s.Files) == 0 {
+		all = append(all, s.search(".conf")...)
+	}
+	if len(s.Dirs) == 0 {
+		for _, dir := range s.search(".conf.d") {
+			files, err := confFiles(dir)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, files...)
+		}
+	}
+	for _, path := range s.Files {
+		path, err := s.expand(path)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, path)
+	}
+	for _, dir := range s.Dirs {
+		dir, err := s.expand(dir)
+		if err != nil {
+			return nil, err
+		}
+		files, err := confFiles(dir)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, files...)
+	}
+	return all, nil
+}
+
+// search finds the default files or directories: for the project and then the
+// program, the first that exists in the directories of section "Default files"
+// of the package comment.
+func (s *Source) search(extension string) []string {
+	dirs := s.directories()
+	var found []string
+	for _, base := range []string{s.Project, s.Prog} {
+		if base == "" {
+			continue
+		}
+		for _, dir := range dirs {
+			path := filepath.Join(dir, base+extension)
+			if _, err := os.Stat(path); err == nil {
+				found = append(found, path)
+				break
+			}
+		}
+	}
+	return found
+}
+
+// directories follows cfg.py _get_config_dirs.
+func (s *Source) directories() []string {
+	etc := filepath.Join("/", s.Root, "etc")
+	var dirs []string
+	if s.Home != "" && s.Project != "" {
+		dirs = append(dirs, filepath.Join(s.Home, "."+s.Project))
+	}
+	if s.Home != "" {
+		dirs = append(dirs, s.Home)
+	}
+	if s.Project != "" {
+		dirs = append(dirs, filepath.Join(etc, s.Project))
+	}
+	dirs = append(dirs, etc)
+	for _, variable := range []string{"SNAP_COMMON", "SNAP"} {
+		if snap, _ := s.getenv(variable); snap != "" && s.Project != "" {
+			dirs = append(dirs, filepath.Join(snap, "etc", s.Project))
+		}
+	}
+	return dirs
+}
+
+func (s *Source) getenv(name string) (string, bool) {
+	if s.Env == nil {
+		return "", false
+	}
+	return s.Env(name)
+}
+
+// expand makes a given path absolute and puts Home in place of a leading "~".
+func (s *Source) expand(path string) (string, error) {
+	if s.Home != "" && (path == "~" || strings.HasPrefix(path, "~/")) {
+		path = filepath.Join(s.Home, path[1:])
+	}
+	absolute, err := filepath.Abs(path)
+	if err != nil {
+		return "", fmt.Errorf("find configuration file %s: %w", path, err)
+	}
+	return absolute, nil
+}
+
+// confFiles lists the *.conf of a directory sorted by name, hidden files
+// excepted, like Python's glob.
+func confFiles(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("configuration directory %s does not exist", dir)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read configuration directory: %w", err)
+	}
+	var files []string
+	for _, entry := range entries { // ReadDir sorts
+		name := entry.Name()
+		if strings.HasSuffix(name, ".conf") && !strings.HasPrefix(name, ".") {
+			files = append(files, filepath.Join(dir, name))
+		}
+	}
+	return files, nil
+}

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package fault
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestWireForm(t *testing.T) {
+	t.Parallel()
+	e := FlowError("protect", "Internal error")
+	if got, want := e.Error(), "Flow: protect, Error: Internal error"; got != want {
+		t.Errorf("message %q, want %q", got, want)
+	}
+	want := map[string]any{"flow": "protect", "error": "Internal error", "code": 500}
+	if diff := cmp.Diff(want, e.Kwargs()); diff != "" {
+		t.Errorf("kwargs (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]any{"Flow: protect, Error: Internal error"}, e.Args()); diff != "" {
+		t.Errorf("args (-want +got):\n%s", diff)
+	}
+}
+
+// A value that looks like a template must not be expanded a second time.
+func TestValuesAreNotTemplates(t *testing.T) {
+	t.Parallel()
+	e := FlowError("%(error)s", "x")
+	if got, want := e.Error(), "Flow: %(error)s, Error: x"; got != want {
+		t.Errorf("message %q, want %q", got, want)
+	}
+}
+
+func TestKwargsAreACopy(t *testing.T) {
+	t.Parallel()
+	e := ProviderNotFound("p")
+	e.Kwargs()["provider_id"] = "changed"
+	if got := e.Kwargs()["provider_id"]; got != "p" {
+		t.Errorf("the caller changed the error: provider_id is %v", got)
+	}
+}
+
+func TestFromHidesForeignErrors(t *testing.T) {
+	t.Parallel()
+	cause := errors.New("dial tcp: password=hunter2")
+	e := From(fmt.Errorf("connect: %w", cause))
+	if e.Class() != "KarborException" || e.Message() != "An unknown exception occurred." {
+		t.Errorf("got %s %q", e.Class(), e.Message())
+	}
+	if !errors.Is(e, cause) {
+		t.Error("the cause is lost for the log")
+	}
+	if got, want := Detail(e), "An unknown exception occurred.: connect: dial tcp: password=hunter2"; got != want {
+		t.Errorf("detail %q, want %q", got, want)
+	}
+	if From(nil) != nil {
+		t.Error("no error became one")
+	}
+}
+
+func TestIsLooksThroughCauses(t *testing.T) {
+	t.Parallel()
+	inner := ProtectionPluginNotFound("OS::Nova::Server")
+	err := fmt.Errorf("build: %w", FlowError("protect", inner.Message()).WithCause(inner))
+	for _, class := range []string{"FlowError", "ProtectionPluginNotFound"} {
+		if !Is(err, class) {
+			t.Errorf("%s is not found in the chain", class)
+		}
+	}
+	if Is(err, "ProviderNotFound") {
+		t.Error("a class that is not in the chain is found")
+	}
+}

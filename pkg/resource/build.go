@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package resource
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+)
+
+// Children finds the direct dependents of a resource. Build calls it from
+// several goroutines at once, but only once for each resource.
+type Children = func(ctx context.Context, parent Resource) ([]Resource, error)
+
+// Build finds everything that depends on the starting resources and returns
+// the graph. At most parallel calls of children run at a time; the result does
+// not depend on their timing: it is that of a depth-first search in the order
+// of starts and of the answers.
+//
+// A resource is identified by its Key. One that was given keeps the name it
+// was given with; extra_info is the first JSON object that children reports
+// for it, else what it was first met with. Repeated starts and repeated
+// children of one parent count once. The roots are the starts that are
+// nobody's child, in the given order.
+//
+// Errors: ErrLoop, the first failure of children in the order of the search,
+// and the cause of ctx.
+func Build(ctx context.Context, starts []Resource, children Children, parallel int) (*Graph, error) {
+	s := survey{index: make(map[Key]int, len(starts))}
+	for _, r := range starts {
+		s.meet(r)
+	}
+	s.starts = len(s.met)
+	for level := 0; level < len(s.met); {
+		end := len(s.met)
+		answers, err := fetch(ctx, s.met[level:end], children, parallel)
+		if err != nil {
+			return nil, fmt.Errorf("find dependent resources: %w", err)
+		}
+		for i, answer := range answers {
+			s.record(level+i, answer)
+		}
+		level = end
+	}
+	return s.graph()
+}
+
+// survey is what Build knows of the graph while it asks for it level by level.
+// Nodes are numbered in the order in which they are met.
+type survey struct {
+	met    []Resource
+	starts int         // the first so many of met were given
+	index  map[Key]int // number of each resource
+	edges  [][]edge    // dependents of each resource
+	seenBy []int       // last parent, plus one, that named the resource
+}
+
+// edge keeps the dependent as that parent reported it, because which report
+// counts is only known when the search is done.
+type edge struct {
+	to     int
+	report Resource
+}
+
+func (s *survey) meet(r Resource) int {
+	if i, ok := s.index[r.Key()]; ok {
+		return i
+	}
+	i := len(s.met)
+	s.index[r.Key()] = i
+	s.met = append(s.met, r)
+	s.edges = append(s.edges, nil)
+	s.seenBy = append(s.seenBy, 0)
+	return i
+}
+
+func (s *survey) record(parent int, answer []Resource) {
+	if len(answer) == 0 {
+		return
+	}
+	edges := make([]edge, 0, len(answer))
+	for _, r := range answer {
+		i := s.meet(r)
+		if s.seenBy[i] == parent+1 {
+			continue
+		}
+		s.seenBy[i] = parent + 1
+		edges = append(edges, edge{to: i, report: r})
+	}
+	s.edges[parent] = edges
+}
+
+// graph turns the survey into nodes and settles name and extra_info of each in
+// the order of the depth-first search.
+func (s *survey) graph() (*Graph, error) {
+	nodes := make([]Node, len(s.met))
+	isChild := make([]bool, len(s.met))
+	for i := range nodes {
+		nodes[i].Resource = s.met[i]
+		if len(s.edges[i]) == 0 {
+			continue
+		}
+		nodes[i].Children = make([]*Node, len(s.edges[i]))
+		for j, e := range s.edges[i] {
+			nodes[i].Children[j] = &nodes[e.to]
+			isChild[e.to] = true
+		}
+	}
+	starts := make([]*Node, s.starts)
+	g := &Graph{}
+	for i := range starts {
+		starts[i] = &nodes[i]
+		if !isChild[i] {
+			g.Roots = append(g.Roots, &nodes[i])
+		}
+	}
+	if _, err := postOrder(starts); err != nil {
+		return nil, err
+	}
+	s.settle(nodes)
+	return g, nil
+}
+
+// settle walks the edges in depth-first order and gives each node the report
+// that counts.
+func (s *survey) settle(nodes []Node) {
+	type frame struct{ node, next int }
+	var (
+		stack   []frame
+		entered = make([]bool, len(nodes))
+		named   = make([]bool, len(nodes)) // a report has been taken
+	)
+	for start := range s.starts {
+		named[start] = true
+	}
+	for start := range s.starts {
+		if entered[start] {
+			continue
+		}
+		entered[start] = true
+		stack = append(stack, frame{node: start})
+		for len(stack) > 0 {
+			top := &stack[len(stack)-1]
+			if top.next == len(s.edges[top.node]) {
+				stack = stack[:len(stack)-1]
+				continue
+			}
+			e := s.edges[top.node][top.next]
+			top.next++
+			n := &nodes[e.to]
+			if !named[e.to] {
+				named[e.to] = true
+				n.Resource = e.report
+			} else if !isObject(n.ExtraInfo) && isObject(e.report.ExtraInfo) {
+				n.ExtraInfo = e.report.ExtraInfo
+			}
+			if !entered[e.to] {
+				entered[e.to] = true
+				stack = append(stack, frame{node: e.to})
+			}
+		}
+	}
+}
+
+func isObject(raw []byte) bool {
+	return bytes.HasPrefix(bytes.TrimLeft(raw, " \t\r\n"), []byte("{"))
+}
