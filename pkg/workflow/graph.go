@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package workflow runs a graph of tasks: each task once, after all the tasks
+// that it was linked behind, several at a time, and what was done is reverted
+// when one of them fails. It knows nothing of what the tasks do and keeps
+// nothing beyond one run.
+package workflow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// ErrCycle reports tasks that wait for each other.
+var ErrCycle = errors.New("tasks wait for each other")
+
+// Task is one step.
+type Task struct {
+	// Name stands in events and errors. It need not be unique.
+	Name string
+
+	// Run does the step; nil is a step with nothing to do. Its context is the
+	// one given to the function Run.
+	Run func(ctx context.Context) error
+
+	// Revert takes the step back, or records that it failed; nil if there is
+	// nothing to take back. It is called after the step has ended, well or
+	// not, in a run that failed. cause is what made the run fail. The context
+	// keeps the values of Run's but not its cancellation: a revert that should
+	// not happen, say since another process carries on, looks at cause.
+	Revert func(ctx context.Context, cause error) error
+}
+
+// ID is the number of a task in its graph.
+type ID int32
+
+// Graph is a set of tasks and their order. It is built by one goroutine; then
+// any number of runs may use it at once.
+type Graph struct {
+	tasks []Task
+	links []link
+}
+
+type link struct{ before, after ID }
+
+// New returns an empty graph.
+func New() *Graph { return &Graph{} }
+
+// Add puts a task into the graph.
+func (g *Graph) Add(t Task) ID {
+	g.tasks = append(g.tasks, t)
+	return ID(len(g.tasks) - 1)
+}
+
+// Link makes after wait for before. Linking twice changes nothing. Both must
+// have come from Add of this graph; anything else is a mistake in the program
+// and panics.
+func (g *Graph) Link(before, after ID) {
+	for _, id := range [...]ID{before, after} {
+		if id < 0 || int(id) >= len(g.tasks) {
+			panic(fmt.Sprintf("workflow: no task %d in a graph of %d", id, len(g.tasks)))
+		}
+	}
+	g.links = append(g.links, link{before, after})
+}
+
+// Len returns the number of tasks.
+func (g *Graph) Len() int { return len(g.tasks) }
+
+// Check returns ErrCycle if some tasks could never start. Run does the same
+// before it starts anything.
+func (g *Graph) Check() error { return compile(g).check(g) }
+
+// plan is a graph ready for one run: the successors of task i are
+// successors[first[i]:first[i+1]], and waiting[i] tasks come before it. Plain
+// arrays keep a run of many tasks small.
+type plan struct {
+	first      []int32
+	successors []ID
+	waiting    []int32
+}
+
+func compile(g *Graph) *plan {
+	n := len(g.tasks)
+	p := &plan{
+		first:      make([]int32, n+1),
+		successors: make([]ID, len(g.links)),
+		waiting:    make([]int32, n),
+	}
+	for _, l := range g.links {
+		p.first[l.before+1]++
+		p.waiting[l.after]++
+	}
+	for i := range n {
+		p.first[i+1] += p.first[i]
+	}
+	fill := make([]int32, n)
+	for _, l := range g.links {
+		p.successors[p.first[l.before]+fill[l.before]] = l.after
+		fill[l.before]++
+	}
+	return p
+}
+
+func (p *plan) after(id ID) []ID { return p.successors[p.first[id]:p.first[id+1]] }
+
+// ready lists the tasks that wait for nothing, with room for all.
+func (p *plan) ready() []ID {
+	ready := make([]ID, 0, len(p.waiting))
+	for i, n := range p.waiting {
+		if n == 0 {
+			ready = append(ready, ID(i))
+		}
+	}
+	return ready
+}
+
+// check goes through the tasks in an order that respects the links and sees
+// whether it reaches them all.
+func (p *plan) check(g *Graph) error {
+	waiting := make([]int32, len(p.waiting))
+	copy(waiting, p.waiting)
+	order := p.ready()
+	for i := 0; i < len(order); i++ {
+		for _, next := range p.after(order[i]) {
+			if waiting[next]--; waiting[next] == 0 {
+				order = append(order, next)
+			}
+		}
+	}
+	if len(order) == len(waiting) {
+		return nil
+	}
+	for i, n := range waiting {
+		if n > 0 {
+			return fmt.Errorf("%w: %d tasks can never start, the first is %q", ErrCycle, len(waiting)-len(order), g.tasks[i].Name)
+		}
+	}
+	return ErrCycle
+}

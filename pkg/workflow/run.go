@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package workflow
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+)
+
+// DefaultWorkers is how many tasks run at a time unless an option says
+// otherwise. Workers are made when there is work for them, so that a high
+// bound costs nothing.
+//
+// taskflow: the size of a green thread pool
+const DefaultWorkers = 1000
+
+// Options of a run. The zero value is usable.
+type Options struct {
+	// Workers bounds how many tasks run at a time; below 1 means
+	// DefaultWorkers.
+	Workers int
+
+	// Observer, if any, is told of each change. The calls for one task come in
+	// order, and a task's Finished is over before a task behind it starts;
+	// calls for different tasks may overlap. The task waits for the call. It
+	// must not panic.
+	Observer func(Event)
+
+	// Clock gives the time of events; nil means time.Now.
+	Clock func() time.Time
+}
+
+// Run runs the tasks of a graph and returns when the last one has ended.
+//
+// A task starts when all the tasks before it have finished, the earliest ready
+// first. After the first failure, or the end of ctx, no task starts; those
+// that are running go on to their end, and then all that had started are
+// reverted one by one, the last that ended first, the failed ones included. A
+// failing revert does not keep the others from being reverted.
+//
+// Errors: ErrCycle, with nothing done, or *Error. The end of ctx is no failure
+// of a run in which nothing was left to start.
+func Run(ctx context.Context, g *Graph, o Options) error {
+	p := compile(g)
+	if err := p.check(g); err != nil {
+		return err
+	}
+	r := &run{ctx: ctx, graph: g, plan: p, options: o, ready: p.ready()}
+	if r.options.Workers < 1 {
+		r.options.Workers = DefaultWorkers
+	}
+	if r.options.Clock == nil {
+		r.options.Clock = time.Now
+	}
+	r.mu.Lock()
+	r.hire()
+	r.mu.Unlock()
+	r.workers.Wait()
+	return r.conclude()
+}
+
+// run is the state of one Run.
+type run struct {
+	ctx     context.Context
+	graph   *Graph
+	plan    *plan // waiting counts down under mu
+	options Options
+	workers sync.WaitGroup
+
+	mu     sync.Mutex
+	ready  []ID // every task that ever became ready, in that order
+	taken  int  // so many of ready have started
+	ended  []ID // in the order in which they ended
+	hired  int  // workers there are
+	hiring bool // the worker hired last has not begun
+	failed *Error
+}
+
+// hire makes one more worker if there is a task for it. Only one at a time is
+// on its way: it hires the next when it begins, so that short tasks do not
+// fill the processors with workers that find nothing left to do, and long ones
+// still all run at once.
+func (r *run) hire() {
+	if r.taken == len(r.ready) || r.hired == r.options.Workers || r.hiring {
+		return
+	}
+	r.hiring = true
+	r.hired++
+	r.workers.Go(r.work)
+}
+
+// work runs tasks until none is ready.
+func (r *run) work() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.hiring = false
+	for {
+		id, ok := r.take()
+		if !ok {
+			r.hired--
+			return
+		}
+		r.hire()
+		r.mu.Unlock()
+		err := r.execute(id)
+		r.mu.Lock()
+		r.settle(id, err)
+	}
+}
+
+// take gives the next task to start, if one may start.
+func (r *run) take() (ID, bool) {
+	if r.taken == len(r.ready) || r.failed != nil {
+		return 0, false
+	}
+	if r.ctx.Err() != nil {
+		r.failed = &Error{Err: context.Cause(r.ctx)}
+		return 0, false
+	}
+	id := r.ready[r.taken]
+	r.taken++
+	return id, true
+}
+
+func (r *run) execute(id ID) error {
+	task := &r.graph.tasks[id]
+	r.notify(task, Started, nil)
+	var err error
+	if task.Run != nil {
+		err = guard(func() error { return task.Run(r.ctx) })
+	}
+	if err != nil {
+		r.notify(task, Failed, err)
+		return err
+	}
+	r.notify(task, Finished, nil)
+	return nil
+}
+
+// settle notes the end of a task and makes ready what waited for it alone.
+func (r *run) settle(id ID, err error) {
+	r.ended = append(r.ended, id)
+	if err != nil {
+		r.fail(r.graph.tasks[id].Name, err)
+		return
+	}
+	for _, next := range r.plan.after(id) {
+		if r.plan.waiting[next]--; r.plan.waiting[next] == 0 {
+			r.ready = append(r.ready, next)
+		}
+	}
+}
+
+// fail keeps the first failure apart from the others. A task that fails after
+// the context has ended most likely fails because of it, so that the cause of
+// the context counts as the first.
+func (r *run) fail(task string, err error) {
+	if r.failed == nil && r.ctx.Err() == nil {
+		r.failed = &Error{Task: task, Err: err}
+		return
+	}
+	if r.failed == nil {
+		r.failed = &Error{Err: context.Cause(r.ctx)}
+	}
+	r.failed.Others = append(r.failed.Others, fmt.Errorf("task %s: %w", task, err))
+}
+
+// conclude reverts a run that failed. All workers are gone by now.
+func (r *run) conclude() error {
+	if r.failed == nil {
+		return nil
+	}
+	ctx := context.WithoutCancel(r.ctx)
+	for _, id := range slices.Backward(r.ended) {
+		task := &r.graph.tasks[id]
+		if task.Revert == nil {
+			continue
+		}
+		err := guard(func() error { return task.Revert(ctx, r.failed.Err) })
+		if err != nil {
+			r.failed.RevertErrs = append(r.failed.RevertErrs, fmt.Errorf("revert task %s: %w", task.Name, err))
+		}
+		r.notify(task, Reverted, err)
+	}
+	r.skip()
+	return r.failed
+}
+
+// skip tells of the tasks that never started, in the order of the graph.
+func (r *run) skip() {
+	if r.options.Observer == nil {
+		return
+	}
+	started := make([]bool, len(r.graph.tasks))
+	for _, id := range r.ended {
+		started[id] = true
+	}
+	for i := range r.graph.tasks {
+		if !started[i] {
+			r.notify(&r.graph.tasks[i], Skipped, nil)
+		}
+	}
+}
+
+func (r *run) notify(t *Task, s State, err error) {
+	if r.options.Observer != nil {
+		r.options.Observer(Event{Task: t.Name, State: s, Err: err, At: r.options.Clock()})
+	}
+}
