@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package database
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/sirupsen/logrus"
+	logtest "github.com/sirupsen/logrus/hooks/test"
+)
+
+func contextWithCause(t *testing.T, cause error) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	t.Cleanup(func() { cancel(nil) })
+	return ctx, func() { cancel(cause) }
+}
+
+func TestClassify(t *testing.T) {
+	t.Parallel()
+	number := func(n uint16) error { return fmt.Errorf("wrapped: %w", &mysql.MySQLError{Number: n}) }
+	state := func(s string) error { return fmt.Errorf("wrapped: %w", &pgconn.PgError{Code: s}) }
+	tests := []struct {
+		name    string
+		dialect dialect
+		err     error
+		want    class
+	}{
+		{"MySQL deadlock", mysqlDialect{}, number(1213), conflict},
+		{"MySQL lock wait", mysqlDialect{}, number(1205), conflict},
+		{"MySQL too many connections", mysqlDialect{}, number(1040), unreachable},
+		{"MySQL read-only", mysqlDialect{}, number(1290), unreachable},
+		{"MariaDB killed", mysqlDialect{}, number(1927), unreachable},
+		{"MySQL connection lost", mysqlDialect{}, mysql.ErrInvalidConn, unreachable},
+		{"MySQL duplicate", mysqlDialect{}, number(1062), duplicate},
+		{"MySQL access denied", mysqlDialect{}, number(1045), permanent},
+		{"MySQL no table", mysqlDialect{}, number(1146), permanent},
+		{"PostgreSQL deadlock", postgresDialect{}, state("40P01"), conflict},
+		{"PostgreSQL shutdown", postgresDialect{}, state("57P01"), unreachable},
+		{"PostgreSQL connection failure", postgresDialect{}, state("08006"), unreachable},
+		{"PostgreSQL duplicate", postgresDialect{}, state("23505"), duplicate},
+		{"PostgreSQL table made meanwhile", postgresDialect{}, state("42P07"), duplicate},
+		{"PostgreSQL type made meanwhile", postgresDialect{}, state("42710"), duplicate},
+		{"PostgreSQL bad password", postgresDialect{}, state("28P01"), permanent},
+		{"bad connection", sqliteDialect{}, driver.ErrBadConn, unreachable},
+		{"attempt timed out", postgresDialect{}, fmt.Errorf("%w: %w", errAttempt, state("57014")), unreachable},
+		{"PostgreSQL connection broken before", postgresDialect{}, fmt.Errorf("wrapped: %w", sql.ErrConnDone), unreachable},
+		{"anything else", sqliteDialect{}, errors.New("x"), permanent},
+		{"no row", postgresDialect{}, sql.ErrNoRows, permanent},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			if got := (&DB{dialect: tt.dialect}).classify(tt.err); got != tt.want {
+				t.Errorf("class is %d, want %d", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestWaitsGrow(t *testing.T) {
+	t.Parallel()
+	r := &Retry{Interval: time.Second, MaxInterval: 10 * time.Second, Jitter: func() float64 { return 0 }}
+	var lost, locked []time.Duration
+	for n := range 6 {
+		lost = append(lost, r.wait(n, unreachable))
+		locked = append(locked, r.wait(n, conflict).Round(time.Millisecond))
+	}
+	const s, ms = time.Second, time.Millisecond
+	if diff := cmp.Diff([]time.Duration{s, 2 * s, 4 * s, 8 * s, 10 * s, 10 * s}, lost); diff != "" {
+		t.Errorf("after lost connections (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]time.Duration{20 * ms, 40 * ms, 80 * ms, 160 * ms, 320 * ms, 640 * ms}, locked); diff != "" {
+		t.Errorf("after deadlocks (-want +got):\n%s", diff)
+	}
+	r.Jitter = func() float64 { return 0.5 }
+	if got := r.wait(0, unreachable); got != 750*ms {
+		t.Errorf("with jitter: %v", got)
+	}
+}
+
+// failing gives the errors one by one, then success.
+func failing(errs ...error) (func(context.Context, *sql.Tx) error, *int) {
+	calls := new(int)
+	return func(context.Context, *sql.Tx) error {
+		*calls++
+		if *calls <= len(errs) {
+			return errs[*calls-1]
+		}
+		return nil
+	}, calls
+}
+
+func TestRetries(t *testing.T) {
+	t.Parallel()
+	broken := errors.New("syntax error")
+	tests := []struct {
+		name  string
+		errs  []error
+		calls int
+		want  error
+	}{
+		{"success", nil, 1, nil},
+		{"lost twice", []error{driver.ErrBadConn, driver.ErrBadConn}, 3, nil},
+		{"lost too often", []error{driver.ErrBadConn, driver.ErrBadConn, driver.ErrBadConn, driver.ErrBadConn}, 4, driver.ErrBadConn},
+		{"permanent", []error{broken}, 1, broken},
+		{"lost, then permanent", []error{driver.ErrBadConn, broken}, 2, broken},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			db := openTest(t, "sqlite://", Options{Retry: &Retry{Max: 3}})
+			f, calls := failing(tt.errs...)
+			if err := db.do(t.Context(), f); !errors.Is(err, tt.want) || *calls != tt.calls {
+				t.Errorf("%d calls, error %v; want %d, %v", *calls, err, tt.calls, tt.want)
+			}
+		})
+	}
+}
+
+func TestContextEndsTheWaiting(t *testing.T) {
+	t.Parallel()
+	db := openTest(t, "sqlite://", Options{Retry: &Retry{Max: -1, Interval: time.Hour, MaxInterval: time.Hour}})
+	stop := errors.New("stopping")
+	ctx, cancel := contextWithCause(t, stop)
+	lost := func(context.Context, *sql.Tx) error {
+		time.AfterFunc(time.Millisecond, cancel)
+		return driver.ErrBadConn
+	}
+	if err := db.do(ctx, lost); !errors.Is(err, stop) || !errors.Is(err, driver.ErrBadConn) {
+		t.Errorf("error is %v, want the cause and what went before", err)
+	}
+}
+
+// An attempt that hangs is given up and counts as a lost connection.
+func TestAttemptsAreBounded(t *testing.T) {
+	t.Parallel()
+	db := openTest(t, "sqlite://", Options{Retry: &Retry{Max: 1000, Attempt: 10 * time.Millisecond}})
+	if err := db.Ping(t.Context()); err != nil { // a busy machine may take longer to connect
+		t.Fatal(err)
+	}
+	calls := 0
+	hangsOnce := func(ctx context.Context, _ *sql.Tx) error {
+		if calls++; calls == 1 {
+			<-ctx.Done()
+			return ctx.Err()
+		}
+		return nil
+	}
+	if err := db.do(t.Context(), hangsOnce); err != nil || calls < 2 {
+		t.Errorf("%d calls, error %v", calls, err)
+	}
+}
+
+func TestAnOutageIsTwoLines(t *testing.T) {
+	t.Parallel()
+	log, hook := logtest.NewNullLogger()
+	db := openTest(t, "sqlite://", Options{Log: log, Retry: &Retry{Max: 2}})
+	for range 3 {
+		f, _ := failing(driver.ErrBadConn, driver.ErrBadConn, driver.ErrBadConn)
+		if err := db.do(t.Context(), f); err == nil {
+			t.Fatal("no error")
+		}
+	}
+	for range 2 {
+		f, _ := failing()
+		if err := db.do(t.Context(), f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var levels []logrus.Level
+	for _, e := range hook.AllEntries() {
+		levels = append(levels, e.Level)
+	}
+	if diff := cmp.Diff([]logrus.Level{logrus.ErrorLevel, logrus.InfoLevel}, levels); diff != "" {
+		t.Errorf("lines (-want +got):\n%s", diff)
+	}
+}

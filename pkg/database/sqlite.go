@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package database
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+// sqliteDialect is that of SQLite.
+type sqliteDialect struct{}
+
+var _ dialect = sqliteDialect{}
+
+// open has one connection only: SQLite has one writer in any case, an
+// in-memory database is one connection's own, and so every transaction of this
+// process is alone. Other processes are waited for, busy_timeout long. What is
+// committed is on the disk: the journal of operations promises that.
+func (sqliteDialect) open(a address, _ Options) (*sql.DB, error) {
+	if a.host != "" {
+		return nil, errors.New("a path of SQLite follows three slashes, an absolute one four")
+	}
+	params := url.Values{
+		"_pragma": {"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)"},
+		"_txlock": {"immediate"},
+	}
+	file := "file::memory:"
+	if a.name != "" && a.name != ":memory:" {
+		if err := os.MkdirAll(filepath.Dir(a.name), 0o750); err != nil {
+			return nil, fmt.Errorf("make the folder of the database: %w", err)
+		}
+		file = "file:" + (&url.URL{Path: a.name}).EscapedPath()
+	}
+	db, err := sql.Open("sqlite", file+"?"+params.Encode())
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(1)
+	db.SetConnMaxIdleTime(0)
+	return db, nil
+}
+
+func (sqliteDialect) rebind(query string) string { return query }
+func (sqliteDialect) quote(name string) string   { return `"` + name + `"` }
+func (sqliteDialect) forUpdate() string          { return "" } // a transaction begins with the write lock
+func (sqliteDialect) text(s string) string       { return s }
+
+// sqlalchemy: dialects/sqlite/base.py, storage format of DATETIME
+func (sqliteDialect) timestamp(t time.Time) any { return t.Format("2006-01-02 15:04:05.000000") }
+
+func (sqliteDialect) insert(ctx context.Context, tx *sql.Tx, query string, args []any) (int64, error) {
+	return lastInsertID(ctx, tx, query, args)
+}
+
+func (sqliteDialect) columnType(c column) string {
+	switch c.kind {
+	case serial:
+		return "INTEGER NOT NULL"
+	case integer:
+		return "INTEGER"
+	case boolean:
+		return "BOOLEAN"
+	case datetime:
+		return "DATETIME"
+	case longText:
+		return "TEXT"
+	default:
+		return fmt.Sprintf("VARCHAR(%d)", c.size)
+	}
+}
+
+func (sqliteDialect) tableOptions() string { return "" }
+
+// isolation is the engine's only one.
+func (sqliteDialect) isolation() sql.IsolationLevel { return sql.LevelDefault }
+func (sqliteDialect) exact(s string) any            { return s }
+func (sqliteDialect) indexesInTable() bool          { return false }
+
+func (sqliteDialect) now() string { return "CAST(unixepoch('now', 'subsec') * 1000000 AS INTEGER)" }
+
+func (sqliteDialect) onConflict(key, columns []string) string {
+	return standardOnConflict(key, columns)
+}
+
+func (sqliteDialect) ownType(c Column) string {
+	switch c.Type {
+	case Text, LongText:
+		return "TEXT"
+	case Int64:
+		return "INTEGER"
+	default:
+		return "BLOB"
+	}
+}
+
+func (sqliteDialect) classify(err error) class {
+	var e *sqlite.Error
+	if !errors.As(err, &e) {
+		return unknown
+	}
+	switch e.Code() {
+	case sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE:
+		return duplicate
+	}
+	switch e.Code() & 0xff { // the rest is detail
+	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
+		return conflict
+	}
+	return permanent
+}

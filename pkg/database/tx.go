@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package database
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"strings"
+)
+
+// Tx is a transaction of another package that keeps tables of its own in this
+// database (CreateTables). Its placeholders are question marks, and no query
+// may have one in a literal. Texts are given to MySQL as bytes: what is stored
+// and compared is independent of the connection's character set.
+//
+// Its isolation is READ COMMITTED: a locking read sees what was committed when
+// it got its lock. On SQLite each transaction is alone.
+type Tx struct {
+	tx      *sql.Tx
+	dialect dialect
+}
+
+// Transact runs f in one transaction, again and again as Options.Retry says
+// when the database cannot be reached or another transaction is in the way.
+// f must bear being repeated after a commit whose answer was lost. It must not
+// keep the Tx.
+func (db *DB) Transact(ctx context.Context, f func(context.Context, Tx) error) error {
+	return db.doWith(ctx, &sql.TxOptions{Isolation: db.dialect.isolation()}, func(ctx context.Context, tx *sql.Tx) error {
+		return f(ctx, Tx{tx, db.dialect})
+	})
+}
+
+// Exec runs a statement and returns how many rows it met. An upsert's number
+// means something else on each engine.
+func (t Tx) Exec(ctx context.Context, query string, args ...any) (int64, error) {
+	result, err := t.tx.ExecContext(ctx, t.dialect.rebind(query), t.arguments(args)...)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
+// Query runs a query. The caller closes the rows.
+func (t Tx) Query(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	return t.tx.QueryContext(ctx, t.dialect.rebind(query), t.arguments(args)...)
+}
+
+// QueryRow runs a query for one row.
+func (t Tx) QueryRow(ctx context.Context, query string, args ...any) *sql.Row {
+	return t.tx.QueryRowContext(ctx, t.dialect.rebind(query), t.arguments(args)...)
+}
+
+func (t Tx) arguments(args []any) []any {
+	own := make([]any, len(args))
+	for i, a := range args {
+		if s, ok := a.(string); ok {
+			a = t.dialect.exact(s)
+		}
+		own[i] = a
+	}
+	return own
+}
+
+// ForUpdate ends a SELECT whose rows are locked until the transaction ends.
+func (t Tx) ForUpdate() string { return t.dialect.forUpdate() }
+
+// Now is an expression: microseconds since 1970 by the server's clock, when
+// the statement began or later. SQLite's is the machine's.
+func (t Tx) Now() string { return t.dialect.now() }
+
+// OnConflict ends an INSERT into a table with that primary key and no other
+// unique one: rows that are there get the new values of some columns, or stay
+// as they are if there are none. The rows of one statement have different
+// keys.
+func (t Tx) OnConflict(key []string, columns ...string) string {
+	return t.dialect.onConflict(key, columns)
+}
+
+// standardOnConflict is that of PostgreSQL and SQLite.
+func standardOnConflict(key, columns []string) string {
+	head := " ON CONFLICT (" + strings.Join(key, ", ") + ") DO "
+	if len(columns) == 0 {
+		return head + "NOTHING"
+	}
+	var set []string
+	for _, c := range columns {
+		set = append(set, c+" = excluded."+c)
+	}
+	return head + "UPDATE SET " + strings.Join(set, ", ")
+}
+
+// Duplicate tells whether a transaction failed because a row with one of its
+// unique keys was there, from another transaction that is committed.
+func (db *DB) Duplicate(err error) bool { return err != nil && db.classify(err) == duplicate }
+
+// Transient tells whether a transaction failed for want of a database or
+// because another was in the way, whatever it was about to do.
+func (db *DB) Transient(err error) bool {
+	if err == nil {
+		return false
+	}
+	c := db.classify(err)
+	return c == unreachable || c == conflict
+}
+
+// ColumnType is the type of a column of a Table.
+type ColumnType int
+
+// The types of columns.
+const (
+	Text      ColumnType = iota // of at most Size bytes, compared and ordered by them; MySQL's are bytes
+	LongText                    // a text of any length that is not compared
+	Bytes                       // at most Size bytes, ordered
+	LongBytes                   // any number of bytes
+	Int64
+)
+
+// Column is a column of a Table. Names must not be words of SQL.
+type Column struct {
+	Name string
+	Type ColumnType
+	Size int
+	Null bool
+}
+
+// Index is an index of a Table. Its name is unique in the database.
+type Index struct {
+	Name    string
+	Unique  bool
+	Columns []string
+}
+
+// Table is a table of another package. Its name has a prefix that karbor's own
+// tables never have.
+type Table struct {
+	Name    string
+	Columns []Column
+	Key     []string
+	Indexes []Index
+}
+
+// CreateTables makes the tables and indexes that are missing. Several
+// processes may do it at once.
+func (db *DB) CreateTables(ctx context.Context, tables ...Table) error {
+	for _, t := range tables {
+		for _, statement := range t.statements(db.dialect) {
+			if err := db.define(ctx, statement); err != nil {
+				return fmt.Errorf("make table %s: %w", t.Name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// define runs a statement that does nothing where all is made. PostgreSQL lets
+// it fail when another process makes the same in this moment.
+func (db *DB) define(ctx context.Context, statement string) error {
+	const attempts = 10
+	for n := 1; ; n++ {
+		err := db.do(ctx, func(ctx context.Context, tx *sql.Tx) error {
+			_, err := tx.ExecContext(ctx, statement)
+			return err
+		})
+		if err == nil || n == attempts || db.classify(err) != duplicate {
+			return err
+		}
+	}
+}
+
+func (t Table) statements(d dialect) []string {
+	var lines, after []string
+	for _, c := range t.Columns {
+		line := c.Name + " " + d.ownType(c)
+		if !c.Null {
+			line += " NOT NULL"
+		}
+		lines = append(lines, line)
+	}
+	lines = append(lines, "PRIMARY KEY ("+strings.Join(t.Key, ", ")+")")
+	for _, i := range t.Indexes {
+		unique := ""
+		if i.Unique {
+			unique = "UNIQUE "
+		}
+		columns := " (" + strings.Join(i.Columns, ", ") + ")"
+		if d.indexesInTable() {
+			lines = append(lines, unique+"INDEX "+i.Name+columns)
+		} else {
+			after = append(after, "CREATE "+unique+"INDEX IF NOT EXISTS "+i.Name+" ON "+t.Name+columns)
+		}
+	}
+	create := "CREATE TABLE IF NOT EXISTS " + t.Name + " (" + strings.Join(lines, ", ") + ")" + d.tableOptions()
+	return append([]string{create}, after...)
+}

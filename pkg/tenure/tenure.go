@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package tenure is the right to act for a while, which somebody else grants: a
+// store with leases, a database in which workers announce themselves. It has
+// to be asked for again and again, and ends by itself when that fails for too
+// long, before the one who granted it lets others take over.
+//
+// The time is counted by the local clock, from before the request that
+// prolonged it. So the clocks of the two need not agree: it is enough that the
+// local one is not slower than the other by more than the margin. A process
+// that was stopped and goes on knows by its clock that the time is over, before
+// any of its timers fires.
+package tenure
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// Clock is the time to go by. After delivers the time once d has passed, as
+// time.After. Zero fields are the machine's.
+type Clock struct {
+	Now   func() time.Time
+	After func(d time.Duration) <-chan time.Time
+}
+
+// Config of a Tenure.
+type Config struct {
+	// Request asks for the tenure or, if it is held, for more of it. It is one
+	// attempt, never two at the same time.
+	Request func(ctx context.Context, held bool) error
+	// Err is what every refusal wraps.
+	Err error
+
+	Hold    time.Duration // what a request grants, counted by who grants it
+	Margin  time.Duration // what is left of that when the tenure ends here
+	Renew   time.Duration // from one request to the next
+	Retry   time.Duration // from a failed request to the next
+	Timeout time.Duration // of a request
+	// Patience is the timeout of a request while the tenure is not held: there is
+	// nothing to lose then. Less than Timeout is Timeout.
+	Patience time.Duration
+	Clock    Clock
+
+	// Observers, called one at a time from one goroutine. Each may be nil.
+	Failed func(err error)  // a request
+	Began  func(again bool) // a tenure that others may trust; again: after a loss
+	Lost   func()           // its end
+}
+
+// Tenure is one holder's. It is safe for concurrent use.
+type Tenure struct {
+	config Config
+
+	ctx   context.Context // ended by Stop
+	stop  context.CancelFunc
+	done  chan struct{} // closed when the goroutine has ended
+	first chan struct{} // closed after the first request
+
+	mu      sync.Mutex
+	started bool
+	failure error // of the last request
+	present *period
+	began   chan struct{} // closed when the present period, or the one after it, is held
+}
+
+// period is one unbroken time of holding. Before it is held it has not begun.
+type period struct {
+	held  bool
+	until time.Time // when it ends here
+	ctx   context.Context
+	end   context.CancelCauseFunc
+}
+
+func newPeriod() *period {
+	ctx, end := context.WithCancelCause(context.Background())
+	return &period{ctx: ctx, end: end}
+}
+
+// New returns a tenure that is not asked for yet.
+func New(c Config) *Tenure {
+	if c.Clock.Now == nil {
+		c.Clock.Now = time.Now
+	}
+	if c.Clock.After == nil {
+		c.Clock.After = time.After
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	return &Tenure{
+		config: c, ctx: ctx, stop: stop, done: make(chan struct{}), first: make(chan struct{}),
+		present: newPeriod(), began: make(chan struct{}),
+	}
+}
+
+// Start begins to ask for the tenure, and keeps asking until Stop. It may be
+// called more than once, and does nothing after Stop.
+func (t *Tenure) Start() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.started && t.ctx.Err() == nil {
+		t.started = true
+		go t.run()
+	}
+}
+
+// Tried waits until the first request has ended, or ctx, or the tenure was
+// stopped. It returns at once when the tenure was never started.
+func (t *Tenure) Tried(ctx context.Context) {
+	if !t.Started() {
+		return
+	}
+	select {
+	case <-t.first:
+	case <-t.done:
+	case <-ctx.Done():
+	}
+}
+
+// Started tells whether it was ever asked for.
+func (t *Tenure) Started() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.started
+}
+
+// Await waits until the tenure is held. It fails with the cause of ctx, or when
+// the tenure is stopped.
+func (t *Tenure) Await(ctx context.Context) error {
+	for {
+		t.mu.Lock()
+		err := t.valid(t.present)
+		var change <-chan struct{} = t.began
+		if t.present.held && t.present.ctx.Err() == nil {
+			change = t.present.ctx.Done() // it ran out, which is noticed in a moment
+		}
+		t.mu.Unlock()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-change:
+		case <-t.ctx.Done():
+			return fmt.Errorf("%w: it is given up", t.config.Err)
+		case <-ctx.Done():
+			return fmt.Errorf("%w (%w)", context.Cause(ctx), err)
+		}
+	}
+}
+
+// Valid returns nil while the tenure is held, and else an error that wraps Err
+// and says why not.
+func (t *Tenure) Valid() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.valid(t.present)
+}
+
+// Fence returns a Valid that is bound to the present tenure: once that has
+// ended it fails for ever, also when there is a new one.
+func (t *Tenure) Fence() func() error {
+	_, fence := t.Present()
+	return fence
+}
+
+// Context returns the context of the present tenure. It ends with it, its cause
+// wraps Err, and a tenure after a loss has a new one. Before the first it is
+// that of the first. Stop does not end it: the tenure then runs out, and Valid
+// tells when.
+func (t *Tenure) Context() context.Context {
+	ctx, _ := t.Present()
+	return ctx
+}
+
+// Present returns Context and Fence of the same tenure. The fence fails at
+// once when the time is over, the context ends soon after.
+func (t *Tenure) Present() (ctx context.Context, fence func() error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	p := t.present
+	return p.ctx, func() error {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		return t.valid(p)
+	}
+}
+
+// Stop ceases to ask and waits for a request under way. It may be called more
+// than once.
+func (t *Tenure) Stop() {
+	t.stop()
+	if t.Started() {
+		<-t.done
+	}
+}
+
+// End stops and ends the tenure at once, for a reason that becomes the cause.
+func (t *Tenure) End(reason string) {
+	t.Stop()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.end(reason)
+}
+
+// valid judges a period. The caller holds the lock.
+func (t *Tenure) valid(p *period) error {
+	if cause := context.Cause(p.ctx); cause != nil {
+		return cause
+	}
+	if !p.held {
+		if t.failure != nil {
+			// Its text alone: what the store answered says nothing about the
+			// object that somebody wants to write.
+			return fmt.Errorf("%w: %v", t.config.Err, t.failure) //nolint:errorlint // see above
+		}
+		return fmt.Errorf("%w: it was not asked for yet", t.config.Err)
+	}
+	if late := t.config.Clock.Now().Sub(p.until); late >= 0 {
+		return fmt.Errorf("%w: it ran out %s ago", t.config.Err, late.Round(time.Millisecond))
+	}
+	return nil
+}
