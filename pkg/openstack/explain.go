@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package openstack
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/gophercloud/gophercloud/v2"
+
+	"github.com/karbor-project/karbor/pkg/fault"
+)
+
+// translate gives the errors of a service's answers their final form. A 401
+// after all that the transports tried means that the caller's token is of no
+// use any more: one error says so, and nothing tries again.
+func translate(s service) gophercloud.RetryFunc {
+	return func(_ context.Context, _, _ string, _ *gophercloud.RequestOpts, err error, _ uint) error {
+		var known *fault.Error // such as the service's own login, refused by a 401 too
+		if !errors.As(err, &known) && gophercloud.ResponseCodeIs(err, http.StatusUnauthorized) {
+			return fault.AuthorizationFailure("the token of the request at " + s.name).WithCause(err)
+		}
+		return err
+	}
+}
+
+// IsNotFound tells that a service answered 404: what was asked for is not there,
+// or not for this caller.
+func IsNotFound(err error) bool { return gophercloud.ResponseCodeIs(err, http.StatusNotFound) }
+
+// Reason returns the text of an error for those who see no logs: the message of
+// a service's answer with its HTTP code, as OpenStack's Python clients write it,
+// or the error's own text. It holds no URL, since that may carry internal names.
+func Reason(err error) string {
+	var f *fault.Error
+	if errors.As(err, &f) {
+		return f.Message()
+	}
+	var answer gophercloud.ErrUnexpectedResponseCode
+	if errors.As(err, &answer) {
+		text := message(answer.Body)
+		if text == "" {
+			text = http.StatusText(answer.Actual)
+		}
+		return fmt.Sprintf("%s (HTTP %d)", text, answer.Actual)
+	}
+	var transport *url.Error
+	if errors.As(err, &transport) {
+		return "Unable to establish connection: " + transport.Err.Error()
+	}
+	return err.Error()
+}
+
+// message finds the text in an error body: {"itemNotFound": {"message": ...}},
+// {"message": ...}, {"NeutronError": {"message": ...}}, or the HTML that webob
+// makes for Glance.
+func message(body []byte) string {
+	var flat struct {
+		Message string `json:"message"`
+	}
+	if json.Unmarshal(body, &flat) == nil && flat.Message != "" {
+		return withoutBreaks(flat.Message)
+	}
+	var nested map[string]json.RawMessage
+	if json.Unmarshal(body, &nested) == nil {
+		for _, raw := range nested {
+			if json.Unmarshal(raw, &flat) == nil && flat.Message != "" {
+				return withoutBreaks(flat.Message)
+			}
+		}
+		return ""
+	}
+	return htmlText(body)
+}
+
+// withoutBreaks drops the HTML that webob leaves in its JSON.
+func withoutBreaks(text string) string {
+	return strings.TrimSpace(strings.ReplaceAll(text, "<br />", " "))
+}
+
+// htmlText drops the head and the tags of a small page.
+func htmlText(page []byte) string {
+	if i := bytes.Index(page, []byte("<body>")); i >= 0 {
+		page = page[i:]
+	}
+	if i := bytes.Index(page, []byte("</h1>")); i >= 0 {
+		page = page[i:]
+	}
+	var text strings.Builder
+	inTag := false
+	for _, r := range string(page[:min(len(page), 2048)]) {
+		switch {
+		case r == '<':
+			inTag = true
+			text.WriteByte(' ')
+		case r == '>':
+			inTag = false
+		case !inTag:
+			text.WriteRune(r)
+		}
+	}
+	return strings.Join(strings.Fields(text.String()), " ")
+}
+
+// IsTransient tells errors that may be gone at the next attempt: of the
+// connection, and 5xx answers. It is for waits that are longer than the retries
+// of a single call.
+func IsTransient(err error) bool {
+	var answer gophercloud.ErrUnexpectedResponseCode
+	if errors.As(err, &answer) {
+		return answer.Actual >= 500 || answer.Actual == http.StatusTooManyRequests
+	}
+	var transport *url.Error
+	return errors.As(err, &transport) && !errors.Is(err, context.Canceled)
+}

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package openstack
+
+import (
+	"net/http"
+)
+
+// headers adds what each call of a client carries beside the caller's token:
+// the request's id and the service token. keystonemiddleware accepts an expired
+// user token for a while when a valid service token comes with it, which is
+// what carries long operations.
+type headers struct {
+	requestID string
+	tokens    *identity // nil: no service token
+	next      http.RoundTripper
+}
+
+// RoundTrip sends the call. A 401 may mean that the service token was refused:
+// then the call is made once more with a new one, if its body can be had again.
+func (h *headers) RoundTrip(req *http.Request) (*http.Response, error) {
+	ctx := req.Context()
+	token := ""
+	if h.tokens != nil {
+		var err error
+		if token, err = h.tokens.Token(ctx, ""); err != nil {
+			closeBody(req)
+			return nil, err
+		}
+	}
+	resp, err := h.send(req, token)
+	if err != nil || resp.StatusCode != http.StatusUnauthorized || token == "" || !replayable(req) {
+		return resp, err
+	}
+	fresh, err := h.tokens.Token(ctx, token)
+	if err != nil {
+		return resp, nil // the 401 is the better answer
+	}
+	again, err := replay(req)
+	if err != nil {
+		return resp, nil
+	}
+	drain(resp)
+	return h.send(again, fresh)
+}
+
+func (h *headers) send(req *http.Request, token string) (*http.Response, error) {
+	req = req.Clone(req.Context())
+	if h.requestID != "" {
+		req.Header.Set("X-Openstack-Request-Id", h.requestID)
+	}
+	if token != "" {
+		req.Header.Set("X-Service-Token", token)
+	}
+	return h.next.RoundTrip(req)
+}

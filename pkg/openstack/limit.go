@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package openstack
+
+import (
+	"context"
+	"net/http"
+)
+
+// limiter bounds the calls of one service that run at the same time.
+type limiter struct{ slots chan struct{} }
+
+func newLimiter(calls int) *limiter {
+	if calls <= 0 {
+		calls = DefaultMaxCalls
+	}
+	return &limiter{slots: make(chan struct{}, calls)}
+}
+
+// limited lets a call wait for its turn. A call counts until its answer begins:
+// what streams an answer's body bounds itself, and a long download must not keep
+// the others from polling.
+type limited struct {
+	limiter *limiter
+	next    http.RoundTripper
+}
+
+// RoundTrip sends the call when a slot is free.
+func (l *limited) RoundTrip(req *http.Request) (*http.Response, error) {
+	ctx := req.Context()
+	select {
+	case l.limiter.slots <- struct{}{}:
+	case <-ctx.Done():
+		closeBody(req)
+		return nil, context.Cause(ctx)
+	}
+	defer func() { <-l.limiter.slots }()
+	return l.next.RoundTrip(req)
+}

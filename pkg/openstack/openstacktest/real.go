@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package openstacktest
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/google/uuid"
+	"github.com/gophercloud/gophercloud/v2"
+	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/tokens"
+
+	"github.com/karbor-project/karbor/pkg/openstack"
+	"github.com/karbor-project/karbor/pkg/requestcontext"
+)
+
+// Real logs user demo in at the Keystone of KARBOR_TEST_KEYSTONE and returns a
+// factory with the identity of user karbor, and a context as karbor-api would
+// send it. It skips the test if need, a variable such as KARBOR_TEST_GLANCE, or
+// the former is not set.
+func Real(t testing.TB, need ...string) (*openstack.Factory, context.Context) {
+	t.Helper()
+	for _, name := range append([]string{"KARBOR_TEST_KEYSTONE"}, need...) {
+		if os.Getenv(name) == "" {
+			t.Skipf("%s is not set: no real service to test with", name)
+		}
+	}
+	authURL := os.Getenv("KARBOR_TEST_KEYSTONE")
+	identity := func(user, project string) gophercloud.AuthOptions {
+		return gophercloud.AuthOptions{
+			Username: user, Password: "password", DomainName: "Default",
+			Scope: &gophercloud.AuthScope{ProjectName: project, DomainName: "Default"},
+		}
+	}
+	cfg := openstack.Config{AuthURI: authURL, Trustee: &openstack.IdentityConfig{AuthURL: authURL, Options: identity("karbor", "service")}}
+	f := openstack.New(cfg, nil)
+	transport := &http.Transport{}
+	t.Cleanup(func() {
+		f.Close()
+		transport.CloseIdleConnections()
+	})
+
+	keystone := &gophercloud.ServiceClient{
+		ProviderClient: &gophercloud.ProviderClient{HTTPClient: http.Client{Transport: transport}},
+		Endpoint:       strings.TrimRight(authURL, "/") + "/",
+	}
+	options := identity("demo", "demo")
+	result := tokens.Create(t.Context(), keystone, &options)
+	if result.Err != nil {
+		t.Fatalf("log in as demo: %v", result.Err)
+	}
+	return f, requestcontext.New(t.Context(), callerOf(t, result))
+}
+
+// callerOf makes the request context that keystonemiddleware and karbor-api make
+// of a token.
+func callerOf(t testing.TB, result tokens.CreateResult) *requestcontext.RequestContext {
+	t.Helper()
+	id, err := result.ExtractTokenID()
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := json.Marshal(result.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	project, err := result.ExtractProject()
+	if err != nil {
+		t.Fatal(err)
+	}
+	user, err := result.ExtractUser()
+	if err != nil {
+		t.Fatal(err)
+	}
+	catalog, err := result.ExtractServiceCatalog()
+	if err != nil {
+		t.Fatal(err)
+	}
+	caller := &requestcontext.RequestContext{
+		UserID: user.ID, ProjectID: project.ID, ProjectName: project.Name,
+		AuthToken: id, AuthTokenInfo: info, RequestID: "req-" + uuid.NewString(),
+	}
+	for _, entry := range catalog.Entries {
+		caller.ServiceCatalog = append(caller.ServiceCatalog, flatten(entry))
+	}
+	return caller
+}
+
+// flatten turns an entry of a v3 catalogue into the form of v2: one endpoint per
+// region, with a URL for each interface.
+func flatten(entry tokens.CatalogEntry) requestcontext.Service {
+	s := requestcontext.Service{Type: entry.Type, Name: entry.Name}
+	at := map[string]int{}
+	for _, e := range entry.Endpoints {
+		i, ok := at[e.RegionID]
+		if !ok {
+			i = len(s.Endpoints)
+			at[e.RegionID] = i
+			s.Endpoints = append(s.Endpoints, requestcontext.Endpoint{Region: e.RegionID})
+		}
+		switch e.Interface {
+		case "public":
+			s.Endpoints[i].PublicURL = e.URL
+		case "internal":
+			s.Endpoints[i].InternalURL = e.URL
+		case "admin":
+			s.Endpoints[i].AdminURL = e.URL
+		}
+	}
+	return s
+}

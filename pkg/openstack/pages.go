@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package openstack
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/url"
+
+	"github.com/gophercloud/gophercloud/v2"
+)
+
+// List reads a whole listing, page by page: path is that of the collection below
+// the client's URL ("servers/detail"), collection the member of the answer that
+// holds the items ("servers").
+//
+// Of the link to the next page only the query is used. Services behind a proxy
+// tend to write links that lead nowhere.
+func List[T any](ctx context.Context, client *gophercloud.ServiceClient, path, collection string, query url.Values) ([]T, error) {
+	items := []T{}
+	raw := query.Encode()
+	seen := map[string]bool{}
+	for {
+		seen[raw] = true
+		address := client.ServiceURL(path)
+		if raw != "" {
+			address += "?" + raw
+		}
+		var page map[string]json.RawMessage
+		if _, err := client.Get(ctx, address, &page, nil); err != nil {
+			return nil, fmt.Errorf("list %s: %w", collection, err)
+		}
+		var some []T
+		if len(page[collection]) > 0 {
+			if err := json.Unmarshal(page[collection], &some); err != nil {
+				return nil, fmt.Errorf("list %s: %w", collection, err)
+			}
+		}
+		items = append(items, some...)
+		next, ok := nextQuery(page, collection)
+		if !ok || len(some) == 0 {
+			return items, nil
+		}
+		if seen[next] {
+			return nil, fmt.Errorf("list %s: the link to the next page leads to an earlier one", collection)
+		}
+		raw = next
+	}
+}
+
+// nextQuery finds the link to the next page: Glance has "next", Trove "links",
+// the others "<collection>_links".
+func nextQuery(page map[string]json.RawMessage, collection string) (string, bool) {
+	href := ""
+	if raw, ok := page["next"]; ok {
+		_ = json.Unmarshal(raw, &href)
+	}
+	for _, name := range []string{collection + "_links", "links"} {
+		var links []struct {
+			Rel  string `json:"rel"`
+			Href string `json:"href"`
+		}
+		if raw, ok := page[name]; !ok || json.Unmarshal(raw, &links) != nil {
+			continue
+		}
+		for _, link := range links {
+			if link.Rel == "next" {
+				href = link.Href
+			}
+		}
+	}
+	if href == "" {
+		return "", false
+	}
+	link, err := url.Parse(href)
+	if err != nil || link.RawQuery == "" {
+		return "", false
+	}
+	return link.RawQuery, true
+}
+
+// Show reads one resource: path is that of the collection, member the part of
+// the answer that holds it, or "" for the whole.
+func Show[T any](ctx context.Context, client *gophercloud.ServiceClient, path, id, member string) (*T, error) {
+	var raw json.RawMessage
+	if _, err := client.Get(ctx, client.ServiceURL(path, url.PathEscape(id)), &raw, nil); err != nil {
+		return nil, fmt.Errorf("show %s of %s: %w", id, path, err)
+	}
+	if member != "" {
+		var outer map[string]json.RawMessage
+		if err := json.Unmarshal(raw, &outer); err != nil {
+			return nil, fmt.Errorf("show %s of %s: %w", id, path, err)
+		}
+		raw = outer[member]
+	}
+	item := new(T)
+	if err := json.Unmarshal(raw, item); err != nil {
+		return nil, fmt.Errorf("show %s of %s: %w", id, path, err)
+	}
+	return item, nil
+}
