@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rpc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/sirupsen/logrus"
+)
+
+// DefaultTimeout is how long a call waits for its answer.
+// oslo.messaging: [DEFAULT] rpc_response_timeout
+const DefaultTimeout = 60 * time.Second
+
+// ClientOptions tune a client; the zero value is ready for use.
+type ClientOptions struct {
+	// Timeout bounds the wait for an answer, counted from the publishing; 0 means
+	// DefaultTimeout. It is also how long the broker keeps the request.
+	Timeout time.Duration
+	// CallMonitorTimeout asks the server for heartbeats and ends a call that has
+	// heard none for that long. Whole seconds; 0 means no monitoring.
+	CallMonitorTimeout time.Duration
+	// AtLeastOnce makes Call and Cast fail with ErrUndeliverable at once when no
+	// queue takes the request.
+	AtLeastOnce bool
+	// VersionCap refuses requests of a version that it does not serve; empty allows
+	// all.
+	VersionCap string
+	// Headers gives AMQP headers for a request that is sent under ctx, such as a
+	// traceparent. Servers written in Python ignore them. Nil means none.
+	Headers func(ctx context.Context) map[string]string
+	Log     logrus.FieldLogger
+}
+
+// Client sends requests to a target. It is immutable and safe for concurrent
+// use; clients of one transport share its reply queue.
+type Client struct {
+	transport Transport
+	target    Target
+	options   ClientOptions
+	log       logrus.FieldLogger
+}
+
+// NewClient makes a client of the target. It does no I/O.
+func NewClient(t Transport, target Target, o ClientOptions) *Client {
+	if o.Timeout <= 0 {
+		o.Timeout = DefaultTimeout
+	}
+	return &Client{transport: t, target: target, options: o, log: orDiscard(o.Log)}
+}
+
+// Prepare is a client whose target has been changed by edit, as in Python's
+// client.prepare(server=..., version=...).
+func (c *Client) Prepare(edit func(*Target)) *Client {
+	d := *c
+	edit(&d.target)
+	return &d
+}
+
+// With is a client whose options have been changed by edit.
+func (c *Client) With(edit func(*ClientOptions)) *Client {
+	o := c.options
+	edit(&o)
+	return NewClient(c.transport, c.target, o)
+}
+
+// CanSend reports whether the version cap lets a version pass.
+func (c *Client) CanSend(version string) bool {
+	if c.options.VersionCap == "" {
+		return true
+	}
+	ok, err := compatible(c.options.VersionCap, version)
+	return err == nil && ok
+}
+
+// Cast sends a request and returns when the broker has it. A fanout target
+// reaches every server of the topic.
+func (c *Client) Cast(ctx context.Context, rc Context, method string, args map[string]any) error {
+	o, err := c.prepare(rc, method, args)
+	if err != nil {
+		return err
+	}
+	body, err := o.encode()
+	if err != nil {
+		return err
+	}
+	err = c.transport.Send(ctx, c.target, Publishing{
+		Body: body, Mandatory: c.options.AtLeastOnce && !c.target.Fanout, Headers: c.headers(ctx),
+	})
+	if err != nil {
+		return fmt.Errorf("casting %s to %s: %w", method, c.target, err)
+	}
+	return nil
+}
+
+// Call sends a request, waits for its answer and decodes it into result, which
+// is a pointer or nil. Integers land exactly in an any, as json.Number. An
+// exception of the server is a [*Failure]; no answer in time wraps ErrTimeout.
+func (c *Client) Call(ctx context.Context, rc Context, method string, args map[string]any, result any) error {
+	if c.target.Fanout {
+		return errors.New("rpc: a call cannot be a fanout")
+	}
+	o, err := c.prepare(rc, method, args)
+	if err != nil {
+		return err
+	}
+	answer, err := c.exchange(ctx, o)
+	if err != nil {
+		return fmt.Errorf("calling %s of %s: %w", method, c.target, err)
+	}
+	if answer.failure != nil {
+		f, err := decodeFailure(answer.failure)
+		if err != nil {
+			return fmt.Errorf("calling %s of %s: %w", method, c.target, err)
+		}
+		return f
+	}
+	if result == nil || answer.result == nil {
+		return nil
+	}
+	if err := unmarshal(answer.result, result); err != nil {
+		return fmt.Errorf("decoding the result of %s: %w", method, err)
+	}
+	return nil
+}
+
+func (c *Client) prepare(rc Context, method string, args map[string]any) (*outgoing, error) {
+	if c.target.Topic == "" {
+		return nil, errors.New("rpc: a request needs a topic")
+	}
+	if !c.CanSend(c.target.Version) {
+		return nil, fmt.Errorf("rpc: version %q of %s is above the cap %q", c.target.Version, method, c.options.VersionCap)
+	}
+	return &outgoing{target: c.target, method: method, args: args, context: rc, uniqueID: newID()}, nil
+}
+
+func (c *Client) headers(ctx context.Context) map[string]string {
+	if c.options.Headers == nil {
+		return nil
+	}
+	return c.options.Headers(ctx)
+}
+
+// exchange publishes a call and waits for its answer.
+// oslo.messaging: amqpdriver.py _send
+func (c *Client) exchange(ctx context.Context, o *outgoing) (reply, error) {
+	publishing, cancel := context.WithTimeout(ctx, c.options.Timeout)
+	defer cancel()
+	replies, err := c.transport.Replies(publishing)
+	if err != nil {
+		return reply{}, c.late(ctx, publishing, err)
+	}
+	o.wantsReply, o.msgID, o.replyQ, o.monitor = true, newID(), replies.Queue(), c.options.CallMonitorTimeout
+	body, err := o.encode()
+	if err != nil {
+		return reply{}, err
+	}
+	w, err := replies.add(o.msgID)
+	if err != nil {
+		return reply{}, err
+	}
+	defer replies.remove(o.msgID)
+	err = c.transport.Send(publishing, c.target, Publishing{
+		Body: body, Expiration: c.options.Timeout, Mandatory: c.options.AtLeastOnce, Headers: c.headers(ctx),
+	})
+	if err != nil {
+		return reply{}, c.late(ctx, publishing, err)
+	}
+	return c.await(ctx, w, o.msgID)
+}
+
+// late turns an error of publishing that the client's own timeout brought about
+// into a timeout.
+func (c *Client) late(ctx, publishing context.Context, err error) error {
+	if ctx.Err() == nil && publishing.Err() != nil {
+		return fmt.Errorf("%w: %w", ErrTimeout, err)
+	}
+	return err
+}
+
+// await waits for the end of a call. Signs of life restart the monitor and never
+// the whole time.
+func (c *Client) await(ctx context.Context, w *waiter, msgID string) (reply, error) {
+	whole := time.NewTimer(c.options.Timeout)
+	defer whole.Stop()
+	var quiet <-chan time.Time
+	var monitor *time.Timer
+	if c.options.CallMonitorTimeout > 0 {
+		monitor = time.NewTimer(c.options.CallMonitorTimeout)
+		defer monitor.Stop()
+		quiet = monitor.C
+	}
+	for {
+		select {
+		case answer := <-w.done:
+			return answer, nil
+		case <-w.alive:
+			if monitor != nil {
+				monitor.Reset(c.options.CallMonitorTimeout)
+			}
+		case <-whole.C:
+			return reply{}, fmt.Errorf("%w to message ID %s", ErrTimeout, msgID)
+		case <-quiet:
+			return reply{}, fmt.Errorf("%w to message ID %s: no heartbeat for %s", ErrTimeout, msgID, c.options.CallMonitorTimeout)
+		case <-w.lost:
+			return reply{}, fmt.Errorf("waiting for a reply: %w", ErrClosed)
+		case <-ctx.Done():
+			return reply{}, ctx.Err()
+		}
+	}
+}

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rpc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Dispatcher finds the method that serves a request.
+// oslo.messaging: rpc/dispatcher.py RPCDispatcher
+type Dispatcher struct {
+	endpoints []endpoint
+}
+
+type endpoint struct {
+	namespace string
+	version   version
+	methods   map[string]Method
+}
+
+// dispatcherModule is the Python module of the two failures of dispatch.
+const dispatcherModule = "oslo_messaging.rpc.dispatcher"
+
+// NewDispatcher checks the endpoints and wraps their handlers, the first
+// middleware outermost.
+func NewDispatcher(endpoints []Endpoint, wrap ...Middleware) (*Dispatcher, error) {
+	d := &Dispatcher{endpoints: make([]endpoint, 0, len(endpoints))}
+	for _, e := range endpoints {
+		text := e.Version
+		if text == "" {
+			text = DefaultVersion
+		}
+		v, err := parseVersion(text)
+		if err != nil {
+			return nil, fmt.Errorf("rpc: endpoint of namespace %q: %w", e.Namespace, err)
+		}
+		methods := make(map[string]Method, len(e.Methods))
+		for name, m := range e.Methods {
+			if m.Handler == nil {
+				return nil, fmt.Errorf("rpc: method %q has no handler", name)
+			}
+			for i := len(wrap) - 1; i >= 0; i-- {
+				m.Handler = wrap[i](m.Handler)
+			}
+			methods[name] = m
+		}
+		d.endpoints = append(d.endpoints, endpoint{namespace: e.Namespace, version: v, methods: methods})
+	}
+	if len(d.endpoints) == 0 {
+		return nil, errors.New("rpc: a server needs an endpoint")
+	}
+	return d, nil
+}
+
+// Resolve finds the method of the first endpoint that serves namespace and
+// version of the request and has it. The error is a *Failure for the caller.
+func (d *Dispatcher) Resolve(r *Request) (Method, error) {
+	if r.wire.problem != nil {
+		return Method{}, r.wire.problem
+	}
+	requested, err := parseVersion(r.Version)
+	served := false
+	for i := range d.endpoints {
+		e := &d.endpoints[i]
+		if err != nil || !e.inNamespace(r) || !e.version.serves(requested) {
+			continue
+		}
+		// The default access policy hides names with a leading underscore.
+		if m, ok := e.methods[r.Method]; ok && !strings.HasPrefix(r.Method, "_") {
+			return m, nil
+		}
+		served = true
+	}
+	if served {
+		return Method{}, NewFailure(dispatcherModule, "NoSuchMethod",
+			"Endpoint does not support RPC method "+r.Method)
+	}
+	return Method{}, NewFailure(dispatcherModule, "UnsupportedVersion",
+		"Endpoint does not support RPC version "+r.Version+". Attempted method: "+r.Method)
+}
+
+// inNamespace matches the null namespace to null alone, not to "".
+func (e *endpoint) inNamespace(r *Request) bool {
+	if e.namespace == "" {
+		return !r.wire.hasNamespace && r.Namespace == ""
+	}
+	return e.namespace == r.Namespace
+}
+
+// ping is oslo.messaging's own method, served after the application's.
+// oslo.messaging: rpc/server.py, [DEFAULT] rpc_ping_enabled
+func pingEndpoint() Endpoint {
+	pong := func(context.Context, *Request) (any, error) { return "pong", nil }
+	return Endpoint{Methods: map[string]Method{"oslo_rpc_server_ping": {Handler: pong}}}
+}

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package middleware
+
+import (
+	"context"
+	"runtime/debug"
+
+	"github.com/karbor-project/karbor/rpc"
+)
+
+// Recovery turns a panic of the handler into an error, a *rpc.PanicError. A server
+// does the same around all middleware; innermost, this one lets the others see
+// panics as errors.
+func Recovery() rpc.Middleware {
+	return func(next rpc.Handler) rpc.Handler {
+		return func(ctx context.Context, r *rpc.Request) (result any, err error) {
+			defer func() {
+				if v := recover(); v != nil {
+					result, err = nil, &rpc.PanicError{Value: v, Stack: debug.Stack()}
+				}
+			}()
+			return next(ctx, r)
+		}
+	}
+}

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package notify
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/karbor-project/karbor/rpc"
+)
+
+// Priority is the kind of an event. It is the last part of the routing key.
+type Priority string
+
+// The priorities of oslo.messaging: notify/notifier.py
+const (
+	Audit    Priority = "audit"
+	Debug    Priority = "debug"
+	Info     Priority = "info"
+	Warn     Priority = "warn"
+	Error    Priority = "error"
+	Critical Priority = "critical"
+	Sample   Priority = "sample"
+)
+
+// priorities are all that there are.
+var priorities = []Priority{Audit, Debug, Info, Warn, Error, Critical, Sample}
+
+// ParsePriority reads a priority in any case; "warning" is another word for Warn.
+func ParsePriority(text string) (Priority, error) {
+	p := Priority(strings.ToLower(text))
+	if p == "warning" {
+		p = Warn
+	}
+	if !slices.Contains(priorities, p) {
+		return "", fmt.Errorf("notify: priority %q is not known", text)
+	}
+	return p, nil
+}
+
+// Event is one notification.
+type Event struct {
+	// ID is a dashed UUID. It stays the same when an event is sent to several topics.
+	ID string
+	// PublisherID names the sender, usually "service.host".
+	PublisherID string
+	// Type is what has happened, such as "plan.create.end".
+	Type     string
+	Priority Priority
+	// Payload is the JSON text that describes it.
+	Payload json.RawMessage
+	// Time is when it was sent, in UTC with microseconds; zero when a received one
+	// says nothing readable.
+	Time time.Time
+	// Context is the request context of the sender without what is secret.
+	Context rpc.Context
+}
+
+// timeLayout is Python's str(datetime) of a naive time in UTC.
+const timeLayout = "2006-01-02 15:04:05"
+
+// timestamp leaves out a fraction of zero, as Python does.
+func timestamp(t time.Time) string {
+	t = t.UTC().Truncate(time.Microsecond)
+	if t.Nanosecond() == 0 {
+		return t.Format(timeLayout)
+	}
+	return t.Format(timeLayout + ".000000")
+}
+
+// contextPrefix marks the members of the request context.
+// oslo.messaging: amqp.py pack_context
+const contextPrefix = "_context_"
+
+// wireEvent has the members of an event on the wire, in the order of Python.
+// oslo.messaging: notify/notifier.py _notify
+type wireEvent struct {
+	ID          string          `json:"message_id"`
+	PublisherID string          `json:"publisher_id"`
+	Type        string          `json:"event_type"`
+	Priority    string          `json:"priority"`
+	Payload     json.RawMessage `json:"payload"`
+	Timestamp   string          `json:"timestamp"`
+	UniqueID    string          `json:"_unique_id"`
+}
+
+// errNotUTF8 is the error of text that every listener would reject unread.
+var errNotUTF8 = errors.New("text is not valid UTF-8")
+
+// encode gives the payload of the message, fresh for each topic.
+func (e *Event) encode(uniqueID string) ([]byte, error) {
+	text, err := e.marshal(uniqueID)
+	if err == nil && !utf8.Valid(text) { // encoding/json takes raw text as it is
+		err = errNotUTF8
+	}
+	return text, err
+}
+
+func (e *Event) marshal(uniqueID string) ([]byte, error) {
+	w := wireEvent{
+		ID: e.ID, PublisherID: e.PublisherID, Type: e.Type, Priority: strings.ToUpper(string(e.Priority)),
+		Payload: e.Payload, Timestamp: timestamp(e.Time), UniqueID: uniqueID,
+	}
+	text, err := json.Marshal(w)
+	if err != nil || len(e.Context) == 0 {
+		return text, err
+	}
+	members := make(map[string]json.RawMessage, len(e.Context))
+	for name, value := range e.Context {
+		if len(value) == 0 {
+			value = json.RawMessage("null")
+		}
+		members[contextPrefix+name] = value
+	}
+	context, err := json.Marshal(members)
+	if err != nil {
+		return nil, err
+	}
+	// Both are objects with members: join them.
+	return append(append(text[:len(text)-1], ','), context[1:]...), nil
+}
+
+// decode reads the payload of a message. known tells whether the priority is one.
+func decode(payload []byte) (e *Event, uniqueID string, known bool, err error) {
+	// Members of wrong types stay empty: an odd event is better than none.
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(payload, &members); err != nil {
+		return nil, "", false, fmt.Errorf("decoding a notification: %w", err)
+	}
+	text := func(name string) (s string) {
+		_ = json.Unmarshal(members[name], &s)
+		return s
+	}
+	e = &Event{
+		ID: text("message_id"), PublisherID: text("publisher_id"), Type: text("event_type"),
+		Payload: members["payload"], Context: rpc.Context{},
+	}
+	e.Priority, err = ParsePriority(text("priority"))
+	known = err == nil
+	if !known {
+		e.Priority = Priority(strings.ToLower(text("priority")))
+	}
+	// A layout without a fraction accepts one.
+	if t, err := time.Parse(timeLayout, text("timestamp")); err == nil {
+		e.Time = t
+	}
+	for name, value := range members {
+		if short, ok := strings.CutPrefix(name, contextPrefix); ok {
+			e.Context[short] = value
+		}
+	}
+	return e, text("_unique_id"), known, nil
+}

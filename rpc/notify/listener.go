@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package notify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"runtime/debug"
+	"slices"
+	"sync"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/karbor-project/karbor/rpc"
+)
+
+// ErrRequeue is what a handler returns, wrapped or not, to see an event again
+// later. It takes a listener that allows it.
+// oslo.messaging: NotificationResult.REQUEUE
+var ErrRequeue = errors.New("notification is to be delivered again")
+
+// Handler works on one event. Its context ends when the listener is stopped hard.
+// An error is logged; the event is given back to the broker when the listener
+// allows that, and is done with otherwise. The same event can come again: after a
+// crash, or when the connection was lost before its acknowledgement.
+type Handler func(ctx context.Context, e *Event) error
+
+// Endpoint is a set of handlers for the priorities that it cares for.
+type Endpoint struct {
+	Handlers map[Priority]Handler
+	// Accept chooses among the events; nil takes all. It plays the part of
+	// oslo.messaging's NotificationFilter.
+	Accept func(e *Event) bool
+}
+
+// Source is where events come from.
+type Source struct {
+	// Exchange scopes the topic; empty means rpc.DefaultExchange.
+	Exchange string
+	// Topic is DefaultTopic when empty.
+	Topic string
+}
+
+// ListenerOptions tune a listener; the zero value is ready for use.
+type ListenerOptions struct {
+	// Pool names a queue that gets a copy of every event; listeners of one pool share
+	// it. Without one, all listeners share the queues of the topics.
+	Pool string
+	// AllowRequeue gives an event back to the broker when a handler fails or asks for
+	// it. An event that always fails then comes for ever.
+	AllowRequeue bool
+	// Workers bounds the events worked on at a time; 0 means rpc.DefaultWorkers.
+	Workers int
+	Log     logrus.FieldLogger
+}
+
+// Listener receives events.
+type Listener struct {
+	transport Transport
+	bindings  []rpc.Binding
+	endpoints []Endpoint
+	options   ListenerOptions
+	log       logrus.FieldLogger
+
+	slots   chan struct{} // one token for each event in work
+	seen    *seen
+	running sync.WaitGroup
+	soft    context.Context // of receiving
+	drain   context.CancelFunc
+	hard    context.Context // of handlers
+	cancel  context.CancelFunc
+
+	mu       sync.Mutex
+	started  bool
+	stopped  bool
+	consumer rpc.Listener
+}
+
+// NewListener makes a listener for the priorities that its endpoints handle, of
+// every source.
+func NewListener(t Transport, sources []Source, endpoints []Endpoint, o ListenerOptions) (*Listener, error) {
+	if o.Workers <= 0 {
+		o.Workers = rpc.DefaultWorkers
+	}
+	l := &Listener{
+		transport: t, endpoints: endpoints, options: o, log: o.Log,
+		slots: make(chan struct{}, o.Workers), seen: newSeen(),
+	}
+	if l.log == nil {
+		discard := logrus.New()
+		discard.SetOutput(io.Discard)
+		l.log = discard
+	}
+	for _, s := range sources {
+		topic := s.Topic
+		if topic == "" {
+			topic = DefaultTopic
+		}
+		for _, p := range handled(endpoints) {
+			b := bind(s.Exchange, topic, p)
+			if o.Pool != "" {
+				b.Queue = o.Pool
+			}
+			l.bindings = append(l.bindings, b)
+		}
+	}
+	if len(l.bindings) == 0 {
+		return nil, errors.New("notify: a listener needs a source and a handler")
+	}
+	l.soft, l.drain = context.WithCancel(context.Background())
+	l.hard, l.cancel = context.WithCancel(context.Background())
+	return l, nil
+}
+
+// handled are the priorities that any endpoint has a handler for.
+func handled(endpoints []Endpoint) []Priority {
+	var have []Priority
+	for _, p := range priorities {
+		if slices.ContainsFunc(endpoints, func(e Endpoint) bool { return e.Handlers[p] != nil }) {
+			have = append(have, p)
+		}
+	}
+	return have
+}
+
+// Start begins to receive and returns when events can arrive. It waits for the
+// broker as rpc.Server's Start does. A listener starts once.
+func (l *Listener) Start(ctx context.Context) error {
+	l.mu.Lock()
+	again := l.started
+	l.started = true
+	l.mu.Unlock()
+	if again {
+		return errors.New("notify: listener has been started before")
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(l.soft, cancel)()
+	c, err := l.transport.Subscribe(ctx, l.bindings, rpc.ListenOptions{Concurrency: l.options.Workers}, l.receive)
+	if err != nil {
+		return fmt.Errorf("listening for notifications: %w", err)
+	}
+	l.mu.Lock()
+	l.consumer = c
+	stopped := l.stopped
+	l.mu.Unlock()
+	if stopped {
+		return errors.Join(rpc.ErrStopped, c.Close(context.WithoutCancel(ctx)))
+	}
+	return nil
+}
+
+// Stop takes no more events, waits for the handlers and gives back what has not
+// started. When ctx ends first, the contexts of the handlers are cancelled, their
+// events go back to the broker and the error of ctx is returned. It is idempotent.
+func (l *Listener) Stop(ctx context.Context) error {
+	l.mu.Lock()
+	first, c := !l.stopped, l.consumer
+	l.stopped = true
+	l.mu.Unlock()
+	l.drain()
+	defer l.cancel()
+	if !first || c == nil {
+		return nil
+	}
+	err := c.Cancel(ctx)
+	idle := make(chan struct{})
+	go func() {
+		l.running.Wait()
+		close(idle)
+	}()
+	select {
+	case <-idle:
+	case <-ctx.Done():
+		err = errors.Join(err, fmt.Errorf("stopping with %d notifications in work: %w", len(l.slots), ctx.Err()))
+		l.cancel()
+	}
+	return errors.Join(err, c.Close(context.WithoutCancel(ctx)))
+}
+
+// receive takes one message. Its blocking is the back-pressure on the broker.
+// oslo.messaging: notify/listener.py, amqpdriver.py NotificationAMQPIncomingMessage
+func (l *Listener) receive(m rpc.Incoming) {
+	payload, err := m.Payload()
+	var e *Event
+	var id string
+	known := false
+	if err == nil {
+		e, id, known, err = decode(payload)
+	}
+	switch {
+	case err != nil:
+		l.log.WithError(err).Error("rejected a message that is no notification")
+		l.settle(m.Reject(false))
+		return
+	case !known:
+		l.log.WithField("priority", string(e.Priority)).Warn("dropped a notification of an unknown priority")
+		l.settle(m.Ack())
+		return
+	case l.seen.has(id):
+		l.settle(m.Ack())
+		return
+	}
+	if l.soft.Err() == nil {
+		select {
+		case l.slots <- struct{}{}:
+			l.running.Go(func() { l.work(m, e, id) })
+			return
+		case <-l.soft.Done():
+		}
+	}
+	l.settle(m.Reject(true))
+}
+
+// work runs the handlers of an event and settles it. Only what is acknowledged is
+// remembered, so that what comes again is worked on again.
+func (l *Listener) work(m rpc.Incoming, e *Event, id string) {
+	defer func() { <-l.slots }()
+	again := false
+	for i := range l.endpoints {
+		err := l.endpoints[i].handle(l.hard, e)
+		if err == nil {
+			continue
+		}
+		again = true
+		if !errors.Is(err, ErrRequeue) {
+			l.log.WithError(err).WithField("event_type", e.Type).Error("notification failed")
+		}
+		break
+	}
+	if again && (l.options.AllowRequeue || l.hard.Err() != nil) {
+		l.settle(m.Reject(true))
+		return
+	}
+	if err := m.Ack(); err != nil {
+		l.settle(err)
+		return
+	}
+	l.seen.add(id)
+}
+
+// handle passes over events that the endpoint does not care for. A panic becomes
+// an error.
+func (n *Endpoint) handle(ctx context.Context, e *Event) (err error) {
+	handler := n.Handlers[e.Priority]
+	if handler == nil {
+		return nil
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			err = &rpc.PanicError{Value: v, Stack: debug.Stack()}
+		}
+	}()
+	if n.Accept != nil && !n.Accept(e) {
+		return nil
+	}
+	return handler(ctx, e)
+}
+
+// settle notes that an acknowledgement failed; the broker delivers again.
+func (l *Listener) settle(err error) {
+	if err != nil {
+		l.log.WithError(err).Debug("notification could not be settled, it will be delivered again")
+	}
+}

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rabbit
+
+import (
+	"math"
+	"runtime"
+	"slices"
+	"sync"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/karbor-project/karbor/rpc"
+)
+
+// acks settles the deliveries of one channel. Goroutines that acknowledge at the
+// same time share one write, and one acknowledgement where it covers nothing else;
+// each of them returns after the write, so that nothing runs before its request
+// has been acknowledged.
+type acks struct {
+	ch amqp.Acknowledger
+
+	// writing is held while something is settled with the broker.
+	writing sync.Mutex
+
+	mu    sync.Mutex
+	seen  uint64              // all tags up to it have come out of the library
+	early map[uint64]struct{} // tags beyond it that have, too
+	open  map[uint64]struct{} // tags that are not settled
+	round *round              // gathers the next write
+}
+
+// round is one write for several goroutines.
+type round struct {
+	tags []uint64
+	done chan struct{}
+	err  error // valid when done is closed
+}
+
+func newAcks(ch amqp.Acknowledger) *acks {
+	return &acks{ch: ch, early: make(map[uint64]struct{}), open: make(map[uint64]struct{})}
+}
+
+// incoming notes a delivery and gives its transport-neutral form.
+func (a *acks) incoming(d *amqp.Delivery) rpc.Incoming {
+	m := incoming(d)
+	m.Acknowledger = a.deliver(d.DeliveryTag)
+	return m
+}
+
+// deliver notes that a delivery has come, and gives its way to be settled. Tags
+// count from 1 on each channel; those of several consumers come in any order.
+func (a *acks) deliver(tag uint64) *acknowledger {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.open[tag] = struct{}{}
+	a.early[tag] = struct{}{}
+	for next := a.seen + 1; len(a.early) > 0; next++ {
+		if _, ok := a.early[next]; !ok {
+			break
+		}
+		delete(a.early, next)
+		a.seen = next
+	}
+	return &acknowledger{acks: a, tag: tag}
+}
+
+func (a *acks) ack(tag uint64) error {
+	a.mu.Lock()
+	r := a.round
+	first := r == nil
+	if first {
+		r = &round{done: make(chan struct{})}
+		a.round = r
+	}
+	r.tags = append(r.tags, tag)
+	a.mu.Unlock()
+	if !first {
+		<-r.done
+		return r.err
+	}
+	// The first one writes for all who come while an earlier write is under way, or
+	// who are about to.
+	runtime.Gosched()
+	a.writing.Lock()
+	multiple := a.close(r)
+	r.err = a.write(r, multiple)
+	a.writing.Unlock()
+	close(r.done)
+	return r.err
+}
+
+// close ends the gathering and returns the highest tag up to which all others are
+// settled or of this round; 0 if there is none.
+func (a *acks) close(r *round) (multiple uint64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.round = nil
+	for _, tag := range r.tags {
+		delete(a.open, tag)
+	}
+	lowest := uint64(math.MaxUint64)
+	for tag := range a.open {
+		lowest = min(lowest, tag)
+	}
+	for _, tag := range r.tags {
+		if tag < lowest && tag <= a.seen {
+			multiple = max(multiple, tag)
+		}
+	}
+	return multiple
+}
+
+func (a *acks) write(r *round, multiple uint64) error {
+	if len(r.tags) == 1 {
+		return a.ch.Ack(r.tags[0], false)
+	}
+	if multiple > 0 {
+		if err := a.ch.Ack(multiple, true); err != nil {
+			return err
+		}
+	}
+	slices.Sort(r.tags)
+	for _, tag := range r.tags {
+		if tag <= multiple {
+			continue
+		}
+		if err := a.ch.Ack(tag, false); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// reject is settled before anybody's acknowledgement may cover it.
+func (a *acks) reject(tag uint64, requeue bool) error {
+	a.writing.Lock()
+	defer a.writing.Unlock()
+	err := a.ch.Reject(tag, requeue)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.open, tag)
+	return err
+}
+
+// acknowledger settles one delivery. It is tied to the channel that it came on,
+// whose end makes it fail: no tag ever reaches another channel.
+type acknowledger struct {
+	acks *acks
+	tag  uint64
+}
+
+var _ rpc.Acknowledger = (*acknowledger)(nil)
+
+func (a *acknowledger) Ack() error                { return a.acks.ack(a.tag) }
+func (a *acknowledger) Reject(requeue bool) error { return a.acks.reject(a.tag, requeue) }

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rabbit
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+)
+
+// refused reports whether the broker has refused the login or the virtual host,
+// which no retry changes.
+func refused(err error) bool {
+	var e *amqp.Error
+	return errors.As(err, &e) && (e.Code == amqp.AccessRefused || e.Code == amqp.NotAllowed)
+}
+
+// ofCode reports whether the broker has closed a channel or connection with that
+// reply code.
+func ofCode(err error, code int) bool {
+	var e *amqp.Error
+	return errors.As(err, &e) && e.Code == code
+}
+
+// transientFeature is RabbitMQ's name for queues that are neither durable nor
+// exclusive; 4.3 and later refuse them. rabbitmq-server: rabbit_deprecated_features
+const transientFeature = "transient_nonexcl_queues"
+
+// permanent reports whether a declaration fails for a reason that only another
+// configuration removes.
+func permanent(err error) bool {
+	if refused(err) || ofCode(err, amqp.PreconditionFailed) || ofCode(err, amqp.NotImplemented) || ofCode(err, amqp.CommandInvalid) {
+		return true
+	}
+	return err != nil && strings.Contains(err.Error(), transientFeature)
+}
+
+// explain adds the option to look at to a refusal of the broker.
+func explain(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case strings.Contains(err.Error(), transientFeature):
+		return fmt.Errorf("%w (this broker takes no transient queues: set rabbit_transient_quorum_queue = true and "+
+			"amqp_durable_queues or rabbit_quorum_queue = true in [oslo_messaging_rabbit], here and in all peers)", err)
+	case ofCode(err, amqp.PreconditionFailed):
+		return fmt.Errorf("%w (peers have declared it with other properties: amqp_durable_queues, amqp_auto_delete, "+
+			"rabbit_quorum_queue and its limits, rabbit_ha_queues, rabbit_transient_quorum_queue, rabbit_stream_fanout and "+
+			"rabbit_transient_queues_ttl of [oslo_messaging_rabbit] must be the same everywhere)", err)
+	}
+	return err
+}

@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rabbit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+	"github.com/sirupsen/logrus"
+
+	"github.com/karbor-project/karbor/rpc"
+)
+
+// closeGrace bounds the wait for the broker's answer to connection.close.
+const closeGrace = 3 * time.Second
+
+// session is one connection from its handshake to its loss. Everything that hangs
+// on a connection hangs on its session, so that nothing of an old connection can
+// be used on a new one.
+type session struct {
+	conn       *amqp.Connection
+	generation uint64
+	lost       chan struct{} // closed when the connection is gone
+	closes     chan *amqp.Error
+	blocks     chan amqp.Blocking
+
+	mu       sync.Mutex
+	free     chan struct{} // closed while the broker takes publishings
+	since    time.Time     // of the present blockage
+	waited   time.Duration // in earlier blockages
+	declared map[string]bool
+	hung     string // the round trip for which the connection was given up
+
+	// These are held during round trips, which take long while the broker is
+	// blocked; mu never is.
+	declaring sync.Mutex
+	opening   sync.Mutex
+	outlets   [outletCount]*outlet
+}
+
+func newSession(c *amqp.Connection, generation uint64) *session {
+	s := &session{
+		conn: c, generation: generation, lost: make(chan struct{}),
+		// Buffered and always read until closed: the library drops slow listeners.
+		closes:   c.NotifyClose(make(chan *amqp.Error, 1)),
+		blocks:   c.NotifyBlocked(make(chan amqp.Blocking, 16)),
+		free:     make(chan struct{}),
+		declared: make(map[string]bool),
+	}
+	close(s.free)
+	return s
+}
+
+func (s *session) alive() bool {
+	select {
+	case <-s.lost:
+		return false
+	default:
+		return true
+	}
+}
+
+// watch follows the connection until its loss, whose reason it returns, or until
+// life ends, when the connection is left open for an orderly close.
+func (s *session) watch(life context.Context, log logrus.FieldLogger) error {
+	for {
+		select {
+		case <-life.Done():
+			return nil
+		case b, ok := <-s.blocks:
+			if ok {
+				s.block(b, log)
+				continue
+			}
+			s.blocks = nil
+		case reason := <-s.closes:
+			close(s.lost)
+			s.abandon()
+			if what := s.hungIn(); what != "" {
+				return fmt.Errorf("the broker did not answer while %s", what)
+			}
+			if reason == nil {
+				return errors.New("connection closed")
+			}
+			return reason
+		}
+	}
+}
+
+// block notes that the broker has stopped or resumed taking publishings.
+func (s *session) block(b amqp.Blocking, log logrus.FieldLogger) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if b.Active {
+		log.WithField("reason", b.Reason).Warn("the broker takes no messages for now, publishing waits")
+		if s.since.IsZero() {
+			s.free, s.since = make(chan struct{}), time.Now()
+		}
+		return
+	}
+	s.waited += s.blockage()
+	s.since = time.Time{}
+	log.Info("the broker takes messages again")
+	closeOnce(s.free)
+}
+
+// closeOnce closes a gate that one goroutine alone closes.
+func closeOnce(c chan struct{}) {
+	select {
+	case <-c:
+	default:
+		close(c)
+	}
+}
+
+func (s *session) isBlocked() bool {
+	select {
+	case <-s.gate():
+		return false
+	default:
+		return true
+	}
+}
+
+func (s *session) gate() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.free
+}
+
+// unblocked waits until publishing makes sense.
+func (s *session) unblocked(ctx context.Context) error {
+	gate := s.gate()
+	select {
+	case <-gate:
+		return nil
+	default:
+	}
+	select {
+	case <-gate:
+		return nil
+	case <-s.lost:
+		return amqp.ErrClosed
+	case <-ctx.Done():
+		return fmt.Errorf("the broker takes no messages: %w", ctx.Err())
+	}
+}
+
+// abandon opens the gate so that nobody waits at a dead connection.
+func (s *session) abandon() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	closeOnce(s.free)
+	s.waited += s.blockage()
+	s.since = time.Time{}
+}
+
+// control runs declarations on a channel of their own: an error of the broker
+// closes that channel and nothing else.
+func (s *session) control(do func(*amqp.Channel) error) error {
+	defer s.expectAnswer("declaring", answerTime)()
+	ch, err := s.conn.Channel()
+	if err != nil {
+		return fmt.Errorf("opening a channel: %w", err)
+	}
+	if err := do(ch); err != nil {
+		_ = ch.Close()
+		return err
+	}
+	// What was declared stays declared, however the channel ends.
+	_ = ch.Close()
+	return nil
+}
+
+// declarable is an exchange or a queue with its bindings.
+type declarable interface {
+	// mark names it among all that a session has declared.
+	mark() string
+	declare(*session, logrus.FieldLogger) error
+}
+
+// ensure declares something once per connection.
+func (s *session) ensure(d declarable, log logrus.FieldLogger) error {
+	mark := d.mark()
+	if s.isDeclared(mark) {
+		return nil
+	}
+	s.declaring.Lock()
+	defer s.declaring.Unlock()
+	if s.isDeclared(mark) {
+		return nil
+	}
+	if err := d.declare(s, log); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.declared[mark] = true
+	return nil
+}
+
+func (s *session) isDeclared(mark string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.declared[mark]
+}
+
+// undeclare is for something that turned out to be missing.
+func (s *session) undeclare(mark string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.declared, mark)
+}
+
+func (s *session) close() {
+	_ = s.conn.CloseDeadline(time.Now().Add(closeGrace))
+}
+
+var _ rpc.Transport = (*Transport)(nil)

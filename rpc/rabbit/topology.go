@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rabbit
+
+import (
+	"fmt"
+	"strings"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+	"github.com/sirupsen/logrus"
+)
+
+// exchange is what must be declared before it is published to or bound.
+type exchange struct {
+	name, kind          string
+	durable, autoDelete bool
+}
+
+// queue is one queue with the binding that feeds it.
+type queue struct {
+	name                string
+	durable, autoDelete bool
+	args                amqp.Table
+	// exchange is nil for reply queues, which the default exchange reaches.
+	exchange *exchange
+	key      string
+	// more bindings belong to queues that several keys feed.
+	more []binding
+	// stream says that it is a stream shared by all servers of the topic.
+	stream bool
+	// owned queues are deleted when their listener closes.
+	owned bool
+}
+
+// binding feeds a queue with the messages of a key.
+type binding struct {
+	exchange *exchange
+	key      string
+}
+
+// topicExchange is the exchange that scopes topics. oslo.messaging: impl_rabbit.py
+// declare_topic_consumer, _get_exchange_options
+func (o *Options) topicExchange(name string) *exchange {
+	return &exchange{name: name, kind: "topic", durable: o.durable(), autoDelete: o.AutoDelete}
+}
+
+// fanoutExchange is not scoped by the control exchange.
+func (o *Options) fanoutExchange(topic string) *exchange {
+	return &exchange{name: topic + "_fanout", kind: "fanout", durable: o.TransientQuorumQueue, autoDelete: true}
+}
+
+// durable says whether exchange and topic queues survive the broker.
+func (o *Options) durable() bool { return o.DurableQueues || o.QuorumQueue }
+
+// topicQueue is a shared queue, bound with its own name as the key.
+func (o *Options) topicQueue(x *exchange, name string) queue {
+	return queue{
+		name: name, durable: o.durable(), autoDelete: o.AutoDelete, args: o.arguments(o.QuorumQueue, false),
+		exchange: x, key: name,
+	}
+}
+
+// fanoutQueue is this server's own queue for fanouts, or the topic's stream.
+func (o *Options) fanoutQueue(topic, suffix string) queue {
+	x := o.fanoutExchange(topic)
+	if o.StreamFanout {
+		return queue{name: x.name, durable: true, args: o.streamArguments(), exchange: x, key: topic, stream: true}
+	}
+	return queue{
+		name: x.name + "_" + suffix, durable: o.TransientQuorumQueue, args: o.arguments(o.TransientQuorumQueue, true),
+		exchange: x, key: topic, owned: !o.UseQueueManager,
+	}
+}
+
+// replyQueue is the transport's queue for answers.
+func (o *Options) replyQueue(suffix string) queue {
+	q := queue{
+		name: "reply_" + suffix, durable: o.TransientQuorumQueue, args: o.arguments(o.TransientQuorumQueue, true),
+	}
+	if o.DirectReplyExchange {
+		q.exchange, q.key = &exchange{name: q.name, kind: "direct", autoDelete: true}, q.name
+	}
+	return q
+}
+
+// arguments are the x- arguments of a queue. The broker compares them with those
+// of the peers. oslo.messaging: impl_rabbit.py _get_queue_arguments
+func (o *Options) arguments(quorum, transient bool) amqp.Table {
+	args := amqp.Table{}
+	if o.HAQueues {
+		args["x-ha-policy"] = "all"
+	}
+	if quorum {
+		args["x-queue-type"] = "quorum"
+		for name, limit := range map[string]int{
+			"x-delivery-limit":       o.QuorumDeliveryLimit,
+			"x-max-in-memory-length": o.QuorumMaxMemoryLength,
+			"x-max-in-memory-bytes":  o.QuorumMaxMemoryBytes,
+		} {
+			if limit > 0 {
+				args[name] = int64(limit)
+			}
+		}
+	}
+	if transient && o.TransientQueuesTTL > 0 {
+		args["x-expires"] = int64(o.TransientQueuesTTL) * 1000
+	}
+	return args
+}
+
+func (o *Options) streamArguments() amqp.Table {
+	args := amqp.Table{"x-queue-type": "stream"}
+	if o.TransientQueuesTTL > 0 {
+		args["x-max-age"] = fmt.Sprintf("%ds", o.TransientQueuesTTL)
+	}
+	return args
+}
+
+// declare makes sure of the exchange. When it exists with another durability, as
+// configurations in transition have it, it is used as it is: RabbitMQ routes the
+// same. oslo.messaging: impl_rabbit.py _declare_fallback, since 14.1.0
+func (x *exchange) declare(s *session, log logrus.FieldLogger) error {
+	err := s.control(func(ch *amqp.Channel) error {
+		return ch.ExchangeDeclare(x.name, x.kind, x.durable, x.autoDelete, false, false, nil)
+	})
+	if err == nil {
+		return nil
+	}
+	if ofCode(err, amqp.PreconditionFailed) && strings.Contains(err.Error(), "inequivalent arg 'durable'") {
+		log.WithField("exchange", x.name).WithError(err).
+			Warn("exchange exists with another durability than configured, using it as it is")
+		err = s.control(func(ch *amqp.Channel) error {
+			return ch.ExchangeDeclarePassive(x.name, x.kind, x.durable, x.autoDelete, false, false, nil)
+		})
+	}
+	if err != nil {
+		return fmt.Errorf("declaring exchange %s: %w", x.name, explain(err))
+	}
+	return nil
+}
+
+// bindings are all that feed the queue; none for most reply queues.
+func (q *queue) bindings() []binding {
+	if q.exchange == nil {
+		return nil
+	}
+	return append([]binding{{q.exchange, q.key}}, q.more...)
+}
+
+// declare makes sure of the queue, its exchanges and its bindings.
+func (q *queue) declare(s *session, log logrus.FieldLogger) error {
+	bindings := q.bindings()
+	for i, b := range bindings {
+		if i > 0 && b.exchange.name == bindings[i-1].exchange.name {
+			continue
+		}
+		if err := b.exchange.declare(s, log); err != nil {
+			return err
+		}
+	}
+	err := s.control(func(ch *amqp.Channel) error {
+		if _, err := ch.QueueDeclare(q.name, q.durable, q.autoDelete, false, false, q.args); err != nil {
+			return err
+		}
+		for _, b := range bindings {
+			if err := ch.QueueBind(q.name, b.key, b.exchange.name, false, nil); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("declaring queue %s: %w", q.name, explain(err))
+	}
+	return nil
+}

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rpc
+
+import (
+	"encoding/json"
+	"fmt"
+	"sync"
+
+	"github.com/sirupsen/logrus"
+)
+
+// outcome is how a request ended: an encoded result or an encoded failure.
+type outcome struct {
+	result  []byte
+	failure []byte
+}
+
+// null is the JSON text of nothing.
+var null = []byte("null")
+
+// encodeReply gives the message body of a reply with a fresh unique id. A reply
+// that is not ending and has no content is a heartbeat. It writes the payload as
+// the text of the envelope in one go: quotes of the payload's own are escaped.
+// oslo.messaging: amqpdriver.py _send_reply
+func encodeReply(msgID string, o outcome, ending bool) []byte {
+	b := make([]byte, 0, replyOverhead+len(o.result)+len(o.result)/4+2*len(o.failure))
+	b = append(b, envelopePrefix+`"{\"result\": `...)
+	if o.failure == nil && o.result != nil {
+		b = appendEscaped(b, o.result)
+	} else {
+		b = append(b, null...)
+	}
+	b = append(b, `, \"failure\": `...)
+	if o.failure != nil {
+		b = appendEscaped(b, appendQuoted(nil, o.failure))
+	} else {
+		b = append(b, null...)
+	}
+	if ending {
+		b = append(b, `, \"ending\": true, \"_msg_id\": `...)
+	} else {
+		b = append(b, `, \"ending\": false, \"_msg_id\": `...)
+	}
+	// The id is the client's and may hold anything.
+	b = appendEscaped(append(b, `\"`...), escaped(msgID))
+	b = appendID(append(b, `\", \"_unique_id\": \"`...))
+	return append(b, `\"}"}`...)
+}
+
+// replyOverhead is the size of a reply without content, and some more.
+const replyOverhead = 288
+
+// escaped is the inside of text as a JSON string.
+func escaped(text string) string {
+	for i := range len(text) {
+		if !plain[text[i]] {
+			return string(appendEscaped(nil, text))
+		}
+	}
+	return text
+}
+
+// reply is one message on a reply queue.
+type reply struct {
+	msgID   string
+	result  json.RawMessage
+	failure []byte
+	ending  bool
+}
+
+func decodeReply(payload []byte) (reply, error) {
+	var r reply
+	var failure []byte
+	err := eachMember(payload, func(key, value []byte) {
+		switch string(key) {
+		case "result":
+			if !isNull(value) {
+				r.result = value
+			}
+		case "failure":
+			failure = value
+		case "ending":
+			r.ending = string(value) == "true"
+		case keyMsgID:
+			r.msgID, _ = textOf(value)
+		}
+	})
+	// Python takes every falsy failure for success.
+	if text, ok := textOf(failure); ok && text != "" {
+		r.failure = []byte(text)
+	} else if len(failure) > 0 && failure[0] == '{' {
+		r.failure = failure
+	}
+	return r, err
+}
+
+// Replies is a transport's reply queue and the calls that wait on it. Transports
+// make one with NewReplies and feed it with Receive.
+type Replies struct {
+	queue string
+	log   logrus.FieldLogger
+
+	mu      sync.Mutex
+	waiters map[string]*waiter
+	closed  error
+}
+
+// waiter is one call in flight.
+type waiter struct {
+	// part holds the content of a two-part reply until its end arrives; it is
+	// guarded by Replies.mu.
+	part reply
+	// done gets the one final reply.
+	done chan reply
+	// alive gets a token for each sign of life; it is never waited for.
+	alive chan struct{}
+	// lost is closed when the transport closes.
+	lost chan struct{}
+}
+
+// NewReplies makes the waiters' table of the reply queue of that name.
+func NewReplies(queue string, log logrus.FieldLogger) *Replies {
+	return &Replies{queue: queue, log: orDiscard(log), waiters: make(map[string]*waiter)}
+}
+
+// Queue is the name of the reply queue.
+func (r *Replies) Queue() string { return r.queue }
+
+// Receive hands a reply to the call that waits for it and drops it when there is
+// none. It does not acknowledge the message, keeps nothing of it but its body,
+// and never blocks.
+func (r *Replies) Receive(m Incoming) {
+	payload, err := m.payload()
+	var answer reply
+	if err == nil {
+		answer, err = decodeReply(payload)
+	}
+	if err != nil {
+		r.log.WithError(err).Warn("dropped an unreadable reply")
+		return
+	}
+	if !r.deliver(answer) {
+		r.log.WithField("msg_id", answer.msgID).Debug("dropped a reply that nobody waits for")
+	}
+}
+
+// deliver reports whether a call waits for the reply.
+func (r *Replies) deliver(answer reply) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	w := r.waiters[answer.msgID]
+	if w == nil {
+		return false
+	}
+	if answer.ending {
+		delete(r.waiters, answer.msgID)
+	}
+	w.take(answer)
+	return true
+}
+
+// take merges the parts of a reply: servers before oslo.messaging 4.0 send the
+// content first and the end after it.
+func (w *waiter) take(r reply) {
+	if r.result != nil || r.failure != nil {
+		w.part = r
+	}
+	if !r.ending {
+		select {
+		case w.alive <- struct{}{}:
+		default:
+		}
+		return
+	}
+	w.done <- w.part
+}
+
+// Close ends all calls that still wait with the cause.
+func (r *Replies) Close(cause error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed != nil {
+		return
+	}
+	r.closed = cause
+	for _, w := range r.waiters {
+		close(w.lost)
+	}
+	clear(r.waiters)
+}
+
+// add registers a call; it must happen before the request is published.
+func (r *Replies) add(msgID string) (*waiter, error) {
+	w := &waiter{done: make(chan reply, 1), alive: make(chan struct{}, 1), lost: make(chan struct{})}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed != nil {
+		return nil, fmt.Errorf("waiting for a reply: %w", r.closed)
+	}
+	r.waiters[msgID] = w
+	return w, nil
+}
+
+func (r *Replies) remove(msgID string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.waiters, msgID)
+}

@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package rpctest has an in-memory transport for tests of services that use
+// package rpc, and the conformance suite that every transport passes.
+package rpctest
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/karbor-project/karbor/rpc"
+)
+
+// RawMessage is a message as a broker sees it.
+type RawMessage struct {
+	ContentType     string
+	ContentEncoding string
+	Compression     string
+	// DeliveryMode is 2 for persistent messages.
+	DeliveryMode uint8
+	// Expiration is the text of milliseconds that AMQP has; empty means never.
+	Expiration string
+	// Headers are those of text beside the compression.
+	Headers map[string]string
+	Body    []byte
+}
+
+// Broker is a message broker in memory. Its transports reach each other.
+type Broker struct {
+	mu      sync.Mutex
+	queues  map[string]*queue
+	fanouts map[string][]string // topic to the names of fanout queues
+	routes  map[rpc.Binding]bool
+}
+
+// NewBroker makes an empty broker.
+func NewBroker() *Broker {
+	return &Broker{queues: make(map[string]*queue), fanouts: make(map[string][]string), routes: make(map[rpc.Binding]bool)}
+}
+
+// queue holds messages that wait; those in the hands of consumers are with the
+// consumers.
+type queue struct {
+	waiting []*message
+	wake    chan struct{} // closed when something changes
+	deleted bool
+}
+
+type message struct {
+	RawMessage
+	expires     time.Time // zero: never
+	redelivered bool
+}
+
+// declare makes the queue unless it exists.
+func (b *Broker) declare(name string) {
+	if b.queues[name] == nil {
+		b.queues[name] = &queue{wake: make(chan struct{})}
+	}
+}
+
+// Declare makes an empty queue, as another client of the broker would.
+func (b *Broker) Declare(name string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.declare(name)
+}
+
+// Delete removes a queue and its messages. Consumers of this broker do not bring
+// it back.
+func (b *Broker) Delete(name string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if q := b.queues[name]; q != nil {
+		q.deleted = true
+		q.notify()
+		delete(b.queues, name)
+	}
+}
+
+// Len is the number of messages that wait in a queue.
+func (b *Broker) Len(name string) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if q := b.queues[name]; q != nil {
+		return len(q.waiting)
+	}
+	return 0
+}
+
+// Publish puts a message into a queue and reports whether the queue exists.
+func (b *Broker) Publish(name string, m RawMessage) bool {
+	return b.put(name, &message{RawMessage: m}, false)
+}
+
+// Get takes a message out of a queue, waiting for one until done is closed.
+func (b *Broker) Get(name string, done <-chan struct{}) (RawMessage, bool) {
+	if m := b.take(name, done); m != nil {
+		return m.RawMessage, true
+	}
+	return RawMessage{}, false
+}
+
+func (b *Broker) put(name string, m *message, front bool) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	q := b.queues[name]
+	if q == nil {
+		return false
+	}
+	if front {
+		q.waiting = slices.Insert(q.waiting, 0, m)
+	} else {
+		q.waiting = append(q.waiting, m)
+	}
+	q.notify()
+	return true
+}
+
+func (q *queue) notify() {
+	close(q.wake)
+	q.wake = make(chan struct{})
+}
+
+// take removes the first message that has not expired. It returns nil when done
+// is closed or the queue is deleted.
+func (b *Broker) take(name string, done <-chan struct{}) *message {
+	for {
+		select {
+		case <-done:
+			return nil
+		default:
+		}
+		b.mu.Lock()
+		q := b.queues[name]
+		if q == nil || q.deleted {
+			b.mu.Unlock()
+			return nil
+		}
+		for len(q.waiting) > 0 {
+			m := q.waiting[0]
+			q.waiting = q.waiting[1:]
+			if m.expires.IsZero() || time.Now().Before(m.expires) {
+				b.mu.Unlock()
+				return m
+			}
+		}
+		wake := q.wake
+		b.mu.Unlock()
+		select {
+		case <-wake:
+		case <-done:
+			return nil
+		}
+	}
+}
+
+// bind makes a fanout queue of the topic.
+func (b *Broker) bind(topic, name string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.declare(name)
+	b.fanouts[topic] = append(b.fanouts[topic], name)
+}
+
+func (b *Broker) unbind(topic, name string) {
+	b.mu.Lock()
+	b.fanouts[topic] = slices.DeleteFunc(b.fanouts[topic], func(n string) bool { return n == name })
+	b.mu.Unlock()
+	b.Delete(name)
+}
+
+func (b *Broker) bound(topic string) []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.fanouts[topic])
+}
+
+// topicQueue names the queue of a topic or of one server. Exchanges scope it.
+func topicQueue(t rpc.Target) string {
+	name := t.ExchangeName() + "/" + t.Topic
+	if t.Server != "" {
+		name += "." + t.Server
+	}
+	return name
+}

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rpctest
+
+import (
+	"context"
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/karbor-project/karbor/rpc"
+)
+
+// Pair is what the conformance suite works on: two peers of one broker and a view
+// of the broker beside them.
+type Pair struct {
+	Server rpc.Transport
+	Client rpc.Transport
+	Wire   Wire
+}
+
+// Wire handles raw messages. Its methods fail the test themselves.
+type Wire interface {
+	// Bind makes sure of the shared queue of the target, as a server would, and
+	// returns its name.
+	Bind(target rpc.Target) string
+	// Declare makes a queue that the default exchange reaches.
+	Declare(queue string)
+	Delete(queue string)
+	Put(queue string, m RawMessage)
+	// Get waits for a message and takes it; false means none within that time.
+	Get(queue string, within time.Duration) (RawMessage, bool)
+	// Len is the number of messages that wait.
+	Len(queue string) int
+}
+
+// check is one item of the conformance checklist, named after it.
+type check struct {
+	name string
+	run  func(t *testing.T, h *harness)
+}
+
+// Run checks that a transport carries the protocol. connect makes a new pair for
+// each check, whose cleanup it registers with the test.
+func Run(t *testing.T, connect func(t *testing.T) Pair) {
+	t.Helper()
+	for _, checks := range [][]check{requestChecks, replyChecks, clientChecks, acceptChecks, contextChecks, notifyChecks} {
+		for _, c := range checks {
+			t.Run(c.name, func(t *testing.T) {
+				t.Parallel()
+				c.run(t, newHarness(t, connect(t)))
+			})
+		}
+	}
+}
+
+// soon is longer than anything that must happen takes, and briefly long enough
+// for what must not happen to show.
+const (
+	soon    = 20 * time.Second
+	briefly = 400 * time.Millisecond
+)
+
+// harness is a pair with a topic of its own.
+type harness struct {
+	Pair
+	t      *testing.T
+	ctx    context.Context
+	target rpc.Target
+}
+
+func newHarness(t *testing.T, p Pair) *harness {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	t.Cleanup(cancel)
+	return &harness{Pair: p, t: t, ctx: ctx, target: rpc.Target{Topic: "t" + rpc.NewID()[:12], Server: "host.one"}}
+}
+
+// serve starts a server on the target and stops it with the test.
+func (h *harness) serve(o rpc.ServerOptions, endpoints ...rpc.Endpoint) *rpc.Server {
+	h.t.Helper()
+	return h.serveAt(h.target, o, endpoints...)
+}
+
+func (h *harness) serveAt(target rpc.Target, o rpc.ServerOptions, endpoints ...rpc.Endpoint) *rpc.Server {
+	h.t.Helper()
+	s, err := rpc.NewServer(h.Server, target, endpoints, o)
+	if err != nil {
+		h.t.Fatalf("NewServer: %v", err)
+	}
+	if err := s.Start(h.ctx); err != nil {
+		h.t.Fatalf("Start: %v", err)
+	}
+	h.t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), soon)
+		defer cancel()
+		if err := s.Stop(ctx); err != nil {
+			h.t.Errorf("Stop: %v", err)
+		}
+	})
+	return s
+}
+
+// client asks the topic.
+func (h *harness) client(o rpc.ClientOptions) *rpc.Client {
+	if o.Timeout == 0 {
+		o.Timeout = soon
+	}
+	return rpc.NewClient(h.Client, rpc.Target{Topic: h.target.Topic}, o)
+}
+
+// queue is the name of the shared queue of the topic.
+func (h *harness) queue() string { return h.Wire.Bind(rpc.Target{Topic: h.target.Topic}) }
+
+// methods is an endpoint of AtMostOnce methods.
+func methods(version string, m map[string]rpc.Handler) rpc.Endpoint {
+	e := rpc.Endpoint{Version: version, Methods: map[string]rpc.Method{}}
+	for name, handler := range m {
+		e.Methods[name] = rpc.Method{Handler: handler}
+	}
+	return e
+}
+
+func returns(v any) rpc.Handler {
+	return func(context.Context, *rpc.Request) (any, error) { return v, nil }
+}
+
+// envelope wraps a payload text as every sender must.
+func wrapped(payload string) []byte {
+	text, _ := json.Marshal(payload)
+	return []byte(`{"oslo.version": "2.0", "oslo.message": ` + string(text) + `}`)
+}
+
+// jsonMessage is a message with the usual properties.
+func jsonMessage(body []byte) RawMessage {
+	return RawMessage{ContentType: rpc.ContentType, ContentEncoding: rpc.ContentEncoding, DeliveryMode: 2, Body: body}
+}
+
+// reply is the payload of a message on a reply queue.
+type reply struct {
+	Result   any     `json:"result"`
+	Failure  *string `json:"failure"`
+	Ending   bool    `json:"ending"`
+	MsgID    string  `json:"_msg_id"`
+	UniqueID string  `json:"_unique_id"`
+}
+
+// failure is the object that a reply holds as text.
+type failure struct {
+	Class   string         `json:"class"`
+	Module  string         `json:"module"`
+	Message string         `json:"message"`
+	TB      []string       `json:"tb"`
+	Args    []any          `json:"args"`
+	Kwargs  map[string]any `json:"kwargs"`
+}
+
+// open gives the payload of an enveloped message.
+func (h *harness) open(m RawMessage) []byte {
+	h.t.Helper()
+	var envelope map[string]string
+	if err := json.Unmarshal(m.Body, &envelope); err != nil {
+		h.t.Fatalf("body %s: %v", m.Body, err)
+	}
+	if len(envelope) != 2 || envelope["oslo.version"] != "2.0" {
+		h.t.Fatalf("envelope is %v", envelope)
+	}
+	return []byte(envelope["oslo.message"])
+}
+
+// ask puts a raw request with a reply queue of its own and returns the queue.
+func (h *harness) ask(members string) string {
+	h.t.Helper()
+	answers := "reply_" + rpc.NewID()
+	h.Wire.Declare(answers)
+	h.t.Cleanup(func() { h.Wire.Delete(answers) })
+	h.Wire.Put(h.queue(), jsonMessage(wrapped(`{"_msg_id": "m1", "_reply_q": "`+answers+`", `+members+`}`)))
+	return answers
+}
+
+// answer takes the next reply of a queue.
+func (h *harness) answer(queue string) reply {
+	h.t.Helper()
+	m, ok := h.Wire.Get(queue, soon)
+	if !ok {
+		h.t.Fatal("no reply")
+	}
+	var r reply
+	if err := json.Unmarshal(h.open(m), &r); err != nil {
+		h.t.Fatalf("reply %s: %v", m.Body, err)
+	}
+	return r
+}
+
+// failed is the failure of the next reply.
+func (h *harness) failed(queue string) failure {
+	h.t.Helper()
+	r := h.answer(queue)
+	if r.Failure == nil || r.Result != nil || !r.Ending {
+		h.t.Fatalf("reply is no failure: %+v", r)
+	}
+	var f failure
+	if err := json.Unmarshal([]byte(*r.Failure), &f); err != nil {
+		h.t.Fatalf("failure %s: %v", *r.Failure, err)
+	}
+	return f
+}
+
+// silent checks that nothing arrives in the queue.
+func (h *harness) silent(queue string) {
+	h.t.Helper()
+	if m, ok := h.Wire.Get(queue, briefly); ok {
+		h.t.Fatalf("unexpected message %s", m.Body)
+	}
+}
+
+// wait receives from a channel of signals.
+func wait[T any](t *testing.T, c <-chan T, what string) T {
+	t.Helper()
+	select {
+	case v := <-c:
+		return v
+	case <-time.After(soon):
+		t.Fatalf("waited in vain for %s", what)
+		panic("unreachable")
+	}
+}

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rpctest
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/karbor-project/karbor/rpc"
+)
+
+// acceptChecks are about methods of the delivery UntilAccepted, which are beyond
+// what oslo.messaging has.
+var acceptChecks = []check{
+	{"Checklist16_AcknowledgedBeforeTheHandler", checkAckFirst},
+	{"UntilAccepted_AcknowledgedByAccept", checkAccept},
+	{"UntilAccepted_HardStopGivesBack", checkGiveBack},
+	{"UntilAccepted_RepeatedGetsTheSameAnswer", checkSameAnswer},
+}
+
+// accepting is an endpoint with the method "start" of the delivery UntilAccepted.
+func accepting(handler rpc.Handler) rpc.Endpoint {
+	return rpc.Endpoint{Methods: map[string]rpc.Method{"start": {Handler: handler, Delivery: rpc.UntilAccepted}}}
+}
+
+// hardStop stops a server without patience.
+func hardStop(t *testing.T, s *rpc.Server) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := s.Stop(ctx); err == nil {
+		t.Error("a hard stop without an error")
+	}
+}
+
+// successor serves the same queue and reports what it gets.
+func (h *harness) successor() <-chan *rpc.Request {
+	requests := make(chan *rpc.Request, 4)
+	other := h.target
+	other.Server = "host.two"
+	h.serveAt(other, rpc.ServerOptions{}, accepting(func(_ context.Context, r *rpc.Request) (any, error) {
+		requests <- r
+		return "second", nil
+	}))
+	return requests
+}
+
+func (h *harness) doomed(handler rpc.Handler, delivery rpc.Delivery) *rpc.Server {
+	h.t.Helper()
+	s, err := rpc.NewServer(h.Server, h.target, []rpc.Endpoint{
+		{Methods: map[string]rpc.Method{"start": {Handler: handler, Delivery: delivery}}},
+	}, rpc.ServerOptions{})
+	if err == nil {
+		err = s.Start(h.ctx)
+	}
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return s
+}
+
+func checkAckFirst(t *testing.T, h *harness) {
+	started := make(chan struct{}, 1)
+	s := h.doomed(func(ctx context.Context, _ *rpc.Request) (any, error) {
+		started <- struct{}{}
+		<-ctx.Done()
+		return nil, context.Cause(ctx)
+	}, rpc.AtMostOnce)
+	q := h.ask(`"method": "start", "_unique_id": "u1"`)
+	wait(t, started, "the handler")
+	hardStop(t, s)
+	requests := h.successor()
+	h.failed(q)
+	if len(requests) != 0 || h.Wire.Len(h.queue()) != 0 {
+		t.Error("an acknowledged request came back")
+	}
+}
+
+func checkAccept(t *testing.T, h *harness) {
+	accepted := make(chan struct{}, 1)
+	s := h.doomed(func(ctx context.Context, r *rpc.Request) (any, error) {
+		r.Accept()
+		r.Accept()
+		accepted <- struct{}{}
+		<-ctx.Done()
+		return nil, rpc.NewFailure("builtins", "ValueError", "stopped")
+	}, rpc.UntilAccepted)
+	q := h.ask(`"method": "start", "_unique_id": "u1"`)
+	wait(t, accepted, "the acceptance")
+	hardStop(t, s)
+	requests := h.successor()
+	if f := h.failed(q); f.Class != "ValueError" {
+		t.Errorf("%+v", f)
+	}
+	if len(requests) != 0 || h.Wire.Len(h.queue()) != 0 {
+		t.Error("an accepted request came back")
+	}
+}
+
+func checkGiveBack(t *testing.T, h *harness) {
+	started := make(chan struct{}, 1)
+	s := h.doomed(func(ctx context.Context, _ *rpc.Request) (any, error) {
+		started <- struct{}{}
+		<-ctx.Done()
+		if !errors.Is(context.Cause(ctx), rpc.ErrStopped) {
+			t.Errorf("cause is %v", context.Cause(ctx))
+		}
+		return nil, ctx.Err()
+	}, rpc.UntilAccepted)
+	q := h.ask(`"method": "start", "_unique_id": "u1"`)
+	wait(t, started, "the handler")
+	hardStop(t, s)
+	r := wait(t, h.successor(), "the redelivery")
+	if !r.Redelivered || r.UniqueID != "u1" {
+		t.Errorf("%+v", r)
+	}
+	if r := h.answer(q); r.Result != "second" {
+		t.Errorf("%+v", r)
+	}
+}
+
+func checkSameAnswer(t *testing.T, h *harness) {
+	runs := make(chan struct{}, 4)
+	release := make(chan struct{})
+	h.serve(rpc.ServerOptions{}, accepting(func(_ context.Context, r *rpc.Request) (any, error) {
+		runs <- struct{}{}
+		<-release
+		return map[string]string{"id": rpc.NewID()}, nil
+	}))
+	first := h.ask(`"method": "start", "_unique_id": "u1"`)
+	wait(t, runs, "the handler")
+	// A repetition while it runs joins it; its own reply queue gets nothing.
+	joined := h.ask(`"method": "start", "_unique_id": "u1"`)
+	h.silent(joined)
+	close(release)
+	a := h.answer(first)
+	b := h.answer(h.ask(`"method": "start", "_unique_id": "u1"`))
+	m, n := a.Result.(map[string]any), b.Result.(map[string]any)
+	if m["id"] != n["id"] || len(runs) != 0 {
+		t.Errorf("%v, then %v", a, b)
+	}
+	if a.UniqueID == b.UniqueID {
+		t.Error("two replies with one unique id")
+	}
+	deadline := time.Now().Add(soon)
+	for h.Wire.Len(h.queue()) != 0 && time.Now().Before(deadline) {
+		time.Sleep(10 * time.Millisecond)
+	}
+}

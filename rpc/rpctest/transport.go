@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rpctest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/karbor-project/karbor/rpc"
+)
+
+const (
+	// missingRetry and patience are those of package rabbit for replies whose queue
+	// is missing.
+	missingRetry = 250 * time.Millisecond
+	patience     = 60 * time.Second
+)
+
+// Transport is one peer's connection to a Broker in memory.
+type Transport struct {
+	broker *Broker
+
+	mu      sync.Mutex
+	replies *rpc.Replies
+	closed  chan struct{}
+	ended   bool
+	pumps   sync.WaitGroup
+}
+
+var _ rpc.Transport = (*Transport)(nil)
+
+// Transport makes a peer of the broker; its owner closes it.
+func (b *Broker) Transport() *Transport {
+	return &Transport{broker: b, closed: make(chan struct{})}
+}
+
+// Close ends the transport and waits for its goroutines.
+func (t *Transport) Close(context.Context) error {
+	t.mu.Lock()
+	if !t.ended {
+		t.ended = true
+		close(t.closed)
+		if t.replies != nil {
+			t.replies.Close(rpc.ErrClosed)
+		}
+	}
+	t.mu.Unlock()
+	t.pumps.Wait()
+	return nil
+}
+
+// Send implements rpc.Transport.
+func (t *Transport) Send(ctx context.Context, target rpc.Target, p rpc.Publishing) error {
+	if err := t.usable(ctx); err != nil {
+		return err
+	}
+	if target.Fanout {
+		for _, name := range t.broker.bound(target.Topic) {
+			t.broker.put(name, envelope(p), false)
+		}
+		return nil
+	}
+	if !t.broker.put(topicQueue(target), envelope(p), false) && p.Mandatory {
+		return rpc.ErrUndeliverable
+	}
+	return nil
+}
+
+func envelope(p rpc.Publishing) *message {
+	m := &message{RawMessage: RawMessage{
+		ContentType: rpc.ContentType, ContentEncoding: rpc.ContentEncoding, DeliveryMode: 2,
+		Headers: p.Headers, Body: p.Body,
+	}}
+	if p.Expiration > 0 {
+		m.expires = time.Now().Add(p.Expiration)
+		m.Expiration = strconv.FormatInt(p.Expiration.Milliseconds(), 10)
+	}
+	return m
+}
+
+// Reply implements rpc.Transport.
+func (t *Transport) Reply(ctx context.Context, queue string, body func() []byte) error {
+	giveUp := time.Now().Add(patience)
+	for {
+		if err := t.usable(ctx); err != nil {
+			return err
+		}
+		if t.broker.put(queue, envelope(rpc.Publishing{Body: body()}), false) {
+			return nil
+		}
+		if time.Now().Add(missingRetry).After(giveUp) {
+			return fmt.Errorf("reply queue %s is missing: %w", queue, rpc.ErrUndeliverable)
+		}
+		wait := time.NewTimer(missingRetry)
+		select {
+		case <-wait.C:
+		case <-ctx.Done():
+		case <-t.closed:
+		}
+		wait.Stop()
+	}
+}
+
+func (t *Transport) usable(ctx context.Context) error {
+	select {
+	case <-t.closed:
+		return rpc.ErrClosed
+	default:
+		return ctx.Err()
+	}
+}
+
+// Replies implements rpc.Transport.
+func (t *Transport) Replies(ctx context.Context) (*rpc.Replies, error) {
+	if err := t.usable(ctx); err != nil {
+		return nil, err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.replies != nil {
+		return t.replies, nil
+	}
+	name := "reply_" + rpc.NewID()
+	t.broker.Declare(name)
+	r := rpc.NewReplies(name, nil)
+	t.pumps.Go(func() {
+		for {
+			m := t.broker.take(name, t.closed)
+			if m == nil {
+				return
+			}
+			r.Receive(incoming(m, nil))
+		}
+	})
+	t.replies = r
+	return r, nil
+}
+
+func incoming(m *message, a rpc.Acknowledger) rpc.Incoming {
+	return rpc.Incoming{
+		Acknowledger: a, ContentType: m.ContentType, ContentEncoding: m.ContentEncoding,
+		Compression: m.Compression, Expiration: m.Expiration, Headers: m.Headers,
+		Body: m.Body, Redelivered: m.redelivered,
+	}
+}
+
+// listener consumes the three queues of a server, or those of notifications.
+type listener struct {
+	transport *Transport
+	target    rpc.Target
+	fanout    string // empty: none
+	cancelled chan struct{}
+	once      sync.Once
+	closing   sync.Once
+	pumps     sync.WaitGroup
+
+	mu   sync.Mutex
+	held map[*delivery]struct{} // deliveries that nobody has settled
+}
+
+// Listen implements rpc.Transport.
+func (t *Transport) Listen(ctx context.Context, target rpc.Target, _ rpc.ListenOptions, receive func(rpc.Incoming)) (rpc.Listener, error) {
+	if err := t.usable(ctx); err != nil {
+		return nil, err
+	}
+	l := &listener{
+		transport: t, target: target, fanout: target.Topic + "_fanout_" + rpc.NewID(),
+		cancelled: make(chan struct{}), held: make(map[*delivery]struct{}),
+	}
+	shared := target
+	shared.Server = ""
+	names := []string{topicQueue(shared), topicQueue(target), l.fanout}
+	t.broker.Declare(names[0])
+	t.broker.Declare(names[1])
+	t.broker.bind(target.Topic, l.fanout)
+	for _, name := range names {
+		l.pumps.Go(func() { l.pump(name, receive) })
+	}
+	return l, nil
+}
+
+func (l *listener) pump(name string, receive func(rpc.Incoming)) {
+	for {
+		m := l.transport.broker.take(name, l.cancelled)
+		if m == nil {
+			return
+		}
+		d := &delivery{listener: l, queue: name, message: m}
+		l.mu.Lock()
+		l.held[d] = struct{}{}
+		l.mu.Unlock()
+		receive(incoming(m, d))
+	}
+}
+
+// Cancel implements rpc.Listener.
+func (l *listener) Cancel(ctx context.Context) error {
+	l.once.Do(func() { close(l.cancelled) })
+	idle := make(chan struct{})
+	go func() {
+		l.pumps.Wait()
+		close(idle)
+	}()
+	select {
+	case <-idle:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Close implements rpc.Listener.
+func (l *listener) Close(ctx context.Context) error {
+	err := l.Cancel(ctx)
+	l.closing.Do(func() {
+		l.mu.Lock()
+		held := l.held
+		l.held = nil
+		l.mu.Unlock()
+		for d := range held {
+			d.requeue()
+		}
+		if l.fanout != "" {
+			l.transport.broker.unbind(l.target.Topic, l.fanout)
+		}
+	})
+	return err
+}
+
+// errSettled says that a delivery has been settled or has gone back.
+var errSettled = errors.New("delivery is not with this consumer any more")
+
+// delivery is a message in the hands of a server.
+type delivery struct {
+	listener *listener
+	queue    string
+	message  *message
+}
+
+var _ rpc.Acknowledger = (*delivery)(nil)
+
+// Ack implements rpc.Acknowledger.
+func (d *delivery) Ack() error { return d.settle() }
+
+// Reject implements rpc.Acknowledger.
+func (d *delivery) Reject(requeue bool) error {
+	if err := d.settle(); err != nil || !requeue {
+		return err
+	}
+	d.requeue()
+	return nil
+}
+
+func (d *delivery) settle() error {
+	d.listener.mu.Lock()
+	defer d.listener.mu.Unlock()
+	if _, ok := d.listener.held[d]; !ok {
+		return errSettled
+	}
+	delete(d.listener.held, d)
+	return nil
+}
+
+func (d *delivery) requeue() {
+	again := *d.message
+	again.redelivered = true
+	d.listener.transport.broker.put(d.queue, &again, true)
+}

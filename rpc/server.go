@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rpc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/sirupsen/logrus"
+)
+
+// DefaultWorkers is the number of requests that a server works on at a time.
+// oslo.messaging: [DEFAULT] executor_thread_pool_size
+const DefaultWorkers = 64
+
+const (
+	// defaultWindow is how many unique ids a server remembers; Python knows 16.
+	defaultWindow = 4096
+	// minPendingReplies bounds replies on their way, many of which may wait for
+	// the queue of a client that is gone.
+	minPendingReplies = 1024
+	// defaultGrace is how long cancelled handlers may take to return.
+	defaultGrace = 5 * time.Second
+)
+
+// ErrStopped is the cause with which a hard stop cancels the contexts of handlers.
+var ErrStopped = errors.New("rpc server is stopped")
+
+// ErrAbandoned is the cause with which the context of a handler ends when the
+// caller no longer waits for the answer.
+var ErrAbandoned = errors.New("the caller no longer waits")
+
+// ServerOptions tune a server; the zero value is ready for use.
+type ServerOptions struct {
+	// Workers bounds the requests worked on at a time; 0 means DefaultWorkers.
+	Workers int
+	// Ping serves oslo.messaging's oslo_rpc_server_ping.
+	Ping bool
+	// Middleware wraps every handler, the first one outermost.
+	Middleware []Middleware
+	// Failure chooses what a caller sees of an error that names no Python class (a
+	// [*PanicError] among them), and is the place to log such an error. Nil logs it
+	// and sends a RuntimeError with its text.
+	Failure func(ctx context.Context, req *Request, err error) *Failure
+	// IgnoreDeadline lets handlers run on after their caller has given up. Without
+	// it the context of an AtMostOnce method's handler ends at Request.Deadline with
+	// the cause ErrAbandoned. An UntilAccepted method starts work that outlives the
+	// call, so its context never does; a handler that wants to end with its caller
+	// derives a context from Request.Deadline itself.
+	IgnoreDeadline bool
+	// Window is how many unique ids are remembered; 0 means 4096, and less than
+	// the 16 that Python remembers is raised to that.
+	Window int
+	// Grace is how long Stop waits for handlers after it has cancelled their
+	// contexts; 0 means 5 s.
+	Grace time.Duration
+	Log   logrus.FieldLogger
+}
+
+// Server receives requests of one target and executes them.
+type Server struct {
+	transport  Transport
+	target     Target
+	dispatcher *Dispatcher
+	options    ServerOptions
+	log        logrus.FieldLogger
+
+	slots    chan struct{} // one token for each running handler
+	replying chan struct{} // one token for each reply on its way
+	idle     chan task     // takes work when a goroutine is idle
+	rest     chan struct{} // one token for each idle goroutine
+	recent   *recent
+	running  sync.WaitGroup
+
+	// Three contexts end one after the other when the server stops.
+	soft    context.Context // of receiving; ends when Stop begins
+	drain   context.CancelFunc
+	hard    context.Context // of handlers; ends with a hard stop
+	cancel  context.CancelCauseFunc
+	sending context.Context // of replies; ends when Stop waits no longer
+	hangUp  context.CancelFunc
+
+	mu       sync.Mutex
+	listener Listener
+	started  bool
+	stopped  bool
+	finished chan struct{} // closed when Stop has ended
+	stopErr  error
+}
+
+// NewServer makes a server of the target, which must name topic and server, for
+// the endpoints in the order in which they are asked.
+func NewServer(t Transport, target Target, endpoints []Endpoint, o ServerOptions) (*Server, error) {
+	if err := target.checkServer(); err != nil {
+		return nil, err
+	}
+	if o.Workers <= 0 {
+		o.Workers = DefaultWorkers
+	}
+	if o.Window == 0 {
+		o.Window = defaultWindow
+	}
+	if o.Grace == 0 {
+		o.Grace = defaultGrace
+	}
+	if o.Ping {
+		endpoints = append(append([]Endpoint(nil), endpoints...), pingEndpoint())
+	}
+	dispatcher, err := NewDispatcher(endpoints, o.Middleware...)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		transport: t, target: target, dispatcher: dispatcher, options: o,
+		log:      orDiscard(o.Log).WithField("target", target.String()),
+		slots:    make(chan struct{}, o.Workers),
+		replying: make(chan struct{}, max(minPendingReplies, 4*o.Workers)),
+		idle:     make(chan task),
+		rest:     make(chan struct{}, o.Workers),
+		recent:   newRecent(o.Window),
+		finished: make(chan struct{}),
+	}
+	s.soft, s.drain = context.WithCancel(context.Background())
+	s.hard, s.cancel = context.WithCancelCause(context.Background())
+	s.sending, s.hangUp = context.WithCancel(context.Background())
+	return s, nil
+}
+
+// Start begins to receive and returns when requests can arrive. While the broker
+// is unreachable it waits, with growing pauses, until ctx ends. What no retry can
+// change, such as refused credentials or a queue of other properties, is an error
+// at once. A server starts once.
+func (s *Server) Start(ctx context.Context) error {
+	if !s.mark(&s.started) {
+		return errors.New("rpc: server has been started before")
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(s.soft, cancel)()
+	o := ListenOptions{Concurrency: s.options.Workers}
+	l, err := s.transport.Listen(ctx, s.target, o, s.receive)
+	if err != nil {
+		return fmt.Errorf("listening on %s: %w", s.target, err)
+	}
+	s.mu.Lock()
+	s.listener = l
+	stopped := s.stopped
+	s.mu.Unlock()
+	if stopped {
+		// Stop came too early to see the listener.
+		return errors.Join(ErrStopped, l.Close(context.WithoutCancel(ctx)))
+	}
+	return nil
+}
+
+// mark sets a flag and reports whether it was unset.
+func (s *Server) mark(flag *bool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if *flag {
+		return false
+	}
+	*flag = true
+	return true
+}
+
+// Stop ends the server softly: no new deliveries, requests that have not started
+// go back to the broker for others, running handlers finish and their replies are
+// sent. When ctx ends first, the contexts of the handlers are cancelled with the
+// cause ErrStopped and after the grace time Stop returns the error of ctx. Stop
+// is idempotent; a second call waits for the first.
+func (s *Server) Stop(ctx context.Context) error {
+	s.mu.Lock()
+	first, l := !s.stopped, s.listener
+	s.stopped = true
+	s.mu.Unlock()
+	if !first {
+		select {
+		case <-s.finished:
+			return s.stopErr
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	defer close(s.finished)
+	s.drain()
+	s.stopErr = s.stop(ctx, l)
+	return s.stopErr
+}
+
+func (s *Server) stop(ctx context.Context, l Listener) error {
+	defer s.cancel(ErrStopped)
+	defer s.hangUp()
+	if l == nil {
+		return nil
+	}
+	cancelErr := l.Cancel(ctx)
+	idle := make(chan struct{})
+	go func() {
+		s.running.Wait()
+		close(idle)
+	}()
+	var err error
+	select {
+	case <-idle:
+	case <-ctx.Done():
+		err = fmt.Errorf("stopping %s with %d handlers running: %w", s.target, len(s.slots), ctx.Err())
+		s.cancel(ErrStopped)
+		grace := time.NewTimer(s.options.Grace)
+		defer grace.Stop()
+		select {
+		case <-idle:
+		case <-grace.C:
+		}
+	}
+	// The listener gets time of its own: ctx may be over.
+	closing, done := context.WithTimeout(context.WithoutCancel(ctx), s.options.Grace)
+	defer done()
+	return errors.Join(err, cancelErr, l.Close(closing))
+}
