@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package bank is the store of checkpoints: objects under keys, in sections,
+// over a Plugin that puts them somewhere.
+//
+// The layout and the form of the objects are those of the original, so that a
+// bank can be shared with it or handed over in either direction.
+package bank
+
+import (
+	"context"
+	"errors"
+
+	"github.com/karbor-project/karbor/pkg/fault"
+)
+
+// Bank checks and normalises keys, and turns every failure of its plugin into
+// an error that may leave the service. It is safe for concurrent use.
+type Bank struct {
+	plugin Plugin
+	lease  *Lease
+	guards []func() error
+}
+
+// New returns a bank over a plugin. The lease is taken when the bank is first
+// written to, and each write needs it; nil is for stores that have none. Close
+// closes both.
+//
+// A write needs that the guards, and those of its context, return nil: see
+// Guarded. A nil guard is none.
+func New(p Plugin, lease *Lease, guards ...func() error) *Bank {
+	return &Bank{plugin: Guarded(p, nil), lease: lease, guards: guards}
+}
+
+// OwnerID identifies this instance of the bank among all that share the store.
+func (b *Bank) OwnerID() string { return b.plugin.OwnerID() }
+
+// Lease returns the lease of this instance, or nil when the store has none.
+func (b *Bank) Lease() *Lease { return b.lease }
+
+// Section returns the part of the bank below path, such as "/checkpoints".
+// It fails with InvalidParameterValue when the path is not a valid one.
+func (b *Bank) Section(path string) (*Section, error) {
+	prefix, err := normalSection(path)
+	if err != nil {
+		return nil, err
+	}
+	return &Section{bank: b, prefix: prefix, writable: true}, nil
+}
+
+// Close stops the lease, which then runs out by itself, and closes the plugin.
+func (b *Bank) Close() error {
+	if b.lease != nil {
+		b.lease.Close()
+	}
+	return b.plugin.Close()
+}
+
+func (b *Bank) put(ctx context.Context, key string, u Upload) error {
+	err := b.guarded(ctx, func(ctx context.Context) error { return b.plugin.Put(ctx, key, u) })
+	if err != nil {
+		return wrap(err, func(reason string) *fault.Error { return fault.BankUpdateObjectFailed(key, reason) })
+	}
+	return nil
+}
+
+func (b *Bank) get(ctx context.Context, key string) (*Object, error) {
+	o, err := b.plugin.Get(ctx, key)
+	if err != nil {
+		return nil, getFailed(key, err)
+	}
+	return o, nil
+}
+
+func (b *Bank) list(ctx context.Context, o ListOptions) ([]string, error) {
+	keys, err := b.plugin.List(ctx, o)
+	if err != nil {
+		return nil, wrap(err, fault.BankListObjectsFailed)
+	}
+	return keys, nil
+}
+
+func (b *Bank) delete(ctx context.Context, key string) error {
+	err := b.guarded(ctx, func(ctx context.Context) error { return b.plugin.Delete(ctx, key) })
+	if err != nil {
+		return wrap(err, func(reason string) *fault.Error { return fault.BankDeleteObjectFailed(key, reason) })
+	}
+	return nil
+}
+
+// guarded does a write under the guards, then under the lease: one who may not
+// write needs none.
+func (b *Bank) guarded(ctx context.Context, write func(context.Context) error) error {
+	for _, valid := range b.guards {
+		ctx = WithGuard(ctx, valid)
+	}
+	if err := Allowed(ctx); err != nil {
+		return err
+	}
+	if b.lease == nil {
+		return write(ctx)
+	}
+	valid, err := b.lease.guard(ctx)
+	if err != nil {
+		return err
+	}
+	return write(WithGuard(ctx, valid))
+}
+
+func getFailed(key string, err error) error {
+	return wrap(err, func(reason string) *fault.Error { return fault.BankGetObjectFailed(key, reason) })
+}
+
+// wrap gives err the class of the failed operation. An error that a plugin
+// classed itself, as the file system's InvalidInput, stays.
+func wrap(err error, class func(reason string) *fault.Error) error {
+	var classed *fault.Error
+	if errors.As(err, &classed) {
+		return err
+	}
+	return class(err.Error()).WithCause(err)
+}

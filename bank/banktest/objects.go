@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package banktest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+
+	"github.com/karbor-project/karbor/bank"
+)
+
+func upload(body []byte, serialized bool) bank.Upload {
+	return bank.Upload{Body: bytes.NewReader(body), Size: int64(len(body)), Serialized: serialized}
+}
+
+func read(ctx context.Context, p bank.Plugin, key string) ([]byte, bank.Flag, error) {
+	o, err := p.Get(ctx, key)
+	if err != nil {
+		return nil, bank.Unknown, err
+	}
+	defer o.Body.Close()
+	body, err := io.ReadAll(o.Body)
+	if err == nil && o.Size >= 0 && o.Size != int64(len(body)) {
+		err = errors.New("size of the object is not that of its body")
+	}
+	return body, o.Serialized, err
+}
+
+// noise returns n bytes that no two seeds share.
+func noise(n int, seed uint64) []byte {
+	random := rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8), 1})
+	data := make([]byte, n)
+	_, _ = random.Read(data)
+	return data
+}
+
+func (s *suite) testRoundTrip(t *testing.T) {
+	for name, test := range map[string]struct {
+		body       []byte
+		serialized bool
+	}{
+		"text":    {body: []byte("available")},
+		"json":    {body: []byte(`{"backup_id": "b"}`), serialized: true},
+		"empty":   {},
+		"unicode": {body: []byte("Grüße, 世界 \U0001F4BE\n")},
+		"number":  {body: []byte("123")},
+		"binary":  {body: []byte{0, 0xff, '\r', '\n', 0x1a, 0x80, 0}},
+		"noise":   {body: noise(5<<20+17, 1)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			key := s.base + name
+			if err := s.plugin.Put(t.Context(), key, upload(test.body, test.serialized)); err != nil {
+				t.Fatal(err)
+			}
+			body, flag := s.get(t, key)
+			if !bytes.Equal(body, test.body) {
+				t.Errorf("read %d bytes that are not the %d that were written", len(body), len(test.body))
+			}
+			want := bank.Raw
+			if test.serialized {
+				want = bank.JSON
+			}
+			if flag != want && flag != bank.Unknown {
+				t.Errorf("flag is %v, want %v", flag, want)
+			}
+		})
+	}
+}
+
+// testKeys checks every character that a key may have.
+func (s *suite) testKeys(t *testing.T) {
+	keys := []string{
+		s.base + "1795362440@75019568-6138-4274-baaa-09d01c2c2743",
+		s.base + "@/@@",
+		s.base + "UPPER/lower/0123456789",
+		s.base + "-dash_underscore.dot/.hidden/a.b",
+		s.base + strings.Repeat("deep/", 30) + "er",
+		s.base + strings.Repeat("n", 200),
+	}
+	for _, key := range keys {
+		s.put(t, key, key)
+	}
+	for _, key := range keys {
+		if body, _ := s.get(t, key); string(body) != key {
+			t.Errorf("object %s holds %q", key, body)
+		}
+		listed := s.list(t.Context(), t, bank.ListOptions{Prefix: key})
+		if diff := cmp.Diff([]string{key}, listed); diff != "" {
+			t.Errorf("listing of one key (-want +got):\n%s", diff)
+		}
+	}
+}
+
+// testSections goes through a Bank, as all users do.
+func (s *suite) testSections(t *testing.T) {
+	section, err := bank.New(s.plugin, nil).Section(s.base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := section.PutText(t.Context(), "a//b", "text"); err != nil {
+		t.Fatal(err)
+	}
+	if err := section.PutJSON(t.Context(), "c", map[string]string{"ü": "\u2028"}); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := section.GetText(t.Context(), "/a/b"); err != nil || text != "text" {
+		t.Errorf("text is %q, %v", text, err)
+	}
+	var value map[string]string
+	if err := section.GetJSON(t.Context(), "c", &value); err != nil || value["ü"] != "\u2028" {
+		t.Errorf("JSON is %q, %v", value, err)
+	}
+	if _, err := section.GetText(t.Context(), "b"); !errors.Is(err, bank.ErrNotFound) {
+		t.Errorf("missing object gives %v", err)
+	}
+	keys, err := section.List(t.Context(), bank.ListOptions{})
+	if diff := cmp.Diff([]string{"a/b", "c"}, keys); diff != "" || err != nil {
+		t.Errorf("listing (-want +got):\n%s%v", diff, err)
+	}
+}
+
+func (s *suite) testOverwrite(t *testing.T) {
+	key := s.base + "key"
+	for _, body := range []string{"first", "the second is longer", "3", ""} {
+		s.put(t, key, body)
+		if got, _ := s.get(t, key); string(got) != body {
+			t.Errorf("object holds %q, want %q", got, body)
+		}
+	}
+	if keys := s.list(t.Context(), t, bank.ListOptions{Prefix: s.base}); len(keys) != 1 {
+		t.Errorf("overwriting one key left %q", keys)
+	}
+}
+
+func (s *suite) testShortBody(t *testing.T) {
+	key := s.base + "key"
+	s.put(t, key, "old")
+	if err := s.plugin.Put(t.Context(), key, bank.Upload{Body: strings.NewReader("new"), Size: 4}); err == nil {
+		t.Error("a body that is too short was taken")
+	}
+	if got, _ := s.get(t, key); string(got) != "old" {
+		t.Errorf("the failed put changed the object to %q", got)
+	}
+}
+
+// brokenBody fails after some bytes, each time it is read.
+type brokenBody struct {
+	*bytes.Reader
+	left int
+}
+
+var errBody = errors.New("the body broke off")
+
+func (b *brokenBody) Read(p []byte) (int, error) {
+	if b.left <= 0 {
+		return 0, errBody
+	}
+	n, err := b.Reader.Read(p[:min(len(p), b.left)])
+	b.left -= n
+	return n, err
+}
+
+func (s *suite) testBrokenBody(t *testing.T) {
+	key := s.base + "key"
+	s.put(t, key, "old")
+	body := &brokenBody{Reader: bytes.NewReader(make([]byte, 1<<20)), left: 100_000}
+	err := s.plugin.Put(t.Context(), key, bank.Upload{Body: body, Size: 1 << 20})
+	if !errors.Is(err, errBody) {
+		t.Errorf("put gives %v instead of the error of the body", err)
+	}
+	if got, _ := s.get(t, key); string(got) != "old" {
+		t.Errorf("the failed put changed the object to %d bytes", len(got))
+	}
+	if keys := s.list(t.Context(), t, bank.ListOptions{Prefix: s.base}); len(keys) != 1 {
+		t.Errorf("the failed put left %q", keys)
+	}
+}
+
+func (s *suite) testNotFound(t *testing.T) {
+	s.put(t, s.base+"dir/file", "x")
+	for _, key := range []string{s.base + "nothing", s.base + "no/thing", s.base + "dir", s.base + "dir/file/below"} {
+		if _, _, err := read(t.Context(), s.plugin, key); !errors.Is(err, bank.ErrNotFound) {
+			t.Errorf("get %s gives %v", key, err)
+		}
+		if err := s.plugin.Delete(t.Context(), key); !errors.Is(err, bank.ErrNotFound) {
+			t.Errorf("delete %s gives %v", key, err)
+		}
+	}
+	if got, _ := s.get(t, s.base+"dir/file"); string(got) != "x" {
+		t.Errorf("object holds %q", got)
+	}
+}
+
+func (s *suite) testDelete(t *testing.T) {
+	gone, stays, sibling := s.base+"a/b/gone", s.base+"a/stays", s.base+"a/b/gone.not"
+	s.put(t, stays, "1")
+	s.put(t, sibling, "2")
+	for range 2 { // the second time it was made anew
+		s.put(t, gone, "3")
+		if err := s.plugin.Delete(t.Context(), gone); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := read(t.Context(), s.plugin, gone); !errors.Is(err, bank.ErrNotFound) {
+			t.Errorf("get of a deleted object gives %v", err)
+		}
+		if err := s.plugin.Delete(t.Context(), gone); !errors.Is(err, bank.ErrNotFound) {
+			t.Errorf("second delete gives %v", err)
+		}
+		listed := s.list(t.Context(), t, bank.ListOptions{Prefix: s.base})
+		if diff := cmp.Diff([]string{sibling, stays}, listed); diff != "" {
+			t.Errorf("after the deletion (-want +got):\n%s", diff)
+		}
+	}
+}
+
+func (s *suite) testOwnerID(t *testing.T) {
+	first, second := s.plugin.OwnerID(), s.plugin.OwnerID()
+	if _, err := uuid.Parse(first); err != nil || first != second {
+		t.Errorf("owner ids %q and %q are not one UUID", first, second)
+	}
+}

@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package checkpoint
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"sync"
+
+	"github.com/karbor-project/karbor/bank"
+)
+
+// ErrConflict reports that somebody else changed a checkpoint so that a change
+// of its status makes no sense any more.
+var ErrConflict = errors.New("checkpoint was changed meanwhile")
+
+// ErrTransition reports a status that cannot follow the present one.
+var ErrTransition = errors.New("checkpoint cannot change to this status")
+
+// Checkpoint is one checkpoint as it was read. Set methods change it in memory
+// and Commit writes these changes. It is safe for concurrent use.
+type Checkpoint struct {
+	collection *Collection
+	id         string
+
+	mu       sync.Mutex
+	document document
+	fields   fields
+	changed  map[string]json.RawMessage // since the last commit
+	base     Status                     // in the bank, as far as we know
+	tried    Status                     // of a commit whose outcome is unknown
+}
+
+// ID returns the id of the checkpoint.
+func (c *Checkpoint) ID() string { return c.id }
+
+// OwnerID returns the owner id of the bank that created the checkpoint.
+func (c *Checkpoint) OwnerID() string { return c.read().owner }
+
+// Status returns the status, as last read or set.
+func (c *Checkpoint) Status() Status { return c.read().status }
+
+// ProjectID returns the project that owns the checkpoint.
+func (c *Checkpoint) ProjectID() string { return c.read().project }
+
+// ProviderID returns the provider that the checkpoint was created through.
+func (c *Checkpoint) ProviderID() string { return c.read().provider }
+
+// CreatedAt returns the day of creation, YYYY-MM-DD in UTC.
+func (c *Checkpoint) CreatedAt() string { return c.read().createdAt }
+
+// Timestamp returns the time of creation in seconds since the epoch.
+func (c *Checkpoint) Timestamp() int64 { return c.read().timestamp }
+
+// Plan returns the plan as it was when the checkpoint was created.
+func (c *Checkpoint) Plan() Plan { return c.read().plan }
+
+// ExtraInfo returns the JSON value of extra_info: a string, null or an object.
+func (c *Checkpoint) ExtraInfo() json.RawMessage {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return orNull(c.document.values[keyExtraInfo])
+}
+
+// ResourceGraph returns the packed resource graph, and false before it was
+// built.
+func (c *Checkpoint) ResourceGraph() (packed string, ok bool) {
+	f := c.read()
+	if f.graph == nil {
+		return "", false
+	}
+	return *f.graph, true
+}
+
+func (c *Checkpoint) read() fields {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.fields
+}
+
+// SetStatus changes the status. It fails with ErrTransition.
+func (c *Checkpoint) SetStatus(to Status) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.fields.status.CanBecome(to) {
+		return fmt.Errorf("checkpoint %s: %w: from %q to %q", c.id, ErrTransition, c.fields.status, to)
+	}
+	c.fields.status = to
+	c.set(keyStatus, quoted(string(to)))
+	return nil
+}
+
+// SetResourceGraph sets the packed resource graph.
+func (c *Checkpoint) SetResourceGraph(packed string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.fields.graph = &packed
+	c.set(keyGraph, quoted(packed))
+}
+
+// SetExtraInfo sets the JSON value of extra_info.
+func (c *Checkpoint) SetExtraInfo(value json.RawMessage) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.set(keyExtraInfo, orNull(value))
+}
+
+// set notes a change for the next commit. Documents share their values but
+// never their maps.
+func (c *Checkpoint) set(key string, value json.RawMessage) {
+	if c.changed == nil {
+		c.changed = map[string]json.RawMessage{}
+	}
+	c.changed[key] = value
+	c.document.set(key, value)
+}
+
+// Commit writes the changes into the checkpoint as it now stands in the bank,
+// so that changes which others made to other keys stay. Without changes it
+// does nothing. It fails with ErrConflict when somebody else began to delete
+// the checkpoint, or put it into a status that ours cannot follow; then the
+// changes stay uncommitted.
+func (c *Checkpoint) Commit(ctx context.Context) error {
+	unlock := c.collection.locks.lock(c.id)
+	defer unlock()
+	changed, known := c.pending()
+	if len(changed) == 0 {
+		return nil
+	}
+	current, err := c.refresh(ctx, known)
+	if err != nil {
+		return err
+	}
+	for _, key := range []string{keyStatus, keyExtraInfo, keyGraph} {
+		if value, ok := changed[key]; ok {
+			current.set(key, value)
+		}
+	}
+	merged, err := current.fields()
+	if err != nil {
+		return fmt.Errorf("commit checkpoint %s: %w", c.id, err)
+	}
+	c.mu.Lock()
+	c.tried = merged.status
+	c.mu.Unlock()
+	if err := c.collection.write(ctx, c.id, &current); err != nil {
+		return err
+	}
+	c.committed(changed, current, merged)
+	return nil
+}
+
+// pending returns the changes, and the document without them. Nothing is
+// locked while the bank is at work, so that readers need not wait for it.
+func (c *Checkpoint) pending() (changed map[string]json.RawMessage, known document) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	known = c.document.clone()
+	known.set(keyStatus, quoted(string(c.base)))
+	return maps.Clone(c.changed), known
+}
+
+// committed takes over what was written. Changes that were made meanwhile stay
+// on top of it.
+func (c *Checkpoint) committed(changed map[string]json.RawMessage, written document, f fields) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	status, graph := c.fields.status, c.fields.graph
+	c.document, c.fields, c.base, c.tried = written, f, f.status, ""
+	for key, value := range c.changed {
+		if bytes.Equal(value, changed[key]) {
+			delete(c.changed, key)
+			continue
+		}
+		c.document.set(key, value)
+		switch key {
+		case keyStatus:
+			c.fields.status = status
+		case keyGraph:
+			c.fields.graph = graph
+		}
+	}
+}
+
+// refresh reads index.json again and judges whether our status may follow the
+// one there. A store that lags behind its own writes may not find it yet: then
+// it is as we know it.
+func (c *Checkpoint) refresh(ctx context.Context, known document) (document, error) {
+	text, err := c.collection.checkpoints.GetBytes(ctx, indexPath(c.id))
+	if errors.Is(err, bank.ErrNotFound) {
+		return known, nil
+	}
+	if err != nil {
+		return document{}, err
+	}
+	current, f, err := c.collection.parse(c.id, text)
+	if err != nil {
+		return document{}, err
+	}
+	return current, c.mayFollow(f.status)
+}
+
+// mayFollow judges our status, if it changes, against the one in the bank.
+func (c *Checkpoint) mayFollow(now Status) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, ok := c.changed[keyStatus]; !ok || now == c.base || c.tried != "" && now == c.tried {
+		return nil
+	}
+	if now == Deleting || now == Deleted || !now.CanBecome(c.fields.status) {
+		return fmt.Errorf("checkpoint %s: %w: status is %q, was %q, cannot become %q",
+			c.id, ErrConflict, now, c.base, c.fields.status)
+	}
+	return nil
+}
+
+// Delete puts the checkpoint into status deleted and drops it from the
+// indices. index.json stays, so that the checkpoint can still be shown. It may
+// be repeated until it works.
+func (c *Checkpoint) Delete(ctx context.Context) error {
+	if err := c.SetStatus(Deleted); err != nil {
+		return err
+	}
+	if err := c.Commit(ctx); err != nil {
+		return err
+	}
+	return c.collection.dropIndices(ctx, c.read())
+}
+
+// Section returns the part of the bank that holds the data of one of the
+// checkpoint's resources.
+func (c *Checkpoint) Section(resourceID string) (*bank.Section, error) {
+	return c.collection.checkpoints.Section(c.id + "/resource-data/" + resourceID)
+}

@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package checkpoint
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/karbor-project/karbor/bank"
+	"github.com/karbor-project/karbor/pkg/fault"
+)
+
+// ListOptions select checkpoints and order them.
+type ListOptions struct {
+	ProjectID  string // whose checkpoints; without meaning with AllTenants
+	AllTenants bool
+
+	PlanID string // "": of any plan
+	// StartDate and EndDate, YYYY-MM-DD in UTC, bound the day of creation,
+	// both included. Without an end it is today; an end alone means nothing.
+	StartDate, EndDate string
+
+	Marker     string // id after which the listing begins
+	Limit      int    // 0: no limit
+	Descending bool   // newest first
+}
+
+// List returns the checkpoints that o selects, ordered by the second of their
+// creation and then by id. The marker need not be selected itself.
+//
+// Entries whose index.json is missing, broken, deleted or another provider's
+// are passed over. It fails with CheckpointNotFound for an unknown marker,
+// InvalidInput for a date that is none, and the bank's own errors.
+func (c *Collection) List(ctx context.Context, o ListOptions) ([]*Checkpoint, error) {
+	days, err := parseRange(o, c.options.Clock)
+	if err != nil {
+		return nil, err
+	}
+	entries, err := c.entries(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(entries, func(a, b entry) int {
+		switch {
+		case a == b:
+			return 0
+		case a.before(b) != o.Descending:
+			return -1
+		}
+		return 1
+	})
+	if o.Marker != "" {
+		if entries, err = c.after(ctx, entries, o); err != nil {
+			return nil, err
+		}
+	}
+	entries = slices.DeleteFunc(entries, func(e entry) bool { return !days.mayHold(e) })
+	exact := o.PlanID == "" && days == nil
+	return c.load(ctx, entries, o.Limit, exact, days)
+}
+
+// entries lists the index that fits o best. The original looks for dates in
+// by-date, which mixes all providers and tenants; by-provider holds the same
+// checkpoints sorted out.
+func (c *Collection) entries(ctx context.Context, o ListOptions) ([]entry, error) {
+	prefix, s := "by-provider/"+c.providerID+"/", shape{}
+	if o.PlanID != "" {
+		prefix, s = "by-plan/"+o.PlanID+"/", shape{date: true}
+		if !validID(o.PlanID) {
+			return nil, nil
+		}
+	}
+	if o.AllTenants {
+		s.project = true
+	} else {
+		if !validID(o.ProjectID) {
+			return nil, nil
+		}
+		prefix += o.ProjectID + "/"
+	}
+	keys, err := c.indices.List(ctx, bank.ListOptions{Prefix: prefix})
+	if err != nil {
+		return nil, err
+	}
+	entries := make([]entry, 0, len(keys))
+	for _, key := range keys {
+		if e, ok := s.parse(key[len(prefix):], o.ProjectID); ok {
+			entries = append(entries, e)
+		}
+	}
+	return entries, nil
+}
+
+// after cuts off what does not come after the marker. A deleted checkpoint,
+// which has no entry any more, is still a marker.
+func (c *Collection) after(ctx context.Context, entries []entry, o ListOptions) ([]entry, error) {
+	at := slices.IndexFunc(entries, func(e entry) bool { return e.id == o.Marker })
+	if at >= 0 {
+		return entries[at+1:], nil
+	}
+	cp, err := c.Get(ctx, o.Marker)
+	if err != nil {
+		return nil, err
+	}
+	marker := entry{timestamp: cp.fields.timestamp, id: cp.id}
+	return slices.DeleteFunc(entries, func(e entry) bool {
+		return marker.before(e) == o.Descending
+	}), nil
+}
+
+// load reads the checkpoints of entries until there are limit of them. When
+// the entries are exact, no more is read than the listing needs.
+func (c *Collection) load(ctx context.Context, entries []entry, limit int, exact bool, days *dayRange) ([]*Checkpoint, error) {
+	loaded := []*Checkpoint{}
+	for len(entries) > 0 && (limit <= 0 || len(loaded) < limit) {
+		batch := len(entries)
+		if limit > 0 {
+			batch = limit - len(loaded)
+			if !exact {
+				batch = max(batch, c.options.MaxReads)
+			}
+			batch = min(batch, len(entries))
+		}
+		found, err := c.read(ctx, entries[:batch])
+		if err != nil {
+			return nil, err
+		}
+		entries = entries[batch:]
+		for _, cp := range found {
+			if cp != nil && days.holds(cp.fields.createdAt) && (limit <= 0 || len(loaded) < limit) {
+				loaded = append(loaded, cp)
+			}
+		}
+	}
+	return loaded, nil
+}
+
+// read reads the checkpoints of entries, in their order, nil where there is
+// none to list.
+func (c *Collection) read(ctx context.Context, entries []entry) ([]*Checkpoint, error) {
+	found := make([]*Checkpoint, len(entries))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(c.options.MaxReads)
+	for i, e := range entries {
+		group.Go(func() error {
+			cp, err := c.Get(ctx, e.id)
+			switch {
+			case err == nil:
+				if cp.fields.status != Deleted {
+					found[i] = cp
+				}
+				return nil
+			case fault.Is(err, "CheckpointNotFound"):
+				c.options.Log.WithField("checkpoint_id", e.id).Debug("index entry without a checkpoint of this provider")
+				return nil
+			case errors.Is(err, errBroken), errors.Is(err, errVersion):
+				c.options.Log.WithError(err).WithField("checkpoint_id", e.id).Warn("left out of the listing")
+				return nil
+			}
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	return found, nil
+}
+
+// dayRange bounds days, both ends included. nil holds every day.
+type dayRange struct{ first, last time.Time }
+
+// dateLayout takes what Python's %Y-%m-%d takes, months and days of one digit
+// too.
+const dateLayout = "2006-1-2"
+
+func parseRange(o ListOptions, clock func() time.Time) (*dayRange, error) {
+	if o.StartDate == "" {
+		return nil, nil
+	}
+	first, err := time.Parse(dateLayout, o.StartDate)
+	if err != nil {
+		return nil, fault.InvalidInput("start_date " + o.StartDate + " is not a date of the form YYYY-MM-DD")
+	}
+	last := clock().UTC()
+	if o.EndDate != "" {
+		if last, err = time.Parse(dateLayout, o.EndDate); err != nil {
+			return nil, fault.InvalidInput("end_date " + o.EndDate + " is not a date of the form YYYY-MM-DD")
+		}
+	}
+	return &dayRange{first: first, last: last}, nil
+}
+
+func (r *dayRange) holds(date string) bool {
+	if r == nil {
+		return true
+	}
+	return date >= r.first.Format(time.DateOnly) && date <= r.last.Format(time.DateOnly)
+}
+
+// mayHold judges by the key alone. Where that has no date its time tells the
+// day, with a day of grace: the original reads the clock twice, for the date
+// and for the timestamp, so that these may disagree around midnight.
+func (r *dayRange) mayHold(e entry) bool {
+	if r == nil {
+		return true
+	}
+	if e.date != "" {
+		return r.holds(e.date)
+	}
+	day := time.Unix(e.timestamp, 0).UTC()
+	return !day.Before(r.first.AddDate(0, 0, -1)) && day.Before(r.last.AddDate(0, 0, 2))
+}

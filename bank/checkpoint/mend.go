@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package checkpoint
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/karbor-project/karbor/bank"
+)
+
+// OwnerID identifies this instance of the bank: checkpoints that are created
+// now have it.
+func (c *Collection) OwnerID() string { return c.bank.OwnerID() }
+
+// Ended is the status of a checkpoint whose operation, which left it in status
+// s, nobody will go on with.
+func (s Status) Ended() Status {
+	switch s {
+	case Deleting:
+		return ErrorDeleting
+	case Protecting, WaitCopying, Copying:
+		return Error
+	}
+	return s
+}
+
+// dataPath is where the keys of a checkpoint's data begin.
+func dataPath(id string) string { return id + "/resource-data/" }
+
+// Holds reads again whether a finding is still so. It fails with the bank's own
+// errors.
+func (c *Collection) Holds(ctx context.Context, f Finding) (bool, error) {
+	cp, err := c.own(ctx, f.ID)
+	missing := errors.Is(err, bank.ErrNotFound)
+	if err != nil && !missing {
+		return false, err
+	}
+	key := strings.TrimPrefix(f.Key, c.indices.Path())
+	if cp == nil {
+		switch {
+		case missing && f.Flaw == StrayEntry:
+			return c.entryIs(ctx, key)
+		case missing && f.Flaw == OrphanedData:
+			data, err := c.checkpoints.List(ctx, bank.ListOptions{Prefix: dataPath(f.ID), Limit: 1})
+			return len(data) > 0, err
+		}
+		return false, nil
+	}
+	now := cp.read()
+	switch f.Flaw {
+	case Unended:
+		return now.status == f.Status && now.owner == f.Owner, nil
+	case StrayEntry:
+		if now.status == Deleted {
+			return c.entryIs(ctx, key)
+		}
+	case MissingEntry:
+		if now.status != Deleted && slices.Contains(indexKeys(now), key) {
+			there, err := c.entryIs(ctx, key)
+			return err == nil && !there, err
+		}
+	}
+	return false, nil
+}
+
+// entryIs tells whether an index entry is there.
+func (c *Collection) entryIs(ctx context.Context, key string) (bool, error) {
+	_, err := c.indices.GetText(ctx, key)
+	if errors.Is(err, bank.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// Mend ends a finding, if it still is one, and tells whether it did: an unended
+// checkpoint gets the status Ended, a stray entry and orphaned data are removed,
+// a missing entry is written. Who may do that is the caller's to decide. It may
+// be repeated.
+func (c *Collection) Mend(ctx context.Context, f Finding) (bool, error) {
+	if still, err := c.Holds(ctx, f); err != nil || !still {
+		return false, err
+	}
+	var err error
+	key := strings.TrimPrefix(f.Key, c.indices.Path())
+	switch f.Flaw {
+	case Unended:
+		err = c.giveUp(ctx, f)
+	case StrayEntry:
+		err = c.indices.Delete(ctx, key)
+	case MissingEntry:
+		err = c.indices.PutText(ctx, key, f.ID)
+	case OrphanedData:
+		return c.removeData(ctx, f)
+	}
+	if errors.Is(err, bank.ErrNotFound) || errors.Is(err, ErrConflict) || errors.Is(err, ErrTransition) {
+		return false, nil // somebody else was first
+	}
+	return err == nil, err
+}
+
+func (c *Collection) giveUp(ctx context.Context, f Finding) error {
+	cp, err := c.own(ctx, f.ID)
+	if err != nil {
+		return err
+	}
+	if cp == nil || cp.Status() != f.Status || cp.OwnerID() != f.Owner {
+		return fmt.Errorf("checkpoint %s: %w", f.ID, ErrConflict)
+	}
+	if err := cp.SetStatus(f.Status.Ended()); err != nil {
+		return err
+	}
+	return cp.Commit(ctx)
+}
+
+// removedData is how many objects are removed until index.json is looked for
+// again.
+const removedData = 200
+
+func (c *Collection) removeData(ctx context.Context, f Finding) (bool, error) {
+	removed := false
+	for {
+		keys, err := c.checkpoints.List(ctx, bank.ListOptions{Prefix: dataPath(f.ID), Limit: removedData})
+		if err != nil {
+			return removed, err
+		}
+		gone := 0
+		for _, key := range keys {
+			err := c.checkpoints.Delete(ctx, key)
+			if errors.Is(err, bank.ErrNotFound) {
+				gone++ // the listing lags
+				continue
+			}
+			if err != nil {
+				return removed, err
+			}
+			removed = true
+		}
+		if len(keys) < removedData || gone == len(keys) {
+			return removed, nil
+		}
+		if still, err := c.Holds(ctx, f); err != nil || !still {
+			return removed, err
+		}
+	}
+}

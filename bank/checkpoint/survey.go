@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package checkpoint
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/karbor-project/karbor/bank"
+)
+
+// Flaw is what may be wrong with a part of a bank.
+type Flaw string
+
+// The flaws.
+const (
+	// Unended is a checkpoint in a status in which an operation is at work on it
+	// (Status.Unfinished). Whether there is one the bank does not tell.
+	Unended Flaw = "unended"
+	// StrayEntry is an index entry of a checkpoint that was deleted or has no
+	// index.json.
+	StrayEntry Flaw = "stray entry"
+	// MissingEntry is an index entry that a checkpoint ought to have.
+	MissingEntry Flaw = "missing entry"
+	// OrphanedData are resource data without an index.json.
+	OrphanedData Flaw = "orphaned data"
+)
+
+// Finding is one flaw. Two findings of the same are equal.
+type Finding struct {
+	Flaw   Flaw
+	ID     string // of the checkpoint
+	Key    string // of the index entry, in the bank; else empty
+	Status Status // of an unended checkpoint; else empty
+	Owner  string // likewise
+}
+
+// What is read at a time.
+const (
+	surveyedEntries = 5000 // of an index
+	surveyedKeys    = 64   // of /checkpoints/
+	surveyedIDs     = 256
+)
+
+// Survey looks at all of the provider's checkpoints and all entries of the
+// indices and calls visit, from one goroutine, for what looks wrong. Each may
+// be quite right: an operation may be at work, the bank may lag behind. Holds
+// tells whether a finding is still so, and Mend ends it.
+//
+// Data and entries without an index.json belong to nobody who could be named:
+// each provider that shares the bank finds them. A broken index.json is left
+// as it is, and so is all that belongs to it. It fails with the bank's own
+// errors and that of visit. It holds the keys of the indices in memory.
+func (c *Collection) Survey(ctx context.Context, visit func(Finding) error) error {
+	s := &survey{Collection: c, visit: visit, entries: map[string][]string{}}
+	// The entries first: a checkpoint has its index.json before them, and loses
+	// it never, so that what is created meanwhile has no stray ones.
+	if err := s.list(ctx); err != nil {
+		return err
+	}
+	if err := s.walk(ctx); err != nil {
+		return err
+	}
+	var left []string // what a listing that lags does not have yet
+	for id := range s.entries {
+		left = append(left, id)
+		if len(left) == surveyedIDs {
+			if err := s.judge(ctx, left); err != nil {
+				return err
+			}
+			left = left[:0]
+		}
+	}
+	return s.judge(ctx, left)
+}
+
+type survey struct {
+	*Collection
+	visit   func(Finding) error
+	entries map[string][]string // keys of the entries of ids not yet judged
+}
+
+// list reads the keys of the indices. Keys of other shapes are none of ours.
+func (s *survey) list(ctx context.Context) error {
+	for _, index := range []struct {
+		prefix string
+		named  bool // another part follows the prefix
+		shape  shape
+	}{
+		{"by-provider/" + s.providerID + "/", false, shape{project: true}},
+		{"by-date/", true, shape{project: true}},
+		{"by-plan/", true, shape{project: true, date: true}},
+	} {
+		for marker := ""; ; {
+			keys, err := s.indices.List(ctx, bank.ListOptions{Prefix: index.prefix, Marker: marker, Limit: surveyedEntries})
+			if err != nil {
+				return err
+			}
+			for _, key := range keys {
+				rest := key[len(index.prefix):]
+				if index.named {
+					_, rest, _ = strings.Cut(rest, "/")
+				}
+				if e, ok := index.shape.parse(rest, ""); ok {
+					s.entries[e.id] = append(s.entries[e.id], key)
+				}
+			}
+			if len(keys) < surveyedEntries {
+				break
+			}
+			marker = keys[len(keys)-1]
+		}
+	}
+	return nil
+}
+
+// walk goes from checkpoint to checkpoint. Where a page ends in the midst of
+// one the next begins behind it, however many objects it has.
+func (s *survey) walk(ctx context.Context) error {
+	var ids []string
+	last, marker := "", ""
+	for {
+		keys, err := s.checkpoints.List(ctx, bank.ListOptions{Marker: marker, Limit: surveyedKeys})
+		if err != nil {
+			return err
+		}
+		for _, key := range keys {
+			id, _, below := strings.Cut(key, "/")
+			marker = key
+			if !below {
+				continue
+			}
+			if marker = behind(id); id != last && validID(id) {
+				ids = append(ids, id)
+			}
+			last = id
+		}
+		if done := len(keys) < surveyedKeys; done || len(ids) >= surveyedIDs {
+			if err := s.judge(ctx, ids); err != nil || done {
+				return err
+			}
+			ids = ids[:0]
+		}
+	}
+}
+
+// behind is a marker that follows all keys below a folder and precedes all that
+// follow those: "0" is the character after the slash.
+func behind(folder string) string { return folder + "0" }
+
+// judge reads checkpoints and tells what is wrong with them, in their order.
+func (s *survey) judge(ctx context.Context, ids []string) error {
+	found, missing := make([]*Checkpoint, len(ids)), make([]bool, len(ids))
+	reading, readCtx := errgroup.WithContext(ctx)
+	reading.SetLimit(s.options.MaxReads)
+	for i, id := range ids {
+		reading.Go(func() (err error) {
+			found[i], err = s.own(readCtx, id)
+			if errors.Is(err, bank.ErrNotFound) {
+				missing[i], err = true, nil
+			}
+			return err
+		})
+	}
+	if err := reading.Wait(); err != nil {
+		return err
+	}
+	for i, id := range ids {
+		entries := s.entries[id]
+		delete(s.entries, id)
+		var err error
+		switch {
+		case missing[i]:
+			err = s.withoutIndex(ctx, id, entries)
+		case found[i] != nil:
+			err = s.one(found[i].read(), entries)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// own reads a checkpoint. It is nil when it is another provider's or broken.
+func (c *Collection) own(ctx context.Context, id string) (*Checkpoint, error) {
+	cp, err := c.get(ctx, id)
+	if errors.Is(err, errBroken) || errors.Is(err, errVersion) {
+		c.options.Log.WithError(err).WithField("checkpoint_id", id).Warn("a checkpoint cannot be looked at")
+		return nil, nil
+	}
+	if err != nil || cp.fields.provider != c.providerID {
+		return nil, err
+	}
+	return cp, nil
+}
+
+func (s *survey) withoutIndex(ctx context.Context, id string, entries []string) error {
+	if err := s.stray(id, entries); err != nil {
+		return err
+	}
+	data, err := s.checkpoints.List(ctx, bank.ListOptions{Prefix: dataPath(id), Limit: 1})
+	if err != nil || len(data) == 0 {
+		return err
+	}
+	return s.visit(Finding{Flaw: OrphanedData, ID: id})
+}
+
+func (s *survey) stray(id string, entries []string) error {
+	for _, key := range entries {
+		if err := s.visit(Finding{Flaw: StrayEntry, ID: id, Key: s.indices.Path() + key}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *survey) one(f fields, entries []string) error {
+	if f.status == Deleted {
+		return s.stray(f.id, entries)
+	}
+	if f.status.Unfinished() {
+		if err := s.visit(Finding{Flaw: Unended, ID: f.id, Status: f.status, Owner: f.owner}); err != nil {
+			return err
+		}
+	}
+	there := map[string]bool{}
+	for _, key := range entries {
+		there[key] = true
+	}
+	for _, key := range indexKeys(f) {
+		if there[key] {
+			continue
+		}
+		if err := s.visit(Finding{Flaw: MissingEntry, ID: f.id, Key: s.indices.Path() + key}); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package checkpoint_test
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	gocmp "github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"github.com/karbor-project/karbor/bank"
+	"github.com/karbor-project/karbor/bank/banktest"
+	"github.com/karbor-project/karbor/bank/checkpoint"
+)
+
+func survey(t rapid.TB, w *world) []checkpoint.Finding {
+	t.Helper()
+	found := []checkpoint.Finding{}
+	err := w.Survey(context.Background(), func(f checkpoint.Finding) error {
+		found = append(found, f)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.SortFunc(found, func(a, b checkpoint.Finding) int {
+		return cmp.Or(strings.Compare(a.ID, b.ID), strings.Compare(string(a.Flaw), string(b.Flaw)), strings.Compare(a.Key, b.Key))
+	})
+	return found
+}
+
+func (w *world) createAs(t rapid.TB, id, providerID string, status checkpoint.Status) *checkpoint.Checkpoint {
+	t.Helper()
+	c := w.Collection
+	if providerID != provider {
+		c = checkpoint.NewCollection(bank.New(w.memory, nil), providerID, checkpoint.Options{})
+	}
+	of := plan
+	of.ProviderID = providerID
+	cp, err := c.Create(context.Background(), checkpoint.CreateOptions{ID: id, Plan: of, Status: status})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cp
+}
+
+func (w *world) put(key string) { w.memory.Set(key, banktest.Stored{Body: []byte("x")}) }
+
+func (w *world) remove(t rapid.TB, key string) {
+	t.Helper()
+	if err := w.memory.Delete(context.Background(), key); err != nil {
+		t.Fatal(key, err)
+	}
+}
+
+// entries are the keys of the index entries of a checkpoint.
+func (w *world) entries(id string) []string {
+	return slices.DeleteFunc(w.memory.Below("/indices/"), func(key string) bool { return !strings.HasSuffix(key, "@"+id) })
+}
+
+func TestSurveyFindsEachFlaw(t *testing.T) {
+	t.Parallel()
+	w := newWorld(checkpoint.Options{})
+	w.createAs(t, "good", provider, checkpoint.Available)
+	unended := w.createAs(t, "unended", provider, checkpoint.Copying)
+	w.createAs(t, "foreign", "provider-2", checkpoint.Protecting)
+	w.createAs(t, "broken", provider, checkpoint.Protecting)
+	w.setIndex("broken", "{")
+	w.createAs(t, "lacking", provider, checkpoint.Error)
+	lacks := w.entries("lacking")[1]
+	w.remove(t, lacks)
+	deleted := w.createAs(t, "deleted", provider, checkpoint.Deleting)
+	entries := w.entries("deleted")
+	if err := deleted.Delete(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.put(entries[0])
+	w.createAs(t, "lost", provider, checkpoint.Available)
+	w.remove(t, "/checkpoints/lost/index.json")
+	w.put("/checkpoints/orphan/resource-data/r/metadata")
+	w.put("/checkpoints/other/notes")                    // nobody's business
+	w.put("/indices/by-provider/" + provider + "/1@old") // without a project
+	w.put("/checkpoints/file")
+
+	want := []checkpoint.Finding{
+		{Flaw: checkpoint.StrayEntry, ID: "deleted", Key: entries[0]},
+		{Flaw: checkpoint.MissingEntry, ID: "lacking", Key: lacks},
+		{Flaw: checkpoint.StrayEntry, ID: "lost", Key: w.entries("lost")[0]},
+		{Flaw: checkpoint.StrayEntry, ID: "lost", Key: w.entries("lost")[1]},
+		{Flaw: checkpoint.StrayEntry, ID: "lost", Key: w.entries("lost")[2]},
+		{Flaw: checkpoint.OrphanedData, ID: "orphan"},
+		{Flaw: checkpoint.Unended, ID: "unended", Status: checkpoint.Copying, Owner: unended.OwnerID()},
+	}
+	found := survey(t, w)
+	if diff := gocmp.Diff(want, found); diff != "" {
+		t.Errorf("findings (-want +got):\n%s", diff)
+	}
+	for _, f := range found {
+		for _, done := range []bool{true, false} { // the second time there is nothing to do
+			if still, err := w.Holds(t.Context(), f); err != nil || still != done {
+				t.Errorf("%v holds: %t, %v, want %t", f, still, err, done)
+			}
+			if got, err := w.Mend(t.Context(), f); err != nil || got != done {
+				t.Errorf("%v is mended: %t, %v, want %t", f, got, err, done)
+			}
+		}
+	}
+	if left := survey(t, w); len(left) > 0 {
+		t.Errorf("after all was mended: %v", left)
+	}
+	if got := w.get(t, "unended").Status(); got != checkpoint.Error {
+		t.Errorf("an unended copy becomes %s", got)
+	}
+	for _, key := range []string{"/checkpoints/other/notes", "/checkpoints/file", "/indices/by-provider/" + provider + "/1@old"} {
+		if _, there := w.memory.Objects()[key]; !there {
+			t.Errorf("%s is gone", key)
+		}
+	}
+}
+
+// Data of resources are not listed, however many there are, and no id hides
+// another one.
+func TestSurveyPassesOverData(t *testing.T) {
+	t.Parallel()
+	w := newWorld(checkpoint.Options{})
+	var want []string
+	for _, id := range []string{"a", "a-", "a.b", "a0", "a00", "a@", "aa", "b", "z"} {
+		w.createAs(t, id, provider, checkpoint.Protecting)
+		for i := range 1000 {
+			w.put(fmt.Sprintf("/checkpoints/%s/resource-data/r/%d", id, i))
+		}
+		want = append(want, id)
+	}
+	before := w.faulty.Calls(banktest.List)
+	var got []string
+	for _, f := range survey(t, w) {
+		got = append(got, f.ID)
+	}
+	slices.Sort(want)
+	if diff := gocmp.Diff(want, got); diff != "" {
+		t.Errorf("found (-want +got):\n%s", diff)
+	}
+	if calls := w.faulty.Calls(banktest.List) - before; calls > len(want)+4 {
+		t.Errorf("%d listings for %d checkpoints", calls, len(want))
+	}
+}
+
+// A large bank takes pages and batches of every kind.
+func TestSurveyOfManyCheckpoints(t *testing.T) {
+	t.Parallel()
+	w := newWorld(checkpoint.Options{})
+	for i := range 700 {
+		w.createAs(t, fmt.Sprintf("cp-%04d", i), provider, checkpoint.Deleting)
+		if i%7 == 0 {
+			w.put(fmt.Sprintf("/checkpoints/cp-%04d/resource-data/r/x", i))
+		}
+	}
+	for i := range 600 {
+		w.put(fmt.Sprintf("/indices/by-date/2026-11-22/project/1@gone-%04d", i))
+	}
+	counts := map[checkpoint.Flaw]int{}
+	for _, f := range survey(t, w) {
+		counts[f.Flaw]++
+	}
+	want := map[checkpoint.Flaw]int{checkpoint.Unended: 700, checkpoint.StrayEntry: 600}
+	if diff := gocmp.Diff(want, counts); diff != "" {
+		t.Errorf("findings (-want +got):\n%s", diff)
+	}
+}
+
+// What a listing does not show yet is read before anything is said of it.
+func TestSurveyOfLaggingListing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(checkpoint.Options{})
+	cp := w.create(t)
+	set(t, cp, checkpoint.Available)
+	hidden := newWorld(checkpoint.Options{})
+	for _, key := range w.memory.Below("/indices/") {
+		hidden.memory.Set(key, w.memory.Objects()[key])
+	}
+	c := checkpoint.NewCollection(bank.New(listed{Plugin: w.memory, lists: hidden.memory}, nil), provider, checkpoint.Options{})
+	err := c.Survey(t.Context(), func(f checkpoint.Finding) error { return fmt.Errorf("found %v", f) })
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// listed is a bank whose listings are those of another one.
+type listed struct {
+	bank.Plugin
+	lists bank.Plugin
+}
+
+func (l listed) List(ctx context.Context, o bank.ListOptions) ([]string, error) {
+	return l.lists.List(ctx, o)
+}
+
+func TestSurveyFails(t *testing.T) {
+	t.Parallel()
+	errAway := errors.New("the store is away")
+	w := newWorld(checkpoint.Options{})
+	w.create(t)
+	for n := range 4 { // three indices, the checkpoints
+		faults := make([]banktest.Fault, n, n+1)
+		w.faulty.Queue(banktest.List, append(faults, banktest.Fault{Err: errAway})...)
+		if err := w.Survey(t.Context(), func(checkpoint.Finding) error { return nil }); !errors.Is(err, errAway) {
+			t.Errorf("listing %d fails, the survey gives %v", n, err)
+		}
+	}
+	w.faulty.Queue(banktest.Get, banktest.Fault{Err: errAway})
+	if err := w.Survey(t.Context(), func(checkpoint.Finding) error { return nil }); !errors.Is(err, errAway) {
+		t.Errorf("index.json cannot be read, the survey gives %v", err)
+	}
+	if err := w.Survey(t.Context(), func(checkpoint.Finding) error { return errAway }); !errors.Is(err, errAway) {
+		t.Errorf("the visitor fails, the survey gives %v", err)
+	}
+}
+
+// Whatever is lost, mending all findings makes index.json and indices agree,
+// and leaves no data without a checkpoint.
+func TestMendProperty(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(r *rapid.T) {
+		w := newWorld(checkpoint.Options{})
+		for i := range rapid.IntRange(0, 8).Draw(r, "checkpoints") {
+			id := fmt.Sprintf("cp-%d", i)
+			status := rapid.SampledFrom([]checkpoint.Status{checkpoint.Available, checkpoint.Deleting, checkpoint.Protecting}).Draw(r, "status")
+			cp := w.createAs(r, id, rapid.SampledFrom([]string{provider, provider, "provider-2"}).Draw(r, "provider"), status)
+			w.put("/checkpoints/" + id + "/resource-data/r/metadata")
+			if status == checkpoint.Deleting && rapid.Bool().Draw(r, "deleted") {
+				if err := cp.Delete(context.Background()); err != nil {
+					r.Fatal(err)
+				}
+			}
+		}
+		for _, key := range w.memory.Keys() {
+			if rapid.IntRange(0, 3).Draw(r, "lost") == 0 {
+				w.remove(r, key)
+			}
+		}
+		foreign := map[string]bool{}
+		other := checkpoint.NewCollection(bank.New(w.memory, nil), "provider-2", checkpoint.Options{})
+		for _, key := range w.memory.Below("/checkpoints/") {
+			id := strings.Split(key, "/")[2]
+			_, err := other.Get(context.Background(), id)
+			foreign[id] = err == nil
+		}
+		before := w.memory.Keys()
+		for _, f := range survey(r, w) {
+			if done, err := w.Mend(context.Background(), f); err != nil || !done {
+				r.Fatalf("%v: %t, %v", f, done, err)
+			}
+		}
+		if left := survey(r, w); len(left) > 0 {
+			r.Fatalf("left over: %v", left)
+		}
+		for _, key := range before {
+			for id, theirs := range foreign {
+				if theirs && strings.Contains(key, id) && !slices.Contains(w.memory.Keys(), key) {
+					r.Fatalf("%s is another provider's and gone", key)
+				}
+			}
+		}
+	})
+}

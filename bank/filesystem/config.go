@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package filesystem
+
+import (
+	"github.com/sirupsen/logrus"
+
+	"github.com/karbor-project/karbor/bank"
+	"github.com/karbor-project/karbor/pkg/config"
+)
+
+const group = "file_system_bank_plugin"
+
+// Options are the bank's options in a provider's file.
+//
+// karbor: file_system_bank_plugin.py file_system_bank_plugin_opts
+var Options = []config.Option{
+	{Group: group, Name: "file_system_bank_path", Kind: config.String,
+		Help: "The directory of the bank, on storage that all nodes share. It has no default and must be set."},
+	{Group: group, Name: "bank_object_container", Kind: config.String, Default: "karbor",
+		Help: "The directory in file_system_bank_path that holds the objects."},
+}
+
+// FromConfig returns the bank that a provider's file describes. The lease is
+// nil: a file system has none.
+func FromConfig(cfg *config.Config, log logrus.FieldLogger) (bank.Plugin, *bank.Lease, error) {
+	p, err := New(Config{
+		Path:      cfg.String(group, "file_system_bank_path"),
+		Container: cfg.String(group, "bank_object_container"),
+	}, log)
+	return p, nil, err
+}

@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package filesystem_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/karbor-project/karbor/bank"
+	"github.com/karbor-project/karbor/bank/banktest"
+	"github.com/karbor-project/karbor/bank/filesystem"
+)
+
+func newStore(t *testing.T, path string) bank.Plugin {
+	t.Helper()
+	p, err := filesystem.New(filesystem.Config{Path: path, Container: "karbor"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func put(t *testing.T, p bank.Plugin, key, body string) error {
+	t.Helper()
+	return p.Put(t.Context(), key, bank.Upload{Body: strings.NewReader(body), Size: int64(len(body))})
+}
+
+func TestConformance(t *testing.T) {
+	t.Parallel()
+	banktest.Run(t, func(t *testing.T) bank.Plugin { return newStore(t, t.TempDir()) })
+}
+
+// files lists the files and directories below dir.
+func files(t *testing.T, dir string) []string {
+	t.Helper()
+	found := []string{}
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if path != dir {
+			relative, _ := filepath.Rel(dir, path)
+			found = append(found, relative)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+func TestLayout(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	p := newStore(t, dir)
+	for _, key := range []string{"/a/b/c@d", "/a/e"} {
+		if err := put(t, p, key, "x"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := []string{"karbor", "karbor/#incoming", "karbor/a", "karbor/a/b", "karbor/a/b/c@d", "karbor/a/e"}
+	if diff := cmp.Diff(want, files(t, dir)); diff != "" {
+		t.Errorf("after two puts (-want +got):\n%s", diff)
+	}
+	info, err := os.Stat(filepath.Join(dir, "karbor/a/b/c@d"))
+	if err != nil || info.Mode().Perm() != 0o644 {
+		t.Errorf("mode of an object: %v %v", info.Mode(), err)
+	}
+
+	keys, err := p.List(t.Context(), bank.ListOptions{Prefix: "/"})
+	if diff := cmp.Diff([]string{"/a/b/c@d", "/a/e"}, keys); diff != "" || err != nil {
+		t.Errorf("listing of all (-want +got):\n%s%v", diff, err)
+	}
+	for _, key := range []string{"/a/b/c@d", "/a/e"} {
+		if err := p.Delete(t.Context(), key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if diff := cmp.Diff([]string{"karbor", "karbor/#incoming"}, files(t, dir)); diff != "" {
+		t.Errorf("after the deletions (-want +got):\n%s", diff)
+	}
+}
+
+func TestDotsAreRefused(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "secret"), []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := newStore(t, dir)
+	for _, key := range []string{"/../secret", "/a/../../secret", "/b..c"} {
+		want := "The path(" + key + ") is invalid."
+		_, getErr := p.Get(t.Context(), key)
+		_, listErr := p.List(t.Context(), bank.ListOptions{Prefix: key + "/"})
+		for name, err := range map[string]error{
+			"get": getErr, "put": put(t, p, key, ""), "delete": p.Delete(t.Context(), key),
+		} {
+			if err == nil || err.Error() != want {
+				t.Errorf("%s %s gives %v, want %s", name, key, err, want)
+			}
+		}
+		if listErr == nil {
+			t.Errorf("list %s gives no error", key)
+		}
+	}
+}
+
+func TestMissingObjectHasTheTextOfTheOriginal(t *testing.T) {
+	t.Parallel()
+	section, err := bank.New(newStore(t, t.TempDir()), nil).Section("/checkpoints")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = section.GetText(t.Context(), "x/index.json")
+	want := "Get Object /checkpoints/x/index.json in Bank Failed: Object is not a file"
+	if err == nil || err.Error() != want || !errors.Is(err, bank.ErrNotFound) || !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("error is %v, want %s", err, want)
+	}
+}
+
+// A bank that was never written to, or whose file system is not mounted, is
+// empty and is not made by a reader.
+func TestReadingMakesNothing(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "absent")
+	keys, err := newStore(t, dir).List(t.Context(), bank.ListOptions{Prefix: "/indices/"})
+	if err != nil || len(keys) != 0 {
+		t.Errorf("listing gives %q, %v", keys, err)
+	}
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the directory is there: %v", err)
+	}
+}
+
+func TestHalfWrittenFilesAreRemovedInTime(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	incoming := filepath.Join(dir, "karbor", "#incoming")
+	if err := os.MkdirAll(incoming, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	old, recent := filepath.Join(incoming, "1"), filepath.Join(incoming, "2")
+	for _, path := range []string{old, recent} {
+		if err := os.WriteFile(path, []byte("half"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	long := time.Now().Add(-72 * time.Hour)
+	if err := os.Chtimes(old, long, long); err != nil {
+		t.Fatal(err)
+	}
+	if err := put(t, newStore(t, dir), "/a", "x"); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"karbor", "karbor/#incoming", "karbor/#incoming/2", "karbor/a"}
+	if diff := cmp.Diff(want, files(t, dir)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// A full disk is a tmpfs of 256 KiB.
+func TestFullDisk(t *testing.T) {
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=256k"); err != nil {
+		t.Skipf("needs the right to mount a tmpfs: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(dir, 0); err != nil {
+			t.Error(err)
+		}
+	})
+	p := newStore(t, dir)
+	if err := put(t, p, "/data/1", "old"); err != nil {
+		t.Fatal(err)
+	}
+	before := files(t, dir)
+
+	big := bytes.NewReader(make([]byte, 1<<20))
+	for _, key := range []string{"/data/1", "/new/dir/2"} {
+		err := p.Put(t.Context(), key, bank.Upload{Body: big, Size: 1 << 20})
+		if !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), "no space left on device") {
+			t.Errorf("put %s gives %v", key, err)
+		}
+	}
+	if diff := cmp.Diff(before, files(t, dir)); diff != "" {
+		t.Errorf("debris (-before +after):\n%s", diff)
+	}
+	section, err := bank.New(p, nil).Section("/data")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text, err := section.GetText(t.Context(), "1"); text != "old" || err != nil {
+		t.Errorf("old object is %q, %v", text, err)
+	}
+	err = section.Put(t.Context(), "3", big, 1<<20)
+	if err == nil || !strings.HasPrefix(err.Error(), "Update Object /data/3 in Bank Failed: ") {
+		t.Errorf("the bank gives %v", err)
+	}
+	if err := put(t, p, "/data/4", "small things fit again"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestCancelledListingStops(t *testing.T) {
+	t.Parallel()
+	p := newStore(t, t.TempDir())
+	if err := put(t, p, "/a/b", ""); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if keys, err := p.List(ctx, bank.ListOptions{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("listing gives %q, %v", keys, err)
+	}
+}
+
+func TestConfigIsChecked(t *testing.T) {
+	t.Parallel()
+	for _, cfg := range []filesystem.Config{
+		{Container: "karbor"}, {Path: "/x"}, {Path: "/x", Container: "../y"}, {Path: "/x", Container: "/y"},
+	} {
+		if _, err := filesystem.New(cfg, nil); err == nil {
+			t.Errorf("%+v was taken", cfg)
+		}
+	}
+}

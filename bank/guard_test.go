@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bank_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/karbor-project/karbor/bank"
+	"github.com/karbor-project/karbor/bank/banktest"
+	"github.com/karbor-project/karbor/bank/filesystem"
+	"github.com/karbor-project/karbor/pkg/fault"
+)
+
+func TestGuardedConformance(t *testing.T) {
+	t.Parallel()
+	valid := func() error { return nil }
+	t.Run("Memory", func(t *testing.T) {
+		t.Parallel()
+		banktest.Run(t, func(*testing.T) bank.Plugin { return bank.Guarded(banktest.NewMemory(), valid) }, banktest.Many(50))
+	})
+	t.Run("Filesystem", func(t *testing.T) {
+		t.Parallel()
+		banktest.Run(t, func(t *testing.T) bank.Plugin {
+			p, err := filesystem.New(filesystem.Config{Path: t.TempDir(), Container: "karbor"}, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return bank.Guarded(p, valid)
+		}, banktest.Many(50))
+	})
+}
+
+var errOver = errors.New("the tenure is over")
+
+// switchable is a guard.
+type switchable struct{ err error }
+
+func (s *switchable) valid() error { return s.err }
+
+func TestGuardsOfBankAndContext(t *testing.T) {
+	t.Parallel()
+	memory := banktest.NewMemory()
+	worker, operation := &switchable{}, &switchable{}
+	s, err := bank.New(memory, nil, nil, worker.valid).Section("/s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(bank.WithGuard(bank.WithGuard(t.Context(), operation.valid), nil))
+	if err := s.PutText(ctx, "k", "1"); err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	aftermath := context.WithoutCancel(ctx)
+	for name, guard := range map[string]*switchable{"bank": worker, "context": operation} {
+		guard.err = errOver
+		if err := s.PutText(aftermath, "k", "2"); !errors.Is(err, errOver) || !fault.Is(err, "BankUpdateObjectFailed") {
+			t.Errorf("%s: put gives %v", name, err)
+		}
+		if err := s.Delete(aftermath, "k"); !errors.Is(err, errOver) || !fault.Is(err, "BankDeleteObjectFailed") {
+			t.Errorf("%s: delete gives %v", name, err)
+		}
+		if text, err := s.GetText(aftermath, "k"); text != "1" || err != nil {
+			t.Errorf("%s: reading %q, %v", name, text, err)
+		}
+		if keys, err := s.List(aftermath, bank.ListOptions{}); len(keys) != 1 || err != nil {
+			t.Errorf("%s: listing %q, %v", name, keys, err)
+		}
+		guard.err = nil
+	}
+	if err := s.PutText(aftermath, "k", "3"); err != nil {
+		t.Error(err)
+	}
+}
+
+// hook is a body that does something when it is read.
+type hook struct {
+	*bytes.Reader
+	on func()
+}
+
+func (h *hook) Read(p []byte) (int, error) {
+	h.on()
+	return h.Reader.Read(p[:min(len(p), 10)])
+}
+
+// A guard that refused for a moment has refused the rest of an upload.
+func TestRefusalStays(t *testing.T) {
+	t.Parallel()
+	memory := banktest.NewMemory()
+	guard := &switchable{}
+	reads := 0
+	body := &hook{Reader: bytes.NewReader(make([]byte, 100)), on: func() {
+		reads++
+		guard.err = nil
+		if reads == 3 {
+			guard.err = errOver
+		}
+	}}
+	twice := tryTwice{memory}
+	err := bank.Guarded(twice, guard.valid).Put(t.Context(), "/k", bank.Upload{Body: body, Size: 100})
+	if !errors.Is(err, errOver) || len(memory.Keys()) != 0 {
+		t.Errorf("put gives %v, keys %q", err, memory.Keys())
+	}
+}
+
+// tryTwice is a plugin that repeats everything.
+type tryTwice struct{ bank.Plugin }
+
+func (p tryTwice) Put(ctx context.Context, key string, u bank.Upload) error {
+	if err := p.Plugin.Put(ctx, key, u); err == nil {
+		return nil
+	}
+	return p.Plugin.Put(ctx, key, u)
+}
+
+// Losing the lease breaks writes off. They do not go on when it has been taken
+// anew, while new ones do.
+func TestWritesNeedTheLease(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, store *leaseStore, lease *bank.Lease) {
+		memory := banktest.NewMemory()
+		b := bank.New(memory, lease)
+		s, err := b.Section("/s")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.PutText(t.Context(), "k", "1"); err != nil {
+			t.Fatal(err)
+		}
+		store.become(errors.New("unreachable"), false)
+		later(501 * time.Second)
+		if err := s.PutText(t.Context(), "k", "2"); !errors.Is(err, bank.ErrLeaseNotHeld) || !strings.Contains(err.Error(), "unreachable") {
+			t.Errorf("without the lease: %v", err)
+		}
+		store.become(nil, false)
+		later(16 * time.Second)
+		if err := s.PutText(t.Context(), "k", "3"); err != nil {
+			t.Errorf("with the lease again: %v", err)
+		}
+
+		body := &hook{Reader: bytes.NewReader(make([]byte, 100))}
+		reads := 0
+		body.on = func() {
+			if reads++; reads == 5 {
+				store.become(errors.New("unreachable"), false)
+				later(501 * time.Second)
+				store.become(nil, false)
+				later(16 * time.Second)
+			}
+		}
+		if err := s.Put(t.Context(), "long", body, 100); !errors.Is(err, bank.ErrLeaseNotHeld) || lease.Valid() != nil {
+			t.Errorf("an upload over two tenures: %v, lease %v", err, lease.Valid())
+		}
+		if keys := memory.Keys(); len(keys) != 1 {
+			t.Errorf("keys are %q", keys)
+		}
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A lease that cannot be taken at all is no loss: there is nobody else who
+// would go on.
+func TestWritesNeedALeaseThatCanBeTaken(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, store *leaseStore, lease *bank.Lease) {
+		store.become(errors.New("403 Forbidden"), false)
+		s, err := bank.New(banktest.NewMemory(), lease).Section("/s")
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = s.PutText(t.Context(), "k", "1")
+		if !fault.Is(err, "AcquireLeaseFailed") || errors.Is(err, bank.ErrLeaseNotHeld) || !strings.Contains(err.Error(), "acquire: 403 Forbidden") {
+			t.Errorf("put gives %v", err)
+		}
+		store.become(nil, false)
+		later(16 * time.Second)
+		if err := s.PutText(t.Context(), "k", "1"); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestContextOfTheLease(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, store *leaseStore, lease *bank.Lease) {
+		first := lease.Context()
+		lease.Ensure(t.Context())
+		store.become(errors.New("unreachable"), false)
+		later(499 * time.Second)
+		if first.Err() != nil {
+			t.Fatal("it ended too early")
+		}
+		later(2 * time.Second)
+		if !errors.Is(context.Cause(first), bank.ErrLeaseNotHeld) {
+			t.Errorf("its cause is %v", context.Cause(first))
+		}
+		store.become(nil, false)
+		later(16 * time.Second)
+		second := lease.Context()
+		if first.Err() == nil || second.Err() != nil {
+			t.Error("the tenures have one context")
+		}
+		if err := lease.Release(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if !errors.Is(context.Cause(second), bank.ErrLeaseNotHeld) {
+			t.Errorf("after the release its cause is %v", context.Cause(second))
+		}
+	})
+}

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bank
+
+import (
+	"context"
+	"errors"
+	"io"
+	"iter"
+	"slices"
+	"strings"
+)
+
+// ErrNotFound reports that the bank holds no object under a key. Plugins wrap
+// it, and it stays in the chain of the errors that a Section returns.
+var ErrNotFound = errors.New("object not found")
+
+// Plugin is a store of objects. Keys are as Bank normalises them: parts of
+// letters, digits and the characters _.-@ with one slash before each. The store
+// keeps every character of them, the first slash included where it shows. No
+// key is both an object and the beginning of another key up to a slash.
+//
+// All methods may be called at the same time from several goroutines. They
+// end soon after ctx does, with an error that wraps its cause. Failures that a
+// second attempt may cure are retried inside the plugin: what a method returns
+// is final. Writes ask Allowed right before what others will see, and return its
+// error without another attempt.
+type Plugin interface {
+	// OwnerID identifies this instance, a UUID made when the instance is. It
+	// is written into the checkpoints that the instance creates and names its
+	// lease.
+	OwnerID() string
+
+	// Put stores an object and replaces the one that was there. It is atomic:
+	// readers see the old object or the new one, and after an error one of the
+	// two. It is idempotent. The body is read from its start, several times
+	// where an attempt failed, and belongs to the caller.
+	Put(ctx context.Context, key string, u Upload) error
+
+	// Get opens an object. The caller closes the body, and keeps ctx alive
+	// until then. A body that ends early gives an error, never a plain EOF.
+	// It fails with ErrNotFound for a missing object.
+	Get(ctx context.Context, key string) (*Object, error)
+
+	// List returns the keys that ListOptions select, in byte order. An empty
+	// listing proves that nothing is there only as far as the store lists
+	// consistently: Swift may lag behind its own writes.
+	List(ctx context.Context, o ListOptions) ([]string, error)
+
+	// Delete removes an object. It fails with ErrNotFound for a missing one,
+	// which callers that clean up take for success.
+	Delete(ctx context.Context, key string) error
+
+	// Close frees connections. No method may be called after it.
+	Close() error
+}
+
+// Upload is an object on its way into the bank.
+type Upload struct {
+	Body io.ReadSeeker
+	Size int64 // bytes of the body
+
+	// Serialized tells readers that the body is JSON that stands for a value,
+	// and not the value itself.
+	Serialized bool
+}
+
+// Object is an object on its way out of the bank.
+type Object struct {
+	Body       io.ReadCloser
+	Size       int64 // bytes of the body, -1 when the store does not tell
+	Serialized Flag
+}
+
+// Flag is what a store remembers of Upload.Serialized.
+type Flag int
+
+// A store that keeps no flag, and an object that was written without one, give
+// Unknown.
+const (
+	Unknown Flag = iota
+	Raw
+	JSON
+)
+
+// ListOptions select keys.
+type ListOptions struct {
+	// Prefix is the text that keys begin with. It need not end at a slash.
+	Prefix string
+	// Marker is the key after which the listing begins, in the order of the
+	// listing. It need not exist.
+	Marker string
+	// Limit is the greatest number of keys; 0 is no limit.
+	Limit int
+	// Descending turns the order around.
+	Descending bool
+}
+
+// Select applies the options to keys in any order. It holds no more keys than
+// it may return, so that a store without an order of its own can list any
+// number of them.
+func (o ListOptions) Select(keys iter.Seq[string]) []string {
+	kept := []string{}
+	order := strings.Compare
+	if o.Descending {
+		order = func(a, b string) int { return strings.Compare(b, a) }
+	}
+	trim := func() {
+		slices.SortFunc(kept, order)
+		if o.Limit > 0 && len(kept) > o.Limit {
+			clear(kept[o.Limit:])
+			kept = kept[:o.Limit]
+		}
+	}
+	for key := range keys {
+		if !strings.HasPrefix(key, o.Prefix) || o.Marker != "" && order(key, o.Marker) <= 0 {
+			continue
+		}
+		kept = append(kept, key)
+		if o.Limit > 0 && len(kept) >= 2*o.Limit+1000 {
+			trim()
+		}
+	}
+	trim()
+	return kept
+}

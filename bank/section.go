@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bank
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/karbor-project/karbor/pkg/fault"
+)
+
+// Section is the part of a bank below one path. No key reaches out of it. It
+// is safe for concurrent use.
+//
+// Methods fail with InvalidParameterValue for a key that is not valid, with
+// BankReadonlyViolation for a write to a read-only section, and else with the
+// class of the operation: BankUpdateObjectFailed, BankGetObjectFailed,
+// BankListObjectsFailed or BankDeleteObjectFailed, each naming the key.
+// errors.Is finds ErrNotFound, and the cause of a cancelled context, in them.
+type Section struct {
+	bank     *Bank
+	prefix   string // begins and ends with a slash
+	writable bool
+}
+
+// Path returns the path of the section, with a slash at both ends.
+func (s *Section) Path() string { return s.prefix }
+
+// Writable tells whether the section takes writes.
+func (s *Section) Writable() bool { return s.writable }
+
+// ReadOnly returns the same section without its writes.
+func (s *Section) ReadOnly() *Section {
+	return &Section{bank: s.bank, prefix: s.prefix}
+}
+
+// Section returns the part below path, with the writes that s has.
+func (s *Section) Section(path string) (*Section, error) {
+	below, err := normalSection(path)
+	if err != nil {
+		return nil, err
+	}
+	return &Section{bank: s.bank, prefix: s.prefix + strings.TrimPrefix(below, "/"), writable: s.writable}, nil
+}
+
+// PutJSON stores a value as JSON in Python's style, for readers to decode.
+// Keys keep the order that encoding/json gives them.
+func (s *Section) PutJSON(ctx context.Context, key string, v any) error {
+	text, err := marshal(v)
+	if err != nil {
+		return fault.BankUpdateObjectFailed(s.prefix+key, "value is not JSON: "+err.Error()).WithCause(err)
+	}
+	return s.put(ctx, key, Upload{Body: bytes.NewReader(text), Size: int64(len(text)), Serialized: true})
+}
+
+// PutText stores a text as it is.
+func (s *Section) PutText(ctx context.Context, key, text string) error {
+	return s.Put(ctx, key, strings.NewReader(text), int64(len(text)))
+}
+
+// PutBytes stores bytes as they are.
+func (s *Section) PutBytes(ctx context.Context, key string, data []byte) error {
+	return s.Put(ctx, key, bytes.NewReader(data), int64(len(data)))
+}
+
+// Put stores size bytes of body as they are. The body is read from its start,
+// again for each attempt.
+func (s *Section) Put(ctx context.Context, key string, body io.ReadSeeker, size int64) error {
+	return s.put(ctx, key, Upload{Body: body, Size: size})
+}
+
+// GetJSON decodes the object under key into v as encoding/json does. Objects
+// that are JSON are decoded whatever their flag says.
+func (s *Section) GetJSON(ctx context.Context, key string, v any) error {
+	full, data, _, err := s.read(ctx, key)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(data, v); err != nil {
+		return fault.BankGetObjectFailed(full, "not the expected JSON: "+err.Error()).WithCause(err)
+	}
+	return nil
+}
+
+// GetText returns the object under key as a text.
+func (s *Section) GetText(ctx context.Context, key string) (string, error) {
+	data, err := s.GetBytes(ctx, key)
+	return string(data), err
+}
+
+// GetBytes returns the bytes that were stored under key, held in memory: Open
+// is for objects of any size. Bytes that the original wrapped into a JSON
+// string come back unwrapped.
+func (s *Section) GetBytes(ctx context.Context, key string) ([]byte, error) {
+	full, data, flag, err := s.read(ctx, key)
+	if err != nil || flag != JSON {
+		return data, err
+	}
+	plain, err := unwrap(data)
+	if err != nil {
+		return nil, fault.BankGetObjectFailed(full, err.Error()).WithCause(err)
+	}
+	return plain, nil
+}
+
+// Open returns a reader of the bytes that were stored under key. The caller
+// closes it and keeps ctx alive until then. A stream that breaks off gives an
+// error that names the key.
+func (s *Section) Open(ctx context.Context, key string) (io.ReadCloser, error) {
+	full, err := s.key(key)
+	if err != nil {
+		return nil, err
+	}
+	o, err := s.bank.get(ctx, full)
+	if err != nil {
+		return nil, err
+	}
+	body := &namedBody{key: full, body: o.Body}
+	if o.Serialized != JSON {
+		return body, nil
+	}
+	// Only the original flags data as JSON, and only in chunks that it had in
+	// memory itself.
+	defer body.Close()
+	data, err := io.ReadAll(body)
+	if err != nil {
+		return nil, err
+	}
+	plain, err := unwrap(data)
+	if err != nil {
+		return nil, fault.BankGetObjectFailed(full, err.Error()).WithCause(err)
+	}
+	return io.NopCloser(bytes.NewReader(plain)), nil
+}
+
+// List returns keys relative to the section. The prefix and the marker of o
+// are relative to it, too, so that the last key of a page is the marker of the
+// next one.
+func (s *Section) List(ctx context.Context, o ListOptions) ([]string, error) {
+	prefix, err := normalPrefix(o.Prefix)
+	if err != nil {
+		return nil, err
+	}
+	o.Prefix = s.prefix + prefix[1:]
+	if o.Marker != "" {
+		marker, err := normalPrefix(o.Marker)
+		if err != nil {
+			return nil, err
+		}
+		o.Marker = s.prefix + marker[1:]
+	}
+	keys, err := s.bank.list(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	for i, key := range keys {
+		relative, ok := strings.CutPrefix(key, s.prefix)
+		if !ok {
+			return nil, fault.BankListObjectsFailed(fmt.Sprintf("store listed %q below %q", key, s.prefix))
+		}
+		keys[i] = relative
+	}
+	return keys, nil
+}
+
+// Delete removes the object under key.
+func (s *Section) Delete(ctx context.Context, key string) error {
+	if !s.writable {
+		return fault.BankReadonlyViolation()
+	}
+	full, err := s.key(key)
+	if err != nil {
+		return err
+	}
+	return s.bank.delete(ctx, full)
+}
+
+func (s *Section) put(ctx context.Context, key string, u Upload) error {
+	if !s.writable {
+		return fault.BankReadonlyViolation()
+	}
+	full, err := s.key(key)
+	if err != nil {
+		return err
+	}
+	return s.bank.put(ctx, full, u)
+}
+
+func (s *Section) read(ctx context.Context, key string) (full string, data []byte, flag Flag, err error) {
+	if full, err = s.key(key); err != nil {
+		return "", nil, Unknown, err
+	}
+	o, err := s.bank.get(ctx, full)
+	if err != nil {
+		return full, nil, Unknown, err
+	}
+	defer o.Body.Close()
+	data, err = io.ReadAll(o.Body)
+	if err != nil {
+		return full, nil, Unknown, getFailed(full, err)
+	}
+	return full, data, o.Serialized, nil
+}
+
+// key returns the key in the bank of a key in the section.
+func (s *Section) key(key string) (string, error) {
+	normal, err := normalKey(key)
+	if err != nil {
+		return "", err
+	}
+	return s.prefix + normal[1:], nil
+}
+
+// namedBody adds the key to the errors of a stream.
+type namedBody struct {
+	key  string
+	body io.ReadCloser
+}
+
+func (b *namedBody) Read(p []byte) (int, error) {
+	n, err := b.body.Read(p)
+	if err != nil && err != io.EOF {
+		err = getFailed(b.key, err)
+	}
+	return n, err
+}
+
+func (b *namedBody) Close() error { return b.body.Close() }

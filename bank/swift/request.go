@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package swift
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/karbor-project/karbor/bank"
+)
+
+// request is one call of Swift's API, to be sent once or more.
+type request struct {
+	method string
+	path   string // below the account, escaped
+	query  url.Values
+	header map[string]string
+	body   *bank.Upload // nil: none
+}
+
+// writes tells whether the request changes what is stored.
+func (r *request) writes() bool { return r.method != http.MethodGet && r.method != http.MethodHead }
+
+// objectPath is the path of an object. Its name is the whole key, whose first
+// slash follows the one after the container: //checkpoints/... must stay. A
+// segment is escaped as Python's urllib does, with @ as %40.
+//
+// swiftclient: client.py put_object, quote
+func objectPath(container, key string) string {
+	return containerPath(container) + "/" + strings.ReplaceAll(escape(key), "%2F", "/")
+}
+
+func containerPath(container string) string { return "/" + escape(container) }
+
+// escape is url.PathEscape without the characters that it leaves alone and
+// Python does not: $&+=:@.
+func escape(name string) string {
+	return strings.NewReplacer("+", "%20").Replace(url.QueryEscape(name))
+}
+
+// send sends the request once. Its context ends with the response's body, or
+// before when no byte moved for the stall timeout.
+func (s *session) send(ctx context.Context, r request, l *login) (*response, error) {
+	target := l.account + r.path
+	if len(r.query) > 0 {
+		target += "?" + r.query.Encode()
+	}
+	watch, ctx := newWatch(ctx, s.cfg.StallTimeout)
+	if r.writes() {
+		ctx = watch.refuse(ctx)
+	}
+	req, err := http.NewRequestWithContext(ctx, r.method, target, nil)
+	if err != nil {
+		watch.end()
+		return nil, err
+	}
+	for name, value := range r.header {
+		req.Header.Set(name, value)
+	}
+	req.Header.Set("X-Auth-Token", l.token)
+	req.Header.Set("User-Agent", "karbor-protection")
+
+	var up *uploadBody
+	if r.body != nil {
+		if up, err = newUploadBody(r.body, watch); err != nil {
+			watch.end()
+			return nil, err
+		}
+		up.attach(req)
+	}
+	res, err := s.http.Do(req)
+	if err != nil {
+		cause := context.Cause(ctx)
+		watch.end()
+		if up != nil {
+			if bodyErr := up.detach(); bodyErr != nil {
+				return nil, bodyErr
+			}
+		}
+		if cause != nil {
+			return nil, cause
+		}
+		var outer *url.Error
+		if errors.As(err, &outer) {
+			err = outer.Err // the method and URL are named once, by failed
+		}
+		return nil, err
+	}
+	watch.touch()
+	return &response{Response: res, watch: watch, up: up}, nil
+}
+
+// response is an answer whose body counts as progress.
+type response struct {
+	*http.Response
+	watch *watch
+	up    *uploadBody
+}
+
+// finish reads the rest of a short body, so that the connection can be used
+// again, and frees the request.
+func (r *response) finish() {
+	_, _ = io.CopyN(io.Discard, r.Body, 64<<10)
+	r.Body.Close()
+	if r.up != nil {
+		_ = r.up.detach()
+	}
+	r.watch.end()
+}
+
+// statusError is an answer that is not the one that was asked for.
+type statusError struct {
+	status      int
+	transaction string // X-Trans-Id, for Swift's logs
+}
+
+func (e *statusError) Error() string {
+	text := fmt.Sprintf("%d %s", e.status, http.StatusText(e.status))
+	if e.transaction != "" {
+		text += " (txn: " + e.transaction + ")"
+	}
+	return text
+}
+
+func (e *statusError) Is(target error) bool {
+	return target == bank.ErrNotFound && e.status == http.StatusNotFound
+}
+
+func isStatus(err error, status int) bool {
+	var e *statusError
+	return errors.As(err, &e) && e.status == status
+}
+
+// temporaryStatus tells which answers are worth a second attempt.
+//
+// swiftclient: client.py Connection._retry
+func temporaryStatus(status int) bool {
+	return status == http.StatusRequestTimeout || status == http.StatusTooManyRequests ||
+		status == 498 || status >= 500 && status <= 599
+}
+
+// maxBackoff bounds the pause between attempts.
+//
+// swiftclient: client.py Connection max_backoff
+const maxBackoff = 64 * time.Second
+
+// do sends the request until it is answered with success, at most retries
+// times again. The caller ends the response. Errors name what was tried.
+func (s *session) do(ctx context.Context, r request, retries int) (*response, error) {
+	backoff, start := s.cfg.RetryBackoff, time.Now()
+	for attempt := 1; ; attempt++ {
+		res, err := s.attempt(ctx, r)
+		if err == nil {
+			return res, nil
+		}
+		if ctx.Err() != nil {
+			return nil, s.failed(r, context.Cause(ctx))
+		}
+		if !temporary(err) {
+			return nil, s.failed(r, err)
+		}
+		if attempt > retries {
+			if attempt > 1 {
+				err = fmt.Errorf("%w, tried %d times in %s", err, attempt, time.Since(start).Round(time.Second/10))
+			}
+			return nil, s.failed(r, err)
+		}
+		if err := pause(ctx, min(backoff, maxBackoff)); err != nil {
+			return nil, s.failed(r, err)
+		}
+		backoff = min(2*backoff, maxBackoff)
+	}
+}
+
+// attempt is one attempt, which includes a new login when the token has run
+// out.
+func (s *session) attempt(ctx context.Context, r request) (*response, error) {
+	l, err := s.login(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	if r.writes() {
+		if err := bank.Allowed(ctx); err != nil {
+			return nil, &refusedError{cause: err}
+		}
+	}
+	res, err := s.checked(ctx, r, l)
+	if !isStatus(err, http.StatusUnauthorized) {
+		return res, err
+	}
+	if l, err = s.login(ctx, l); err != nil {
+		return nil, err
+	}
+	return s.checked(ctx, r, l)
+}
+
+func (s *session) checked(ctx context.Context, r request, l *login) (*response, error) {
+	res, err := s.send(ctx, r, l)
+	if err != nil {
+		return nil, err
+	}
+	if res.StatusCode < 200 || res.StatusCode > 299 {
+		err := &statusError{status: res.StatusCode, transaction: res.Header.Get("X-Trans-Id")}
+		res.finish()
+		return nil, err
+	}
+	if err := res.up.verify(res.Header.Get("Etag")); err != nil {
+		res.finish()
+		return nil, err
+	}
+	return res, nil
+}
+
+// temporary tells whether err may be gone at the next attempt: all failures of
+// the connection, and some answers.
+func temporary(err error) bool {
+	var status *statusError
+	if errors.As(err, &status) {
+		return temporaryStatus(status.status)
+	}
+	var auth *authError
+	if errors.As(err, &auth) {
+		return auth.temporary()
+	}
+	var body *bodyError
+	var refused *refusedError
+	return !errors.As(err, &body) && !errors.As(err, &refused)
+}
+
+// failed words an error as the original does, and adds the request.
+//
+// karbor: exception.py SwiftConnectionFailed
+func (s *session) failed(r request, err error) error {
+	var auth *authError
+	if errors.As(err, &auth) {
+		return fmt.Errorf("Connection to swift failed: %w", err) //nolint:staticcheck // wording of the original
+	}
+	where := r.path
+	select {
+	case l := <-s.turn:
+		if l != nil {
+			where = l.account + r.path
+		}
+		s.turn <- l
+	default:
+	}
+	return fmt.Errorf("Connection to swift failed: %s %s: %w", r.method, where, err) //nolint:staticcheck // wording of the original
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package swift is a bank in a container of OpenStack Swift. The name of an
+// object is its whole key, the first slash included, and the metadata
+// "serialized" keeps the flag.
+package swift
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/google/uuid"
+	"github.com/sirupsen/logrus"
+
+	"github.com/karbor-project/karbor/bank"
+)
+
+// serialized is the header of the flag, with the values True and False.
+//
+// karbor: swift_bank_plugin.py _put_object, _get_object
+const serialized = "X-Object-Meta-Serialized"
+
+// store implements bank.Plugin.
+type store struct {
+	session   *session
+	container string
+	owner     string
+	retries   int
+	page      int
+	log       logrus.FieldLogger
+
+	// A download keeps its slot while it waits for its reader, which may be
+	// writing to the bank meanwhile: the two must not wait for each other.
+	requests, downloads slots
+}
+
+var _ bank.Plugin = (*store)(nil)
+
+// New returns the bank of cfg. Nothing is sent before the bank is used: the
+// container, if it is missing, is made by the first write. A nil log discards.
+func New(cfg Config, log logrus.FieldLogger) (bank.Plugin, error) {
+	if err := cfg.complete(); err != nil {
+		return nil, err
+	}
+	s, err := newSession(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if log == nil {
+		silent := logrus.New()
+		silent.SetOutput(io.Discard)
+		log = silent
+	}
+	return &store{
+		session:   s,
+		container: cfg.Container,
+		owner:     uuid.NewString(),
+		retries:   cfg.RetryAttempts,
+		page:      cfg.PageSize,
+		log:       log,
+		requests:  make(slots, cfg.MaxRequests),
+		downloads: make(slots, cfg.MaxRequests),
+	}, nil
+}
+
+// OwnerID implements bank.Plugin.
+func (s *store) OwnerID() string { return s.owner }
+
+// Close implements bank.Plugin.
+func (s *store) Close() error {
+	s.session.close()
+	return nil
+}
+
+// Put implements bank.Plugin.
+func (s *store) Put(ctx context.Context, key string, u bank.Upload) error {
+	flag := "False"
+	if u.Serialized {
+		flag = "True"
+	}
+	return s.call(ctx, request{
+		method: http.MethodPut,
+		path:   objectPath(s.container, key),
+		header: map[string]string{serialized: flag},
+		body:   &u,
+	}, true)
+}
+
+// Delete implements bank.Plugin.
+func (s *store) Delete(ctx context.Context, key string) error {
+	return s.call(ctx, request{method: http.MethodDelete, path: objectPath(s.container, key)}, false)
+}
+
+// call sends a request whose answer has no body. One that creates something
+// may find the container missing and makes it.
+func (s *store) call(ctx context.Context, r request, creates bool) error {
+	if err := s.requests.take(ctx); err != nil {
+		return s.session.failed(r, err)
+	}
+	defer s.requests.put()
+	res, err := s.session.do(ctx, r, s.retries)
+	if creates && errors.Is(err, bank.ErrNotFound) {
+		if err := s.session.makeContainer(ctx, s.container, s.retries); err != nil {
+			return err
+		}
+		s.log.WithField("container", s.container).Info("made the container of the bank")
+		res, err = s.session.do(ctx, r, s.retries)
+	}
+	if err != nil {
+		return err
+	}
+	res.finish()
+	return nil
+}
+
+// makeContainer makes a container. One that is there stays as it is.
+func (s *session) makeContainer(ctx context.Context, container string, retries int) error {
+	res, err := s.do(ctx, request{method: http.MethodPut, path: containerPath(container)}, retries)
+	if err != nil {
+		return err
+	}
+	res.finish()
+	return nil
+}
+
+// Get implements bank.Plugin.
+func (s *store) Get(ctx context.Context, key string) (*bank.Object, error) {
+	r := request{method: http.MethodGet, path: objectPath(s.container, key)}
+	if err := s.downloads.take(ctx); err != nil {
+		return nil, s.session.failed(r, err)
+	}
+	res, err := s.session.do(ctx, r, s.retries)
+	if err != nil {
+		s.downloads.put()
+		return nil, err
+	}
+	return &bank.Object{
+		Body:       newDownload(ctx, s, r, res),
+		Size:       res.ContentLength,
+		Serialized: flagOf(res.Header.Get(serialized)),
+	}, nil
+}
+
+func flagOf(header string) bank.Flag {
+	switch strings.ToLower(header) {
+	case "true":
+		return bank.JSON
+	case "":
+		return bank.Unknown
+	}
+	return bank.Raw
+}
+
+// slots bound how many calls go on at the same time.
+type slots chan struct{}
+
+func (s slots) take(ctx context.Context) error {
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	select {
+	case s <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (s slots) put() { <-s }
