@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package providers
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/karbor-project/karbor/bank"
+	"github.com/karbor-project/karbor/bank/checkpoint"
+	"github.com/karbor-project/karbor/pkg/config"
+	"github.com/karbor-project/karbor/pkg/fault"
+	"github.com/karbor-project/karbor/pkg/openstack"
+	"github.com/karbor-project/karbor/providers/protection"
+)
+
+// searchDirs are where a relative provider_config_dir is looked for after the
+// working directory. The original does not derive them from state_path.
+// karbor: utils.py find_config
+var searchDirs = []string{"/var/lib/karbor/etc/karbor", "/var/lib/karbor/etc", "/var/lib/karbor", "/etc/karbor"}
+
+// Loader makes providers from their files.
+type Loader struct {
+	Banks   *BankRegistry
+	Plugins *protection.Registry
+	Clients *openstack.Factory
+	Log     logrus.FieldLogger
+	// Checkpoints are the options of each provider's checkpoint collection.
+	Checkpoints checkpoint.Options
+	// Guard is what each write to a bank needs to return nil, beside the bank's
+	// lease: that of the worker's tenure. nil is none.
+	Guard func() error
+}
+
+// FindDir resolves provider_config_dir, or fails with ConfigNotFound.
+func FindDir(dir string) (string, error) {
+	candidates := []string{dir}
+	if !filepath.IsAbs(dir) {
+		for _, base := range searchDirs {
+			candidates = append(candidates, filepath.Join(base, dir))
+		}
+	}
+	for _, candidate := range candidates {
+		if info, err := os.Stat(candidate); err == nil && info.IsDir() {
+			return filepath.Abs(candidate)
+		}
+	}
+	path, err := filepath.Abs(dir)
+	if err != nil {
+		path = dir
+	}
+	return "", fault.ConfigNotFound(path)
+}
+
+// Load reads every file of a folder that ends in .conf, in the order of their
+// names. A file that cannot be used is reported and left out: it must not take
+// the other providers down.
+func (l *Loader) Load(dir string) (*Registry, error) {
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("read the folder of providers: %w", err)
+	}
+	var all []*Provider
+	seen := map[string]string{}
+	for _, file := range files {
+		if file.IsDir() || !strings.HasSuffix(file.Name(), ".conf") {
+			continue
+		}
+		path := filepath.Join(dir, file.Name())
+		log := l.Log.WithField("file", path)
+		p, err := l.loadFile(path, log)
+		if err != nil {
+			log.Errorf("provider is left out: %s", fault.Detail(err))
+			continue
+		}
+		if p == nil {
+			continue
+		}
+		if other, taken := seen[p.ID]; taken {
+			log.Warnf("provider id %s is also that of %s: this file counts", p.ID, other)
+			l.closeReplaced(all, p.ID, log)
+		}
+		seen[p.ID] = path
+		log.Infof("provider %s (%s) is loaded and protects %s", p.Name, p.ID, strings.Join(p.types, ", "))
+		all = append(all, p)
+	}
+	return NewRegistry(all...), nil
+}
+
+func (l *Loader) closeReplaced(all []*Provider, id string, log logrus.FieldLogger) {
+	for _, p := range all {
+		if p.ID != id {
+			continue
+		}
+		if err := p.Close(); err != nil {
+			log.Warnf("close the provider that was replaced: %v", err)
+		}
+	}
+}
+
+// loadFile makes one provider, or nil if its file does not enable it.
+func (l *Loader) loadFile(path string, log logrus.FieldLogger) (*Provider, error) {
+	cfg, err := config.LoadFile(path, l.options())
+	if err != nil {
+		return nil, err
+	}
+	d := Definition{
+		ID:          cfg.String("provider", "id"),
+		Name:        cfg.String("provider", "name"),
+		Description: cfg.String("provider", "description"),
+		Checkpoints: l.Checkpoints,
+	}
+	if !cfg.Bool("provider", "enabled") {
+		log.Infof("provider %s is not enabled", d.Name)
+		return nil, nil
+	}
+	if d.Checkpoints.Log == nil {
+		d.Checkpoints.Log = log
+	}
+	if d.Plugins, err = l.plugins(cfg, log); err != nil {
+		return nil, err
+	}
+	if d.Bank, err = l.bank(cfg, log); err != nil {
+		return nil, err
+	}
+	p, err := New(d)
+	if err != nil {
+		return nil, errors.Join(err, d.Bank.Close())
+	}
+	return p, nil
+}
+
+func (l *Loader) options() []config.Option {
+	options := append([]config.Option(nil), ProviderOptions...)
+	for _, entry := range l.Banks.Entries() {
+		options = append(options, entry.Options...)
+	}
+	for _, entry := range l.Plugins.Entries() {
+		options = append(options, entry.Options...)
+	}
+	return options
+}
+
+// plugins makes the plugins that the file names.
+func (l *Loader) plugins(cfg *config.Config, log logrus.FieldLogger) ([]protection.Plugin, error) {
+	var all []protection.Plugin
+	for _, name := range cfg.MultiString("provider", "plugin") {
+		if name == "" {
+			return nil, errors.New("option plugin in section [provider] is empty: name a plugin or remove the line")
+		}
+		entry, err := l.Plugins.Lookup(name)
+		if err != nil {
+			return nil, err
+		}
+		plugin, err := entry.Build(cfg, protection.Deps{Clients: l.Clients, Log: log})
+		if err != nil {
+			return nil, fmt.Errorf("make plugin %s: %w", name, err)
+		}
+		all = append(all, plugin)
+	}
+	return all, nil
+}
+
+// bank makes the bank that the file names.
+func (l *Loader) bank(cfg *config.Config, log logrus.FieldLogger) (*bank.Bank, error) {
+	name := cfg.String("provider", "bank")
+	if name == "" {
+		return nil, errors.New("option bank in section [provider] is empty: a provider needs a bank")
+	}
+	entry, err := l.Banks.Lookup(name)
+	if err != nil {
+		return nil, err
+	}
+	plugin, lease, err := entry.Build(cfg, log)
+	if err != nil {
+		return nil, fmt.Errorf("make bank %s: %w", name, err)
+	}
+	return bank.New(plugin, lease, l.Guard), nil
+}

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package providers
+
+import "github.com/karbor-project/karbor/pkg/config"
+
+// Options are the main configuration's options of this package.
+var Options = []config.Option{{
+	Name: "provider_config_dir", Kind: config.String, Default: "providers.d",
+	Help: "Folder with one file per provider, read from each file that ends in .conf. A relative path is looked for " +
+		"in the working directory, then in /var/lib/karbor/etc/karbor, /var/lib/karbor/etc, /var/lib/karbor and /etc/karbor.",
+}}
+
+// ProviderOptions are the options of a provider file's own section. The bank
+// and the plugins that it names have theirs.
+// karbor: provider.py
+var ProviderOptions = []config.Option{
+	{Group: "provider", Name: "name", Kind: config.String, Default: "", Help: "The name that users see."},
+	{Group: "provider", Name: "id", Kind: config.String, Default: "",
+		Help: "The provider's id, a UUID. Plans and checkpoints refer to it: never change it."},
+	{Group: "provider", Name: "description", Kind: config.String, Default: "", Help: "What users read about the provider."},
+	{Group: "provider", Name: "bank", Kind: config.String, Default: "", Help: "The name of the bank plugin."},
+	{Group: "provider", Name: "plugin", Kind: config.MultiString, Default: []string(nil),
+		Help: "The name of a protection plugin. Repeat the line for each; for a resource type that two plugins serve, the later one counts."},
+	{Group: "provider", Name: "enabled", Kind: config.Bool, Default: false, Help: "Whether the provider is loaded."},
+}

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package database makes Trove's instances protectable.
+package database
+
+import (
+	"cmp"
+	"context"
+	"slices"
+
+	"github.com/gophercloud/gophercloud/v2"
+
+	"github.com/karbor-project/karbor/pkg/openstack"
+	"github.com/karbor-project/karbor/pkg/requestcontext"
+	"github.com/karbor-project/karbor/pkg/resource"
+	"github.com/karbor-project/karbor/providers/protectable"
+)
+
+// unfit are the statuses in which an instance is not listed.
+// karbor: services/protection/protectable_plugins/database.py
+var unfit = []string{"BUILD", "REBOOT", "RESIZE", "ERROR"}
+
+// Clients makes Trove clients for the caller of a context.
+type Clients interface {
+	Database(ctx context.Context) (*gophercloud.ServiceClient, error)
+}
+
+// Plugin lists the database instances of the caller's project.
+type Plugin struct{ clients Clients }
+
+var _ protectable.Plugin = (*Plugin)(nil)
+
+// New returns the plugin.
+func New(clients Clients) *Plugin { return &Plugin{clients: clients} }
+
+// Type returns OS::Trove::Instance.
+func (*Plugin) Type() string { return resource.Database }
+
+// ParentTypes returns the project.
+func (*Plugin) ParentTypes() []string { return []string{resource.Project} }
+
+type instance struct {
+	ID        string `json:"id"`
+	Name      string `json:"name"`
+	Status    string `json:"status"`
+	ProjectID string `json:"project_id"`
+	TenantID  string `json:"tenant_id"`
+}
+
+func (i instance) resource() resource.Resource {
+	return resource.Resource{Type: resource.Database, ID: i.ID, Name: i.Name}
+}
+
+// List returns the instances that are fit to be protected.
+func (p *Plugin) List(ctx context.Context, _ protectable.Parameters) ([]resource.Resource, error) {
+	return p.list(ctx, func(instance) bool { return true })
+}
+
+func (p *Plugin) list(ctx context.Context, wanted func(instance) bool) ([]resource.Resource, error) {
+	client, err := p.clients.Database(ctx)
+	if err != nil {
+		return nil, protectable.ListFailed(resource.Database, err)
+	}
+	instances, err := openstack.List[instance](ctx, client, "instances", "instances", nil)
+	if err != nil {
+		return nil, protectable.ListFailed(resource.Database, err)
+	}
+	found := []resource.Resource{}
+	for _, i := range instances {
+		if !slices.Contains(unfit, i.Status) && wanted(i) {
+			found = append(found, i.resource())
+		}
+	}
+	return found, nil
+}
+
+// Show returns one instance.
+func (p *Plugin) Show(ctx context.Context, id string, _ protectable.Parameters) (*resource.Resource, error) {
+	client, err := p.clients.Database(ctx)
+	if err != nil {
+		return nil, protectable.ShowFailed(resource.Database, id, err)
+	}
+	i, err := openstack.Show[instance](ctx, client, "instances", id, "instance")
+	if err != nil {
+		return nil, protectable.ShowFailed(resource.Database, id, err)
+	}
+	if err := protectable.CheckStatus(resource.Database, id, i.Status, unfit); err != nil {
+		return nil, err
+	}
+	r := i.resource()
+	return &r, nil
+}
+
+// Dependents returns the instances of a project. Trove lists a user those of
+// the user's project and, depending on version and role, does not say whose
+// they are.
+func (p *Plugin) Dependents(ctx context.Context, parent resource.Resource) ([]resource.Resource, error) {
+	caller := requestcontext.From(ctx).ProjectID
+	return p.list(ctx, func(i instance) bool {
+		return cmp.Or(i.ProjectID, i.TenantID, caller) == parent.ID
+	})
+}

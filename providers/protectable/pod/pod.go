@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package pod makes Kubernetes' pods protectable.
+package pod
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/karbor-project/karbor/pkg/config"
+	"github.com/karbor-project/karbor/pkg/kubernetes"
+	"github.com/karbor-project/karbor/pkg/resource"
+	"github.com/karbor-project/karbor/providers/protectable"
+)
+
+// unfit are the phases in which a pod is not listed.
+// karbor: services/protection/protectable_plugins/pod.py
+var unfit = []string{"Pending", "Failed", "Unknown"}
+
+// Options are read from karbor.conf.
+var Options = []config.Option{
+	{Group: "pod_protectable", Name: "namespace", Default: "default", Help: "Kubernetes namespace whose pods can be protected."},
+}
+
+// Cluster reads pods.
+type Cluster interface {
+	Pods(ctx context.Context, namespace string) ([]kubernetes.Pod, error)
+	Pod(ctx context.Context, namespace, name string) (*kubernetes.Pod, error)
+}
+
+// Plugin lists the pods of one namespace.
+type Plugin struct {
+	cluster   Cluster
+	namespace string
+}
+
+var _ protectable.Plugin = (*Plugin)(nil)
+
+// New returns the plugin for a namespace.
+func New(cluster Cluster, namespace string) *Plugin {
+	return &Plugin{cluster: cluster, namespace: namespace}
+}
+
+// Type returns OS::Kubernetes::Pod.
+func (*Plugin) Type() string { return resource.Pod }
+
+// ParentTypes returns the project.
+func (*Plugin) ParentTypes() []string { return []string{resource.Project} }
+
+// ID returns the id by which Karbor knows a pod. Names of pods are reused, and so
+// is the id. The original makes it from the configured namespace even for a pod
+// of another one; the pods of the configured one have the same ids here.
+func ID(namespace, name string) string {
+	return uuid.NewSHA1(uuid.NameSpaceOID, []byte(namespace+":"+name)).String()
+}
+
+func toResource(namespace string, p kubernetes.Pod) resource.Resource {
+	return resource.Resource{
+		Type:      resource.Pod,
+		ID:        ID(namespace, p.Metadata.Name),
+		Name:      namespace + ":" + p.Metadata.Name,
+		ExtraInfo: protectable.ExtraInfo(map[string]string{"namespace": namespace}),
+	}
+}
+
+// List returns the pods that are fit to be protected.
+func (p *Plugin) List(ctx context.Context, _ protectable.Parameters) ([]resource.Resource, error) {
+	pods, err := p.cluster.Pods(ctx, p.namespace)
+	if err != nil {
+		return nil, protectable.ListFailed(resource.Pod, err)
+	}
+	found := []resource.Resource{}
+	for _, pod := range pods {
+		if !slices.Contains(unfit, pod.Status.Phase) {
+			found = append(found, toResource(p.namespace, pod))
+		}
+	}
+	return found, nil
+}
+
+// Show returns the pod that the parameter "name" names, with or without
+// "namespace:" before it. A name cannot be found from an id.
+func (p *Plugin) Show(ctx context.Context, id string, parameters protectable.Parameters) (*resource.Resource, error) {
+	var text string
+	if err := json.Unmarshal(parameters["name"], &text); err != nil || text == "" {
+		return nil, protectable.ShowFailed(resource.Pod, id, errors.New(`the parameter "name" is required`))
+	}
+	namespace, name, ok := strings.Cut(text, ":")
+	if !ok {
+		namespace, name = p.namespace, text
+	}
+	pod, err := p.cluster.Pod(ctx, namespace, name)
+	if err != nil {
+		return nil, protectable.ShowFailed(resource.Pod, id, err)
+	}
+	if err := protectable.CheckStatus(resource.Pod, id, pod.Status.Phase, unfit); err != nil {
+		return nil, err
+	}
+	r := toResource(namespace, *pod)
+	return &r, nil
+}
+
+// Dependents returns the pods of the configured namespace, for any project.
+func (p *Plugin) Dependents(ctx context.Context, _ resource.Resource) ([]resource.Resource, error) {
+	return p.List(ctx, nil)
+}

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package protectable
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/sirupsen/logrus/hooks/test"
+	"go.uber.org/goleak"
+
+	"github.com/karbor-project/karbor/pkg/fault"
+	"github.com/karbor-project/karbor/pkg/resource"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// plugin answers Dependents from a table.
+type plugin struct {
+	kind       string
+	parents    []string
+	dependents map[string][]string
+	err        error
+}
+
+func (p *plugin) Type() string          { return p.kind }
+func (p *plugin) ParentTypes() []string { return p.parents }
+func (p *plugin) List(context.Context, Parameters) ([]resource.Resource, error) {
+	return nil, nil
+}
+func (p *plugin) Show(context.Context, string, Parameters) (*resource.Resource, error) {
+	return nil, nil
+}
+func (p *plugin) Dependents(_ context.Context, parent resource.Resource) ([]resource.Resource, error) {
+	var found []resource.Resource
+	for _, id := range p.dependents[parent.ID] {
+		found = append(found, resource.Resource{Type: p.kind, ID: id})
+	}
+	return found, p.err
+}
+
+func plugins() (image, server, volume *plugin) {
+	image = &plugin{kind: resource.Image, parents: []string{resource.Server, resource.Project}, dependents: map[string][]string{"s1": {"i1"}}}
+	server = &plugin{kind: resource.Server, parents: []string{resource.Project}, dependents: map[string][]string{"p": {"s1", "s2"}}}
+	volume = &plugin{kind: resource.Volume, parents: []string{resource.Server, resource.Project}, dependents: map[string][]string{"s1": {"v1"}, "s2": {"v1"}, "p": {"v1", "v2"}}}
+	return image, server, volume
+}
+
+func ids(resources []resource.Resource) []string {
+	out := []string{}
+	for _, r := range resources {
+		out = append(out, r.ID)
+	}
+	return out
+}
+
+func TestTypes(t *testing.T) {
+	t.Parallel()
+	image, server, volume := plugins()
+	r := NewRegistry(Options{}, image, server, volume)
+	if diff := cmp.Diff([]string{resource.Image, resource.Server, resource.Volume}, r.Types()); diff != "" {
+		t.Errorf("types (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{resource.Image, resource.Volume}, r.DependentTypes(resource.Server)); diff != "" {
+		t.Errorf("dependent types (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{}, r.DependentTypes("OS::Nova")); diff != "" {
+		t.Errorf("a part of a type's name counts:\n%s", diff)
+	}
+	if p, err := r.Get(resource.Server); p != server || err != nil {
+		t.Errorf("got %v, %v", p, err)
+	}
+	if _, err := r.Get("OS::X"); !fault.Is(err, "ProtectableTypeNotFound") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestGraph(t *testing.T) {
+	t.Parallel()
+	image, server, volume := plugins()
+	r := NewRegistry(Options{Parallel: 2}, image, server, volume)
+	graph, err := r.Graph(t.Context(), []resource.Resource{{Type: resource.Project, ID: "p"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var order []string
+	for _, n := range graph.Nodes() {
+		order = append(order, n.ID)
+	}
+	if diff := cmp.Diff([]string{"i1", "v1", "s1", "s2", "v2", "p"}, order); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestFailedListingIsSkippedAndLogged(t *testing.T) {
+	t.Parallel()
+	image, server, volume := plugins()
+	server.err = ListFailed(resource.Server, errors.New("no endpoint"))
+	log, hook := test.NewNullLogger()
+	r := NewRegistry(Options{Log: log}, image, server, volume)
+	got, err := r.Dependents(t.Context(), resource.Resource{Type: resource.Project, ID: "p"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"v1", "v2"}, ids(got)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if len(hook.Entries) != 1 || hook.LastEntry().Data["type"] != resource.Server {
+		t.Errorf("logged %v", hook.Entries)
+	}
+}
+
+func TestOtherFailureEndsTheGraph(t *testing.T) {
+	t.Parallel()
+	image, server, volume := plugins()
+	volume.err = ShowFailed(resource.Pod, "x", errors.New("gone"))
+	r := NewRegistry(Options{}, image, server, volume)
+	if _, err := r.Graph(t.Context(), []resource.Resource{{Type: resource.Project, ID: "p"}}); !fault.Is(err, "ProtectableResourceNotFound") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestCancelledListingIsNotSkipped(t *testing.T) {
+	t.Parallel()
+	image, server, volume := plugins()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	server.err = ListFailed(resource.Server, ctx.Err())
+	r := NewRegistry(Options{}, image, server, volume)
+	if _, err := r.Dependents(ctx, resource.Resource{Type: resource.Project, ID: "p"}); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestOnce(t *testing.T) {
+	t.Parallel()
+	var loads atomic.Int32
+	load := func(context.Context) (int, error) { return int(loads.Add(1)), nil }
+	type key struct{}
+	ctx := withMemo(t.Context())
+	for range 3 {
+		if n, err := Once(ctx, key{}, load); n != 1 || err != nil {
+			t.Errorf("got %d, %v", n, err)
+		}
+	}
+	if n, _ := Once(t.Context(), key{}, load); n != 2 {
+		t.Errorf("without a graph: got %d", n)
+	}
+	failed := errors.New("no")
+	for range 2 {
+		if _, err := Once(ctx, "other", func(context.Context) (int, error) { loads.Add(1); return 0, failed }); err != failed {
+			t.Errorf("got %v", err)
+		}
+	}
+	if loads.Load() != 3 {
+		t.Errorf("%d loads", loads.Load())
+	}
+}
+
+func TestOnceWaitsOnlyAsLongAsItsCaller(t *testing.T) {
+	t.Parallel()
+	ctx := withMemo(t.Context())
+	began, end := make(chan struct{}), make(chan struct{})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_, _ = Once(ctx, "k", func(context.Context) (int, error) { close(began); <-end; return 1, nil })
+	}()
+	<-began
+	short, cancel := context.WithCancel(ctx)
+	cancel()
+	if _, err := Once(short, "k", func(context.Context) (int, error) { return 2, nil }); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	close(end)
+	<-done
+}

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package builtin lists the protection plugins that come with the service.
+package builtin
+
+import (
+	"github.com/karbor-project/karbor/providers/protection"
+	"github.com/karbor-project/karbor/providers/protection/image"
+	"github.com/karbor-project/karbor/providers/protection/noop"
+)
+
+// Register adds the plugins to a registry.
+func Register(r *protection.Registry) {
+	image.Register(r)
+	noop.Register(r)
+}

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package protection
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/karbor-project/karbor/bank"
+	"github.com/karbor-project/karbor/pkg/fault"
+)
+
+// Causes with which the context of a hook ends. A context that ends with any
+// other cause means the same as ErrDeadline: the hook cleans up and fails.
+var (
+	// ErrHandover: the work goes on elsewhere or later, in the same hook with
+	// the same State. The hook returns soon, removes nothing, and writes no
+	// status: what there is belongs to whoever goes on.
+	ErrHandover = errors.New("the work is handed over")
+	// ErrCancelled: a user asked for the end. The hook removes what it made.
+	// The cause is a *CancelError.
+	ErrCancelled = errors.New("cancelled")
+	// ErrDeadline: the hook or the operation took too long. The hook removes
+	// what it made.
+	ErrDeadline = errors.New("the deadline has passed")
+)
+
+// CancelError is the cause of a context whose operation a user cancelled.
+type CancelError struct {
+	By string // who asked, in a form for users
+}
+
+// Error names who asked.
+func (e *CancelError) Error() string { return "cancelled by " + e.By }
+
+// Unwrap returns ErrCancelled.
+func (*CancelError) Unwrap() error { return ErrCancelled }
+
+// HandedOver tells whether ctx has ended because the work goes on elsewhere or
+// later, the loss of the bank's lease included.
+func HandedOver(ctx context.Context) bool { return isHandover(context.Cause(ctx)) }
+
+// Handover returns what a hook that failed with err has to return at once,
+// without putting anything in order, when its work is handed over: that is so
+// when ctx has ended for it, and when err says it, as that of a wait does which
+// a draining worker has broken off, and that of a write to a bank whose lease
+// was lost. Else it returns nil. What it returns wraps ErrHandover.
+func Handover(ctx context.Context, err error) error {
+	switch {
+	case err == nil, !isHandover(err) && !HandedOver(ctx):
+		return nil
+	case errors.Is(err, ErrHandover):
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrHandover, err)
+}
+
+// Because returns err, and in front of it the cause of ctx if that has ended:
+// users are told who cancelled an operation, not which call it hit.
+func Because(ctx context.Context, err error) error {
+	cause := context.Cause(ctx)
+	if err == nil || cause == nil || cause == ctx.Err() {
+		return err
+	}
+	return &EndedError{Cause: cause, Err: err}
+}
+
+// EndedError is the failure of a hook whose context has ended. Its text is that
+// of the cause.
+type EndedError struct {
+	Cause error // of the context
+	Err   error // what failed for it
+}
+
+// Error returns the text of the cause.
+func (e *EndedError) Error() string { return e.Cause.Error() }
+
+// Unwrap returns both.
+func (e *EndedError) Unwrap() []error { return []error{e.Cause, e.Err} }
+
+// Reason returns what users are told about an error of a bank or of a context.
+func Reason(err error) string {
+	var ended *EndedError
+	if errors.As(err, &ended) {
+		return ended.Error()
+	}
+	return fault.From(err).Message()
+}
+
+func isHandover(err error) bool {
+	return errors.Is(err, ErrHandover) || errors.Is(err, bank.ErrLeaseNotHeld)
+}

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package protection
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/karbor-project/karbor/bank"
+	"github.com/karbor-project/karbor/pkg/fault"
+)
+
+// copied is how many objects are copied before that is noted in the State, and
+// parallelCopies how many of them at a time.
+const (
+	copiedAtATime  = 64
+	parallelCopies = 4
+)
+
+// copyState is what a second run of a copy knows of the first.
+type copyState struct {
+	// After is the last key, in byte order, up to which all objects are copied.
+	After string `json:"after"`
+}
+
+// CopySection returns the operation of a Copy for plugins whose backups are all
+// in the bank: it copies the resource's section of Call.Checkpoint into that of
+// Call.Copy, metadata and status last, and its Undo drops what it copied. Objects
+// stream through, and each is checked on its way as far as the stores can. A
+// second run goes on after the objects that the first is known to have copied.
+//
+// known, as in Purge, names objects that a listing may lack. noun is the plugin's
+// name in error texts, "Image Backup".
+func CopySection(noun string, known ...Known) *Operation {
+	return &Operation{
+		Main: func(ctx context.Context, c *Call) error {
+			err := c.copySection(ctx, known)
+			if err == nil {
+				return nil
+			}
+			if again := Handover(ctx, err); again != nil {
+				return again
+			}
+			c.PutError(ctx)
+			err = Because(ctx, err)
+			return fault.CreateResourceFailed(noun, Reason(err), c.Resource.ID, c.Resource.Type).WithCause(err)
+		},
+		Undo: Purge(noun, known...),
+	}
+}
+
+func (c *Call) copySection(ctx context.Context, known []Known) error {
+	if err := c.CheckSection(); err != nil {
+		return err
+	}
+	source, err := c.Checkpoint.Section(c.Resource.ID)
+	if err != nil {
+		return fmt.Errorf("section of %s in checkpoint %s: %w", c.Resource.Key(), c.Checkpoint.ID(), err)
+	}
+	source = source.ReadOnly()
+	status, err := source.GetText(ctx, StatusKey)
+	if err != nil {
+		return err
+	}
+	if status != StatusAvailable {
+		return fault.KarborException(fmt.Sprintf("The backup to be copied is in status %s", status))
+	}
+	if err := c.PutStatus(ctx, StatusProtecting); err != nil {
+		return err
+	}
+	keys, err := c.copyable(ctx, source, known)
+	if err != nil {
+		return err
+	}
+	if err := c.copyObjects(ctx, source, keys); err != nil {
+		return err
+	}
+	if _, err := c.Section.CopyFrom(ctx, source, MetadataKey); err != nil {
+		return err
+	}
+	return c.PutStatus(ctx, StatusAvailable)
+}
+
+// copyable returns, in byte order, the keys of the objects that a backup is made
+// of besides status and metadata.
+func (c *Call) copyable(ctx context.Context, source *bank.Section, known []Known) ([]string, error) {
+	keys, err := source.List(ctx, bank.ListOptions{})
+	if err != nil {
+		return nil, err
+	}
+	original := *c
+	original.Section = source
+	for _, names := range known {
+		more, err := names(ctx, &original)
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, more...)
+	}
+	slices.Sort(keys)
+	keys = slices.Compact(keys)
+	return slices.DeleteFunc(keys, func(key string) bool { return key == StatusKey || key == MetadataKey }), nil
+}
+
+func (c *Call) copyObjects(ctx context.Context, source *bank.Section, keys []string) error {
+	var state copyState
+	if err := c.LoadState(ctx, &state); err != nil {
+		return err
+	}
+	done, there := slices.BinarySearch(keys, state.After)
+	if there {
+		done++
+	}
+	for done < len(keys) {
+		some := keys[done:min(done+copiedAtATime, len(keys))]
+		group, copying := errgroup.WithContext(ctx)
+		group.SetLimit(parallelCopies)
+		for _, key := range some {
+			group.Go(func() error {
+				_, err := c.Section.CopyFrom(copying, source, key)
+				return err
+			})
+		}
+		if err := group.Wait(); err != nil {
+			return err
+		}
+		done += len(some)
+		state.After = some[len(some)-1]
+		if err := c.SaveState(ctx, state); err != nil {
+			return err
+		}
+		c.Report(done * 100 / len(keys))
+	}
+	return nil
+}

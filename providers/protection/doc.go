@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package protection says how a resource is protected: the interface of a
+// protection plugin, what its hooks get, and the registry of names under which
+// provider files ask for plugins.
+//
+// A plugin makes one Operation per resource of a flow. Its four hooks run in
+// this order, seen from one resource and its children:
+//
+//	parent.PrepareBegin  -> child.PrepareBegin
+//	child.PrepareFinish  -> parent.PrepareFinish
+//	own: PrepareBegin -> PrepareFinish -> Main -> Complete
+//	child.Complete       -> parent.Complete
+//
+// Main hooks of a parent and its child have no order between them.
+//
+// Operations outlive processes. Hook says what that asks of a plugin, State is
+// where it keeps what it needs for it, Handover, Because and Aftermath help it to
+// end as it should, and package plugintest tests it.
+package protection

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package image
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/karbor-project/karbor/pkg/openstack/openstacktest"
+	"github.com/karbor-project/karbor/pkg/requestcontext"
+	"github.com/karbor-project/karbor/providers/protection"
+	"github.com/karbor-project/karbor/providers/protection/plugintest"
+)
+
+// Inventory implements plugintest.Service.
+func (g *fakeGlance) Inventory(context.Context) ([]string, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	there := []string{}
+	for id, image := range g.images {
+		there = append(there, fmt.Sprintf("%s %s %x", image["name"], image["status"], len(g.data[id])))
+	}
+	return there, nil
+}
+
+// newProcess makes the plugin as a new process does.
+func newProcess(g *fakeGlance, p *plugintest.Process) protection.Plugin {
+	return New(Config{ObjectSize: pieceSize, PollInterval: time.Millisecond, ServerSnapshot: true}, g.Wrapped(p.Transport))
+}
+
+func worldOf(t testing.TB, g *fakeGlance) *plugintest.World {
+	return &plugintest.World{
+		Service:  g,
+		Resource: tiny,
+		Plugin:   func(p *plugintest.Process) protection.Plugin { return newProcess(g, p) },
+		Caller:   requestcontext.From(openstacktest.Context(t)),
+		Parameters: map[protection.Kind]protection.Parameters{
+			protection.Restore: {"restore_name": json.RawMessage(`"restored"`)},
+		},
+	}
+}
+
+func TestSurvives(t *testing.T) {
+	t.Parallel()
+	plugintest.Survive(t, plugintest.Options{}, func(t testing.TB) *plugintest.World {
+		g := newGlance(t)
+		g.add(tiny.ID, noise(pieceSize+5))
+		return worldOf(t, g)
+	})
+}
+
+// The image of a server, which Nova makes a snapshot of, in two looks.
+func TestSurvivesWithSnapshots(t *testing.T) {
+	t.Parallel()
+	options := plugintest.Options{Kinds: []protection.Kind{protection.Protect, protection.Delete}}
+	plugintest.Survive(t, options, func(t testing.TB) *plugintest.World {
+		g := newGlance(t)
+		g.add(tiny.ID, noise(10))
+		g.Answer("GET "+serverPath, http.StatusOK, `{"server": {"id": "s1", "status": "ACTIVE"}}`)
+		g.Handle("POST "+serverPath+"/action", func(w http.ResponseWriter, r *http.Request) {
+			var body struct {
+				CreateImage struct {
+					Name     string            `json:"name"`
+					Metadata map[string]string `json:"metadata"`
+				} `json:"createImage"`
+			}
+			_ = json.NewDecoder(r.Body).Decode(&body)
+			id := uuid.NewString()
+			image := g.add(id, noise(pieceSize))
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			image["name"] = body.CreateImage.Name
+			for name, value := range body.CreateImage.Metadata {
+				image[name] = value
+			}
+			w.Header().Set("Location", g.URL+"/glance/images/"+id)
+			w.WriteHeader(http.StatusAccepted)
+		})
+		w := worldOf(t, g)
+		w.Resource = ofServer(`{"server_id": "s1"}`)
+		return w
+	})
+}

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package imagedata
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+
+	"github.com/gophercloud/gophercloud/v2"
+)
+
+// Load writes the data objects of the section into an image that has no data yet.
+// When the data in the bank is not what the checksum says, Glance gets no whole
+// upload and the image stays without data; the caller deletes it.
+func (t *Transfer) Load(ctx context.Context, count Count, checksum *string) error {
+	keys, err := Keys(ctx, t.Section, count)
+	if err != nil {
+		return err
+	}
+	progress := &progress{report: t.Report, total: int64(len(keys))}
+	md5 := ""
+	if checksum != nil {
+		md5 = *checksum
+	}
+	data := NewReader(ctx, t.Section, keys, md5)
+	defer data.Close()
+	// All objects but the last are of one size.
+	data.Passed = func() { progress.add(1) }
+	err = upload(ctx, t.Client, t.ImageID, data)
+	if cause := data.Err(); cause != nil && cause != io.EOF && !errors.Is(cause, errClosed) {
+		return cause // and not the broken connection that follows from it
+	}
+	return err
+}
+
+// upload streams data. It has no length and cannot be sent twice.
+// glance: PUT /v2/images/{id}/file
+func upload(ctx context.Context, client *gophercloud.ServiceClient, imageID string, data io.Reader) error {
+	_, err := client.Put(ctx, client.ServiceURL("images", url.PathEscape(imageID), "file"), data, nil, &gophercloud.RequestOpts{
+		MoreHeaders: map[string]string{"Content-Type": "application/octet-stream"},
+		OkCodes:     []int{http.StatusNoContent},
+	})
+	if err != nil {
+		return fmt.Errorf("write the data of image %s: %w", imageID, err)
+	}
+	return nil
+}

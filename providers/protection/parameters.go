@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package protection
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// Parameters are the user's parameters for one resource: those of its type
+// overlaid with those of "type#id". karbor-api passes most values as strings.
+type Parameters map[string]json.RawMessage
+
+// String returns a parameter's text. A number or a boolean gives its JSON text;
+// null and objects count as absent.
+func (p Parameters) String(name string) (string, bool) {
+	raw, ok := p[name]
+	if !ok {
+		return "", false
+	}
+	var value any
+	if json.Unmarshal(raw, &value) != nil {
+		return "", false
+	}
+	switch v := value.(type) {
+	case string:
+		return v, true
+	case float64, bool:
+		return string(raw), true
+	}
+	return "", false
+}
+
+// Bool returns a parameter as a boolean: JSON booleans, and the texts that
+// Python and its users write for them ("True", "false", "1", "yes" ...).
+func (p Parameters) Bool(name string) (value, ok bool) {
+	text, ok := p.String(name)
+	if !ok {
+		return false, false
+	}
+	switch strings.ToLower(strings.TrimSpace(text)) {
+	case "true", "1", "yes", "on", "t", "y":
+		return true, true
+	case "false", "0", "no", "off", "f", "n", "":
+		return false, true
+	}
+	return false, false
+}
+
+// Overlay returns the parameters of p with those of over in their place.
+func (p Parameters) Overlay(over Parameters) Parameters {
+	merged := Parameters{}
+	maps.Copy(merged, p)
+	maps.Copy(merged, over)
+	return merged
+}
+
+// Names returns the parameters' names in order.
+func (p Parameters) Names() []string { return slices.Sorted(maps.Keys(p)) }
+
+// NewResources maps ids of protected resources to ids of the restored ones. It
+// is safe for concurrent use; the zero value is empty and ready.
+type NewResources struct {
+	mu  sync.RWMutex
+	ids map[string]string
+}
+
+// Set notes that the original resource was restored as another.
+func (n *NewResources) Set(original, restored string) {
+	if n == nil {
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.ids == nil {
+		n.ids = map[string]string{}
+	}
+	n.ids[original] = restored
+}
+
+// Get returns the id under which a resource was restored.
+func (n *NewResources) Get(original string) (string, bool) {
+	if n == nil {
+		return "", false
+	}
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	restored, ok := n.ids[original]
+	return restored, ok
+}
+
+// All returns a copy of the map.
+func (n *NewResources) All() map[string]string {
+	if n == nil {
+		return nil
+	}
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	return maps.Clone(n.ids)
+}

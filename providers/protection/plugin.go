@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package protection
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+
+	"github.com/karbor-project/karbor/pkg/resource"
+)
+
+// Kind is what a flow does to its resources.
+type Kind string
+
+// The kinds of flows. karbor: common/constants.py
+const (
+	Protect Kind = "protect"
+	Restore Kind = "restore"
+	Verify  Kind = "verify"
+	Delete  Kind = "delete"
+	Copy    Kind = "copy"
+)
+
+// ErrNoOperation is what Plugin.Operation returns for a kind that the plugin
+// does not have. A flow with such a resource cannot be built.
+var ErrNoOperation = errors.New("protection plugin has no such operation")
+
+// Plugin protects resources of some types. It is made once per provider and
+// serves all requests at the same time, so it keeps nothing of any of them.
+type Plugin interface {
+	// Types returns the resource types that the plugin protects.
+	Types() []string
+	// Schemas returns the parameters that users may give for a type. The texts
+	// reach karbor-api and its users as they are.
+	Schemas(resourceType string) Schemas
+	// Operation returns the hooks of a kind for one resource, or an error that
+	// wraps ErrNoOperation. An error of pkg/fault, such as for a wrong option of
+	// the provider file, becomes the text of the flow's error.
+	Operation(kind Kind, r resource.Resource) (*Operation, error)
+}
+
+// Schemas holds JSON schema texts; nil means that the plugin has none, which
+// differs from an empty object.
+type Schemas struct {
+	Options   json.RawMessage
+	Restore   json.RawMessage
+	SavedInfo json.RawMessage
+	Verify    json.RawMessage
+}
+
+// Hook is one step of an operation.
+//
+// A hook is run again after anything that came before its end was known: a
+// crash, a worker that was stopped, a lease that was lost. The process may be
+// another then, on another machine. So a hook finds what it had made before it
+// makes anything: by the id that it had saved in the State before it asked for
+// the creation, where the service lets the caller choose ids, or else by a name
+// or a property that carries the ids of checkpoint and resource. A hook that had
+// ended with success is not run again, unless the process died before that was
+// on record.
+//
+// How the hook ends when ctx does depends on the cause:
+//
+//   - ErrHandover (HandedOver): it returns soon, removes nothing and writes no
+//     status, for whoever goes on finds all in its place. So does a hook that
+//     gets an error which wraps ErrHandover; it returns that (Handover).
+//   - ErrCancelled, ErrDeadline and any other cause: it removes what it made, in
+//     the time that Aftermath gives, writes the status "error" and fails with an
+//     error that wraps the cause.
+//
+// A process that is killed does neither. The next run of the hook, or Undo,
+// does what is left then. Package plugintest holds a plugin to all of this.
+type Hook func(ctx context.Context, c *Call) error
+
+// Operation holds the hooks of one resource; nil means nothing to do.
+type Operation struct {
+	PrepareBegin  Hook
+	PrepareFinish Hook
+	Main          Hook
+	Complete      Hook
+
+	// Undo takes back all that the other hooks made for the resource, whether
+	// they had finished, failed, or had never been started, and also after a
+	// crash: it knows no more than the State and what it finds. It is run when
+	// the operation is cancelled, parents before their children, since what uses
+	// others goes first, and never while another hook of the resource runs. Like a
+	// hook it may be run again, and hands over; what is gone already counts as
+	// taken back.
+	//
+	// For Protect nil means that the hooks of Delete do it. A Restore deletes the
+	// new resource. What a Delete or a Verify did is not undone.
+	Undo Hook
+}

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package plugintest
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+
+	"github.com/karbor-project/karbor/bank"
+	"github.com/karbor-project/karbor/providers/protection"
+)
+
+// store is a bank whose calls are those of a process.
+type store struct {
+	bank.Plugin
+	process *Process
+}
+
+func (s *store) Put(ctx context.Context, key string, u bank.Upload) error {
+	return s.process.call(ctx, "put "+key, true, func(int) error { return s.Plugin.Put(ctx, key, u) })
+}
+
+func (s *store) Get(ctx context.Context, key string) (o *bank.Object, err error) {
+	err = s.process.call(ctx, "get "+key, false, func(int) error {
+		o, err = s.Plugin.Get(ctx, key)
+		return err
+	})
+	if err != nil {
+		if o != nil {
+			o.Body.Close()
+		}
+		return nil, err
+	}
+	o.Body = &object{ReadCloser: o.Body, process: s.process}
+	return o, nil
+}
+
+func (s *store) List(ctx context.Context, o bank.ListOptions) (keys []string, err error) {
+	err = s.process.call(ctx, "list "+o.Prefix, false, func(int) error {
+		keys, err = s.Plugin.List(ctx, o)
+		return err
+	})
+	return keys, err
+}
+
+func (s *store) Delete(ctx context.Context, key string) error {
+	return s.process.call(ctx, "delete "+key, true, func(int) error { return s.Plugin.Delete(ctx, key) })
+}
+
+// object is the body of an object. It ends with its process.
+type object struct {
+	io.ReadCloser
+	process *Process
+}
+
+func (o *object) Read(b []byte) (int, error) {
+	if err := o.process.alive(); err != nil {
+		return 0, err
+	}
+	return o.ReadCloser.Read(b)
+}
+
+// state is a State of a process.
+type state struct {
+	protection.State
+	process *Process
+}
+
+func (s *state) Load(ctx context.Context) (document json.RawMessage, err error) {
+	err = s.process.call(ctx, "load state", false, func(int) error {
+		document, err = s.State.Load(ctx)
+		return err
+	})
+	return document, err
+}
+
+func (s *state) Save(ctx context.Context, document json.RawMessage) error {
+	return s.process.call(ctx, "save state", true, func(int) error { return s.State.Save(ctx, document) })
+}
+
+// recorder is a StatusRecorder of a process.
+type recorder struct {
+	protection.StatusRecorder
+	process *Process
+}
+
+func (r *recorder) Update(ctx context.Context, resourceType, id, status, reason string) error {
+	return r.process.call(ctx, "record "+status+" of "+id, true, func(int) error {
+		return r.StatusRecorder.Update(ctx, resourceType, id, status, reason)
+	})
+}

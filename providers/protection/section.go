@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package protection
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/karbor-project/karbor/bank"
+	"github.com/karbor-project/karbor/pkg/fault"
+)
+
+// Objects that every plugin of the original keeps in a resource's section.
+const (
+	StatusKey   = "status"   // raw text, one of the statuses below
+	MetadataKey = "metadata" // JSON, the plugin's own
+)
+
+// Statuses of a resource in the bank and in a restore or verification.
+// karbor: common/constants.py
+const (
+	StatusProtecting = "protecting"
+	StatusAvailable  = "available"
+	StatusError      = "error"
+	StatusDeleting   = "deleting"
+	StatusDeleted    = "deleted"
+	StatusRestoring  = "restoring"
+)
+
+// aftermath is how long the writes after a failure may take.
+const aftermath = 30 * time.Second
+
+// parallelDeletes is how many objects of one section are deleted at a time.
+const parallelDeletes = 8
+
+// pageSize is how many keys of a section are listed at a time.
+const pageSize = 1000
+
+// Aftermath returns a context for what has to be put in order after a failure,
+// which may have been the end of ctx itself. When the work is handed over, before
+// or meanwhile, it ends like ctx: what was this run's business is another's then.
+func Aftermath(ctx context.Context) (context.Context, context.CancelFunc) {
+	after, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	if HandedOver(ctx) {
+		cancel(context.Cause(ctx))
+	}
+	stop := context.AfterFunc(ctx, func() {
+		if HandedOver(ctx) {
+			cancel(context.Cause(ctx))
+		}
+	})
+	after, end := context.WithTimeout(after, aftermath)
+	return after, func() {
+		stop()
+		end()
+		cancel(nil)
+	}
+}
+
+// CheckSection fails when the resource has no section, because its id cannot be
+// part of a key of the bank.
+func (c *Call) CheckSection() error {
+	if c.Section == nil {
+		return fault.InvalidParameterValue("The id of the resource cannot be a key of the bank: " + c.Resource.ID)
+	}
+	return nil
+}
+
+// PutStatus writes the status of the resource into the bank.
+func (c *Call) PutStatus(ctx context.Context, status string) error {
+	if err := c.CheckSection(); err != nil {
+		return err
+	}
+	return c.Section.PutText(ctx, StatusKey, status)
+}
+
+// PutError writes the status "error" into the bank, whatever became of ctx,
+// unless the work is handed over. The error of the hook matters more than that of
+// this write, which is logged.
+func (c *Call) PutError(ctx context.Context) {
+	if HandedOver(ctx) {
+		return
+	}
+	ctx, cancel := Aftermath(ctx)
+	defer cancel()
+	if err := c.PutStatus(ctx, StatusError); err != nil {
+		c.Logger().Warnf("status of %s stays as it is: %s", c.Resource.Key(), fault.Detail(err))
+	}
+}
+
+// Known names objects that a resource's section has, or may have, by what its
+// metadata says. Listings of a store may lag behind.
+type Known func(ctx context.Context, c *Call) ([]string, error)
+
+// Purge returns the hook of a Delete that drops all of the section but the
+// status, which becomes "deleted" at last: what is listed, and what is known.
+// The metadata goes after the rest, so that a second run knows as much as the
+// first and finds less to do. noun is the plugin's name in error texts, "Image
+// Backup".
+func Purge(noun string, known ...Known) Hook {
+	return func(ctx context.Context, c *Call) error {
+		err := c.purge(ctx, known)
+		if err == nil {
+			return nil
+		}
+		if again := Handover(ctx, err); again != nil {
+			return again
+		}
+		c.PutError(ctx)
+		err = Because(ctx, err)
+		return fault.DeleteResourceFailed(noun, Reason(err), c.Resource.ID, c.Resource.Type).WithCause(err)
+	}
+}
+
+func (c *Call) purge(ctx context.Context, known []Known) error {
+	if err := c.PutStatus(ctx, StatusDeleting); err != nil {
+		return err
+	}
+	unlisted := map[string]bool{}
+	for _, names := range known {
+		keys, err := names(ctx, c)
+		if err != nil {
+			return err
+		}
+		for _, key := range keys {
+			unlisted[key] = true
+		}
+	}
+	err := c.DeleteObjects(ctx, "", func(key string) bool {
+		delete(unlisted, key)
+		return key != StatusKey && key != MetadataKey
+	})
+	if err != nil {
+		return err
+	}
+	if err := c.deleteAll(ctx, slices.Collect(maps.Keys(unlisted))); err != nil {
+		return err
+	}
+	if err := c.deleteAll(ctx, []string{MetadataKey}); err != nil {
+		return err
+	}
+	return c.PutStatus(ctx, StatusDeleted)
+}
+
+// DeleteObjects deletes the objects of the section whose keys begin with prefix
+// and are wanted. One that is gone already counts as deleted.
+func (c *Call) DeleteObjects(ctx context.Context, prefix string, wanted func(key string) bool) error {
+	page := bank.ListOptions{Prefix: prefix, Limit: pageSize}
+	for {
+		keys, err := c.Section.List(ctx, page)
+		if err != nil {
+			return err
+		}
+		more := len(keys) == pageSize
+		if more {
+			page.Marker = keys[len(keys)-1]
+		}
+		if err := c.deleteAll(ctx, slices.DeleteFunc(keys, func(key string) bool { return !wanted(key) })); err != nil {
+			return err
+		}
+		if !more {
+			return nil
+		}
+	}
+}
+
+// deleteAll deletes objects of the section, those that are gone included.
+func (c *Call) deleteAll(ctx context.Context, keys []string) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(parallelDeletes)
+	for _, key := range keys {
+		group.Go(func() error {
+			err := c.Section.Delete(ctx, key)
+			if errors.Is(err, bank.ErrNotFound) {
+				return nil
+			}
+			return err
+		})
+	}
+	return group.Wait()
+}
+
+// VerifyStatus returns the hook of a Verify that looks at the status in the
+// bank. noun is lower case in the reason, "image", and begins with a capital in
+// the error, "Image backup". whole, which may be nil, looks further at a backup
+// that is available; its error's text becomes the reason.
+func VerifyStatus(noun, title string, whole Hook) Hook {
+	return func(ctx context.Context, c *Call) error {
+		status, reason := "", ""
+		err := c.CheckSection()
+		if err == nil {
+			status, err = c.Section.GetText(ctx, StatusKey)
+		}
+		switch {
+		case err != nil:
+			status, reason = StatusError, fault.From(err).Message()
+		case status != StatusAvailable:
+			reason = fmt.Sprintf("The status of %s backup status is %s.", noun, status)
+		case whole != nil:
+			if err = whole(ctx, c); err != nil {
+				status, reason = StatusError, err.Error()
+			}
+		}
+		if again := Handover(ctx, err); again != nil {
+			return again
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx) // nothing was found out about the backup
+		}
+		if recordErr := c.UpdateStatus(ctx, c.Resource.ID, status, reason); recordErr != nil {
+			return Because(ctx, recordErr)
+		}
+		if reason == "" {
+			return nil
+		}
+		return fault.VerifyResourceFailed(title, reason, c.Resource.ID, c.Resource.Type).WithCause(err)
+	}
+}

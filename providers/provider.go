@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package providers keeps the providers of an installation: each a bank and the
+// plugins that back resources up into it, as an ini file in providers.d says.
+package providers
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/karbor-project/karbor/bank"
+	"github.com/karbor-project/karbor/bank/checkpoint"
+	"github.com/karbor-project/karbor/pkg/fault"
+	"github.com/karbor-project/karbor/providers/protection"
+)
+
+// Provider is one loaded provider. It is immutable and safe for concurrent use.
+type Provider struct {
+	ID          string
+	Name        string
+	Description string
+	Checkpoints *checkpoint.Collection
+
+	bank    *bank.Bank
+	plugins map[string]protection.Plugin
+	types   []string // in the order in which plugins first named them
+	schema  json.RawMessage
+	encoded json.RawMessage // the View
+}
+
+// Definition is what a provider is made of.
+type Definition struct {
+	ID          string
+	Name        string
+	Description string
+	// Plugins are in the order of the provider file: for a type that two of them
+	// serve, the later one counts.
+	Plugins []protection.Plugin
+	Bank    *bank.Bank
+	// Checkpoints are the options of the provider's checkpoint collection.
+	Checkpoints checkpoint.Options
+}
+
+// New makes a provider. It owns the bank from then on.
+func New(d Definition) (*Provider, error) {
+	p := &Provider{
+		ID: d.ID, Name: d.Name, Description: d.Description,
+		bank: d.Bank, plugins: map[string]protection.Plugin{},
+	}
+	for _, plugin := range d.Plugins {
+		if err := p.addPlugin(plugin); err != nil {
+			return nil, err
+		}
+	}
+	if err := p.buildSchema(); err != nil {
+		return nil, err
+	}
+	var err error
+	if p.encoded, err = json.Marshal(p.View()); err != nil {
+		return nil, fmt.Errorf("encode the provider: %w", err)
+	}
+	p.Checkpoints = checkpoint.NewCollection(d.Bank, d.ID, d.Checkpoints)
+	return p, nil
+}
+
+// View is a provider as list_providers and show_provider answer it.
+type View struct {
+	ID                 string          `json:"id"`
+	Name               string          `json:"name"`
+	Description        string          `json:"description"`
+	ExtendedInfoSchema json.RawMessage `json:"extended_info_schema"`
+}
+
+// View returns the provider's public form.
+func (p *Provider) View() View {
+	return View{ID: p.ID, Name: p.Name, Description: p.Description, ExtendedInfoSchema: p.schema}
+}
+
+// Encoded returns the JSON of View, which a provider never changes: it is not
+// made anew for every call. Callers must not write to it.
+func (p *Provider) Encoded() json.RawMessage { return p.encoded }
+
+// Plugin returns the plugin for a resource type, or ProtectionPluginNotFound.
+func (p *Provider) Plugin(resourceType string) (protection.Plugin, error) {
+	plugin, ok := p.plugins[resourceType]
+	if !ok {
+		return nil, fault.ProtectionPluginNotFound(resourceType)
+	}
+	return plugin, nil
+}
+
+// Types returns the resource types that the provider protects.
+func (p *Provider) Types() []string { return append([]string(nil), p.types...) }
+
+// Schema returns the schema of a type's parameters for restoring or verifying.
+// ok is false when no plugin of the provider gives one.
+func (p *Provider) Schema(kind protection.Kind, resourceType string) (schema json.RawMessage, ok bool) {
+	plugin, found := p.plugins[resourceType]
+	if !found {
+		return nil, false
+	}
+	schemas := plugin.Schemas(resourceType)
+	switch kind {
+	case protection.Restore:
+		schema = schemas.Restore
+	case protection.Verify:
+		schema = schemas.Verify
+	case protection.Protect:
+		schema = schemas.Options
+	}
+	return schema, schema != nil
+}
+
+// Lease returns the lease of the provider's bank, or nil when the bank has none.
+func (p *Provider) Lease() *bank.Lease { return p.bank.Lease() }
+
+// Close ends the bank's lease and connections.
+func (p *Provider) Close() error { return p.bank.Close() }
+
+// addPlugin puts a plugin in charge of its types. A later plugin takes over
+// the types of an earlier one, which keeps their place in the schema.
+// karbor: provider.py
+func (p *Provider) addPlugin(plugin protection.Plugin) error {
+	types := plugin.Types()
+	if len(types) == 0 {
+		return errors.New("the plugin serves no resource type")
+	}
+	for _, resourceType := range types {
+		if _, known := p.plugins[resourceType]; !known {
+			p.types = append(p.types, resourceType)
+		}
+		p.plugins[resourceType] = plugin
+	}
+	return nil
+}
+
+// buildSchema writes extended_info_schema. It keeps the order of types and the
+// plugins' own texts, which a map would lose.
+func (p *Provider) buildSchema() error {
+	var out bytes.Buffer
+	parts := []struct {
+		name string
+		text func(protection.Schemas) json.RawMessage
+	}{
+		{"options_schema", func(s protection.Schemas) json.RawMessage { return s.Options }},
+		{"restore_schema", func(s protection.Schemas) json.RawMessage { return s.Restore }},
+		{"saved_info_schema", func(s protection.Schemas) json.RawMessage { return s.SavedInfo }},
+	}
+	out.WriteByte('{')
+	for i, part := range parts {
+		if i > 0 {
+			out.WriteByte(',')
+		}
+		fmt.Fprintf(&out, "%q:{", part.name)
+		first := true
+		for _, resourceType := range p.types {
+			text := part.text(p.plugins[resourceType].Schemas(resourceType))
+			if text == nil {
+				continue
+			}
+			if !json.Valid(text) {
+				return fmt.Errorf("%s of %s is not JSON", part.name, resourceType)
+			}
+			if !first {
+				out.WriteByte(',')
+			}
+			first = false
+			fmt.Fprintf(&out, "%q:%s", resourceType, text)
+		}
+		out.WriteByte('}')
+	}
+	out.WriteByte('}')
+	p.schema = out.Bytes()
+	return nil
+}
