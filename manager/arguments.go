@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package manager
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/karbor-project/karbor/pkg/fault"
+)
+
+// arguments reads the keyword arguments of one call. The first argument of a
+// wrong shape is remembered; done reports it, and arguments that nobody asked
+// for. Values stand in no error: some are secrets.
+type arguments struct {
+	values map[string]json.RawMessage
+	asked  map[string]bool
+	err    error
+}
+
+func newArguments(values map[string]json.RawMessage) *arguments {
+	return &arguments{values: values, asked: make(map[string]bool, len(values))}
+}
+
+// done returns InvalidInput if the arguments are not those of the method.
+func (a *arguments) done() error {
+	if a.err != nil {
+		return a.err
+	}
+	var unknown []string
+	for name := range a.values {
+		if !a.asked[name] {
+			unknown = append(unknown, name)
+		}
+	}
+	if len(unknown) > 0 {
+		slices.Sort(unknown)
+		return fault.InvalidInput("unexpected argument " + strings.Join(unknown, ", "))
+	}
+	return nil
+}
+
+func (a *arguments) fail(name, want string, have json.RawMessage) {
+	if a.err == nil {
+		a.err = fault.InvalidInput(fmt.Sprintf("argument %s: want %s, got %s", name, want, kindOf(have)))
+	}
+}
+
+// raw returns an argument, or nil if it is absent or null.
+func (a *arguments) raw(name string) json.RawMessage {
+	a.asked[name] = true
+	value := a.values[name]
+	if len(value) == 0 || string(value) == "null" {
+		return nil
+	}
+	return value
+}
+
+// text returns an optional string.
+func (a *arguments) text(name string) string {
+	value := a.raw(name)
+	if value == nil {
+		return ""
+	}
+	var s string
+	if json.Unmarshal(value, &s) != nil {
+		a.fail(name, "a string", value)
+	}
+	return s
+}
+
+// required returns a string that must be there.
+func (a *arguments) required(name string) string {
+	if a.raw(name) == nil && a.err == nil {
+		a.err = fault.InvalidInput("argument " + name + " is missing")
+	}
+	return a.text(name)
+}
+
+// boolean returns an optional truth value; absent is false.
+func (a *arguments) boolean(name string) bool {
+	value := a.raw(name)
+	if value == nil {
+		return false
+	}
+	var b bool
+	if json.Unmarshal(value, &b) != nil {
+		a.fail(name, "true or false", value)
+	}
+	return b
+}
+
+// limit returns an optional number of entries; 0 means all. karbor-api sends a
+// number, others send its digits.
+func (a *arguments) limit(name string) int {
+	value := a.raw(name)
+	if value == nil {
+		return 0
+	}
+	n, err := strconv.ParseInt(string(bytes.Trim(value, `"`)), 10, 64)
+	if err != nil || n < 0 || n > math.MaxInt32 {
+		a.fail(name, "a whole number that is not negative", value)
+		return 0
+	}
+	return int(n)
+}
+
+// texts returns an optional list of strings. One string counts as a list of one.
+func (a *arguments) texts(name string) []string {
+	value := a.raw(name)
+	if value == nil {
+		return nil
+	}
+	var one string
+	if json.Unmarshal(value, &one) == nil {
+		return []string{one}
+	}
+	var list []string
+	if json.Unmarshal(value, &list) != nil {
+		a.fail(name, "a list of strings", value)
+	}
+	return list
+}
+
+// object returns an optional JSON object.
+func (a *arguments) object(name string) map[string]json.RawMessage {
+	value := a.raw(name)
+	if value == nil {
+		return nil
+	}
+	var o map[string]json.RawMessage
+	if json.Unmarshal(value, &o) != nil {
+		a.fail(name, "an object", value)
+	}
+	return o
+}
+
+// spread makes the members of an object argument arguments themselves. The
+// system's first description passes options that way. Arguments of the call
+// come before members of the same name.
+func (a *arguments) spread(name string) {
+	members := a.object(name)
+	if members == nil {
+		return
+	}
+	values := maps.Clone(members)
+	maps.Copy(values, a.values)
+	a.values = values
+}
+
+// kindOf names the type of a JSON value.
+func kindOf(value json.RawMessage) string {
+	value = bytes.TrimSpace(value)
+	if len(value) == 0 {
+		return "nothing"
+	}
+	switch value[0] {
+	case '{':
+		return "an object"
+	case '[':
+		return "a list"
+	case '"':
+		return "a string"
+	case 't', 'f':
+		return "true or false"
+	case 'n':
+		return "null"
+	}
+	return "a number"
+}

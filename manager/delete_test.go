@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package manager
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/karbor-project/karbor/bank"
+	"github.com/karbor-project/karbor/bank/banktest"
+	"github.com/karbor-project/karbor/bank/checkpoint"
+	"github.com/karbor-project/karbor/manager/operation"
+	"github.com/karbor-project/karbor/pkg/database"
+	"github.com/karbor-project/karbor/pkg/fault"
+	"github.com/karbor-project/karbor/pkg/journal"
+	"github.com/karbor-project/karbor/pkg/requestcontext"
+	"github.com/karbor-project/karbor/providers"
+	"github.com/karbor-project/karbor/providers/protection"
+	"github.com/karbor-project/karbor/providers/protection/noop"
+)
+
+// oneLease is a store in which the owner of the checkpoints has a lease, or not.
+type oneLease struct {
+	held bool
+	err  error
+}
+
+func (oneLease) Acquire(context.Context, string, time.Duration) error { return nil }
+func (oneLease) Renew(context.Context, string, time.Duration) error   { return nil }
+func (oneLease) Release(context.Context, string) error                { return nil }
+func (l oneLease) Held(context.Context, string) (bool, error)         { return l.held, l.err }
+
+// noRecords are tables that take everything.
+type noRecords struct{ operation.Records }
+
+func (noRecords) CreateOperationLog(context.Context, *database.OperationLog) (string, error) {
+	return "", nil
+}
+func (noRecords) UpdateOperationLog(context.Context, string, database.OperationLogUpdate) error {
+	return nil
+}
+
+// A checkpoint in a status in which an operation is at work on it can be
+// deleted and reset if its owner is known to be gone.
+func TestOwnerless(t *testing.T) {
+	t.Parallel()
+	errAway := errors.New("the store is away")
+	for _, c := range []struct {
+		name    string
+		lease   *oneLease
+		journal bool // it has an operation of the checkpoint
+		ok      bool
+	}{
+		{"owner gone", &oneLease{}, false, true},
+		{"owner lives", &oneLease{held: true}, false, false},
+		{"operation goes on", &oneLease{}, true, false},
+		{"unknown whether the owner lives", &oneLease{err: errAway}, false, false},
+		{"no leases", nil, false, false},
+	} {
+		for _, status := range []checkpoint.Status{checkpoint.Protecting, checkpoint.Copying, checkpoint.WaitCopying, checkpoint.Deleting} {
+			t.Run(fmt.Sprint(c.name, " ", status), func(t *testing.T) {
+				t.Parallel()
+				store := banktest.NewMemory()
+				var lease *bank.Lease
+				if c.lease != nil {
+					lease = bank.NewLease(c.lease, "this worker", bank.DefaultLeaseWindows(), bank.Clock{}, nil)
+				}
+				p, err := providers.New(providers.Definition{ID: "provider", Plugins: []protection.Plugin{noop.New()}, Bank: bank.New(store, lease)})
+				if err != nil {
+					t.Fatal(err)
+				}
+				kept := journal.NewMemory(nil)
+				engine := operation.New(operation.Config{Journal: kept, Records: noRecords{}})
+				t.Cleanup(func() {
+					engine.Stop(context.Background())
+					if err := p.Close(); err != nil {
+						t.Error(err)
+					}
+				})
+				m := New(Config{Providers: providers.NewRegistry(p), Operations: engine})
+				ctx := requestcontext.New(t.Context(), &requestcontext.RequestContext{ProjectID: "project"})
+				for _, id := range []string{"to-delete", "to-reset"} {
+					// Another instance of the bank, with another owner id.
+					dead := checkpoint.NewCollection(bank.New(dead{store}, nil), "provider", checkpoint.Options{})
+					if _, err := dead.Create(ctx, checkpoint.CreateOptions{ID: id, Status: status,
+						Plan: checkpoint.Plan{ID: "plan", ProviderID: "provider", ProjectID: "project"}}); err != nil {
+						t.Fatal(err)
+					}
+					if c.journal {
+						if _, _, err := kept.Begin(ctx, journal.Entry{ID: id, Subject: id, Exclusive: true, Kind: "protect", CheckpointID: id,
+							Claim: journal.Claim{Owner: "other"}}); err != nil {
+							t.Fatal(err)
+						}
+					}
+				}
+				now := func(id string) checkpoint.Status {
+					t.Helper()
+					cp, err := p.Checkpoints.Get(ctx, id)
+					if err != nil {
+						t.Fatal(err)
+					}
+					return cp.Status()
+				}
+				judge := func(err error, refusal string, ok bool) {
+					t.Helper()
+					if ok && err != nil || !ok && !fault.Is(err, refusal) {
+						t.Errorf("got %v, want %s: %t", err, refusal, !ok)
+					}
+				}
+				_, err = m.delete(ctx, argumentsOf(t, `{"provider_id": "provider", "checkpoint_id": "to-delete"}`))
+				judge(err, "CheckpointNotBeDeleted", c.ok)
+				_, err = m.resetState(ctx, argumentsOf(t, `{"provider_id": "provider", "checkpoint_id": "to-reset", "state": "error"}`))
+				// As in the original a copy can be reset at any time.
+				resets := c.ok || status == checkpoint.Copying || status == checkpoint.WaitCopying
+				judge(err, "CheckpointNotBeReset", resets)
+				if err := engine.Idle(ctx); err != nil {
+					t.Fatal(err)
+				}
+				wantDeleted, wantReset := status, status
+				if c.ok {
+					wantDeleted = checkpoint.Deleted
+				}
+				if resets {
+					wantReset = checkpoint.Error
+				}
+				if deleted, reset := now("to-delete"), now("to-reset"); deleted != wantDeleted || reset != wantReset {
+					t.Errorf("the statuses are %s and %s, want %s and %s", deleted, reset, wantDeleted, wantReset)
+				}
+			})
+		}
+	}
+}
+
+// dead is the bank of a worker that is gone.
+type dead struct{ bank.Plugin }
+
+func (dead) OwnerID() string { return "dead" }

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package janitor
+
+import (
+	"time"
+
+	"github.com/karbor-project/karbor/pkg/config"
+)
+
+const (
+	day              = 24 * time.Hour
+	defaultRetention = 7 * day
+)
+
+// Options are the times of the janitor, in [DEFAULT] of karbor.conf.
+func Options() []config.Option {
+	return []config.Option{
+		{Name: "janitor_interval", Kind: config.Int, Default: 3600, Min: config.Bound(0), Max: config.Bound(int64(365 * day / time.Second)),
+			Help: "Seconds between two looks at the banks for checkpoints whose worker is gone, for index entries that are missing or lead " +
+				"to nothing, and for data without a checkpoint. What looks wrong is mended after ten minutes, or after lease_expire_window, " +
+				"at the earliest. One worker at a time looks. 0 turns it off."},
+		{Name: "operation_retention", Kind: config.Int, Default: int(defaultRetention / day), Min: config.Bound(1), Max: config.Bound(36500),
+			Help: "Days for which the journal keeps operations that have ended: to list them, and to recognise messages that are " +
+				"delivered again."},
+	}
+}
+
+// FromConfig returns a Config with the times that the options set.
+func FromConfig(cfg *config.Config) Config {
+	return Config{
+		Interval:  time.Duration(cfg.Int64(config.DefaultGroup, "janitor_interval")) * time.Second,
+		Retention: time.Duration(cfg.Int64(config.DefaultGroup, "operation_retention")) * day,
+	}
+}

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package manager is the protection manager: the methods that the service
+// offers over RPC. A method reads its arguments, checks access, and hands over
+// to the providers, their checkpoints, the protectables or the operation engine.
+// karbor: services/protection/manager.py
+package manager
+
+import (
+	"context"
+	"errors"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/karbor-project/karbor/manager/operation"
+	"github.com/karbor-project/karbor/pkg/database"
+	"github.com/karbor-project/karbor/pkg/fault"
+	"github.com/karbor-project/karbor/pkg/requestcontext"
+	"github.com/karbor-project/karbor/pkg/telemetry"
+	"github.com/karbor-project/karbor/providers"
+	"github.com/karbor-project/karbor/providers/protectable"
+	"github.com/karbor-project/karbor/rpc"
+)
+
+// Version is the version of the RPC API.
+const Version = "1.1"
+
+// Records are the rows of restores and verifications.
+type Records interface {
+	GetRestore(ctx context.Context, id string) (*database.Record, error)
+	GetVerification(ctx context.Context, id string) (*database.Record, error)
+}
+
+// Config says what a Manager works with.
+type Config struct {
+	Providers    *providers.Registry
+	Protectables *protectable.Registry
+	Operations   *operation.Engine
+	Records      Records
+	Log          logrus.FieldLogger
+}
+
+// Manager answers the calls. It is safe for concurrent use.
+type Manager struct {
+	providers    *providers.Registry
+	protectables *protectable.Registry
+	operations   *operation.Engine
+	records      Records
+	log          logrus.FieldLogger
+}
+
+// New makes a manager.
+func New(c Config) *Manager {
+	return &Manager{
+		providers:    c.Providers,
+		protectables: c.Protectables,
+		operations:   c.Operations,
+		records:      c.Records,
+		log:          telemetry.Named(c.Log, "manager"),
+	}
+}
+
+// method is one method of the API: it takes the arguments out of a and returns
+// what is to be sent as the result.
+type method func(ctx context.Context, a *arguments) (any, error)
+
+// Endpoints returns what an RPC server is to serve: version 1.1 in the null
+// namespace, which is 1.0, what karbor-api calls, and what is known of running
+// operations; and the namespace of records.
+func (m *Manager) Endpoints() []rpc.Endpoint {
+	const read, work = rpc.AtMostOnce, rpc.UntilAccepted
+	api := rpc.Endpoint{Version: Version, Methods: map[string]rpc.Method{}}
+	add := func(name string, delivery rpc.Delivery, call method) {
+		if delivery == work {
+			call = m.once(call)
+		}
+		api.Methods[name] = rpc.Method{Delivery: delivery, Handler: m.handler(call)}
+	}
+	add("list_providers", read, m.listProviders)
+	add("show_provider", read, m.showProvider)
+	add("list_checkpoints", read, m.listCheckpoints)
+	add("show_checkpoint", read, m.showCheckpoint)
+	add("list_protectable_types", read, m.listProtectableTypes)
+	add("show_protectable_type", read, m.showProtectableType)
+	add("list_protectable_instances", read, m.listProtectableInstances)
+	add("show_protectable_instance", read, m.showProtectableInstance)
+	add("list_protectable_dependents", read, m.listProtectableDependents)
+	add("protect", work, m.protect)
+	add("copy", work, m.copy)
+	add("restore", work, m.restore)
+	add("verification", work, m.verification)
+	add("delete", work, m.delete)
+	add("reset_state", work, m.resetState)
+
+	// Version 1.1.
+	add("list_operations", read, m.listOperations)
+	add("show_operation", read, m.showOperation)
+	add("cancel_operation", read, m.cancelOperation)
+
+	// The calls of the system's first description.
+	add("execute_operation", work, m.executeOperation)
+	add("delete_checkpoint", work, m.delete)
+
+	records := rpc.Endpoint{Namespace: RecordNamespace, Version: Version, Methods: map[string]rpc.Method{
+		"show_restore":      {Delivery: read, Handler: m.handler(m.showRestore)},
+		"show_verification": {Delivery: read, Handler: m.handler(m.showVerification)},
+	}}
+	return []rpc.Endpoint{api, records}
+}
+
+// handler gives a method its request context, and makes every error that leaves
+// it one of the catalogue: karbor-api can show no other to its users.
+func (m *Manager) handler(call method) rpc.Handler {
+	return func(ctx context.Context, req *rpc.Request) (any, error) {
+		caller, err := requestcontext.Decode(req.Context)
+		if err != nil {
+			return nil, fault.InvalidInput(err.Error())
+		}
+		ctx = requestcontext.New(ctx, caller)
+		ctx = operation.WithRequest(ctx, operation.Request{Key: req.UniqueID, Accepted: req.Accept})
+		result, err := call(ctx, newArguments(req.Args))
+		if err == nil {
+			return result, nil
+		}
+		return nil, m.report(ctx, req.Method, err)
+	}
+}
+
+// once answers a message that comes again as it was answered the first time, be
+// it by another worker, and starts nothing.
+func (m *Manager) once(call method) method {
+	return func(ctx context.Context, a *arguments) (any, error) {
+		answer, known, err := m.operations.Answered(ctx)
+		if known || err != nil {
+			return rpc.Encoded(answer), err
+		}
+		return call(ctx, a)
+	}
+}
+
+// report logs why a call failed, once, with what the caller is not to see.
+func (m *Manager) report(ctx context.Context, name string, err error) error {
+	log := telemetry.WithRequest(m.log, requestcontext.From(ctx)).WithField("method", name)
+	var known *fault.Error
+	if errors.As(err, &known) && known.Code() < 500 {
+		log.Infof("refused: %s", fault.Detail(err))
+		return known
+	}
+	log.Errorf("failed: %s", fault.Detail(err))
+	return fault.From(err)
+}

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package operation
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/karbor-project/karbor/bank/checkpoint"
+	"github.com/karbor-project/karbor/pkg/resource"
+	"github.com/karbor-project/karbor/pkg/workflow"
+	"github.com/karbor-project/karbor/providers/protection"
+)
+
+// flow is one operation's way through a graph of resources: the hooks of every
+// resource.
+type flow struct {
+	run        *run // nil: nothing is noted, as when an operation is undone
+	kind       protection.Kind
+	provider   Provider
+	checkpoint *checkpoint.Checkpoint
+	// copied is the new checkpoint of a copy, nil in other flows.
+	copied       *checkpoint.Checkpoint
+	graph        *resource.Graph
+	parameters   Parameters
+	newResources *protection.NewResources
+	status       protection.StatusRecorder
+	log          logrus.FieldLogger
+
+	tasks *workflow.Graph // filled by build
+}
+
+// hooks are the tasks of one resource.
+type hooks struct{ begin, finish, main, complete workflow.ID }
+
+// build links the hooks. For every parent and child the parent begins first,
+// while the child finishes its preparation and completes first; main hooks have
+// no order among resources. karbor: resource_flow.py
+func (f *flow) build() error {
+	g := workflow.New()
+	byResource := make(map[resource.Key]hooks, f.graph.Len())
+	nodes := f.graph.Nodes()
+	for _, node := range nodes {
+		h, err := f.addHooks(g, node.Resource)
+		if err != nil {
+			return err
+		}
+		byResource[node.Key()] = h
+	}
+	for _, node := range nodes {
+		parent := byResource[node.Key()]
+		for _, childNode := range node.Children {
+			child := byResource[childNode.Key()]
+			g.Link(parent.begin, child.begin)
+			g.Link(child.finish, parent.finish)
+			g.Link(child.complete, parent.complete)
+		}
+	}
+	f.tasks = g
+	return g.Check()
+}
+
+func (f *flow) addHooks(g *workflow.Graph, r resource.Resource) (hooks, error) {
+	operation, err := f.operation(f.kind, r)
+	if err != nil {
+		return hooks{}, err
+	}
+	var call *protection.Call // one value for the four hooks, made when it is needed
+	if hasHooks(operation) {
+		call = f.call(r)
+	}
+	h := hooks{
+		begin:    g.Add(f.task("on_prepare_begin", r, operation.PrepareBegin, call)),
+		finish:   g.Add(f.task("on_prepare_finish", r, operation.PrepareFinish, call)),
+		main:     g.Add(f.task("on_main", r, operation.Main, call)),
+		complete: g.Add(f.task("on_complete", r, operation.Complete, call)),
+	}
+	g.Link(h.begin, h.finish)
+	g.Link(h.finish, h.main)
+	g.Link(h.main, h.complete)
+	return h, nil
+}
+
+func hasHooks(o *protection.Operation) bool {
+	return o.PrepareBegin != nil || o.PrepareFinish != nil || o.Main != nil || o.Complete != nil
+}
+
+// operation asks the provider's plugin for the resource's hooks.
+func (f *flow) operation(kind protection.Kind, r resource.Resource) (*protection.Operation, error) {
+	plugin, err := f.provider.Plugin(r.Type)
+	if err != nil {
+		return nil, err
+	}
+	operation, err := plugin.Operation(kind, r)
+	if err != nil {
+		return nil, fmt.Errorf("%s of %s: %w", kind, r.Key(), err)
+	}
+	if operation == nil {
+		operation = &protection.Operation{}
+	}
+	return operation, nil
+}
+
+func (f *flow) task(name string, r resource.Resource, hook protection.Hook, call *protection.Call) workflow.Task {
+	task := workflow.Task{Name: fmt.Sprintf("%s_%s_%s_%s", f.kind, name, r.Type, r.ID)}
+	if hook != nil {
+		task.Run = func(ctx context.Context) error { return f.hook(ctx, name, hook, call) }
+	}
+	return task
+}
+
+// hook runs one hook, unless it has finished in an earlier run.
+func (f *flow) hook(ctx context.Context, name string, hook protection.Hook, call *protection.Call) error {
+	key := call.Resource.Key()
+	if call.Section == nil {
+		return fmt.Errorf("resource id %q cannot be part of a key of the bank", key.ID)
+	}
+	r := f.run
+	if r == nil {
+		return hook(ctx, call)
+	}
+	if r.track.finished(key, name) {
+		return nil
+	}
+	if r.draining() {
+		return fmt.Errorf("%s of %s does not start: %w", name, key, protection.ErrHandover)
+	}
+	r.note(key, started(name, r.engine.Now().UTC()))
+	bounded, cancel := r.bounded(ctx, name, key)
+	defer cancel()
+	err := hook(bounded, call)
+	switch now := r.engine.Now().UTC(); {
+	case err == nil:
+		r.note(key, finished(name, now, r.restoredBy()))
+	case !handedOver(err) && !protection.HandedOver(ctx):
+		r.note(key, failed(now, describe(err)))
+	case !handedOver(err): // it failed because it was broken off
+		err = errors.Join(protection.ErrHandover, err)
+	}
+	return err
+}
+
+// bounded gives a hook its own time.
+func (r *run) bounded(ctx context.Context, hook string, key resource.Key) (context.Context, context.CancelFunc) {
+	limit := r.engine.HookTimeout
+	if limit <= 0 {
+		return ctx, func() {}
+	}
+	return context.WithTimeoutCause(ctx, limit,
+		fmt.Errorf("%w: %s of %s took longer than %s", protection.ErrDeadline, hook, key, limit))
+}
+
+// note keeps a resource's progress, here at once and in the journal some time
+// soon.
+func (r *run) note(key resource.Key, edit func(*Progress)) {
+	r.scribe.note(markKey(progressMarks, key), r.track.change(key, edit))
+}
+
+func (f *flow) call(r resource.Resource) *protection.Call {
+	written := f.checkpoint
+	if f.copied != nil {
+		written = f.copied
+	}
+	// A resource whose id cannot be a key fails when a hook wants the section;
+	// plugins without hooks protect it all the same.
+	section, err := written.Section(r.ID)
+	if err != nil {
+		section = nil
+	}
+	c := &protection.Call{
+		Resource:     r,
+		Checkpoint:   f.checkpoint,
+		Copy:         f.copied,
+		Section:      section,
+		Graph:        f.graph,
+		Parameters:   f.parameters.of(r),
+		NewResources: f.newResources,
+		Status:       f.status,
+		Log:          f.log.WithFields(logrus.Fields{"resource": r.ID, "type": r.Type}),
+	}
+	if f.run != nil {
+		c.State = resourceState{f.run, markKey(stateMarks, r.Key())}
+		c.Progress = func(percent int) { f.run.note(r.Key(), func(p *Progress) { p.Percent = percent }) }
+	}
+	return c
+}
+
+// walk runs the hooks to their end.
+func (f *flow) walk(ctx context.Context) error {
+	return workflow.Run(ctx, f.tasks, workflow.Options{Workers: f.run.engine.MaxTasks})
+}
+
+// resourceState is what a plugin keeps of one resource.
+type resourceState struct {
+	run *run
+	key string
+}
+
+var _ protection.State = resourceState{}
+
+// Load implements protection.State.
+func (s resourceState) Load(context.Context) (json.RawMessage, error) {
+	return s.run.track.state(s.key), nil
+}
+
+// Save implements protection.State.
+func (s resourceState) Save(ctx context.Context, document json.RawMessage) error {
+	if err := s.run.scribe.save(ctx, s.key, document); err != nil {
+		return s.run.given(err)
+	}
+	s.run.track.recallState(s.key, document)
+	return nil
+}
+
+// withoutOperation tells that a plugin cannot do what the flow is for.
+func withoutOperation(err error) bool { return errors.Is(err, protection.ErrNoOperation) }
+
+// restoredBy returns the new resources that are not noted yet, for the mark of
+// the hook that has finished.
+func (r *run) restoredBy() map[string]string {
+	if r.flow.kind != protection.Restore {
+		return nil
+	}
+	return r.track.unnoted(r.flow.newResources.All())
+}

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package operation
+
+import (
+	"time"
+
+	"github.com/karbor-project/karbor/pkg/config"
+)
+
+// Options are the main configuration's options of this package.
+var Options = []config.Option{
+	{Name: "max_concurrent_operations", Kind: config.Int, Default: 0, Min: config.Bound(0),
+		Help: "The largest number of operations that run at a time. Further ones wait, the projects taking turns; " +
+			"their calls are answered at once. 0 means no limit."},
+	{Name: "max_concurrent_operations_per_provider", Kind: config.Int, Default: 0, Min: config.Bound(0),
+		Help: "The largest number of operations of one provider that run at a time. 0 means no limit."},
+	{Name: "max_concurrent_operations_per_project", Kind: config.Int, Default: 0, Min: config.Bound(0),
+		Help: "The largest number of operations of one project that run at a time. 0 means no limit."},
+	{Name: "max_concurrent_tasks", Kind: config.Int, Default: 1000, Min: config.Bound(1),
+		Help: "The largest number of hooks of one operation that run at a time."},
+	{Name: "hook_timeout", Kind: config.Int, Default: 0, Min: config.Bound(0),
+		Help: "Seconds after which a hook of a protection plugin is ended and its operation fails. 0 means no limit; " +
+			"plugins have limits of their own for what they wait for."},
+	{Name: "operation_timeout", Kind: config.Int, Default: 0, Min: config.Bound(0),
+		Help: "Seconds after which an operation is ended and fails, counted from its start, over restarts. 0 means no limit."},
+}
+
+// Configure reads Options into c.
+func (c *Config) Configure(cfg *config.Config) {
+	number := func(name string) int { return cfg.Int(config.DefaultGroup, name) }
+	c.Limits = Limits{
+		Total:       number("max_concurrent_operations"),
+		PerProvider: number("max_concurrent_operations_per_provider"),
+		PerProject:  number("max_concurrent_operations_per_project"),
+	}
+	c.MaxTasks = number("max_concurrent_tasks")
+	c.HookTimeout = time.Duration(number("hook_timeout")) * time.Second
+	c.OperationTimeout = time.Duration(number("operation_timeout")) * time.Second
+}

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package operation
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/karbor-project/karbor/pkg/journal"
+	"github.com/karbor-project/karbor/pkg/requestcontext"
+	"github.com/karbor-project/karbor/providers/protection"
+)
+
+// recall reads what earlier runs of a resumed operation have noted, and the
+// verdict if there is one.
+func (r *run) recall(ctx context.Context) (*verdict, error) {
+	if !r.resumed {
+		return nil, nil
+	}
+	var marks []journal.Mark
+	err := persist(ctx, func(ctx context.Context) error {
+		var err error
+		marks, err = r.engine.journal.Marks(ctx, r.entry.ID, "")
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	var spoken *verdict
+	r.track.reset()
+	for _, m := range marks {
+		switch {
+		case m.Key == verdictMark:
+			spoken = &verdict{}
+			err = json.Unmarshal(m.Value, spoken)
+		case strings.HasPrefix(m.Key, progressMarks):
+			var p *Progress
+			if p, err = decodeProgress(m.Value); err == nil {
+				r.track.recall(p)
+			}
+		case strings.HasPrefix(m.Key, stateMarks):
+			r.track.recallState(m.Key, m.Value)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read mark %q of operation %s: %w", m.Key, r.entry.ID, err)
+		}
+	}
+	return spoken, nil
+}
+
+// verdictOf reads the verdict of an entry, nil if there is none.
+func (e *Engine) verdictOf(ctx context.Context, id string) (*verdict, error) {
+	marks, err := e.journal.Marks(ctx, id, verdictMark)
+	if err != nil || len(marks) == 0 {
+		return nil, err
+	}
+	v := &verdict{}
+	return v, json.Unmarshal(marks[0].Value, v)
+}
+
+// Adopt goes on with an operation that this worker has adopted: entry has the
+// new claim. It does not wait.
+func (e *Engine) Adopt(entry journal.Entry) {
+	arrived := e.expect(entry.ID)
+	e.mu.Lock()
+	stopping := e.stopping
+	if !stopping {
+		e.alive.Add(1)
+	}
+	e.mu.Unlock()
+	if stopping {
+		arrived()
+		return
+	}
+	go func() {
+		defer e.alive.Done()
+		log := e.log.WithField("operation_id", entry.ID).WithField("operation", entry.Kind)
+		if old := e.find(entry.ID); old != nil { // of an earlier claim, without which it is about to end
+			old.leave(errors.Join(protection.ErrHandover, journal.ErrClaim))
+			<-old.done
+		}
+		if err := e.adopt(e.ctx, entry); err != nil {
+			// It stays this worker's: when its provider is there again, a new start
+			// goes on with it.
+			log.Errorf("an adopted operation cannot go on here: %v", err)
+			return
+		}
+		arrived()
+		log.Infof("adopted, generation %d", entry.Generation)
+	}()
+}
+
+func (e *Engine) adopt(ctx context.Context, entry journal.Entry) error {
+	if entry.Input == nil {
+		err := persist(ctx, func(ctx context.Context) error {
+			whole, err := e.journal.Get(ctx, entry.ID)
+			if err == nil {
+				entry.Input = whole.Input
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	in, err := decodeInput(entry.Input)
+	if err != nil {
+		return err
+	}
+	p, err := e.Providers.Get(entry.ProviderID)
+	if err != nil {
+		return err
+	}
+	entry.Input = nil
+	// Without the caller's credentials the hooks fail, and so the operation is
+	// ended as it should.
+	caller, callerErr := in.caller(e.Sealer, entry.ID)
+	if callerErr != nil {
+		caller = &requestcontext.RequestContext{ProjectID: entry.ProjectID}
+	}
+	r := e.newRun(entry, in, caller, p)
+	if callerErr != nil {
+		r.log.Errorf("going on without the caller's credentials: %v", callerErr)
+	}
+	r.resumed = true
+	if _, ok := e.enlist(r); !ok {
+		return nil // it stops, or is there already
+	}
+	if entry.CancelledBy != "" {
+		r.cancel(entry.CancelledBy)
+	}
+	r.start()
+	return nil
+}

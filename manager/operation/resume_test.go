@@ -1,0 +1,399 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package operation
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/karbor-project/karbor/bank"
+	"github.com/karbor-project/karbor/bank/checkpoint"
+	"github.com/karbor-project/karbor/pkg/database"
+	"github.com/karbor-project/karbor/pkg/fault"
+	"github.com/karbor-project/karbor/pkg/journal"
+	"github.com/karbor-project/karbor/pkg/resource"
+	"github.com/karbor-project/karbor/providers"
+	"github.com/karbor-project/karbor/providers/protection"
+)
+
+// process is one run of a worker over a site that outlives it. When it is
+// killed, nothing that it does has an effect any more.
+type process struct {
+	*bench
+	id     string
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+}
+
+var errKilled = errors.New("killed")
+
+func (p *process) ID() string               { return p.id }
+func (p *process) Context() context.Context { return p.ctx }
+func (p *process) Fence() func() error      { return func() error { return context.Cause(p.ctx) } }
+func (p *process) kill()                    { p.cancel(errKilled) }
+
+// mortal cuts a journal off from a process that was killed.
+type mortal struct {
+	journal.Journal
+	process *process
+}
+
+func (m mortal) Write(ctx context.Context, id string, c journal.Claim, marks ...journal.Mark) error {
+	if err := context.Cause(m.process.ctx); err != nil {
+		return err
+	}
+	return m.Journal.Write(ctx, id, c, marks...)
+}
+
+func (m mortal) End(ctx context.Context, id string, c journal.Claim, o journal.Outcome, reason string) error {
+	if err := context.Cause(m.process.ctx); err != nil {
+		return err
+	}
+	return m.Journal.End(ctx, id, c, o, reason)
+}
+
+// site is what outlives processes.
+type site struct {
+	*bench
+	journal journal.Journal
+}
+
+func newSite(t *testing.T) *site {
+	return &site{bench: setup(t, hookPlugin{}, nil), journal: journal.NewMemory(time.Now)}
+}
+
+func (s *site) Get(string) (*providers.Provider, error) { return s.provider, nil }
+
+// process starts a worker with a plugin, and lets it adopt what others left.
+func (s *site) process(t *testing.T, plugin hookPlugin, cloud children, edit ...func(*Config)) *process {
+	t.Helper()
+	p := &process{id: newID()}
+	p.ctx, p.cancel = context.WithCancelCause(context.Background())
+	p.bench = setup(t, plugin, cloud, append([]func(*Config){func(c *Config) {
+		c.Journal, c.Tenure, c.Records = mortal{s.journal, p}, p, s.records
+	}}, edit...)...)
+	p.records = s.records
+	provider, err := providers.New(providers.Definition{ID: "provider", Plugins: []protection.Plugin{plugin}, Bank: bank.New(s.bank, nil)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.provider, p.engine.Providers = provider, one{provider}
+	return p
+}
+
+type one struct{ provider *providers.Provider }
+
+func (o one) Get(id string) (*providers.Provider, error) {
+	if id != o.provider.ID {
+		return nil, fault.ProviderNotFound(id)
+	}
+	return o.provider, nil
+}
+
+// adopt takes over all that has not ended, and waits for the end.
+func (p *process) adopt(t *testing.T, j journal.Journal) {
+	t.Helper()
+	left, err := j.List(t.Context(), journal.Filter{Unfinished: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range left {
+		claim, err := j.Adopt(t.Context(), entry.ID, entry.Claim, p.id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		entry.Claim = claim
+		p.engine.Adopt(entry)
+	}
+	p.engine.alive.Wait()
+}
+
+// A hook that had finished is not run again, one that had not is entered again
+// with its state, and new resources are known.
+func TestResume(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	runs := map[string]int{}
+	count := func(name string) { mu.Lock(); defer mu.Unlock(); runs[name]++ }
+	other := resource.Resource{Type: resource.Volume, ID: "w"}
+	s := newSite(t)
+	ready := s.process(t, hookPlugin{}, nil)
+	cp := protected(t, ready.bench, volume, other)
+	s.records.restores["r"] = database.Record{ID: "r"}
+
+	finished, entered := make(chan struct{}), make(chan struct{})
+	first := s.process(t, onMain(protection.Restore, func(ctx context.Context, c *protection.Call) error {
+		count("first " + c.Resource.ID)
+		if c.Resource.ID == "v" {
+			c.NewResources.Set("v", "new-v")
+			close(finished)
+			return nil
+		}
+		if err := c.SaveState(ctx, "halfway"); err != nil {
+			return err
+		}
+		<-finished
+		close(entered)
+		<-ctx.Done()
+		return context.Cause(ctx)
+	}), nil)
+	if err := first.engine.Restore(first.bench.ctx, first.provider, cp, Record{ID: "r", ProjectID: project}); err != nil {
+		t.Fatal(err)
+	}
+	<-entered
+	entry := first.engine.only(t)
+	if err := entry.scribe.flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	first.kill()
+	first.engine.alive.Wait()
+
+	second := s.process(t, onMain(protection.Restore, func(ctx context.Context, c *protection.Call) error {
+		count("second " + c.Resource.ID)
+		var state string
+		if err := c.LoadState(ctx, &state); err != nil || state != "halfway" {
+			t.Errorf("state %q, %v", state, err)
+		}
+		if id, _ := c.NewResources.Get("v"); id != "new-v" {
+			t.Errorf("the new volume is %q", id)
+		}
+		return nil
+	}), nil)
+	second.adopt(t, s.journal)
+	if runs["first v"] != 1 || runs["first w"] != 1 || runs["second w"] != 1 || runs["second v"] != 0 {
+		t.Errorf("hooks ran %v", runs)
+	}
+	if r := s.records.restores["r"]; r.Status != "success" {
+		t.Errorf("restore %+v", r)
+	}
+	if row := s.records.log(t, protection.Restore); row.Status != "success" || row.EndedAt.IsZero() {
+		t.Errorf("operation log %+v", row)
+	}
+}
+
+// only gives the one run of an engine.
+func (e *Engine) only(t *testing.T) *run {
+	t.Helper()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, r := range e.runs {
+		return r
+	}
+	t.Fatal("the engine runs nothing")
+	return nil
+}
+
+// A verdict that was pronounced is carried out: hooks do not run again.
+func TestResumeAfterAVerdict(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	first := s.process(t, onMain(protection.Protect, func(context.Context, *protection.Call) error {
+		return errors.New("no space")
+	}), nil)
+	s.records.mu.Lock()
+	s.records.down = true // so it cannot come to its end
+	s.records.mu.Unlock()
+	id, err := first.engine.Protect(first.bench.ctx, first.provider, planOf(volume), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	await(t, func() bool { return first.checkpoint(t, id).Status() == checkpoint.Error })
+	first.kill()
+	first.engine.alive.Wait()
+	s.records.mu.Lock()
+	s.records.down = false
+	s.records.mu.Unlock()
+
+	second := s.process(t, onMain(protection.Protect, func(context.Context, *protection.Call) error {
+		t.Error("a hook ran after the verdict")
+		return nil
+	}), nil)
+	second.adopt(t, s.journal)
+	if row := s.records.log(t, protection.Protect); row.Status != "error" || row.ErrorInfo != "no space" || row.EndedAt.IsZero() {
+		t.Errorf("operation log %+v", row)
+	}
+	entries, _ := s.journal.List(t.Context(), journal.Filter{})
+	if len(entries) != 1 || entries[0].Outcome != journal.Failed {
+		t.Errorf("journal %+v", entries)
+	}
+}
+
+func await(t *testing.T, condition func() bool) {
+	t.Helper()
+	deadline := time.After(30 * time.Second)
+	for !condition() {
+		select {
+		case <-deadline:
+			t.Fatal("it did not come to pass")
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
+// A message that comes again starts nothing and gets the answer of the first.
+func TestRepeatedRequest(t *testing.T) {
+	t.Parallel()
+	b := setup(t, hookPlugin{}, nil)
+	accepted := 0
+	ctx := WithRequest(b.ctx, Request{Key: "unique", Accepted: func() { accepted++ }})
+	if _, known, err := b.engine.Answered(ctx); known || err != nil {
+		t.Fatalf("known %t, %v", known, err)
+	}
+	id, err := b.engine.Protect(ctx, b.provider, planOf(volume), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := b.engine.Protect(ctx, b.provider, planOf(volume), nil)
+	if err != nil || again != id {
+		t.Errorf("answer %q, %v, want %q", again, err, id)
+	}
+	answer, known, err := b.engine.Answered(ctx)
+	var text string
+	if !known || err != nil || json.Unmarshal(answer, &text) != nil || text != id {
+		t.Errorf("answer %s, %t, %v", answer, known, err)
+	}
+	b.finish()
+	if all, _ := b.provider.Checkpoints.List(b.ctx, checkpoint.ListOptions{ProjectID: project}); len(all) != 1 || accepted == 0 {
+		t.Errorf("%d checkpoints, %d times accepted", len(all), accepted)
+	}
+}
+
+// A refused request is refused again.
+func TestRepeatedRefusal(t *testing.T) {
+	t.Parallel()
+	b := setup(t, hookPlugin{func(protection.Kind, resource.Resource) (*protection.Operation, error) {
+		return nil, fault.ProtectionPluginNotFound("OS::X")
+	}}, nil)
+	ctx := WithRequest(b.ctx, Request{Key: "unique"})
+	const want = "Flow: protect, Error: Protection Plugin for OS::X could not be found."
+	for range 2 {
+		_, err := b.engine.Protect(ctx, b.provider, planOf(volume), nil)
+		requireFault(t, err, "FlowError", want)
+	}
+	_, known, err := b.engine.Answered(ctx)
+	if !known {
+		t.Error("not known")
+	}
+	requireFault(t, err, "FlowError", want)
+}
+
+// What a cancelled operation has made goes, and everything says who ended it.
+func TestCancel(t *testing.T) {
+	t.Parallel()
+	for _, queued := range []bool{false, true} {
+		started := make(chan struct{}, 2)
+		b := setup(t, hookPlugin{func(k protection.Kind, _ resource.Resource) (*protection.Operation, error) {
+			switch k {
+			case protection.Protect:
+				return &protection.Operation{Main: func(ctx context.Context, c *protection.Call) error {
+					if err := c.Section.PutText(ctx, "data", "x"); err != nil {
+						return err
+					}
+					started <- struct{}{}
+					<-ctx.Done()
+					return context.Cause(ctx)
+				}}, nil
+			case protection.Delete:
+				return &protection.Operation{Main: func(ctx context.Context, c *protection.Call) error {
+					err := c.Section.Delete(ctx, "data")
+					if errors.Is(err, bank.ErrNotFound) {
+						return nil
+					}
+					return err
+				}}, nil
+			}
+			return nil, nil
+		}}, nil, func(c *Config) { c.Limits.Total = 1 })
+		id, err := b.engine.Protect(b.ctx, b.provider, planOf(volume), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-started
+		target := id
+		if queued {
+			if target, err = b.engine.Protect(b.ctx, b.provider, planOf(volume), nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		entries, _ := b.engine.journal.List(t.Context(), journal.Filter{CheckpointID: target})
+		if err := b.engine.Cancel(t.Context(), entries[0].ID, "alice"); err != nil {
+			t.Fatal(err)
+		}
+		await(t, func() bool { return b.checkpoint(t, target).Status() == checkpoint.Error })
+		await(t, func() bool {
+			d, err := b.engine.Operation(t.Context(), entries[0].ID)
+			return err == nil && d.Status == "cancelled" && d.Reason == "cancelled by alice"
+		})
+		if queued {
+			first, _ := b.engine.journal.List(t.Context(), journal.Filter{CheckpointID: id})
+			if err := b.engine.Cancel(t.Context(), first[0].ID, "bob"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		b.finish()
+		for _, key := range keys(t, b.bank) {
+			if key == "/checkpoints/"+target+"/resource-data/v/data" {
+				t.Error("the backup of a cancelled protection stays")
+			}
+		}
+		err = b.engine.Cancel(t.Context(), entries[0].ID, "alice")
+		requireFault(t, err, "InvalidInput", "Invalid input received: Operation "+entries[0].ID+" has ended already.")
+	}
+}
+
+// A hook that takes too long ends, and the operation with it.
+func TestDeadlines(t *testing.T) {
+	t.Parallel()
+	for name, edit := range map[string]func(*Config){
+		"hook":      func(c *Config) { c.HookTimeout = time.Millisecond },
+		"operation": func(c *Config) { c.OperationTimeout = time.Millisecond },
+	} {
+		b := setup(t, onMain(protection.Protect, func(ctx context.Context, _ *protection.Call) error {
+			<-ctx.Done()
+			return context.Cause(ctx)
+		}), nil, edit)
+		cp := protected(t, b, volume)
+		row := b.records.log(t, protection.Protect)
+		if cp.Status() != checkpoint.Error || row.Status != "error" || row.EndedAt.IsZero() {
+			t.Errorf("%s: status %s, operation log %+v", name, cp.Status(), row)
+		}
+	}
+}
+
+// slowEnd is a journal whose entries are closed late.
+type slowEnd struct {
+	journal.Journal
+	release chan struct{}
+}
+
+func (j slowEnd) End(ctx context.Context, id string, c journal.Claim, o journal.Outcome, reason string) error {
+	<-j.release
+	return j.Journal.End(ctx, id, c, o, reason)
+}
+
+// A user who sees that a checkpoint is available may use it at once, though the
+// entry of its protection is not closed yet.
+func TestNextOperationAtOnce(t *testing.T) {
+	t.Parallel()
+	release := make(chan struct{})
+	b := setup(t, hookPlugin{}, nil, func(c *Config) { c.Journal = slowEnd{journal.NewMemory(time.Now), release}; c.Patience = time.Hour })
+	id, err := b.engine.Protect(b.ctx, b.provider, planOf(volume), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	await(t, func() bool { return b.checkpoint(t, id).Status() == checkpoint.Available })
+	deleted := make(chan error, 1)
+	go func() { deleted <- b.engine.Delete(b.ctx, b.provider, b.checkpoint(t, id)) }()
+	close(release)
+	if err := <-deleted; err != nil {
+		t.Errorf("a delete that came early: %v", err)
+	}
+	b.finish()
+	if status := b.checkpoint(t, id).Status(); status != checkpoint.Deleted {
+		t.Errorf("status %s", status)
+	}
+}

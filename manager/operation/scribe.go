@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package operation
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/karbor-project/karbor/pkg/journal"
+)
+
+// scribe writes the marks of one operation. What is noted while a write is under
+// way goes with the next one, together, in the order in which it was noted: the
+// hooks of a thousand resources cost a few commits.
+type scribe struct {
+	journal journal.Journal
+	id      string
+	claim   journal.Claim
+	ctx     context.Context // ends the repetitions
+	lost    func(error)     // told once when the claim is gone
+
+	mu      sync.Mutex
+	pending map[string]json.RawMessage
+	order   []string
+	writing bool
+	waiting []chan error // for the next write
+	broken  error        // no more writes
+}
+
+func newScribe(ctx context.Context, j journal.Journal, id string, c journal.Claim, lost func(error)) *scribe {
+	return &scribe{journal: j, id: id, claim: c, ctx: ctx, lost: lost}
+}
+
+// note sets a mark, some time soon.
+func (s *scribe) note(key string, value any) {
+	text, err := json.Marshal(value)
+	if err != nil {
+		text = json.RawMessage(`null`) // values are our own structs, which encode
+	}
+	s.set(key, text, nil)
+}
+
+// save sets a mark and waits until it is durable.
+func (s *scribe) save(ctx context.Context, key string, value json.RawMessage) error {
+	done := make(chan error, 1)
+	s.set(key, value, done)
+	return s.await(ctx, done)
+}
+
+// flush waits until everything noted so far is durable.
+func (s *scribe) flush(ctx context.Context) error {
+	done := make(chan error, 1)
+	s.mu.Lock()
+	idle := !s.writing && len(s.order) == 0
+	err := s.broken
+	if !idle {
+		s.waiting = append(s.waiting, done)
+	}
+	s.mu.Unlock()
+	if err != nil || idle {
+		return err
+	}
+	return s.await(ctx, done)
+}
+
+func (s *scribe) await(ctx context.Context, done chan error) error {
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (s *scribe) set(key string, value json.RawMessage, done chan error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.broken != nil {
+		if done != nil {
+			done <- s.broken
+		}
+		return
+	}
+	if s.pending == nil {
+		s.pending = map[string]json.RawMessage{}
+	}
+	if _, there := s.pending[key]; !there {
+		s.order = append(s.order, key)
+	}
+	s.pending[key] = value
+	if done != nil {
+		s.waiting = append(s.waiting, done)
+	}
+	if !s.writing {
+		s.writing = true
+		go s.write()
+	}
+}
+
+// write writes until nothing is left. A flush that came during a write waits
+// for one more, which may be empty of marks.
+func (s *scribe) write() {
+	for {
+		s.mu.Lock()
+		marks := make([]journal.Mark, 0, len(s.order))
+		for _, key := range s.order {
+			marks = append(marks, journal.Mark{Key: key, Value: s.pending[key]})
+		}
+		waiting := s.waiting
+		s.pending, s.order, s.waiting = nil, nil, nil
+		if len(marks) == 0 && len(waiting) == 0 {
+			s.writing = false
+			s.mu.Unlock()
+			return
+		}
+		s.mu.Unlock()
+		var err error
+		if len(marks) > 0 {
+			err = s.persist(marks)
+		}
+		if err != nil {
+			s.fail(err, waiting)
+			return
+		}
+		for _, done := range waiting {
+			done <- nil
+		}
+	}
+}
+
+// persist repeats a write while the journal is away.
+func (s *scribe) persist(marks []journal.Mark) error {
+	err := persist(s.ctx, func(ctx context.Context) error { return s.journal.Write(ctx, s.id, s.claim, marks...) })
+	if err != nil && s.ctx.Err() != nil {
+		return context.Cause(s.ctx)
+	}
+	return err
+}
+
+// fail ends the scribe: nothing that is noted after a mark that was lost may
+// become durable.
+func (s *scribe) fail(err error, waiting []chan error) {
+	err = fmt.Errorf("write the journal: %w", err)
+	s.mu.Lock()
+	s.broken = err
+	waiting = append(waiting, s.waiting...)
+	s.waiting, s.pending, s.order = nil, nil, nil
+	s.writing = false
+	s.mu.Unlock()
+	for _, done := range waiting {
+		done <- err
+	}
+	if errors.Is(err, journal.ErrClaim) {
+		s.lost(err)
+	}
+}

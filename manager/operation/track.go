@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package operation
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/karbor-project/karbor/pkg/resource"
+	"github.com/karbor-project/karbor/providers/protection"
+)
+
+// track is how far an operation has come, resource by resource. Resources
+// without hooks do not stand in it.
+type track struct {
+	mu        sync.Mutex
+	resources map[resource.Key]*Progress
+	states    map[string]json.RawMessage // by mark key
+	noted     map[string]string          // new resources by original id
+}
+
+func newTrack() *track {
+	t := &track{}
+	t.reset()
+	return t
+}
+
+func (t *track) reset() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.resources, t.states, t.noted = map[resource.Key]*Progress{}, map[string]json.RawMessage{}, map[string]string{}
+}
+
+func (t *track) recall(p *Progress) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.resources[resource.Key{Type: p.Type, ID: p.ID}] = p
+	maps.Copy(t.noted, p.Restored)
+}
+
+// restored returns the new resources that earlier runs have made.
+func (t *track) restored() *protection.NewResources {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	made := &protection.NewResources{}
+	for original, id := range t.noted {
+		made.Set(original, id)
+	}
+	return made
+}
+
+// unnoted returns those of made that are not noted, and notes them.
+func (t *track) unnoted(made map[string]string) map[string]string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	fresh := map[string]string{}
+	for original, id := range made {
+		if t.noted[original] != id {
+			fresh[original], t.noted[original] = id, id
+		}
+	}
+	return fresh
+}
+
+func (t *track) recallState(key string, document json.RawMessage) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.states[key] = document
+}
+
+func (t *track) state(key string) json.RawMessage {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.states[key]
+}
+
+// finished tells whether a hook of a resource has finished, now or before.
+func (t *track) finished(key resource.Key, hook string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	p := t.resources[key]
+	return p != nil && p.finished(hook)
+}
+
+// change edits a resource's progress and returns a copy of it.
+func (t *track) change(key resource.Key, edit func(*Progress)) Progress {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	p := t.resources[key]
+	if p == nil {
+		p = &Progress{Type: key.Type, ID: key.ID}
+		t.resources[key] = p
+	}
+	edit(p)
+	return p.clone()
+}
+
+func (p *Progress) clone() Progress {
+	c := *p
+	c.Done = slices.Clone(p.Done)
+	c.Restored = maps.Clone(p.Restored)
+	return c
+}
+
+// all returns copies, ordered by type and id.
+func (t *track) all() []Progress {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	list := make([]Progress, 0, len(t.resources))
+	for _, p := range t.resources {
+		list = append(list, p.clone())
+	}
+	sortProgress(list)
+	return list
+}
+
+// started, ended and the like are the edits.
+
+func started(hook string, now time.Time) func(*Progress) {
+	return func(p *Progress) {
+		p.Hook, p.State, p.Percent, p.StartedAt, p.EndedAt, p.Error = hook, HookRunning, 0, &now, nil, ""
+	}
+}
+
+func finished(hook string, now time.Time, restored map[string]string) func(*Progress) {
+	return func(p *Progress) {
+		p.State, p.EndedAt, p.Percent = HookFinished, &now, 0
+		p.Done = append(p.Done, hook)
+		for original, id := range restored {
+			if p.Restored == nil {
+				p.Restored = map[string]string{}
+			}
+			p.Restored[original] = id
+		}
+	}
+}
+
+func failed(now time.Time, reason string) func(*Progress) {
+	return func(p *Progress) { p.State, p.EndedAt, p.Error = HookFailed, &now, reason }
+}

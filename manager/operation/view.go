@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package operation
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/karbor-project/karbor/pkg/journal"
+	"github.com/karbor-project/karbor/pkg/resource"
+)
+
+// View is an operation as users see it. Times are UTC.
+type View struct {
+	ID           string     `json:"id"`
+	Type         string     `json:"operation_type"`
+	Status       string     `json:"status"` // queued, running, succeeded, failed, cancelled
+	ProjectID    string     `json:"project_id"`
+	ProviderID   string     `json:"provider_id"`
+	CheckpointID string     `json:"checkpoint_id"`
+	PlanID       string     `json:"plan_id"`
+	RecordID     string     `json:"record_id"` // of the restore or verification
+	Owner        string     `json:"owner"`
+	Generation   int64      `json:"generation"` // times that it changed hands, from 1
+	CreatedAt    time.Time  `json:"created_at"`
+	StartedAt    *time.Time `json:"started_at"`
+	EndedAt      *time.Time `json:"ended_at"`
+	CancelledBy  string     `json:"cancelled_by"`
+	Reason       string     `json:"reason"`
+	// Position is the place in this worker's queue, from 1; 0 if it does not
+	// wait here.
+	Position int `json:"position"`
+}
+
+// Detail is a View with the progress of each resource.
+type Detail struct {
+	View
+	Resources []Progress `json:"resources"`
+}
+
+func (e *Engine) view(entry *journal.Entry, positions map[string]int) View {
+	v := View{
+		ID: entry.ID, Type: entry.Kind, Status: string(entry.State), ProjectID: entry.ProjectID, ProviderID: entry.ProviderID,
+		CheckpointID: entry.CheckpointID, PlanID: entry.PlanID, RecordID: entry.RecordID, Owner: entry.Owner,
+		Generation: entry.Generation, CreatedAt: entry.CreatedAt, StartedAt: optional(entry.StartedAt),
+		EndedAt: optional(entry.EndedAt), CancelledBy: entry.CancelledBy, Reason: entry.Reason, Position: positions[entry.ID],
+	}
+	if entry.State == journal.Ended {
+		v.Status = string(entry.Outcome)
+	}
+	return v
+}
+
+func optional(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}
+
+// Operations lists operations, the newest first.
+func (e *Engine) Operations(ctx context.Context, f journal.Filter) ([]View, error) {
+	entries, err := e.journal.List(ctx, f)
+	if err != nil {
+		return nil, unrecorded(err)
+	}
+	positions := e.scheduler.positions()
+	views := make([]View, len(entries))
+	for i := range entries {
+		views[i] = e.view(&entries[i], positions)
+	}
+	return views, nil
+}
+
+// Operation shows one operation. Of one that another worker has, the progress is
+// as that worker last wrote it. It fails with InvalidInput when there is none.
+func (e *Engine) Operation(ctx context.Context, id string) (*Detail, error) {
+	entry, err := e.journal.Get(ctx, id)
+	if errors.Is(err, journal.ErrNotFound) {
+		return nil, NotFound(id)
+	}
+	if err != nil {
+		return nil, unrecorded(err)
+	}
+	d := &Detail{View: e.view(entry, e.scheduler.positions())}
+	if r := e.find(id); r != nil {
+		d.Resources = r.track.all()
+	} else if d.Resources, err = e.noted(ctx, id); err != nil {
+		return nil, unrecorded(err)
+	}
+	d.Resources = withWaiting(d.Resources, entry)
+	return d, nil
+}
+
+func (e *Engine) noted(ctx context.Context, id string) ([]Progress, error) {
+	marks, err := e.journal.Marks(ctx, id, progressMarks)
+	if err != nil {
+		return nil, err
+	}
+	var list []Progress
+	for _, m := range marks {
+		p, err := decodeProgress(m.Value)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, *p)
+	}
+	sortProgress(list)
+	return list, nil
+}
+
+// withWaiting adds the resources whose turn has not come, as far as the entry
+// knows them: those of a protection and a copy.
+func withWaiting(list []Progress, entry *journal.Entry) []Progress {
+	if entry.State == journal.Ended {
+		return list
+	}
+	in, err := decodeInput(entry.Input)
+	if err != nil || in.Graph == "" {
+		return list
+	}
+	graph, err := resource.Unpack(in.Graph)
+	if err != nil {
+		return list
+	}
+	known := make(map[resource.Key]bool, len(list))
+	for _, p := range list {
+		known[resource.Key{Type: p.Type, ID: p.ID}] = true
+	}
+	for _, node := range graph.Nodes() {
+		if !known[node.Key()] {
+			list = append(list, Progress{Type: node.Type, ID: node.ID, State: HookWaiting})
+		}
+	}
+	sortProgress(list)
+	return list
+}
+
+func sortProgress(list []Progress) {
+	slices.SortFunc(list, func(a, b Progress) int { return cmp.Or(cmp.Compare(a.Type, b.Type), cmp.Compare(a.ID, b.ID)) })
+}

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package manager
+
+import (
+	"context"
+
+	"github.com/karbor-project/karbor/manager/operation"
+	"github.com/karbor-project/karbor/pkg/journal"
+	"github.com/karbor-project/karbor/pkg/requestcontext"
+)
+
+// maxOperations bounds one listing.
+const maxOperations = 1000
+
+// listOperations answers a list of operation.View, the newest first: those of
+// the caller's project, or of all projects for an administrator that asks for
+// them.
+func (m *Manager) listOperations(ctx context.Context, a *arguments) (any, error) {
+	f := journal.Filter{
+		ProviderID:   a.text("provider_id"),
+		CheckpointID: a.text("checkpoint_id"),
+		Kind:         a.text("operation_type"),
+		Unfinished:   a.boolean("unfinished"),
+		Marker:       a.text("marker"),
+		Limit:        a.limit("limit"),
+	}
+	all := a.boolean("all_tenants")
+	if err := a.done(); err != nil {
+		return nil, err
+	}
+	if f.Limit <= 0 || f.Limit > maxOperations {
+		f.Limit = maxOperations
+	}
+	caller := requestcontext.From(ctx)
+	if !all || !caller.IsAdmin {
+		f.ProjectID = caller.ProjectID
+	}
+	return m.operations.Operations(ctx, f)
+}
+
+// showOperation answers an operation.Detail.
+func (m *Manager) showOperation(ctx context.Context, a *arguments) (any, error) {
+	id := a.required("operation_id")
+	if err := a.done(); err != nil {
+		return nil, err
+	}
+	return m.accessibleOperation(ctx, id)
+}
+
+// cancelOperation asks for the end of an operation and answers null. It does
+// not wait for it.
+func (m *Manager) cancelOperation(ctx context.Context, a *arguments) (any, error) {
+	id := a.required("operation_id")
+	if err := a.done(); err != nil {
+		return nil, err
+	}
+	if _, err := m.accessibleOperation(ctx, id); err != nil {
+		return nil, err
+	}
+	return nil, m.operations.Cancel(ctx, id, callerName(requestcontext.From(ctx)))
+}
+
+// accessibleOperation hides the operations of other projects: their ids are not
+// known to the caller.
+func (m *Manager) accessibleOperation(ctx context.Context, id string) (*operation.Detail, error) {
+	d, err := m.operations.Operation(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if !requestcontext.From(ctx).CanAccess(d.ProjectID) {
+		return nil, operation.NotFound(id)
+	}
+	return d, nil
+}
+
+// callerName is how a reason names who asked.
+func callerName(c *requestcontext.RequestContext) string {
+	if c.UserID != "" {
+		return "user " + c.UserID
+	}
+	return "request " + c.RequestID
+}

@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package ownership is a worker's part in sharing operations with the others:
+// it announces in the journal that the worker lives, tells the worker when it
+// may no longer act as the owner of anything, finds what workers that died have
+// left behind, and notices what users want to end.
+//
+// Who owns an operation is decided by the journal alone, by the clock of its
+// store. What a worker does outside of the journal is up to its tenure, which
+// ends a margin before others may take over. A virtual machine that is suspended
+// takes its clock with it and cannot know: then the journal refuses its writes,
+// and its tenure ends with the first announcement that comes late.
+package ownership
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/sirupsen/logrus"
+
+	"github.com/karbor-project/karbor/bank"
+	"github.com/karbor-project/karbor/pkg/journal"
+	"github.com/karbor-project/karbor/pkg/tenure"
+	"github.com/karbor-project/karbor/providers/protection"
+)
+
+// ErrLost reports that this worker may not act as the owner of anything: it
+// could not announce itself in time, or has stopped. Since others go on with
+// what it was doing, it is a protection.ErrHandover.
+var ErrLost error = lost{}
+
+type lost struct{}
+
+func (lost) Error() string        { return "this worker is not announced as an owner of operations" }
+func (lost) Is(target error) bool { return target == protection.ErrHandover }
+
+// Journal is what a Keeper needs of a journal.Journal.
+type Journal interface {
+	Announce(ctx context.Context, o journal.Owner, hold time.Duration) error
+	Retire(ctx context.Context, owner string) error
+	Owners(ctx context.Context) ([]journal.Owner, error)
+	Adopt(ctx context.Context, id string, from journal.Claim, owner string) (journal.Claim, error)
+	List(ctx context.Context, f journal.Filter) ([]journal.Entry, error)
+	Get(ctx context.Context, id string) (*journal.Entry, error)
+}
+
+// Config of a Keeper. Journal and Adopt are needed; see Options for the times.
+type Config struct {
+	Journal Journal
+	Host    string // for people
+
+	Hold   time.Duration // 0: 30 s
+	Margin time.Duration // 0: a fifth of Hold
+	Scan   time.Duration // 0: 2 s
+
+	// Locks is a folder that the workers of this machine share, for a journal
+	// that no other machine uses: a worker whose lock there is free is dead, and
+	// nobody waits for the end of its announcement. "" is none.
+	Locks string
+
+	// Adopt is given each entry that this worker took over, with its new claim
+	// and its input. Before it returns, Working must know the entry.
+	Adopt func(journal.Entry)
+	// Working tells whether this worker is at work on an entry, or about to add
+	// it to the journal. Entries of its own that it is not at work on are taken
+	// over like those of others: they are left from before a loss. nil: none.
+	Working func(id string) bool
+	// Cancel is given each entry at work that somebody asked to end, once. It
+	// may be nil.
+	Cancel func(journal.Entry)
+
+	// For tests; zero values are the machine's.
+	Clock  tenure.Clock
+	Jitter func(time.Duration) time.Duration // of Scan
+	NewID  func() string
+	Log    logrus.FieldLogger
+}
+
+// Keeper keeps one run of a worker in the journal. It is safe for concurrent
+// use. Adopt and Cancel are called from one goroutine.
+type Keeper struct {
+	config Config
+	id     string
+	tenure *tenure.Tenure
+	outage outage
+
+	ctx  context.Context // ended by Stop
+	stop context.CancelFunc
+	done chan struct{} // closed when the scans have ended
+
+	mu      sync.Mutex
+	started bool
+	stopped bool
+	lock    *os.File
+
+	// Of the goroutine that scans.
+	told  map[string]bool // entries whose end was asked for
+	swept map[string]bool // dead owners who left nothing
+	sweep time.Time       // when to look at all entries again
+}
+
+// New returns the keeper of a run that has not started, with an id of its own.
+func New(c Config) (*Keeper, error) {
+	if err := c.complete(); err != nil {
+		return nil, err
+	}
+	k := &Keeper{config: c, id: c.NewID(), done: make(chan struct{}), told: map[string]bool{}, swept: map[string]bool{}}
+	k.config.Log = c.Log.WithField("owner_id", k.id)
+	k.outage.log = k.config.Log
+	k.ctx, k.stop = context.WithCancel(context.Background())
+	renew := min(c.Hold/3, (c.Hold-c.Margin)/2)
+	k.tenure = tenure.New(tenure.Config{
+		Request: k.announce,
+		Err:     ErrLost,
+		Hold:    c.Hold, Margin: c.Margin,
+		Renew: renew, Retry: renew / 5, Timeout: renew / 2,
+		Clock:  c.Clock,
+		Failed: func(err error) { k.outage.began("cannot announce this worker in the journal, trying again", err) },
+		Began:  k.began,
+		Lost: func() {
+			k.config.Log.Error("this worker could not announce itself in time: its operations go to others, or wait for it")
+		},
+	})
+	return k, nil
+}
+
+// complete checks a configuration and fills in defaults.
+func (c *Config) complete() error {
+	if c.Journal == nil || c.Adopt == nil {
+		return errors.New("ownership: a keeper needs a journal and somebody who adopts")
+	}
+	if c.Hold == 0 {
+		c.Hold = defaultHold
+	}
+	if c.Margin == 0 {
+		c.Margin = c.Hold / 5
+	}
+	if c.Scan == 0 {
+		c.Scan = defaultScan
+	}
+	if c.Hold < 0 || c.Scan < 0 || c.Margin < 0 || c.Margin > c.Hold/2 {
+		return fmt.Errorf("ownership: hold %s, margin %s and scan interval %s do not fit together: "+
+			"the margin may be half of the hold", c.Hold, c.Margin, c.Scan)
+	}
+	if c.Working == nil {
+		c.Working = func(string) bool { return false }
+	}
+	if c.Cancel == nil {
+		c.Cancel = func(journal.Entry) {}
+	}
+	if c.Clock.Now == nil {
+		c.Clock.Now = time.Now
+	}
+	if c.Clock.After == nil {
+		c.Clock.After = time.After
+	}
+	if c.Jitter == nil {
+		c.Jitter = func(d time.Duration) time.Duration { return d*3/4 + rand.N(d/2+1) }
+	}
+	if c.NewID == nil {
+		c.NewID = uuid.NewString
+	}
+	if c.Log == nil {
+		silent := logrus.New()
+		silent.SetOutput(io.Discard)
+		c.Log = silent
+	}
+	return nil
+}
+
+// ID returns the id of this run, the owner of its claims.
+func (k *Keeper) ID() string { return k.id }
+
+// Start announces the worker and begins to look for work. It waits for the
+// first announcement until ctx ends; whether that worked is what Valid tells, as
+// a journal that is away is asked until it is back. It fails if the lock of
+// local mode cannot be taken.
+func (k *Keeper) Start(ctx context.Context) error {
+	k.mu.Lock()
+	if k.started || k.stopped {
+		k.mu.Unlock()
+		return errors.New("ownership: the keeper was started before")
+	}
+	if k.config.Locks != "" {
+		lock, err := lockOwner(k.config.Locks, k.id)
+		if err != nil {
+			k.mu.Unlock()
+			return fmt.Errorf("lock the id of this worker: %w", err)
+		}
+		k.lock = lock
+	}
+	k.started = true
+	k.mu.Unlock()
+	k.tenure.Start()
+	go k.watch()
+	k.tenure.Tried(ctx)
+	return nil
+}
+
+// Stop ends the tenure and lets others take over at once what has not ended. It
+// is for a worker that has ended its work. It may be called more than once. An
+// error tells that the others have to wait for the end of the announcement.
+func (k *Keeper) Stop(ctx context.Context) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.stopped {
+		return nil
+	}
+	k.stopped = true
+	k.stop()
+	k.tenure.End("it has stopped")
+	if !k.started {
+		return nil
+	}
+	<-k.done
+	err := k.config.Journal.Retire(ctx, k.id)
+	if k.lock != nil {
+		unlockOwner(k.lock)
+	}
+	if err != nil {
+		return fmt.Errorf("retire owner %s: %w", k.id, err)
+	}
+	return nil
+}
+
+// Valid returns nil while this worker may act as an owner, and else an error
+// that wraps ErrLost and says why.
+func (k *Keeper) Valid() error { return k.tenure.Valid() }
+
+// Fence returns a Valid that is bound to the present tenure: it fails for ever
+// once that has ended. It is what an operation that begins now has to ask.
+func (k *Keeper) Fence() func() error { return k.tenure.Fence() }
+
+// Context returns the context of the present tenure. It ends with a cause that
+// wraps ErrLost a margin before others may take over; there is a new one when
+// the worker could announce itself again. Writes to a bank under it, or under
+// any context that comes from it, need the fence (bank.WithGuard). Before the
+// first announcement it is the context of the first tenure.
+func (k *Keeper) Context() context.Context {
+	ctx, fence := k.tenure.Present()
+	return bank.WithGuard(ctx, fence)
+}
+
+// Lost returns the channel that is closed when the present tenure ends.
+func (k *Keeper) Lost() <-chan struct{} { return k.tenure.Context().Done() }
+
+// Await waits until this worker may act as an owner.
+func (k *Keeper) Await(ctx context.Context) error { return k.tenure.Await(ctx) }
+
+func (k *Keeper) announce(ctx context.Context, _ bool) error {
+	err := k.config.Journal.Announce(ctx, journal.Owner{ID: k.id, Host: k.config.Host}, k.config.Hold)
+	if err == nil {
+		k.outage.ended()
+	}
+	return err
+}
+
+func (k *Keeper) began(again bool) {
+	if again {
+		k.config.Log.Info("this worker is announced again")
+	}
+}

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package ownership
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+
+	"github.com/karbor-project/karbor/pkg/journal"
+)
+
+// watch looks at the journal again and again, while the worker is an owner.
+func (k *Keeper) watch() {
+	defer close(k.done)
+	for k.tenure.Await(k.ctx) == nil {
+		if err := k.scan(); err != nil && k.ctx.Err() == nil {
+			k.outage.began("cannot look for operations in the journal, trying again", err)
+		}
+		select {
+		case <-k.config.Clock.After(k.config.Jitter(k.config.Scan)):
+		case <-k.ctx.Done():
+			return
+		}
+	}
+}
+
+// scan is one look. It ends with the tenure.
+func (k *Keeper) scan() error {
+	tenure, fence := k.tenure.Present()
+	ctx, cancel := context.WithTimeoutCause(tenure, k.config.Hold, errors.New("the journal takes too long"))
+	defer cancel()
+	defer context.AfterFunc(k.ctx, cancel)()
+
+	if err := k.own(ctx, fence); err != nil {
+		return err
+	}
+	owners, err := k.config.Journal.Owners(ctx)
+	if err != nil {
+		return fmt.Errorf("list owners: %w", err)
+	}
+	if k.config.Locks != "" {
+		if err := k.bury(ctx, owners); err != nil {
+			return err
+		}
+	}
+	return k.others(ctx, fence, owners)
+}
+
+// own looks at the entries of this run: those that are left from before a loss
+// are taken up again, those that somebody wants to end are told.
+func (k *Keeper) own(ctx context.Context, fence func() error) error {
+	entries, err := k.config.Journal.List(ctx, journal.Filter{Owner: k.id, Unfinished: true})
+	if err != nil {
+		return fmt.Errorf("list own operations: %w", err)
+	}
+	told := map[string]bool{}
+	var failures error
+	for _, e := range entries {
+		switch {
+		case !k.config.Working(e.ID):
+			failures = errors.Join(failures, k.adopt(ctx, fence, e))
+		case e.CancelledBy == "":
+		default:
+			if !k.told[e.ID] {
+				k.config.Cancel(e)
+			}
+			told[e.ID] = true
+		}
+	}
+	k.told = told
+	return failures
+}
+
+// others takes over the entries of owners that are dead. All entries are looked
+// at when an owner is newly dead, and else once in a hold: for the entry that
+// reached the journal after its owner's end.
+func (k *Keeper) others(ctx context.Context, fence func() error, owners []journal.Owner) error {
+	live, dead, news := map[string]bool{k.id: true}, map[string]bool{}, false
+	for _, o := range owners {
+		if o.ID == k.id {
+			continue
+		}
+		if o.Live {
+			live[o.ID] = true
+			continue
+		}
+		dead[o.ID] = true
+		news = news || !k.swept[o.ID]
+	}
+	now := k.config.Clock.Now()
+	if !news && now.Before(k.sweep) {
+		k.swept = dead
+		return nil
+	}
+	entries, err := k.config.Journal.List(ctx, journal.Filter{Unfinished: true})
+	if err != nil {
+		return fmt.Errorf("list operations: %w", err)
+	}
+	// Workers that look at the same time begin at different ends.
+	rand.Shuffle(len(entries), func(i, j int) { entries[i], entries[j] = entries[j], entries[i] })
+	var failures error
+	for _, e := range entries {
+		if live[e.Owner] {
+			continue
+		}
+		failures = errors.Join(failures, k.adopt(ctx, fence, e))
+		if fence() != nil {
+			break
+		}
+	}
+	if failures != nil {
+		return failures
+	}
+	k.swept, k.sweep = dead, now.Add(k.config.Hold)
+	return nil
+}
+
+// adopt takes over one entry and hands it on, unless another worker was faster.
+// What was taken over and could not be handed on, because an answer got lost or
+// the tenure ended, is found by a later scan among the own entries.
+func (k *Keeper) adopt(ctx context.Context, fence func() error, e journal.Entry) error {
+	if err := fence(); err != nil {
+		return err
+	}
+	claim, err := k.config.Journal.Adopt(ctx, e.ID, e.Claim, k.id)
+	if errors.Is(err, journal.ErrClaim) || errors.Is(err, journal.ErrOwnerLives) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("adopt operation %s: %w", e.ID, err)
+	}
+	adopted, err := k.config.Journal.Get(ctx, e.ID)
+	if errors.Is(err, journal.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read operation %s: %w", e.ID, err)
+	}
+	if adopted.Claim != claim || adopted.State == journal.Ended {
+		return nil
+	}
+	if err := fence(); err != nil {
+		return err
+	}
+	k.config.Log.WithField("operation_id", e.ID).WithField("from_owner_id", e.Owner).
+		Infof("took over an operation (%s), generation %d", e.Kind, claim.Generation)
+	k.config.Adopt(*adopted)
+	return nil
+}

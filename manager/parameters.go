@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package manager
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/karbor-project/karbor/manager/operation"
+	"github.com/karbor-project/karbor/pkg/fault"
+	"github.com/karbor-project/karbor/pkg/resource"
+	"github.com/karbor-project/karbor/providers"
+	"github.com/karbor-project/karbor/providers/protection"
+)
+
+// checkParameters refuses parameters that no plugin of the provider has. Only
+// the names are checked: karbor-api has turned the values into strings.
+// karbor: manager.py validate_restore_parameters, validate_verify_parameters
+func checkParameters(p *providers.Provider, kind protection.Kind, parameters operation.Parameters) error {
+	has := func(resourceType string) bool {
+		_, ok := p.Schema(kind, resourceType)
+		return ok
+	}
+	if len(parameters) > 0 && !slices.ContainsFunc(p.Types(), has) {
+		return fault.InvalidInput("The " + string(kind) + " schema of plugin must be provided.")
+	}
+	for _, key := range slices.Sorted(maps.Keys(parameters)) {
+		resourceType, id, specific := strings.Cut(key, "#")
+		if specific && !isUUID(id) {
+			return fault.InvalidInput("The resource_id must be a uuid.")
+		}
+		schema, ok := p.Schema(kind, resourceType)
+		if !ok || !slices.Contains(resource.Types(), resourceType) {
+			return fault.InvalidInput("The key of " + string(kind) + " parameters is invalid.")
+		}
+		if !hasProperties(schema, parameters[key].Names()) {
+			return fault.InvalidInput("The " + string(kind) + " property of " + string(kind) + " parameters is invalid.")
+		}
+	}
+	return nil
+}
+
+// isUUID accepts the forms that Python's uuid.UUID reads: urn:uuid: before it,
+// braces around it, dashes anywhere or nowhere, any case.
+// oslo.utils: uuidutils.is_uuid_like
+func isUUID(text string) bool {
+	text = strings.NewReplacer("urn:", "", "uuid:", "").Replace(text)
+	text = strings.ReplaceAll(strings.Trim(text, "{}"), "-", "")
+	_, err := uuid.Parse(text)
+	return err == nil && len(text) == 32
+}
+
+// hasProperties tells whether a schema has all the names. A schema without
+// properties has none.
+func hasProperties(schema json.RawMessage, names []string) bool {
+	var s struct {
+		Properties map[string]json.RawMessage `json:"properties"`
+	}
+	if json.Unmarshal(schema, &s) != nil {
+		return false
+	}
+	for _, name := range names {
+		if _, ok := s.Properties[name]; !ok {
+			return false
+		}
+	}
+	return true
+}

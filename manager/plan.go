@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package manager
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/karbor-project/karbor/manager/operation"
+	"github.com/karbor-project/karbor/pkg/fault"
+	"github.com/karbor-project/karbor/pkg/resource"
+	"github.com/karbor-project/karbor/providers/protection"
+)
+
+// decodePlan reads a plan: the versioned object that karbor-api sends, or a
+// plain object with the same members. Nothing at all, null and {} are no plan.
+// karbor: objects/plan.py
+func decodePlan(value json.RawMessage, missing string) (operation.Plan, error) {
+	fields, err := decodeObject(value, "Plan")
+	if err != nil {
+		return operation.Plan{}, fault.InvalidPlan(err.Error()).WithCause(err)
+	}
+	if len(fields) == 0 {
+		return operation.Plan{}, fault.InvalidPlan(missing)
+	}
+	plan, err := planOf(fields)
+	if err != nil {
+		return operation.Plan{}, fault.InvalidPlan(err.Error())
+	}
+	return plan, nil
+}
+
+func planOf(fields map[string]json.RawMessage) (operation.Plan, error) {
+	var plan operation.Plan
+	for _, f := range []struct {
+		name     string
+		field    *string
+		required bool
+	}{
+		{"id", &plan.ID, true}, {"name", &plan.Name, false},
+		{"provider_id", &plan.ProviderID, true}, {"project_id", &plan.ProjectID, false},
+	} {
+		var err error
+		if *f.field, err = textField(fields, f.name); err != nil {
+			return plan, err
+		}
+		if f.required && *f.field == "" {
+			return plan, fmt.Errorf("%s is missing", f.name)
+		}
+	}
+	var err error
+	if plan.Resources, err = resourcesOf(fields["resources"]); err != nil {
+		return plan, err
+	}
+	plan.Parameters, err = parametersOf(fields["parameters"])
+	return plan, err
+}
+
+func textField(fields map[string]json.RawMessage, name string) (string, error) {
+	value := fields[name]
+	if isNull(value) {
+		return "", nil
+	}
+	var text string
+	if json.Unmarshal(value, &text) != nil {
+		return "", fmt.Errorf("%s: want a string, got %s", name, kindOf(value))
+	}
+	return text, nil
+}
+
+func isNull(value json.RawMessage) bool { return len(value) == 0 || string(value) == "null" }
+
+// resourceMembers are what a resource of a plan may have. Another member is
+// more likely a mistake than an extension: the plan's schema allows none.
+var resourceMembers = []string{"extra_info", "id", "name", "type"}
+
+func resourcesOf(value json.RawMessage) ([]resource.Resource, error) {
+	if isNull(value) {
+		return nil, nil
+	}
+	var list []map[string]json.RawMessage
+	if json.Unmarshal(value, &list) != nil {
+		return nil, fmt.Errorf("resources: want a list of objects, got %s", kindOf(value))
+	}
+	resources := make([]resource.Resource, 0, len(list))
+	for i, members := range list {
+		r, err := resourceOf(members)
+		if err != nil {
+			return nil, fmt.Errorf("resources[%d]: %w", i, err)
+		}
+		resources = append(resources, r)
+	}
+	return resources, nil
+}
+
+func resourceOf(members map[string]json.RawMessage) (resource.Resource, error) {
+	var r resource.Resource
+	for _, name := range slices.Sorted(maps.Keys(members)) {
+		if !slices.Contains(resourceMembers, name) {
+			return r, fmt.Errorf("unexpected member %s", name)
+		}
+	}
+	for name, field := range map[string]*string{"id": &r.ID, "type": &r.Type, "name": &r.Name} {
+		var err error
+		if *field, err = textField(members, name); err != nil {
+			return r, err
+		}
+	}
+	if r.ID == "" || r.Type == "" {
+		return r, fmt.Errorf("id and type are required")
+	}
+	if extra := members["extra_info"]; !isNull(extra) {
+		r.ExtraInfo = extra
+	}
+	return r, nil
+}
+
+// parametersOf reads {"type" or "type#id": {name: value}}.
+func parametersOf(value json.RawMessage) (operation.Parameters, error) {
+	if isNull(value) {
+		return nil, nil
+	}
+	var all map[string]json.RawMessage
+	if json.Unmarshal(value, &all) != nil {
+		return nil, fmt.Errorf("parameters: want an object, got %s", kindOf(value))
+	}
+	parameters := make(operation.Parameters, len(all))
+	for _, key := range slices.Sorted(maps.Keys(all)) {
+		var of protection.Parameters
+		if isNull(all[key]) || json.Unmarshal(all[key], &of) != nil {
+			return nil, fmt.Errorf("parameters of %s: want an object, got %s", strings.TrimSpace(key), kindOf(all[key]))
+		}
+		parameters[key] = of
+	}
+	return parameters, nil
+}

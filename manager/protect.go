@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package manager
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/karbor-project/karbor/bank/checkpoint"
+	"github.com/karbor-project/karbor/manager/operation"
+	"github.com/karbor-project/karbor/pkg/fault"
+	"github.com/karbor-project/karbor/pkg/requestcontext"
+	"github.com/karbor-project/karbor/providers"
+)
+
+// protect starts to protect a plan's resources and answers the id of the new
+// checkpoint.
+func (m *Manager) protect(ctx context.Context, a *arguments) (any, error) {
+	value := a.raw("plan")
+	properties := a.object("checkpoint_properties")
+	if err := a.done(); err != nil {
+		return nil, err
+	}
+	plan, err := decodePlan(value, "the protection plan is None")
+	if err != nil {
+		return nil, err
+	}
+	return m.protectPlan(ctx, plan, properties)
+}
+
+func (m *Manager) protectPlan(ctx context.Context, plan operation.Plan, properties map[string]json.RawMessage) (any, error) {
+	p, err := m.providers.Get(plan.ProviderID)
+	if err != nil {
+		return nil, err
+	}
+	if plan.ProjectID == "" {
+		plan.ProjectID = requestcontext.From(ctx).ProjectID
+	}
+	extraInfo, err := checkpointProperties(properties)
+	if err != nil {
+		return nil, err
+	}
+	id, err := m.operations.Protect(ctx, p, plan, extraInfo)
+	if err != nil {
+		return nil, err
+	}
+	return id, nil
+}
+
+// checkpointProperties returns the one property that matters: extra_info, a
+// JSON object in a string. The others repeat the plan, or must be what a new
+// checkpoint has.
+func checkpointProperties(properties map[string]json.RawMessage) (json.RawMessage, error) {
+	status, err := textField(properties, "status")
+	if err != nil {
+		return nil, fault.InvalidInput("checkpoint_properties: " + err.Error())
+	}
+	if status != "" && checkpoint.Status(status) != checkpoint.Protecting {
+		return nil, fault.InvalidInput(`checkpoint_properties: status: want "protecting"`)
+	}
+	extra := properties["extra_info"]
+	if isNull(extra) {
+		return nil, nil
+	}
+	var text string
+	var info map[string]json.RawMessage
+	if json.Unmarshal(extra, &text) != nil || json.Unmarshal([]byte(text), &info) != nil {
+		return nil, fault.InvalidInput("checkpoint_properties: extra_info: want a string with a JSON object in it")
+	}
+	return extra, nil
+}
+
+// copy starts to copy the available checkpoints of a plan and answers a list of
+// operation.Pair.
+func (m *Manager) copy(ctx context.Context, a *arguments) (any, error) {
+	value := a.raw("plan")
+	if err := a.done(); err != nil {
+		return nil, err
+	}
+	plan, err := decodePlan(value, "The protection plan is None")
+	if err != nil {
+		return nil, err
+	}
+	return m.copyPlan(ctx, plan)
+}
+
+func (m *Manager) copyPlan(ctx context.Context, plan operation.Plan) (any, error) {
+	p, err := m.providers.Get(plan.ProviderID)
+	if err != nil {
+		return nil, err
+	}
+	caller := requestcontext.From(ctx)
+	if plan.ProjectID == "" {
+		plan.ProjectID = caller.ProjectID
+	}
+	sources, err := m.checkpointsOf(ctx, p, plan.ID, operation.Copyable)
+	if err != nil {
+		return nil, fault.FlowError("copy", "Failed to get checkpoints").WithCause(err)
+	}
+	pairs, err := m.operations.Copy(ctx, p, plan, sources)
+	if err != nil {
+		return nil, err
+	}
+	return pairs, nil
+}
+
+// checkpointsOf returns the caller's checkpoints of a plan that are wanted, the
+// oldest first.
+func (m *Manager) checkpointsOf(ctx context.Context, p *providers.Provider, planID string,
+	want func(*checkpoint.Checkpoint) bool) ([]*checkpoint.Checkpoint, error) {
+	all, err := p.Checkpoints.List(ctx, checkpoint.ListOptions{
+		ProjectID: requestcontext.From(ctx).ProjectID, PlanID: planID})
+	if err != nil {
+		return nil, err
+	}
+	var wanted []*checkpoint.Checkpoint
+	for _, cp := range all {
+		if want(cp) {
+			wanted = append(wanted, cp)
+		}
+	}
+	return wanted, nil
+}

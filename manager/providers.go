@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package manager
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/karbor-project/karbor/pkg/fault"
+	"github.com/karbor-project/karbor/providers"
+	"github.com/karbor-project/karbor/rpc"
+)
+
+// listProviders answers a list of providers.View, in the order of their ids.
+// Sort arguments have no effect, as in the original.
+func (m *Manager) listProviders(_ context.Context, a *arguments) (any, error) {
+	a.spread("list_options")
+	o := providers.ListOptions{Marker: a.text("marker"), Limit: a.limit("limit"), Filters: a.object("filters")}
+	a.texts("sort_keys")
+	a.texts("sort_dirs")
+	if err := a.done(); err != nil {
+		return nil, err
+	}
+	list := rpc.Encoded{'['}
+	for i, p := range m.providers.List(o) {
+		if i > 0 {
+			list = append(list, ',')
+		}
+		list = append(list, p.Encoded()...)
+	}
+	return append(list, ']'), nil
+}
+
+// showProvider answers a providers.View, or ProviderNotFound.
+func (m *Manager) showProvider(_ context.Context, a *arguments) (any, error) {
+	p, err := m.provider(a)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.done(); err != nil {
+		return nil, err
+	}
+	return rpc.Encoded(p.Encoded()), nil
+}
+
+// provider finds the provider that the argument provider_id names. Whatever is
+// no id of a provider gives ProviderNotFound, null too.
+func (m *Manager) provider(a *arguments) (*providers.Provider, error) {
+	value := a.raw("provider_id")
+	var id string
+	switch {
+	case value == nil:
+		return nil, fault.ProviderNotFound("None")
+	case json.Unmarshal(value, &id) != nil:
+		a.fail("provider_id", "a string", value)
+		return nil, a.done()
+	}
+	return m.providers.Get(id)
+}

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package service
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/karbor-project/karbor/manager/operation"
+	"github.com/karbor-project/karbor/pkg/journal"
+)
+
+// collector makes metrics of operations and their journal. They are read when
+// they are asked for.
+type collector struct {
+	engine  *operation.Engine
+	journal *journal.SQL
+}
+
+var _ prometheus.Collector = collector{}
+
+var (
+	operationsNow = prometheus.NewDesc("karbor_operations",
+		"Operations of this worker that run, and that wait for their turn.", []string{"state"}, nil)
+	journalCommits = prometheus.NewDesc("karbor_journal_commits_total",
+		"Transactions in which marks of operations were written.", nil, nil)
+	journalMarks = prometheus.NewDesc("karbor_journal_marks_total",
+		"Marks of operations that were written.", nil, nil)
+	journalFailed = prometheus.NewDesc("karbor_journal_failed_writes_total",
+		"Writes of marks that failed and are repeated.", nil, nil)
+	journalWaiting = prometheus.NewDesc("karbor_journal_waiting_writes",
+		"Writes of marks that wait for the database.", nil, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (c collector) Describe(out chan<- *prometheus.Desc) { prometheus.DescribeByCollect(c, out) }
+
+// Collect implements prometheus.Collector.
+func (c collector) Collect(out chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, value float64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
+	}
+	counter := func(d *prometheus.Desc, value float64) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, value)
+	}
+	running, waiting := c.engine.Running()
+	gauge(operationsNow, float64(running), "running")
+	gauge(operationsNow, float64(waiting), "waiting")
+	stats := c.journal.Stats()
+	counter(journalCommits, float64(stats.Commits))
+	counter(journalMarks, float64(stats.Marks))
+	counter(journalFailed, float64(stats.Failed))
+	gauge(journalWaiting, float64(stats.Waiting))
+}

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package service
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/karbor-project/karbor/manager/janitor"
+	"github.com/karbor-project/karbor/manager/operation"
+	"github.com/karbor-project/karbor/manager/ownership"
+	"github.com/karbor-project/karbor/pkg/config"
+	"github.com/karbor-project/karbor/pkg/journal"
+	"github.com/karbor-project/karbor/pkg/telemetry"
+)
+
+// journalOptions say what operations keep so that they outlive their worker.
+func journalOptions() []config.Option {
+	return []config.Option{
+		{Name: "journal_key_file", Kind: config.String, Default: "$state_path/journal.key",
+			Help: "The key with which callers' credentials are encrypted in the journal of operations, 32 bytes in hexadecimal. " +
+				"It is made when it is missing. Workers that share a database need the same one to go on with each other's operations."},
+	}
+}
+
+// openJournal prepares the journal, in karbor's own database.
+func (i *instance) openJournal(cfg *config.Config) error {
+	i.journal = journal.Open(i.db, journal.Options{})
+	kept := ownership.FromConfig(cfg)
+	kept.Journal, kept.Host, kept.Log = i.journal, i.host, telemetry.Named(i.log, "ownership")
+	if embedded(cfg) {
+		// Nobody else uses the database: whose process is gone is dead at once.
+		kept.Locks = filepath.Join(cfg.String("DEFAULT", "state_path"), "owners")
+	}
+	// The engine is made later, and before the keeper starts.
+	kept.Adopt = func(e journal.Entry) { i.engine.Adopt(e) }
+	kept.Working = func(id string) bool { return i.engine.Working(id) }
+	kept.Cancel = func(e journal.Entry) { i.engine.Cancelled(e.ID, e.CancelledBy) }
+	var err error
+	if i.keeper, err = ownership.New(kept); err != nil {
+		return usageError{err}
+	}
+	return nil
+}
+
+// makeEngine makes the engine of operations, and the janitor.
+func (i *instance) makeEngine(cfg *config.Config, wrap Wrap, protectables operation.Grapher) error {
+	sealer, err := journal.NewSealer(cfg.String("DEFAULT", "journal_key_file"))
+	if err != nil {
+		return fmt.Errorf("option journal_key_file in section [DEFAULT]: %w", err)
+	}
+	c := operation.Config{
+		Protectables: protectables, Records: wrapped[operation.Records](wrap.Records, i.db), Log: i.log,
+		Journal: wrapped[journal.Journal](wrap.Journal, i.journal), Tenure: i.keeper, Sealer: sealer,
+		Providers: i.providers,
+	}
+	c.Configure(cfg)
+	i.engine = operation.New(c)
+	clean := janitor.FromConfig(cfg)
+	clean.Providers, clean.Journal, clean.Judge, clean.Records = i.providers.All(), i.journal, i.engine, i.db
+	clean.Tenure, clean.Owner, clean.Log = i.keeper, i.keeper.ID(), telemetry.Named(i.log, "janitor")
+	i.janitor = janitor.New(clean)
+	return nil
+}
+
+// The pauses between attempts to make the journal's tables.
+const (
+	firstSync   = time.Second
+	longestSync = 30 * time.Second
+)
+
+// own makes the journal's tables and takes part in sharing operations. A
+// database that is away delays that, and what starts operations, but not the
+// service.
+func (i *instance) own(ctx context.Context) error {
+	first, cancel := context.WithTimeout(ctx, closeTime)
+	defer cancel()
+	err := i.journal.Sync(first)
+	if err != nil {
+		i.log.Warnf("the journal of operations is not there yet: %v", err)
+		i.later.Go(func() { i.syncJournal() })
+	}
+	return i.keeper.Start(first)
+}
+
+// syncJournal repeats until the journal's tables are there.
+func (i *instance) syncJournal() {
+	for pause := firstSync; ; pause = min(2*pause, longestSync) {
+		select {
+		case <-i.ending.Done():
+			return
+		case <-time.After(pause):
+		}
+		err := i.journal.Sync(i.ending)
+		if err == nil {
+			i.log.Info("the journal of operations is there")
+			return
+		}
+		if i.ending.Err() == nil {
+			i.log.Debugf("make the tables of the journal: %v", err)
+		}
+	}
+}

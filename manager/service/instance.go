@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/karbor-project/karbor/manager"
+	"github.com/karbor-project/karbor/manager/janitor"
+	"github.com/karbor-project/karbor/manager/operation"
+	"github.com/karbor-project/karbor/manager/ownership"
+	"github.com/karbor-project/karbor/manager/service/messaging"
+	"github.com/karbor-project/karbor/pkg/config"
+	"github.com/karbor-project/karbor/pkg/database"
+	"github.com/karbor-project/karbor/pkg/journal"
+	"github.com/karbor-project/karbor/pkg/openstack"
+	"github.com/karbor-project/karbor/pkg/telemetry"
+	"github.com/karbor-project/karbor/providers"
+	"github.com/karbor-project/karbor/providers/protectable"
+	protectables "github.com/karbor-project/karbor/providers/protectable/builtin"
+	"github.com/karbor-project/karbor/rpc"
+	"github.com/karbor-project/karbor/rpc/metrics"
+	"github.com/karbor-project/karbor/rpc/middleware"
+	"github.com/karbor-project/karbor/rpc/rabbit"
+)
+
+// closeTime bounds the closing of the connection to the broker.
+const closeTime = 5 * time.Second
+
+// instance is the service with one configuration.
+type instance struct {
+	cfg         *config.Config
+	host, topic string
+	log         *telemetry.Log
+
+	db        *database.DB
+	journal   *journal.SQL
+	keeper    *ownership.Keeper
+	sync      bool // make karbor's tables at the start
+	clients   *openstack.Factory
+	providers *providers.Registry
+	engine    *operation.Engine
+	janitor   *janitor.Janitor
+	transport *rabbit.Transport
+	server    *rpc.Server
+	metrics   *metrics.Metrics // nil without metrics_listen
+	heartbeat *heartbeat
+
+	ending context.Context // ended by stop
+	end    context.CancelFunc
+	later  sync.WaitGroup // what goes on beside
+
+	once    sync.Once
+	stopErr error
+}
+
+// newInstance makes the parts. None of them connects to anything yet.
+func newInstance(ctx context.Context, cfg *config.Config, setup Setup, log *telemetry.Log) (_ *instance, err error) {
+	i := &instance{cfg: cfg, host: cfg.String("DEFAULT", "host"), topic: cfg.String("DEFAULT", "protection_topic"), log: log}
+	i.ending, i.end = context.WithCancel(context.WithoutCancel(ctx))
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, i.stop(ctx))
+		}
+	}()
+	if i.db, err = openDatabase(ctx, cfg, log); err != nil {
+		return nil, err
+	}
+	i.sync = embedded(cfg)
+	identity, err := openstack.FromConfig(cfg)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	i.clients = openstack.New(identity, telemetry.Named(log, "openstack"))
+	clients := i.clients
+	if setup.Wrap.HTTP != nil {
+		clients = clients.Wrapped(setup.Wrap.HTTP)
+	}
+	if err = i.openJournal(cfg); err != nil {
+		return nil, err
+	}
+	if i.providers, err = loadProviders(cfg, setup, clients, log); err != nil {
+		return nil, usageError{err}
+	}
+	registry := protectable.NewRegistry(protectable.Options{Log: telemetry.Named(log, "protectable")},
+		protectables.FromConfig(cfg, clients)...)
+	if err = i.makeEngine(cfg, setup.Wrap, registry); err != nil {
+		return nil, usageError{err}
+	}
+	m := manager.New(manager.Config{Providers: i.providers, Protectables: registry, Operations: i.engine, Records: i.db, Log: log})
+	if i.transport, err = messaging.NewTransport(cfg, telemetry.Named(log, "rpc")); err != nil {
+		return nil, usageError{err}
+	}
+	target := rpc.Target{Exchange: cfg.String("DEFAULT", "control_exchange"), Topic: i.topic, Server: i.host}
+	i.server, err = rpc.NewServer(wrapped[rpc.Transport](setup.Wrap.Transport, i.transport), target, m.Endpoints(), rpc.ServerOptions{
+		Workers: cfg.Int("DEFAULT", "executor_thread_pool_size"), Ping: cfg.Bool("DEFAULT", "rpc_ping_enabled"),
+		Failure: manager.Failure, Log: telemetry.Named(log, "rpc"), Middleware: i.measure(),
+	})
+	if err != nil {
+		return nil, usageError{err}
+	}
+	i.heartbeat = newHeartbeat(cfg, i.db, i.host, log)
+	return i, nil
+}
+
+// measure makes the metrics that the configuration asks for.
+func (i *instance) measure() []rpc.Middleware {
+	if i.cfg.String("DEFAULT", "metrics_listen") == "" {
+		return nil
+	}
+	i.metrics = metrics.New()
+	// The registry is new and has nothing of these yet.
+	_ = i.metrics.Watch(i.transport)
+	i.metrics.Registry().MustRegister(collector{i.engine, i.journal})
+	return []rpc.Middleware{i.metrics.Middleware(), middleware.Recovery()}
+}
+
+// view is what the monitor shows.
+func (i *instance) view() view {
+	if i.metrics == nil {
+		return view{}
+	}
+	return view{metrics: i.metrics.Handler(), consuming: func() bool { return i.transport.Stats().Consuming }}
+}
+
+func loadProviders(cfg *config.Config, setup Setup, clients *openstack.Factory, log *telemetry.Log) (*providers.Registry, error) {
+	dir, err := providers.FindDir(cfg.String("DEFAULT", "provider_config_dir"))
+	if err != nil {
+		return nil, err
+	}
+	loader := &providers.Loader{Banks: setup.Banks, Plugins: setup.Plugins, Clients: clients, Log: telemetry.Named(log, "providers")}
+	return loader.Load(dir)
+}
+
+// start begins to serve. It waits for the broker, but not for the database.
+func (i *instance) start(ctx context.Context) error {
+	if i.sync {
+		if err := i.db.Sync(ctx); err != nil {
+			return fmt.Errorf("make the tables of the embedded database: %w", err)
+		}
+	}
+	if err := i.own(ctx); err != nil {
+		return err
+	}
+	i.janitor.Start()
+	i.heartbeat.start()
+	if err := i.server.Start(ctx); err != nil {
+		return fmt.Errorf("serve topic %s: %w", i.topic, err)
+	}
+	return nil
+}
+
+// stop takes no more requests, lets operations finish until ctx ends, and
+// closes everything. It is idempotent, and works on an instance half made.
+func (i *instance) stop(ctx context.Context) error {
+	i.once.Do(func() { i.stopErr = i.close(ctx) })
+	return i.stopErr
+}
+
+func (i *instance) close(ctx context.Context) error {
+	var errs []error
+	if i.server != nil {
+		// A reply that a vanished client does not take would outlast the time. That
+		// is no failure of the service, and what was cut off is marked as such.
+		if err := i.server.Stop(ctx); err != nil && ctx.Err() == nil {
+			errs = append(errs, err)
+		} else if err != nil {
+			i.log.Warnf("requests are cut off: %v", err)
+		}
+	}
+	if i.janitor != nil {
+		i.janitor.Stop(ctx)
+	}
+	if i.engine != nil {
+		i.engine.Stop(ctx)
+	}
+	if i.keeper != nil {
+		// Others go on at once with what is left.
+		after, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
+		if err := i.keeper.Stop(after); err != nil {
+			i.log.Warnf("others go on with the operations later: %v", err)
+		}
+		cancel()
+	}
+	// What follows is short, and done even when the time for operations is over.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
+	defer cancel()
+	if i.heartbeat != nil {
+		i.heartbeat.stop()
+	}
+	if i.transport != nil {
+		errs = append(errs, i.transport.Close(ctx))
+	}
+	if i.providers != nil {
+		errs = append(errs, i.providers.Close())
+	}
+	if i.clients != nil {
+		i.clients.Close()
+	}
+	i.end()
+	i.later.Wait()
+	if i.journal != nil {
+		errs = append(errs, i.journal.Close())
+	}
+	if i.db != nil {
+		errs = append(errs, i.db.Close())
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+
+	"github.com/karbor-project/karbor/pkg/config"
+	"github.com/karbor-project/karbor/pkg/database"
+	"github.com/karbor-project/karbor/pkg/journal"
+	"github.com/karbor-project/karbor/pkg/telemetry"
+)
+
+// The exit codes of the daemon.
+const (
+	ExitOK     = 0
+	ExitFailed = 1 // it could not start or go on
+	ExitUsage  = 2 // the command line or the configuration is wrong
+)
+
+// dbSync is the flag that makes missing tables and ends.
+const dbSync = "--db-sync"
+
+// Main is the main function of a daemon: it runs until a signal ends it and
+// returns the exit code.
+func Main(version string, args []string, setup Setup, stdout, stderr io.Writer) int {
+	sync, mend, dry := slices.Contains(args, dbSync), slices.Contains(args, repairFlag), slices.Contains(args, dryRunFlag)
+	args = slices.DeleteFunc(slices.Clone(args), func(arg string) bool { return arg == dbSync || arg == repairFlag || arg == dryRunFlag })
+	if dry && !mend || sync && mend {
+		fmt.Fprintf(stderr, "%s: %s goes with %s alone, and %s with neither\n", Program, dryRunFlag, repairFlag, dbSync)
+		return ExitUsage
+	}
+	load := func() (*config.Config, error) { return loadConfig(args) }
+	cfg, err := load()
+	switch {
+	case errors.Is(err, config.ErrHelp):
+		usage(stdout)
+		return ExitOK
+	case errors.Is(err, config.ErrVersion):
+		fmt.Fprintln(stdout, version)
+		return ExitOK
+	case err != nil:
+		fmt.Fprintf(stderr, "%s: %v\n", Program, err)
+		return ExitUsage
+	}
+	log, err := telemetry.NewLog(telemetry.LogConfigFrom(cfg, Program))
+	if err != nil {
+		fmt.Fprintf(stderr, "%s: %v\n", Program, err)
+		return ExitUsage
+	}
+	defer log.Close()
+	if sync {
+		return syncDatabase(cfg, log, stdout, stderr)
+	}
+	if mend {
+		return repair(cfg, setup, log, dry, stdout, stderr)
+	}
+	d := &daemon{version: version, setup: setup, load: load, log: log}
+	if err := d.run(cfg); err != nil {
+		log.Errorf("the service ends: %v", err)
+		if !log.OnStderr() {
+			fmt.Fprintf(stderr, "%s: %v\n", Program, err)
+		}
+		if errors.As(err, new(usageError)) {
+			return ExitUsage
+		}
+		return ExitFailed
+	}
+	return ExitOK
+}
+
+// usageError is an error that only a change of the configuration can mend.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+func loadConfig(args []string) (*config.Config, error) {
+	options := Options()
+	source, err := config.FromProcess("karbor", Program, args, options)
+	if err != nil {
+		return nil, err
+	}
+	return config.Load(source, options)
+}
+
+func usage(out io.Writer) {
+	fmt.Fprintf(out, "usage: %s [--config-file FILE]... [--config-dir DIR]... [%s | %s [%s]] [OPTION]...\n\n",
+		Program, dbSync, repairFlag, dryRunFlag)
+	fmt.Fprintf(out, "  %s\n      Make the tables that are missing in the database, and end.\n", dbSync)
+	fmt.Fprintf(out, "  %s\n      Look at the banks, wait, look again, mend what is still wrong, tell what was done, and end.\n", repairFlag)
+	fmt.Fprintf(out, "  %s\n      With %s: look once, tell what would be done, change nothing.\n", dryRunFlag, repairFlag)
+	if err := config.WriteUsage(out, Program, Options()); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+}
+
+func syncDatabase(cfg *config.Config, log *telemetry.Log, stdout, stderr io.Writer) int {
+	ctx := context.Background()
+	db, err := openDatabase(ctx, cfg, log)
+	if err == nil {
+		defer db.Close()
+		kept := journal.Open(db, journal.Options{})
+		defer kept.Close()
+		err = errors.Join(db.Sync(ctx), kept.Sync(ctx))
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "%s: make the tables: %v\n", Program, err)
+		return ExitFailed
+	}
+	fmt.Fprintln(stdout, "The database has all tables that the service needs.")
+	return ExitOK
+}
+
+// openDatabase opens what [database] connection names. The embedded default
+// needs its folder.
+func openDatabase(ctx context.Context, cfg *config.Config, log *telemetry.Log) (*database.DB, error) {
+	if embedded(cfg) {
+		if err := os.MkdirAll(cfg.String("DEFAULT", "state_path"), 0o750); err != nil {
+			return nil, usageError{fmt.Errorf("make the folder of option state_path: %w", err)}
+		}
+	}
+	db, err := database.FromConfig(ctx, cfg, telemetry.Named(log, "database"))
+	if err != nil {
+		return nil, usageError{fmt.Errorf("option connection in section [database]: %w", err)}
+	}
+	return db, nil
+}
+
+// embedded tells whether the service keeps a database of its own.
+func embedded(cfg *config.Config) bool { return !cfg.IsSet("database", "connection") }

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package service
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/karbor-project/karbor/pkg/config"
+	"github.com/karbor-project/karbor/pkg/telemetry"
+)
+
+// ask gets a page of the monitor.
+func ask(t *testing.T, m *monitor, path string) (int, string) {
+	t.Helper()
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	r, err := client.Get("http://" + m.listener.Addr().String() + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	text, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r.StatusCode, string(text)
+}
+
+func quietLog(t *testing.T) *telemetry.Log {
+	t.Helper()
+	log, err := telemetry.NewLog(telemetry.LogConfig{File: os.DevNull})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { log.Close() })
+	return log
+}
+
+func TestMonitorIsOffWithoutAnAddress(t *testing.T) {
+	t.Parallel()
+	m, err := newMonitor("", quietLog(t))
+	if m != nil || err != nil {
+		t.Fatalf("%v, %v", m, err)
+	}
+	m.show(view{})
+	m.close()
+	if _, err := newMonitor("127.0.0.1:none", quietLog(t)); err == nil || !strings.Contains(err.Error(), "metrics_listen") {
+		t.Errorf("a wrong address: %v", err)
+	}
+}
+
+func TestMonitorShowsTheInstanceThatServes(t *testing.T) {
+	t.Parallel()
+	m, err := newMonitor("127.0.0.1:0", quietLog(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(m.close)
+	for _, path := range []string{"/metrics", "/healthz"} {
+		if code, _ := ask(t, m, path); code != http.StatusServiceUnavailable {
+			t.Errorf("%s before the start: %d", path, code)
+		}
+	}
+	if code, _ := ask(t, m, "/other"); code != http.StatusNotFound {
+		t.Errorf("another page: %d", code)
+	}
+	up := false
+	m.show(view{
+		metrics:   http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "first") }),
+		consuming: func() bool { return up },
+	})
+	if code, text := ask(t, m, "/metrics"); code != http.StatusOK || text != "first" {
+		t.Errorf("%d %s", code, text)
+	}
+	if code, _ := ask(t, m, "/healthz"); code != http.StatusServiceUnavailable {
+		t.Errorf("healthy while nothing can arrive: %d", code)
+	}
+	up = true
+	if code, text := ask(t, m, "/healthz"); code != http.StatusOK || text != "ok\n" {
+		t.Errorf("%d %s", code, text)
+	}
+}
+
+// An instance is healthy from its start to its stop.
+func TestHealthOfAnInstance(t *testing.T) {
+	t.Parallel()
+	url := os.Getenv("RABBIT_URL")
+	if url == "" {
+		t.Skip("RABBIT_URL is not set: this test needs RabbitMQ")
+	}
+	dir := t.TempDir()
+	file := writeFile(t, "[DEFAULT]\nmetrics_listen = 127.0.0.1:0\nhost = m\ntransport_url = "+url+
+		"\nprotection_topic = "+strings.ReplaceAll(t.Name(), "/", "-")+"\nprovider_config_dir = "+dir+"\nstate_path = "+dir+
+		"\ncontrol_exchange = x"+t.Name()+"\n[oslo_messaging_rabbit]\namqp_auto_delete = true\n")
+	cfg, err := loadConfig([]string{"--config-file", file})
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkHealth(t, cfg)
+}
+
+func checkHealth(t *testing.T, cfg *config.Config) {
+	t.Helper()
+	ctx := context.Background()
+	m, err := newMonitor(cfg.String("DEFAULT", "metrics_listen"), quietLog(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(m.close)
+	i, err := newInstance(ctx, cfg, Builtin(), quietLog(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.show(i.view())
+	if code, _ := ask(t, m, "/healthz"); code != http.StatusServiceUnavailable {
+		t.Errorf("before the start: %d", code)
+	}
+	if err := i.start(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if code, text := ask(t, m, "/healthz"); code != http.StatusOK {
+		t.Errorf("while it serves: %d %s", code, text)
+	}
+	if _, text := ask(t, m, "/metrics"); !strings.Contains(text, "rpc_consuming 1\n") || !strings.Contains(text, `rpc_connected{link="consume"} 1`) {
+		t.Errorf("metrics: %s", text)
+	}
+	if err := i.stop(ctx); err != nil {
+		t.Error(err)
+	}
+	if code, _ := ask(t, m, "/healthz"); code != http.StatusServiceUnavailable {
+		t.Errorf("after the stop: %d", code)
+	}
+}

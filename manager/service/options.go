@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package service runs the protection manager as a daemon: configuration, log,
+// the parts and how they start and stop.
+//
+// A daemon with a vendor's own plugins is a main function that calls Main with
+// a Setup whose registries have these plugins too.
+package service
+
+import (
+	"os"
+	"slices"
+
+	"github.com/karbor-project/karbor/manager/janitor"
+	"github.com/karbor-project/karbor/manager/operation"
+	"github.com/karbor-project/karbor/manager/ownership"
+	"github.com/karbor-project/karbor/manager/service/messaging"
+	"github.com/karbor-project/karbor/pkg/config"
+	"github.com/karbor-project/karbor/pkg/database"
+	"github.com/karbor-project/karbor/pkg/openstack"
+	"github.com/karbor-project/karbor/pkg/telemetry"
+	"github.com/karbor-project/karbor/providers"
+	protectables "github.com/karbor-project/karbor/providers/protectable/builtin"
+)
+
+// Program is the name of the service: of its process and of its row in services.
+const Program = "karbor-protection"
+
+// nodeOptions tell one node from the others.
+// karbor: service.py
+func nodeOptions() []config.Option {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "localhost"
+	}
+	return []config.Option{
+		{Name: "host", Kind: config.HostAddress, Default: host, Sample: "the machine's host name",
+			Help: "The name of this node: that of the RPC server and in the table services. Each node needs one of its own."},
+		{Name: "state_path", Kind: config.String, Default: "/var/lib/karbor", CLI: true,
+			Deprecated: []config.Name{{Name: "pybasedir"}},
+			Help:       "The folder of the service's own state: the SQLite database, unless [database] connection names another one, and the key of the journal."},
+	}
+}
+
+// serviceOptions say how the daemon serves.
+// karbor: service.py; oslo.messaging: server.py; oslo.service: _options.py
+func serviceOptions() []config.Option {
+	return []config.Option{
+		{Name: "executor_thread_pool_size", Kind: config.Int, Default: 64, Min: config.Bound(1),
+			Deprecated: []config.Name{{Name: "rpc_thread_pool_size"}},
+			Help:       "The largest number of requests that are worked on at a time."},
+		{Name: "rpc_ping_enabled", Kind: config.Bool, Default: false,
+			Help: "Whether to answer oslo_rpc_server_ping."},
+		{Name: "report_interval", Kind: config.Int, Default: 10, Min: config.Bound(0),
+			Help: "Seconds between two heartbeats in the table services. 0 turns them off."},
+		{Name: "service_down_time", Kind: config.Int, Default: 60, Min: config.Bound(0),
+			Help: "Seconds after the last heartbeat until karbor-api takes the service for down. It must exceed report_interval."},
+		{Name: "enable_new_services", Kind: config.Bool, Default: true,
+			Help: "Whether the row that a new node makes in services is enabled."},
+		{Name: "graceful_shutdown_timeout", Kind: config.Int, Default: 60, Min: config.Bound(0),
+			Help: "Seconds that what is at work may take to finish after SIGTERM. Operations that are not done then, and those that only " +
+				"wait for a service, are left as they are: another worker goes on with them, or this one when it is started again. 0 means no limit."},
+		{Name: "metrics_listen", Kind: config.String, Default: "",
+			Help: "host:port on which to serve /metrics for Prometheus and /healthz over HTTP, without authentication. Empty turns it off. A change needs a restart."},
+	}
+}
+
+// Options are all options of the main configuration file, in the order of the
+// sample file.
+func Options() []config.Option {
+	return slices.Concat(
+		nodeOptions(),
+		messaging.Options(),
+		serviceOptions(),
+		telemetry.Options,
+		providers.Options,
+		operation.Options,
+		ownership.Options(),
+		journalOptions(),
+		janitor.Options(),
+		database.ConfigOptions,
+		messaging.DriverOptions(),
+		openstack.Options(),
+		protectables.Options(),
+	)
+}

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os/signal"
+	"syscall"
+
+	"github.com/karbor-project/karbor/manager/janitor"
+	"github.com/karbor-project/karbor/manager/operation"
+	"github.com/karbor-project/karbor/pkg/config"
+	"github.com/karbor-project/karbor/pkg/journal"
+	"github.com/karbor-project/karbor/pkg/openstack"
+	"github.com/karbor-project/karbor/pkg/telemetry"
+)
+
+// The flags that have the banks mended, and told what would be done.
+const (
+	repairFlag = "--repair"
+	dryRunFlag = "--dry-run"
+)
+
+// repair does what the janitor of a worker does, once. It takes no requests and
+// goes on with no operations, and may run beside workers.
+func repair(cfg *config.Config, setup Setup, log *telemetry.Log, dry bool, stdout, stderr io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	err := mend(ctx, cfg, setup, log, dry, stdout)
+	if err == nil {
+		return ExitOK
+	}
+	fmt.Fprintf(stderr, "%s: repair: %v\n", Program, err)
+	if errors.As(err, new(usageError)) {
+		return ExitUsage
+	}
+	return ExitFailed
+}
+
+func mend(ctx context.Context, cfg *config.Config, setup Setup, log *telemetry.Log, dry bool, out io.Writer) (err error) {
+	db, err := openDatabase(ctx, cfg, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	kept := journal.Open(db, journal.Options{})
+	defer func() { err = errors.Join(err, kept.Close()) }()
+	if !dry {
+		if err := kept.Sync(ctx); err != nil {
+			return fmt.Errorf("make the journal's tables: %w", err)
+		}
+	}
+	identity, err := openstack.FromConfig(cfg)
+	if err != nil {
+		return usageError{err}
+	}
+	clients := openstack.New(identity, telemetry.Named(log, "openstack"))
+	defer clients.Close()
+	loaded, err := loadProviders(cfg, setup, clients, log)
+	if err != nil {
+		return usageError{err}
+	}
+	defer func() { err = errors.Join(err, loaded.Close()) }()
+	engine := operation.New(operation.Config{Records: db, Log: log, Journal: kept, Providers: loaded})
+	defer engine.Stop(context.WithoutCancel(ctx))
+
+	c := janitor.FromConfig(cfg)
+	c.Providers, c.Journal, c.Judge, c.Records, c.Log = loaded.All(), kept, engine, db, telemetry.Named(log, "janitor")
+	j := janitor.New(c)
+	var lines []string
+	if dry {
+		lines, err = j.Plan(ctx)
+	} else {
+		lines, err = j.Repair(ctx, func(text string) { fmt.Fprintln(out, text) })
+	}
+	for _, line := range lines {
+		fmt.Fprintln(out, line)
+	}
+	if err == nil && len(lines) == 0 {
+		fmt.Fprintln(out, "Nothing is wrong.")
+	}
+	return err
+}
