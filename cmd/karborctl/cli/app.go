@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package cli is the command line of karborctl: its commands, what they print
+// and how they exit.
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"sync/atomic"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/karbor-project/karbor/cmd/karborctl/broker"
+	"github.com/karbor-project/karbor/cmd/karborctl/identity"
+	"github.com/karbor-project/karbor/cmd/karborctl/progress"
+	"github.com/karbor-project/karbor/cmd/karborctl/table"
+	"github.com/karbor-project/karbor/pkg/requestcontext"
+)
+
+// App is the program with what it touches of the world.
+type App struct {
+	Version string
+	In      io.Reader
+	Out     io.Writer // answers
+	Err     io.Writer // progress and errors
+	Getenv  func(string) string
+	// Connect makes the connection to the workers.
+	Connect func(broker.Options) (*broker.Connection, error)
+	// Identify finds out who calls.
+	Identify func(context.Context, identity.Options) (*requestcontext.RequestContext, error)
+	// FirstPause is the time between the first two looks at something that is
+	// waited for.
+	FirstPause time.Duration
+	Now        func() time.Time
+	// Size tells how large the terminal is that Err is; nil if it is none.
+	Size func() (columns, rows int)
+
+	options options
+	screen  atomic.Pointer[progress.Screen] // while something is drawn on Err
+}
+
+// options are the flags that every command has.
+type options struct {
+	broker  broker.Options
+	who     identity.Options
+	timeout seconds
+	format  format
+	columns []string
+	debug   bool
+}
+
+// New makes the program as it runs for an operator.
+func New(version string, in io.Reader, out, err io.Writer, getenv func(string) string) *App {
+	return &App{Version: version, In: in, Out: out, Err: err, Getenv: getenv,
+		Connect: broker.Open, Identify: identity.Resolve, FirstPause: 200 * time.Millisecond,
+		Now: time.Now, Size: progress.Terminal(err, getenv)}
+}
+
+// Run executes one command line, without the program's name, and returns the
+// exit code.
+func (a *App) Run(ctx context.Context, args []string) int {
+	root := a.root()
+	root.SetArgs(args)
+	root.SetIn(a.In)
+	root.SetOut(a.Out)
+	root.SetErr(a.Err)
+	command, err := root.ExecuteContextC(ctx)
+	return a.report(command, err)
+}
+
+const about = `karborctl drives the workers of Karbor's protection service through the message broker, without karbor-api.
+
+Broker:       --url or KARBOR_TRANSPORT_URL, else transport_url of karbor.conf (--config-file, or where the service
+              looks for it). protection_topic, control_exchange, rpc_response_timeout and [oslo_messaging_rabbit]
+              are read from there too.
+Credentials:  --os-cloud or OS_CLOUD with clouds.yaml, or OS_AUTH_URL, OS_USERNAME, OS_PASSWORD, OS_PROJECT_NAME and
+              so on. Without any, requests are anonymous: that serves plugins that talk to no cloud.
+Types:        ` + aliasHelp + `
+Progress:     watch and --wait draw it on a terminal and write a line for each change elsewhere, on the standard error.
+Exit codes:   0 done, 1 the operation failed or was cancelled, 2 the command line or the configuration is wrong,
+              3 the broker or the worker did not answer, 130 interrupted.`
+
+func (a *App) root() *cobra.Command {
+	root := &cobra.Command{
+		Use: "karborctl", Short: "Drive Karbor's protection workers", Long: about, Version: a.Version,
+		SilenceErrors: true, SilenceUsage: true, Args: cobra.ArbitraryArgs, RunE: group,
+	}
+	root.SetVersionTemplate("karborctl {{.Version}}\n")
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	a.options = options{format: formatTable}
+	a.options.broker.URL = a.Getenv("KARBOR_TRANSPORT_URL")
+	a.options.who.Getenv = a.Getenv
+	o, flags := &a.options, root.PersistentFlags()
+	flags.SortFlags = false
+	flags.StringArrayVar(&o.broker.ConfigFiles, "config-file", nil, "a karbor.conf; can be repeated (default: where the service looks for it)")
+	flags.StringVar(&o.broker.URL, "url", o.broker.URL, "the message broker, rabbit://user:password@host:port/ (env KARBOR_TRANSPORT_URL)")
+	flags.Lookup("url").DefValue = "" // the variable's has a password
+	flags.StringVar(&o.broker.Topic, "topic", "", "the topic of the workers (default: protection_topic, karbor-protection)")
+	flags.StringVar(&o.broker.Server, "server", "", "ask the worker of this host only")
+	flags.Var(&o.timeout, "timeout", "how long to wait for an answer, 10s or 2m (default: rpc_response_timeout, 1m)")
+	flags.StringVar(&o.who.Cloud, "os-cloud", "", "the entry of clouds.yaml to log in with (env OS_CLOUD)")
+	flags.StringVar(&o.who.Project, "project", "", "without credentials: the id of the project to act in (default "+identity.Anonymous+")")
+	flags.StringVar(&o.who.User, "user", "", "without credentials: the id of the user (default as for --project)")
+	flags.BoolVar(&o.who.Admin, "admin", false, "without credentials: act as an administrator")
+	flags.VarP(&o.format, "format", "f", "table, json (the worker's answer) or value (cells alone, for scripts)")
+	flags.StringSliceVarP(&o.columns, "column", "c", nil, "the columns or fields to show; can be repeated")
+	flags.BoolVar(&o.debug, "debug", false, "print the id of the request and the log of the connection to the standard error")
+	root.AddCommand(a.provider(), a.protectable(), a.checkpoint(), a.restore(), a.verify(), a.operation(), a.rpc(), a.version())
+	return root
+}
+
+// group is what a command does that only holds others.
+func group(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return cmd.Help()
+	}
+	return unknownCommand(cmd, args[0])
+}
+
+// holder makes a command that only holds others.
+func holder(use, short string, commands ...*cobra.Command) *cobra.Command {
+	cmd := &cobra.Command{Use: use, Short: short, Args: cobra.ArbitraryArgs, RunE: group}
+	cmd.AddCommand(commands...)
+	return cmd
+}
+
+// session is a connection of somebody to the workers.
+type session struct {
+	*broker.Connection
+	caller *requestcontext.RequestContext
+}
+
+// loginTime bounds the login to Keystone.
+const loginTime = 30 * time.Second
+
+// open connects as the caller that the flags describe.
+func (a *App) open(ctx context.Context) (*session, error) {
+	return a.openAs(ctx, a.options.who)
+}
+
+func (a *App) openAs(ctx context.Context, who identity.Options) (*session, error) {
+	o := a.options.broker
+	o.Timeout = time.Duration(a.options.timeout)
+	o.Note = a.note
+	if a.options.debug {
+		o.Log = a.Err
+	}
+	connection, err := a.Connect(o)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	login, cancel := context.WithTimeout(ctx, loginTime)
+	defer cancel()
+	caller, err := a.Identify(login, who)
+	if err == nil {
+		err = connection.As(caller, time.Now())
+	}
+	if err != nil {
+		connection.Close()
+		return nil, err
+	}
+	if a.options.debug {
+		a.note("request " + caller.RequestID + " as user " + caller.UserID + " in project " + caller.ProjectID)
+	}
+	return &session{Connection: connection, caller: caller}, nil
+}
+
+// close ends a session. The answer is there by then: that the goodbye failed
+// changes nothing for the operator.
+func (a *App) close(s *session) {
+	if err := s.Close(); err != nil && a.options.debug {
+		a.note(err.Error())
+	}
+}
+
+// begin asks for an operation and returns the id in the answer, of a checkpoint
+// or a record. It is printed, above the fields of also, unless it is waited for.
+func (a *App) begin(ctx context.Context, s *session, r broker.Request, wait bool, also ...[2]string) (id string, err error) {
+	answer, err := s.Call(ctx, r)
+	if err != nil {
+		return "", err
+	}
+	if err := decode(answer, &id); err != nil || wait {
+		return id, err
+	}
+	return id, a.print(answer, func() (*table.Table, error) {
+		t := table.NewFields()
+		t.Add("id", id)
+		for _, field := range also {
+			t.Add(field[0], field[1])
+		}
+		return t, nil
+	})
+}
+
+// ask makes one call and prints its answer.
+func (a *App) ask(cmd *cobra.Command, r broker.Request, fill func(json.RawMessage) (*table.Table, error)) error {
+	s, err := a.open(cmd.Context())
+	if err != nil {
+		return err
+	}
+	defer a.close(s)
+	answer, err := s.Call(cmd.Context(), r)
+	if err != nil {
+		return err
+	}
+	return a.print(answer, func() (*table.Table, error) { return fill(answer) })
+}

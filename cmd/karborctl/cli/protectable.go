@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/karbor-project/karbor/cmd/karborctl/broker"
+	"github.com/karbor-project/karbor/cmd/karborctl/table"
+)
+
+func (a *App) protectable() *cobra.Command {
+	return holder("protectable", "What can be protected", a.protectableList(), a.protectableShow(), a.protectableDependents())
+}
+
+// instanceView is a resource as the workers show it. Listings of one type
+// leave the type out.
+type instanceView struct {
+	Type      string          `json:"type"`
+	ID        string          `json:"id"`
+	Name      string          `json:"name"`
+	ExtraInfo json.RawMessage `json:"extra_info"`
+}
+
+// instanceParameters registers the flag for what some types need to find a
+// resource.
+func instanceParameters(cmd *cobra.Command) *[]string {
+	return cmd.Flags().StringArray("parameter", nil, "KEY=VALUE, a parameter of the type, such as the name of a pod; can be repeated")
+}
+
+func (a *App) protectableList() *cobra.Command {
+	var texts *[]string
+	cmd := &cobra.Command{
+		Use: "list [TYPE]", Short: "List the types, or the caller's resources of a type", Args: between(0, "TYPE"),
+		ValidArgsFunction: completeType,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			r := broker.Request{Method: "list_protectable_types"}
+			fill := typesTable
+			if len(args) > 0 {
+				resourceType, err := typeOf(args[0])
+				if err != nil {
+					return err
+				}
+				parameters, err := parseArguments(*texts)
+				if err != nil {
+					return err
+				}
+				r = broker.Request{Method: "list_protectable_instances",
+					Args: map[string]any{"protectable_type": resourceType, "parameters": parameters}}
+				fill = instancesTable
+			}
+			return a.ask(cmd, r, fill)
+		},
+	}
+	texts = instanceParameters(cmd)
+	return cmd
+}
+
+func typesTable(answer json.RawMessage) (*table.Table, error) {
+	var types []string
+	if err := decode(answer, &types); err != nil {
+		return nil, err
+	}
+	t := table.New("type", "short")
+	for _, name := range types {
+		t.Add(name, aliasOf(name))
+	}
+	return t, nil
+}
+
+func instancesTable(answer json.RawMessage) (*table.Table, error) {
+	var instances []instanceView
+	if err := decode(answer, &instances); err != nil {
+		return nil, err
+	}
+	t := table.New("id", "name")
+	for _, i := range instances {
+		t.Add(i.ID, i.Name)
+	}
+	return t, nil
+}
+
+func (a *App) protectableShow() *cobra.Command {
+	var texts *[]string
+	cmd := &cobra.Command{
+		Use: "show TYPE [ID]", Short: "Show a resource, or what can depend on resources of a type", Args: between(1, "TYPE", "ID"),
+		ValidArgsFunction: completeType,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			resourceType, err := typeOf(args[0])
+			if err != nil {
+				return err
+			}
+			if len(args) == 1 {
+				return a.ask(cmd, broker.Request{Method: "show_protectable_type", Args: map[string]any{"protectable_type": resourceType}}, typeFields)
+			}
+			parameters, err := parseArguments(*texts)
+			if err != nil {
+				return err
+			}
+			r := broker.Request{Method: "show_protectable_instance",
+				Args: map[string]any{"protectable_type": resourceType, "protectable_id": args[1], "parameters": parameters}}
+			return a.ask(cmd, r, func(answer json.RawMessage) (*table.Table, error) {
+				if string(answer) == "null" {
+					return nil, fmt.Errorf("there is no %s with the id %s", resourceType, args[1])
+				}
+				return instanceFields(answer)
+			})
+		},
+	}
+	texts = instanceParameters(cmd)
+	return cmd
+}
+
+func typeFields(answer json.RawMessage) (*table.Table, error) {
+	var v struct {
+		Name       string   `json:"name"`
+		Dependents []string `json:"dependent_types"`
+	}
+	if err := decode(answer, &v); err != nil {
+		return nil, err
+	}
+	t := table.NewFields()
+	t.Add("name", v.Name)
+	t.Add("dependent_types", strings.Join(v.Dependents, ", "))
+	return t, nil
+}
+
+func instanceFields(answer json.RawMessage) (*table.Table, error) {
+	var v instanceView
+	if err := decode(answer, &v); err != nil {
+		return nil, err
+	}
+	t := table.NewFields()
+	t.Add("type", v.Type)
+	t.Add("id", v.ID)
+	t.Add("name", v.Name)
+	t.Add("extra_info", textOf(v.ExtraInfo))
+	return t, nil
+}
+
+func (a *App) protectableDependents() *cobra.Command {
+	return &cobra.Command{
+		Use: "dependents TYPE ID", Short: "List the resources that are protected with one", Args: exactly("TYPE", "ID"),
+		ValidArgsFunction: completeType,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			resourceType, err := typeOf(args[0])
+			if err != nil {
+				return err
+			}
+			r := broker.Request{Method: "list_protectable_dependents",
+				Args: map[string]any{"protectable_type": resourceType, "protectable_id": args[1], "protectable_name": nil}}
+			return a.ask(cmd, r, func(answer json.RawMessage) (*table.Table, error) {
+				var instances []instanceView
+				if err := decode(answer, &instances); err != nil {
+					return nil, err
+				}
+				t := table.New("type", "id", "name")
+				for _, i := range instances {
+					t.Add(i.Type, i.ID, i.Name)
+				}
+				return t, nil
+			})
+		},
+	}
+}

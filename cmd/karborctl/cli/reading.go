@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"maps"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/karbor-project/karbor/cmd/karborctl/broker"
+	"github.com/karbor-project/karbor/cmd/karborctl/table"
+)
+
+// reading is what restores and verifications have in common: they read a
+// checkpoint, and the worker keeps a record of how that goes.
+type reading struct {
+	action string // of execute_operation
+	noun   string // "restore", "verification"
+	show   string // the method that answers the record
+	id     string // its argument
+}
+
+// recordNamespace is where the workers show records.
+// manager: RecordNamespace
+const recordNamespace = "records"
+
+// readingDone is the status of a record that ended well; readingRunning that
+// of one that has not ended. karbor: common/constants.py RESTORE_STATUS_*
+const (
+	readingRunning = "in_progress"
+	readingDone    = "success"
+)
+
+// recordView is a record as the workers show it.
+type recordView struct {
+	ID           string            `json:"id"`
+	Status       string            `json:"status"`
+	ProjectID    string            `json:"project_id"`
+	ProviderID   string            `json:"provider_id"`
+	CheckpointID string            `json:"checkpoint_id"`
+	Statuses     map[string]string `json:"resources_status"`
+	Reasons      map[string]string `json:"resources_reason"`
+}
+
+// reading completes the command that starts a reading, with the one that shows it.
+func (a *App) reading(r reading, cmd *cobra.Command) *cobra.Command {
+	var texts []string
+	var wait bool
+	cmd.Args = exactly("PROVIDER", "CHECKPOINT")
+	cmd.Flags().StringArrayVar(&texts, "parameter", nil, parameterHelp)
+	cmd.Flags().BoolVar(&wait, "wait", false, "show the progress until it is done; its failure is the command's")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		p, err := parseParameters(texts)
+		if err != nil {
+			return err
+		}
+		return a.startReading(cmd.Context(), r, args[0], args[1], p, wait)
+	}
+	cmd.AddCommand(&cobra.Command{
+		Use: "show ID", Short: "Show a " + r.noun, Args: exactly("ID"),
+		RunE: func(cmd *cobra.Command, args []string) error { return a.ask(cmd, r.request(args[0]), recordFields) },
+	})
+	return cmd
+}
+
+func (r reading) request(id string) broker.Request {
+	return broker.Request{Method: r.show, Namespace: recordNamespace, Args: map[string]any{r.id: id}}
+}
+
+func (a *App) startReading(ctx context.Context, r reading, provider, checkpointID string, p parameters, wait bool) error {
+	s, err := a.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer a.close(s)
+	request := broker.Request{Method: "execute_operation", Args: map[string]any{
+		"backup_plan": map[string]any{"provider_id": provider, "checkpoint_id": checkpointID, "parameters": p},
+		"action":      r.action}}
+	id, err := a.begin(ctx, s, request, wait)
+	if err != nil || !wait {
+		return err
+	}
+	answer, _, problem, err := a.wait(ctx, s, waiting{
+		what: r.noun + " " + id, look: "karborctl " + r.action + " show " + id,
+		operation: selection{kind: r.action, provider: provider, checkpoint: checkpointID, record: id},
+		status:    r.status(s, id),
+		running:   func(status string) bool { return status == readingRunning },
+		good:      readingDone,
+	})
+	if err != nil {
+		return err
+	}
+	if err := a.print(answer, func() (*table.Table, error) { return recordFields(answer) }); err != nil {
+		return err
+	}
+	return problem
+}
+
+// status is a look at a record that is waited for.
+func (r reading) status(s *session, id string) func(context.Context) (json.RawMessage, string, error) {
+	look := r.request(id)
+	look.Patient = true
+	return func(ctx context.Context) (json.RawMessage, string, error) {
+		answer, err := s.Call(ctx, look)
+		if err != nil {
+			return nil, "", err
+		}
+		var v recordView
+		err = decode(answer, &v)
+		return answer, v.Status, err
+	}
+}
+
+func recordFields(answer json.RawMessage) (*table.Table, error) {
+	var v recordView
+	if err := decode(answer, &v); err != nil {
+		return nil, err
+	}
+	t := table.NewFields()
+	t.Add("id", v.ID)
+	t.Add("status", v.Status)
+	t.Add("project_id", v.ProjectID)
+	t.Add("provider_id", v.ProviderID)
+	t.Add("checkpoint_id", v.CheckpointID)
+	for _, key := range slices.Sorted(maps.Keys(v.Statuses)) {
+		line := key + " " + v.Statuses[key]
+		if reason := v.Reasons[key]; reason != "" {
+			line += ": " + reason
+		}
+		t.Add("resource", line)
+	}
+	return t, nil
+}

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package identity finds out who calls: it logs in to Keystone with the
+// credentials of the environment or of clouds.yaml, and makes the request
+// context that karbor-api would have sent. Without credentials the caller is
+// anonymous, which serves plugins that do not talk to a cloud.
+package identity
+
+import (
+	"context"
+	"errors"
+
+	"github.com/karbor-project/karbor/pkg/requestcontext"
+)
+
+// Anonymous is the id of the project and of the user without credentials, the
+// text "karborctl" in hexadecimal digits. It has the form of Keystone's ids and
+// is nobody's.
+const Anonymous = "6b6172626f7263746c00000000000000"
+
+// Options say whose credentials to use.
+type Options struct {
+	// Cloud is an entry of clouds.yaml; empty means what Getenv has.
+	Cloud string
+	// Project and User are ids for a caller without credentials; empty means
+	// Anonymous.
+	Project, User string
+	// Admin makes a caller without credentials an administrator.
+	Admin bool
+	// Getenv looks up OS_CLOUD and the other variables of OpenStack.
+	Getenv func(string) string
+}
+
+// Mistake is an error that other flags, variables or files mend.
+type Mistake struct{ error }
+
+// Unwrap is what is wrong.
+func (m Mistake) Unwrap() error { return m.error }
+
+var errClash = errors.New("--project, --user and --admin are for callers without credentials, but there are some " +
+	"(--os-cloud, OS_CLOUD or OS_AUTH_URL); OS_AUTH_TYPE=none ignores those of the environment")
+
+// HasCredentials tells whether there is somebody to log in as.
+func (o Options) HasCredentials() bool {
+	if o.Cloud != "" {
+		return true
+	}
+	return o.Getenv("OS_AUTH_TYPE") != "none" && (o.Getenv("OS_CLOUD") != "" || o.Getenv("OS_AUTH_URL") != "")
+}
+
+// Resolve makes the request context, with a fresh request id. It talks to
+// Keystone if there are credentials. The error is a Mistake, or that of the
+// login.
+func Resolve(ctx context.Context, o Options) (*requestcontext.RequestContext, error) {
+	if !o.HasCredentials() {
+		return o.anonymous(), nil
+	}
+	if o.Project != "" || o.User != "" || o.Admin {
+		return nil, Mistake{errClash}
+	}
+	credentials, err := o.credentials()
+	if err != nil {
+		return nil, Mistake{err}
+	}
+	return credentials.login(ctx)
+}
+
+func (o Options) anonymous() *requestcontext.RequestContext {
+	c := &requestcontext.RequestContext{
+		UserID: o.User, ProjectID: o.Project, IsAdmin: o.Admin, Roles: []string{"member"},
+		RequestID: requestcontext.NewRequestID(),
+	}
+	if c.UserID == "" {
+		c.UserID = Anonymous
+	}
+	if c.ProjectID == "" {
+		c.ProjectID = Anonymous
+	}
+	if c.IsAdmin {
+		c.Roles = []string{roleAdmin}
+	}
+	return c
+}

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package progress shows how far an operation has come: on a terminal as a
+// picture that is drawn again and again, elsewhere as a line for each change.
+package progress
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Operation is one as the workers show it. Resources are those whose turn has
+// come, and as far as the worker knows them the others.
+// manager/operation: View, Detail
+type Operation struct {
+	ID           string     `json:"id"`
+	Type         string     `json:"operation_type"`
+	Status       string     `json:"status"`
+	ProjectID    string     `json:"project_id"`
+	ProviderID   string     `json:"provider_id"`
+	CheckpointID string     `json:"checkpoint_id"`
+	PlanID       string     `json:"plan_id"`
+	RecordID     string     `json:"record_id"`
+	Owner        string     `json:"owner"`
+	Generation   int64      `json:"generation"`
+	CreatedAt    time.Time  `json:"created_at"`
+	StartedAt    *time.Time `json:"started_at"`
+	EndedAt      *time.Time `json:"ended_at"`
+	CancelledBy  string     `json:"cancelled_by"`
+	Reason       string     `json:"reason"`
+	Position     int        `json:"position"`
+	Resources    []Resource `json:"resources"`
+}
+
+// Resource is one of an operation's. manager/operation: Progress
+type Resource struct {
+	Type      string     `json:"resource_type"`
+	ID        string     `json:"resource_id"`
+	Hook      string     `json:"hook"`
+	State     string     `json:"state"`
+	Percent   int        `json:"percent"` // of the hook; 0 where nobody tells
+	StartedAt *time.Time `json:"started_at"`
+	EndedAt   *time.Time `json:"ended_at"`
+	Error     string     `json:"error"`
+	Done      []string   `json:"done"` // hooks
+}
+
+// The statuses of an operation.
+const (
+	Queued    = "queued"
+	Running   = "running"
+	Succeeded = "succeeded"
+	Cancelled = "cancelled"
+)
+
+// The states of a resource.
+const (
+	running  = "running"
+	finished = "finished"
+	failed   = "failed"
+)
+
+// Ended tells whether the operation is over. A status that only a later worker
+// knows counts as over once there is a time for it.
+func (o *Operation) Ended() bool {
+	return o.Status != Queued && o.Status != Running && o.EndedAt != nil
+}
+
+// The hooks with which a resource's part is done. Of a resource that has both,
+// the second may wait long for those that depend on it.
+const (
+	mainHook     = "on_main"
+	completeHook = "on_complete"
+)
+
+// worked tells whether the hook that does most of the work is over.
+func (r *Resource) worked() bool {
+	return slices.Contains(r.Done, mainHook) || slices.Contains(r.Done, completeHook)
+}
+
+func (r *Resource) done() bool { return r.State == finished && r.worked() }
+
+// counts are how many resources are done, of how many, and how much of the work
+// that is in percent, if all have an equal share of it.
+func (o *Operation) counts() (done, total, percent int) {
+	total = len(o.Resources)
+	if total == 0 {
+		return 0, 0, 0
+	}
+	if o.Status == Succeeded {
+		return total, total, 100
+	}
+	shares := 0
+	for i := range o.Resources {
+		r := &o.Resources[i]
+		if r.done() {
+			done++
+		}
+		switch {
+		case r.worked():
+			shares += 100
+		case r.State == running && r.Hook == mainHook:
+			shares += min(max(r.Percent, 0), 100)
+		}
+	}
+	percent = shares / total
+	if done < total {
+		percent = min(percent, 99)
+	}
+	return done, total, percent
+}
+
+// Summary is a line about the whole: what it is, how far, for how long.
+func (o *Operation) Summary(now time.Time) string {
+	parts := []string{o.state()}
+	if done, total, percent := o.counts(); total > 0 && o.Status != Queued {
+		parts = append(parts, fmt.Sprintf("%d/%d done", done, total), fmt.Sprintf("%d%%", percent))
+	}
+	return strings.Join(append(parts, Elapsed(o.elapsed(now))), ", ")
+}
+
+// state is type and status, with what only one that is on its way has.
+func (o *Operation) state() string {
+	text := o.Type + " " + o.Status
+	switch {
+	case o.Ended():
+	case o.CancelledBy != "":
+		text += ", is being cancelled"
+	case o.Position > 0:
+		text += fmt.Sprintf(" at place %d", o.Position)
+	}
+	return text
+}
+
+func (o *Operation) elapsed(now time.Time) time.Duration {
+	from := o.CreatedAt
+	if o.StartedAt != nil {
+		from = *o.StartedAt
+	}
+	if o.EndedAt != nil {
+		now = *o.EndedAt
+	}
+	return now.Sub(from)
+}
+
+// Elapsed writes a time in seconds. Clocks of two machines may differ: what
+// would be less than nothing is nothing.
+func Elapsed(d time.Duration) string { return max(d, 0).Truncate(time.Second).String() }
+
+func (r *Resource) name() string { return r.Type + " " + r.ID }
+
+// line is what a resource does.
+func (r *Resource) line() string {
+	text := r.name() + " " + r.Hook + " " + r.State
+	if r.State == running && r.Percent > 0 {
+		text += fmt.Sprintf(" %d%%", r.Percent)
+	}
+	if r.Error != "" {
+		text += ": " + r.Error
+	}
+	return text
+}

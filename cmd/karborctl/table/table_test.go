@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package table
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func sample() *Table {
+	t := New("id", "name")
+	t.Add("1", "größer")
+	t.Add("22", "esc\x1b[2J\nnew line")
+	t.Add("333", "")
+	return t
+}
+
+func TestWrite(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		table *Table
+		want  string
+	}{
+		"aligned": {sample(), "ID   NAME\n1    größer\n22   esc?[2J new line\n333\n"},
+		"empty":   {New("id", "status"), "ID  STATUS\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var out strings.Builder
+			if err := c.table.Write(&out); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(c.want, out.String()); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestSelect(t *testing.T) {
+	t.Parallel()
+	selected, err := sample().Select([]string{"NAME", "id"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	if err := selected.WriteValues(&out); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff("größer 1\nesc?[2J new line 22\n 333\n", out.String()); diff != "" {
+		t.Error(diff)
+	}
+	if _, err := sample().Select([]string{"status"}); err == nil || err.Error() != `no column "status"; there are: id, name` {
+		t.Errorf("unknown column: %v", err)
+	}
+}
+
+func TestFields(t *testing.T) {
+	t.Parallel()
+	fields := NewFields()
+	fields.Add("id", "7")
+	fields.Add("resource", "volume")
+	fields.Add("resource", "image")
+	for name, c := range map[string]struct {
+		columns []string
+		want    string
+	}{
+		"all":      {nil, "7\nvolume\nimage\n"},
+		"one":      {[]string{"ID"}, "7\n"},
+		"repeated": {[]string{"resource", "id"}, "volume\nimage\n7\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			selected, err := fields.Select(c.columns)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var out strings.Builder
+			if err := selected.WriteValues(&out); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(c.want, out.String()); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+	if _, err := fields.Select([]string{"status"}); err == nil || err.Error() != `no field "status"; there are: id, resource` {
+		t.Errorf("unknown field: %v", err)
+	}
+}
