@@ -1,0 +1,92 @@
+# make help lists the targets. Checks run through tox-like-test.sh, which says what each needs.
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo 0.0.0-unknown)
+PREFIX  ?= /usr/local
+DESTDIR ?=
+GO      ?= go
+# what writes etc/karbor.conf.sample and docs/configuration.md from the option tables: GENCONFIG -sample FILE -reference FILE
+GENCONFIG ?= $(GO) run -buildvcs=false ./tools/genconfig
+SAMPLE    ?= etc/karbor.conf.sample
+REFERENCE ?= docs/configuration.md
+
+PROGRAMS := karbor-protection karborctl
+LDFLAGS  := -s -w -X main.version=$(VERSION)
+TOX      := ./tox-like-test.sh
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##@ products
+
+.PHONY: build
+build: ## static binaries into bin/
+	@mkdir -p bin
+	CGO_ENABLED=0 $(GO) build -buildvcs=false -trimpath -ldflags '$(LDFLAGS)' -o bin/ $(PROGRAMS:%=./cmd/%)
+
+.PHONY: peers
+peers: ## the RPC test server and the load tool into bin/
+	@mkdir -p bin
+	CGO_ENABLED=0 $(GO) build -buildvcs=false -trimpath -o bin/rpc-testserver ./test/interop/goserver
+	CGO_ENABLED=0 $(GO) build -buildvcs=false -trimpath -o bin/rpc-bench ./tools/rpcbench
+
+.PHONY: demo
+demo: ## see it work: a broker, the worker, and a checkpoint from cradle to grave
+	@tools/demo/run
+
+.PHONY: config-sample
+config-sample: ## regenerate etc/karbor.conf.sample and docs/configuration.md from the option tables
+	$(GENCONFIG) -sample $(SAMPLE) -reference $(REFERENCE)
+
+.PHONY: docs
+docs: ## check that generated files are fresh and that the documents hold together
+	@$(TOX) -e docs
+
+.PHONY: install
+install: build ## programs, sample configuration and systemd unit under PREFIX (/usr/local); DESTDIR is honoured
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)/etc/karbor/providers.d $(DESTDIR)/etc/logrotate.d $(DESTDIR)/lib/systemd/system $(DESTDIR)/usr/lib/sysusers.d
+	install -m 755 $(PROGRAMS:%=bin/%) $(DESTDIR)$(PREFIX)/bin/
+	install -m 640 etc/karbor.conf.sample $(DESTDIR)/etc/karbor/
+	for f in etc/providers.d/*.conf; do \
+	  t=$(DESTDIR)/etc/karbor/providers.d/$$(basename $$f); test -e $$t || install -m 640 $$f $$t; done
+	install -m 644 etc/logrotate.d/karbor-protection $(DESTDIR)/etc/logrotate.d/
+	install -m 644 etc/sysusers.d/karbor.conf $(DESTDIR)/usr/lib/sysusers.d/
+	sed 's|/usr/bin/karbor-protection|$(PREFIX)/bin/karbor-protection|' etc/systemd/karbor-protection.service \
+	  >$(DESTDIR)/lib/systemd/system/karbor-protection.service
+
+.PHONY: clean
+clean: ## remove what was built and the logs of checks
+	rm -rf bin .tox-like
+
+##@ checks
+
+.PHONY: test
+test: ## lint, arch, unit, rpc, interop and functional; installs and starts what they need (root)
+	@$(TOX) -e lint,arch,unit,rpc,interop,functional
+
+.PHONY: unit functional interop rpc cluster torture soak chaos lint arch cover bench bench-rpc fuzz
+unit: ## every package with the race detector, no services
+functional: ## against real RabbitMQ (in a container if there is an engine), MariaDB, PostgreSQL, Keystone, Swift and Glance
+interop: ## against Python peers over a real RabbitMQ, TLS included
+cluster: ## three RabbitMQ nodes in containers, killed and cut off under load
+torture: ## a RabbitMQ that is restarted, killed and cut off under load
+soak: ## RPC servers and clients for SOAK_DURATION (20m) under random faults
+rpc: ## the RPC library against a real RabbitMQ
+lint: ## gofmt, vet, staticcheck, shellcheck
+arch: ## import rules
+cover: ## statement coverage, a line per package
+bench: ## benchmarks, beside Python peers
+bench-rpc: ## the RPC server beside a raw echo and oslo.messaging in Python, under one load
+fuzz: ## every fuzz target for FUZZTIME (20s)
+unit functional interop rpc cluster torture soak chaos lint arch cover bench bench-rpc fuzz:
+	@$(TOX) -e $@
+
+##@ services for tests
+
+.PHONY: services-up services-down
+services-up: ## start the test services and keep them (prints their addresses)
+	@tools/services/up
+services-down: ## stop them
+	@tools/services/down

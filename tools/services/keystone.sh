@@ -1,0 +1,67 @@
+# shellcheck shell=bash disable=SC2034  # the variables are read by up and down
+# Keystone v3 under uwsgi; users, projects, roles and catalogue come from identity.py.
+
+keystone_packages=(keystone uwsgi-core uwsgi-plugin-python3 python3-keystoneclient python3-pymemcache curl)
+keystone_daemons=(keystone)
+keystone_needs=(mariadb memcached)
+
+keystone_start() {
+  local conf=$STATE/etc/keystone.conf keys=$STATE/var/keystone user
+  user=$(id -un)
+  free_port keystone keystone
+  mkdir -p "$keys"
+  cat >"$conf" <<EOF
+[DEFAULT]
+use_stderr = true
+log_dir =
+[database]
+connection = $(database_url keystone)
+max_pool_size = 5
+[token]
+provider = fernet
+expiration = 14400
+[fernet_tokens]
+key_repository = $keys/fernet
+[credential]
+key_repository = $keys/credential
+[identity]
+# the default of 12 rounds costs a quarter of a second of CPU for each login
+password_hash_rounds = 4
+[cache]
+enabled = true
+backend = dogpile.cache.pymemcache
+memcache_servers = 127.0.0.1:${PORT[memcached]}
+expiration_time = 60
+[oslo_policy]
+policy_file = $STATE/etc/keystone-policy.yaml
+[oslo_messaging_notifications]
+driver = noop
+EOF
+  : >"$STATE/etc/keystone-policy.yaml"
+  if ! done_for keystone keystone; then
+    local manage=(keystone-manage --config-file "$conf") url
+    url=$(identity_url)
+    mariadb_database keystone
+    {
+      "${manage[@]}" db_sync &&
+        "${manage[@]}" fernet_setup --keystone-user "$user" --keystone-group "$(id -gn)" &&
+        "${manage[@]}" credential_setup --keystone-user "$user" --keystone-group "$(id -gn)" &&
+        "${manage[@]}" bootstrap --bootstrap-username admin --bootstrap-password "$PASSWORD" --bootstrap-project-name admin \
+          --bootstrap-service-name keystone --bootstrap-region-id RegionOne \
+          --bootstrap-admin-url "$url" --bootstrap-internal-url "$url" --bootstrap-public-url "$url"
+    } >>"$STATE/log/keystone-manage.log" 2>&1 || die "keystone-manage failed, see $STATE/log/keystone-manage.log"
+    mark_done keystone keystone
+  fi
+  # uwsgi's http-socket closes each connection without saying so, which costs clients a failed request now and then
+  OS_KEYSTONE_CONFIG_FILES=$conf daemon keystone uwsgi --plugin python3 --http-socket "127.0.0.1:${PORT[keystone]}" \
+    --wsgi-file /usr/bin/keystone-wsgi-public --master --processes 1 --threads 6 --enable-threads --lazy-apps --need-app \
+    --die-on-term --buffer-size 65535 --disable-logging --socket-timeout 120 --add-header 'Connection: close'
+  wait_until keystone http_up "$(identity_url)"
+}
+
+keystone_seed() {
+  /usr/bin/python3 "$HERE/identity.py" "$(identity_url)" "$PASSWORD" \
+    "http://127.0.0.1:${PORT[swift]}/v1/AUTH_\$(project_id)s" "http://127.0.0.1:${PORT[glance]}" >&2
+}
+
+keystone_variables() { echo "KARBOR_TEST_KEYSTONE=$(identity_url)"; }

@@ -1,0 +1,146 @@
+# shellcheck shell=bash disable=SC2034  # some variables are for the scripts that source this
+# Shared by the scripts of this folder: where things lie, packages, daemons, readiness.
+# Everything listens on 127.0.0.1, on ports counted from one base, so that services which
+# already run on the standard ports of a developer's machine are never touched or mistaken for ours.
+
+SERVICES=(rabbitmq memcached mariadb postgresql swift keystone glance)
+HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+STATE=${KARBOR_TEST_STATE:-/var/tmp/karbor-test}
+BASE=${KARBOR_TEST_PORT_BASE:-27000}
+declare -A PORT=(
+  [rabbitmq]=$((BASE + 1)) [rabbitmq-dist]=$((BASE + 2)) [epmd]=$((BASE + 3))
+  [memcached]=$((BASE + 4)) [mariadb]=$((BASE + 5)) [postgresql]=$((BASE + 6))
+  [keystone]=$((BASE + 7)) [swift]=$((BASE + 8)) [swift-object]=$((BASE + 9))
+  [swift-container]=$((BASE + 10)) [swift-account]=$((BASE + 11)) [glance]=$((BASE + 12))
+)
+PASSWORD=password   # of every account; nothing here leaves the loopback interface
+
+say() { printf '%s %s\n' "$(date +%T)" "$*" >&2; }
+die() { say "error: $*"; exit 1; }
+
+make_state() {
+  mkdir -p "$STATE"/{etc,var,log,run} || die "cannot write to $STATE (KARBOR_TEST_STATE chooses another place)"
+  chmod 755 "$STATE" "$STATE"/{etc,var,log,run}
+}
+
+# as_user USER COMMAND...: root drops to USER (database servers refuse to run as root), anybody else runs it as they are.
+as_user() {
+  local user=$1; shift
+  if [ "$(id -u)" = 0 ]; then runuser -u "$user" -- "$@"; else "$@"; fi
+}
+
+own_dir() { # own_dir USER DIR
+  mkdir -p "$2"
+  [ "$(id -u)" != 0 ] || chown "$1:" "$2"
+}
+
+# --- packages
+
+# Maintainer scripts must not start daemons on the standard ports. A policy that is already there is left alone.
+with_services_held() {
+  local policy=/usr/sbin/policy-rc.d made='' status=0
+  if [ ! -e "$policy" ]; then
+    printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod 755 "$policy" && made=1
+  fi
+  "$@" || status=$?
+  [ -z "$made" ] || rm -f "$policy"
+  return "$status"
+}
+
+apt_run() {
+  DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=900 -o Acquire::Retries=3 \
+    -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold "$@" >>"$STATE/log/apt.log" 2>&1
+}
+
+install_missing() { # install_missing PACKAGE...: one apt run for what is not installed yet
+  local missing=() p
+  for p in "$@"; do
+    [ "$(dpkg-query -W -f='${db:Status-Status}' "$p" 2>/dev/null)" = installed ] || missing+=("$p")
+  done
+  [ ${#missing[@]} -gt 0 ] || return 0
+  [ "$(id -u)" = 0 ] || die "packages are missing and only root can install them: apt-get install --no-install-recommends ${missing[*]}"
+  say "apt-get install ${missing[*]}"
+  debconf-set-selections <"$HERE/debconf.conf"
+  with_services_held apt_run install --no-install-recommends "${missing[@]}" ||
+    { apt_run update; with_services_held apt_run install --no-install-recommends "${missing[@]}"; } ||
+    { tail -n 20 "$STATE/log/apt.log" >&2; die "apt-get install failed, see $STATE/log/apt.log"; }
+}
+
+# --- daemons: a pid file holds pid, start time (so that a reused pid is not taken for ours) and the signal that stops it
+
+started_at() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20; }
+
+running() { # running DAEMON
+  local pid start
+  read -r pid start _ 2>/dev/null <"$STATE/run/$1.pid" && [ -n "$start" ] && [ "$(started_at "$pid")" = "$start" ]
+}
+
+any_running() {
+  local file
+  for file in "$STATE"/run/*.pid; do
+    if [ -e "$file" ] && running "$(basename "$file" .pid)"; then return 0; fi
+  done
+  return 1
+}
+
+daemon() { # daemon NAME COMMAND...: in a session of its own; STOP_SIGNAL in the environment overrides TERM
+  local name=$1; shift
+  running "$name" && return 0
+  setsid "$@" >>"$STATE/log/$name.log" 2>&1 </dev/null 9>&- &
+  echo "$! $(started_at $!) ${STOP_SIGNAL:-TERM}" >"$STATE/run/$name.pid"
+}
+
+stop() { # stop DAEMON: the signal to the whole group, KILL after 20 s
+  local pid signal i
+  if running "$1"; then
+    read -r pid _ signal <"$STATE/run/$1.pid"
+    kill -s "$signal" -- "-$pid" 2>/dev/null || kill -s "$signal" "$pid"
+    for ((i = 0; i < 100; i++)); do running "$1" || break; sleep 0.2; done
+    ! running "$1" || kill -s KILL -- "-$pid"
+    say "stopped $1"
+  fi
+  rm -f "$STATE/run/$1.pid"
+}
+
+port_open() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+http_up() { curl -s -o /dev/null --max-time 5 "$1"; }
+
+# wait_until DAEMON COMMAND...: until COMMAND succeeds; at once an error when the daemon dies, after 120 s otherwise
+wait_until() {
+  local name=$1 end=$((SECONDS + 120)); shift
+  until "$@"; do
+    running "$name" || { tail -n 15 "$STATE/log/$name.log" >&2; die "$name ended, see $STATE/log/$name.log"; }
+    [ "$SECONDS" -lt "$end" ] || die "$name does not answer, see $STATE/log/$name.log"
+    sleep 0.2
+  done
+}
+
+free_port() { # free_port NAME DAEMON: a foreign listener on one of our ports is an error, not a service of ours
+  running "$2" || ! port_open "${PORT[$1]}" ||
+    die "port ${PORT[$1]} ($1) is taken by somebody else; KARBOR_TEST_PORT_BASE chooses another block"
+}
+
+# done_for NAME PACKAGE / mark_done: slow steps (schema migrations) are run once per version of the package
+done_for() { [ "$(cat "$STATE/var/$1.done" 2>/dev/null)" = "$(dpkg-query -W -f='${Version}' "$2")" ]; }
+mark_done() { dpkg-query -W -f='${Version}' "$2" >"$STATE/var/$1.done"; }
+
+# --- what OpenStack services have in common
+
+database_url() { echo "mysql+pymysql://$1:$PASSWORD@127.0.0.1:${PORT[mariadb]}/$1?charset=utf8"; }
+identity_url() { echo "http://127.0.0.1:${PORT[keystone]}/v3"; }
+
+authtoken() { # authtoken USER: the body of [keystone_authtoken]
+  cat <<EOF
+www_authenticate_uri = $(identity_url)
+auth_url = $(identity_url)
+memcached_servers = 127.0.0.1:${PORT[memcached]}
+auth_type = password
+user_domain_name = Default
+project_domain_name = Default
+project_name = service
+username = $1
+password = $PASSWORD
+service_token_roles = admin
+service_token_roles_required = false
+EOF
+}

@@ -1,0 +1,36 @@
+# shellcheck shell=bash disable=SC2034  # the variables are read by up and down
+# PostgreSQL: a cluster of its own beside the ones that the system may have.
+
+postgresql_packages=(postgresql)
+postgresql_daemons=(postgresql)
+postgresql_needs=()
+
+postgresql_start() {
+  local data=$STATE/var/postgresql bin
+  bin=$(printf '%s\n' /usr/lib/postgresql/*/bin | sort -V | tail -n 1)
+  free_port postgresql postgresql
+  own_dir postgres "$data"
+  if [ ! -e "$data/PG_VERSION" ]; then
+    as_user postgres "$bin/initdb" -D "$data" -U postgres -A trust -E UTF8 --locale=C.UTF-8 --no-sync >>"$STATE/log/postgresql.log" 2>&1
+  fi
+  # INT is the "fast" shutdown: TERM would wait for clients
+  STOP_SIGNAL=INT as_postgres_daemon "$bin/postgres" -D "$data" -h 127.0.0.1 -p "${PORT[postgresql]}" -k "$data" \
+    -c fsync=off -c synchronous_commit=off -c full_page_writes=off -c max_connections=200
+  wait_until postgresql postgresql_sql -c 'SELECT 1' >/dev/null 2>&1 || die "postgresql does not start, see $STATE/log/postgresql.log"
+  [ "$(postgresql_sql -c "SELECT 1 FROM pg_roles WHERE rolname='karbor'")" = 1 ] ||
+    postgresql_sql -c "CREATE ROLE karbor LOGIN SUPERUSER PASSWORD '$PASSWORD'"
+  [ "$(postgresql_sql -c "SELECT 1 FROM pg_database WHERE datname='karbor'")" = 1 ] ||
+    postgresql_sql -c 'CREATE DATABASE karbor OWNER karbor'
+}
+
+as_postgres_daemon() {
+  if [ "$(id -u)" = 0 ]; then
+    daemon postgresql setpriv --reuid=postgres --regid=postgres --init-groups "$@"   # execs: the pid is the server's
+  else
+    daemon postgresql "$@"
+  fi
+}
+
+postgresql_sql() { psql -X -q -A -t -h 127.0.0.1 -p "${PORT[postgresql]}" -U postgres -d postgres "$@"; }
+
+postgresql_variables() { echo "KARBOR_TEST_POSTGRES=postgresql://karbor:$PASSWORD@127.0.0.1:${PORT[postgresql]}/karbor"; }
