@@ -14,6 +14,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"runtime"
+	"strings"
 	"testing"
 	"testing/iotest"
 
@@ -109,20 +110,34 @@ func TestReaderFails(t *testing.T) {
 	}
 }
 
+// Whichever object is slow, and however much of the other was read ahead.
 func TestReaderCloses(t *testing.T) {
 	t.Parallel()
-	faulty := banktest.NewFaulty(banktest.NewMemory())
-	section := open(t, faulty)
-	keys, _ := put(t, section, []byte("a"), []byte("b"))
-	opened := make(chan struct{})
-	faulty.Queue(banktest.Get, banktest.Fault{Before: func(ctx context.Context, _ string) { close(opened); <-ctx.Done() }, Err: errors.New("late")})
-	r := NewReader(t.Context(), section, keys, "")
-	<-opened
-	if err := r.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := r.Read(make([]byte, 1)); err != errClosed {
-		t.Errorf("got %v", err)
+	for slow := range 2 {
+		t.Run(fmt.Sprint("object ", slow+1, " is slow"), func(t *testing.T) {
+			t.Parallel()
+			faulty := banktest.NewFaulty(banktest.NewMemory())
+			section := open(t, faulty)
+			keys, _ := put(t, section, []byte("a"), []byte("b"))
+			opened := make(chan struct{}, len(keys))
+			before := func(ctx context.Context, key string) {
+				opened <- struct{}{}
+				if strings.HasSuffix(key, keys[slow]) {
+					<-ctx.Done()
+				}
+			}
+			faulty.Queue(banktest.Get, banktest.Fault{Before: before}, banktest.Fault{Before: before})
+			r := NewReader(t.Context(), section, keys, "")
+			for range keys {
+				<-opened
+			}
+			if err := r.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if n, err := r.Read(make([]byte, 1)); n != 0 || err != errClosed {
+				t.Errorf("got %d bytes, %v", n, err)
+			}
+		})
 	}
 }
 

@@ -112,8 +112,11 @@ func (r *Reader) fetch(section *bank.Section, key string, pieces chan<- []byte) 
 }
 
 // Read gives the next bytes, and the failure of an object or of the checksum in
-// place of io.EOF.
+// place of io.EOF. Of a closed Reader it gives nothing, whatever was read ahead.
 func (r *Reader) Read(p []byte) (int, error) {
+	if context.Cause(r.ctx) == errClosed {
+		return 0, r.end(errClosed)
+	}
 	for len(r.rest) == 0 {
 		if err := r.next(); err != nil {
 			return 0, r.end(err)
