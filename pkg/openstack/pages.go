@@ -14,32 +14,18 @@ import (
 // List reads a whole listing, page by page: path is that of the collection below
 // the client's URL ("servers/detail"), collection the member of the answer that
 // holds the items ("servers").
-//
-// Of the link to the next page only the query is used. Services behind a proxy
-// tend to write links that lead nowhere.
 func List[T any](ctx context.Context, client *gophercloud.ServiceClient, path, collection string, query url.Values) ([]T, error) {
 	items := []T{}
 	raw := query.Encode()
 	seen := map[string]bool{}
 	for {
 		seen[raw] = true
-		address := client.ServiceURL(path)
-		if raw != "" {
-			address += "?" + raw
-		}
-		var page map[string]json.RawMessage
-		if _, err := client.Get(ctx, address, &page, nil); err != nil {
-			return nil, fmt.Errorf("list %s: %w", collection, err)
-		}
-		var some []T
-		if len(page[collection]) > 0 {
-			if err := json.Unmarshal(page[collection], &some); err != nil {
-				return nil, fmt.Errorf("list %s: %w", collection, err)
-			}
+		some, next, err := Page[T](ctx, client, path, collection, raw)
+		if err != nil {
+			return nil, err
 		}
 		items = append(items, some...)
-		next, ok := nextQuery(page, collection)
-		if !ok || len(some) == 0 {
+		if next == "" {
 			return items, nil
 		}
 		if seen[next] {
@@ -47,6 +33,31 @@ func List[T any](ctx context.Context, client *gophercloud.ServiceClient, path, c
 		}
 		raw = next
 	}
+}
+
+// Page reads one page of a listing as List does. query, which may be empty, is
+// that of the URL; next is the one of the page that follows, "" after the last.
+//
+// Of the link to the next page only the query is used. Services behind a proxy
+// tend to write links that lead nowhere.
+func Page[T any](ctx context.Context, client *gophercloud.ServiceClient, path, collection, query string) (items []T, next string, err error) {
+	address := client.ServiceURL(path)
+	if query != "" {
+		address += "?" + query
+	}
+	var page map[string]json.RawMessage
+	if _, err := client.Get(ctx, address, &page, nil); err != nil {
+		return nil, "", fmt.Errorf("list %s: %w", collection, err)
+	}
+	if len(page[collection]) > 0 {
+		if err := json.Unmarshal(page[collection], &items); err != nil {
+			return nil, "", fmt.Errorf("list %s: %w", collection, err)
+		}
+	}
+	if len(items) > 0 {
+		next, _ = nextQuery(page, collection)
+	}
+	return items, next, nil
 }
 
 // nextQuery finds the link to the next page: Glance has "next", Trove "links",
