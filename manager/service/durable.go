@@ -26,10 +26,10 @@ func journalOptions() []config.Option {
 }
 
 // openJournal prepares the journal, in karbor's own database.
-func (i *instance) openJournal(cfg *config.Config) error {
+func (i *instance) openJournal(cfg *config.Config, wrap Wrap) error {
 	i.journal = journal.Open(i.db, journal.Options{})
 	kept := ownership.FromConfig(cfg)
-	kept.Journal, kept.Host, kept.Log = i.journal, i.host, telemetry.Named(i.log, "ownership")
+	kept.Journal, kept.Host, kept.Log = wrapped[journal.Journal](wrap.Journal, i.journal), i.host, telemetry.Named(i.log, "ownership")
 	if embedded(cfg) {
 		// Nobody else uses the database: whose process is gone is dead at once.
 		kept.Locks = filepath.Join(cfg.String("DEFAULT", "state_path"), "owners")

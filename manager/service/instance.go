@@ -80,7 +80,7 @@ func newInstance(ctx context.Context, cfg *config.Config, setup Setup, log *tele
 	if setup.Wrap.HTTP != nil {
 		clients = clients.Wrapped(setup.Wrap.HTTP)
 	}
-	if err = i.openJournal(cfg); err != nil {
+	if err = i.openJournal(cfg, setup.Wrap); err != nil {
 		return nil, err
 	}
 	if i.providers, err = loadProviders(cfg, setup, clients, log); err != nil {
