@@ -217,7 +217,7 @@ env_cover() {
 }
 
 env_bench() {
-  services rabbitmq
+  services rabbitmq mariadb
   packages python3-oslo.messaging python3-taskflow
   go test -run '^$' -bench . -benchmem ./... "${EXTRA[@]}" | grep -vE 'no test files|^(ok|goos:|goarch:|PASS)'
   [ ! -d test/bench ] || { make -s build; go run ./test/bench; }

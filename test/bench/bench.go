@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"time"
 
@@ -87,7 +88,7 @@ func (b *bench) listProviders(server string) func(context.Context) error {
 }
 
 func (b *bench) launchOurs() (*process, error) {
-	config, err := b.site.configure("state-" + rpc.NewID()[:8])
+	config, err := b.site.configure(worker{state: "state-" + rpc.NewID()[:8]})
 	if err != nil {
 		return nil, fmt.Errorf("configure the worker: %w", err)
 	}
@@ -171,6 +172,13 @@ func (b *bench) servers() []*peer {
 		return []*peer{b.ours}
 	}
 	return []*peer{b.ours, b.python}
+}
+
+// note adds a line below the table, once.
+func (b *bench) note(text string) {
+	if !slices.Contains(b.notes, text) {
+		b.notes = append(b.notes, text)
+	}
 }
 
 func progress(format string, a ...any) { fmt.Fprintf(os.Stderr, format+"\n", a...) }

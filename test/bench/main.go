@@ -25,7 +25,7 @@ const python = "/usr/bin/python3"
 
 // size says how much is done.
 type size struct {
-	starts, calls, protects, checkpoints int
+	starts, calls, protects, checkpoints, waits, adopted int
 
 	alone bool // without Python peers
 }
@@ -34,12 +34,17 @@ func main() {
 	if len(os.Args) > 1 && os.Args[1] == echoCommand {
 		exit(serveEcho(os.Args[2:]))
 	}
+	if len(os.Args) > 1 && os.Args[1] == waiting {
+		os.Exit(serveWaiting(os.Args[2:]))
+	}
 	var s size
 	program := flag.String("program", "bin/karbor-protection", "the worker")
 	flag.IntVar(&s.starts, "starts", 5, "starts of each server")
 	flag.IntVar(&s.calls, "calls", 10000, "calls of list_providers, 16 at a time, to each server")
 	flag.IntVar(&s.protects, "protects", 800, "protects of one resource; a tenth as many of 50")
 	flag.IntVar(&s.checkpoints, "checkpoints", 2500, "checkpoints to list")
+	flag.IntVar(&s.waits, "waits", 10000, "operations that wait in polls")
+	flag.IntVar(&s.adopted, "adopted", 1000, "operations that run when their worker is killed")
 	flag.BoolVar(&s.alone, "alone", false, "measure without Python peers, which take most of the time")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -78,7 +83,7 @@ func run(ctx context.Context, program string, s size) (err error) {
 	defer func() { err = errors.Join(err, b.close()) }()
 	fmt.Println(machine())
 	for _, part := range []func(context.Context) error{
-		b.starting, b.calling, b.protecting, b.listing, b.engine, b.remembering,
+		b.starting, b.calling, b.protecting, b.listing, b.engine, b.remembering, b.journaling, b.waiting, b.adopting,
 	} {
 		if err := part(ctx); err != nil {
 			return err

@@ -75,6 +75,18 @@ func (p *process) stop() error {
 	return nil
 }
 
+// kill ends the process as a crash does. One that has ended before is an error.
+func (p *process) kill() error {
+	select {
+	case <-p.ended:
+		return fmt.Errorf("%s ended before its time: %v\n%s", p.name, p.err, p.output.String())
+	default:
+	}
+	_ = p.cmd.Process.Kill()
+	<-p.ended
+	return nil
+}
+
 // cpu returns the CPU time that the process has used, in user and kernel mode and
 // by threads that are gone too. /proc/PID/stat has the same in steps of 10 ms.
 func (p *process) cpu() (time.Duration, error) {

@@ -44,7 +44,7 @@ func (b *bench) protecting(ctx context.Context) error {
 }
 
 func (b *bench) protectInto(ctx context.Context, provider string, resources, protects int) error {
-	protect, err := b.protect(provider, resources)
+	protect, err := b.protect("ours", provider, resources)
 	if err != nil {
 		return err
 	}
@@ -62,21 +62,16 @@ func (b *bench) protectInto(ctx context.Context, provider string, resources, pro
 	return nil
 }
 
-// protect makes one protect. The bank itself tells when its checkpoint is
-// available: asking the worker would cost it what is measured.
-func (b *bench) protect(provider string, resources int) (func(context.Context) error, error) {
+// protect makes one protect by a server. The bank itself tells when its
+// checkpoint is available: asking the worker would cost it what is measured.
+func (b *bench) protect(server, provider string, resources int) (func(context.Context) error, error) {
 	plugin, err := filesystem.New(filesystem.Config{Path: b.site.bank(provider), Container: "karbor"}, nil)
 	if err != nil {
 		return nil, err
 	}
 	seen := checkpoint.NewCollection(bank.New(plugin, nil), provider, checkpoint.Options{})
-	list := make([]map[string]any, resources)
-	for i := range list {
-		list[i] = map[string]any{"type": resource.Volume, "id": uuid.NewString(), "name": fmt.Sprintf("volume %d", i), "extra_info": nil}
-	}
-	plan := map[string]any{"id": uuid.NewString(), "name": "bench", "provider_id": provider, "project_id": project,
-		"resources": list, "parameters": map[string]any{}}
-	client := b.client("ours")
+	plan := newPlan(provider, resources)
+	client := b.client(server)
 	return func(ctx context.Context) error {
 		var id string
 		if err := client.Call(ctx, b.caller, "protect", map[string]any{"plan": plan}, &id); err != nil {
@@ -84,6 +79,16 @@ func (b *bench) protect(provider string, resources int) (func(context.Context) e
 		}
 		return available(ctx, seen, id)
 	}, nil
+}
+
+// newPlan is a plan of volumes that nobody else has.
+func newPlan(provider string, resources int) map[string]any {
+	list := make([]map[string]any, resources)
+	for i := range list {
+		list[i] = map[string]any{"type": resource.Volume, "id": uuid.NewString(), "name": fmt.Sprintf("volume %d", i), "extra_info": nil}
+	}
+	return map[string]any{"id": uuid.NewString(), "name": "bench", "provider_id": provider, "project_id": project,
+		"resources": list, "parameters": map[string]any{}}
 }
 
 // available waits for a checkpoint to become available.

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -73,16 +74,24 @@ func (s *site) providers() []string {
 	return []string{onDisk, inMemory, archive}
 }
 
-// configure writes the configuration of a new worker with a state of its own and
-// returns its path.
-func (s *site) configure(state string) (string, error) {
+// worker says what the configuration of a worker has of its own.
+type worker struct {
+	state    string // the folder's name
+	name     string // of its topic; "ours" by default
+	host     string
+	plugin   string // karbor-noop-protection-plugin by default
+	database string // URL; "" is the embedded one
+}
+
+// configure writes the configuration of a new worker and returns its path.
+func (s *site) configure(w worker) (string, error) {
 	const providerFile = `[provider]
 name = %[1]s
 description = of a benchmark
 id = %[1]s
 enabled = True
 bank = karbor-fs-bank-plugin
-plugin = karbor-noop-protection-plugin
+plugin = %[3]s
 
 [file_system_bank_plugin]
 file_system_bank_path = %[2]s
@@ -91,27 +100,32 @@ file_system_bank_path = %[2]s
 transport_url = %s
 control_exchange = %s
 protection_topic = %s
-host = bench
+host = %s
 state_path = %s
 provider_config_dir = %s
 log_file = %s
-`
-	providers := s.path("providers.d")
+%s`
+	w.name, w.host, w.plugin = cmp.Or(w.name, "ours"), cmp.Or(w.host, "bench"), cmp.Or(w.plugin, "karbor-noop-protection-plugin")
+	if w.database != "" {
+		w.database = "\n[database]\nconnection = " + w.database + "\n"
+	}
+	config := s.path(w.state + "-" + w.host + ".conf")
+	providers := s.path("providers.d-" + w.plugin)
 	if err := os.MkdirAll(providers, 0o755); err != nil {
 		return "", err
 	}
 	files := map[string]string{
-		s.path(state + ".conf"): fmt.Sprintf(mainFile, s.broker, s.name, s.topic("ours"), s.path(state), providers, s.path(state+".log")),
+		config: fmt.Sprintf(mainFile, s.broker, s.name, s.topic(w.name), w.host, s.path(w.state), providers, config+".log", w.database),
 	}
 	for _, id := range s.providers() {
-		files[filepath.Join(providers, id+".conf")] = fmt.Sprintf(providerFile, id, s.bank(id))
+		files[filepath.Join(providers, id+".conf")] = fmt.Sprintf(providerFile, id, s.bank(id), w.plugin)
 	}
 	for path, content := range files {
 		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 			return "", err
 		}
 	}
-	return s.path(state + ".conf"), nil
+	return config, nil
 }
 
 // caller is a request context as karbor-api sends it.
@@ -165,8 +179,8 @@ func (s *site) remove() error {
 		return errors.Join(append(errs, err)...)
 	}
 	// Deleting what is not there is no error.
-	for _, server := range []string{"ours", "python", "raw"} {
-		for _, queue := range []string{s.topic(server), s.topic(server) + ".bench", s.topic(server) + "-replies"} {
+	for _, server := range []string{"ours", "python", "raw", waiting} {
+		for _, queue := range []string{s.topic(server), s.topic(server) + ".bench", s.topic(server) + ".heir", s.topic(server) + "-replies"} {
 			_, err := ch.QueueDelete(queue, false, false, false)
 			errs = append(errs, err)
 		}
