@@ -1,24 +1,24 @@
 #!/usr/bin/python3
-"""Fills Keystone with what the tests log in to: identity.py AUTH_URL PASSWORD SWIFT_URL GLANCE_URL. Repeating it changes nothing."""
+"""Fills Keystone with what the tests log in to: identity.py AUTH_URL PASSWORD <CATALOGUE. Repeating it changes nothing.
+
+A line of the catalogue is USER NAME TYPE URL. What Keystone has and these lines have not is deleted from it: the service
+does not run, and a client would wait for it.
+"""
 import sys
 
 from keystoneauth1 import session
 from keystoneauth1.identity import v3
 from keystoneclient.v3 import client
 
-AUTH_URL, PASSWORD, SWIFT_URL, GLANCE_URL = sys.argv[1:]
+AUTH_URL, PASSWORD = sys.argv[1:]
+CATALOGUE = [line.split() for line in sys.stdin]
 REGION = "RegionOne"
 ROLES = ["admin", "member", "reader", "service", "swiftoperator", "ResellerAdmin"]
 PROJECTS = ["admin", "demo", "alt_demo", "service"]
 GRANTS = [  # user, project, role
     ("admin", "admin", "admin"), ("admin", "demo", "admin"),
     ("demo", "demo", "member"), ("alt_demo", "alt_demo", "member"),
-] + [(user, "service", role) for user in ("karbor", "swift", "glance") for role in ("admin", "service")]
-CATALOGUE = [  # name, type, URL
-    ("keystone", "identity", AUTH_URL),
-    ("swift", "object-store", SWIFT_URL),
-    ("glance", "image", GLANCE_URL),
-]
+] + [(user, "service", role) for user in ["karbor"] + [c[0] for c in CATALOGUE[1:]] for role in ("admin", "service")]
 
 
 def main():
@@ -42,7 +42,10 @@ def main():
 
     services = {(s.name, s.type): s for s in keystone.services.list()}
     endpoints = {(e.service_id, e.interface): e for e in keystone.endpoints.list()}
-    for name, kind, url in CATALOGUE:
+    for known, service in services.items():
+        if known not in [(name, kind) for _, name, kind, _ in CATALOGUE]:
+            keystone.services.delete(service)
+    for _, name, kind, url in CATALOGUE:
         service = services.get((name, kind)) or keystone.services.create(name, type=kind)
         for interface in ("public", "internal", "admin"):
             endpoint = endpoints.get((service.id, interface))

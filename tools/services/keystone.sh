@@ -52,16 +52,22 @@ EOF
     } >>"$STATE/log/keystone-manage.log" 2>&1 || die "keystone-manage failed, see $STATE/log/keystone-manage.log"
     mark_done keystone keystone
   fi
-  # uwsgi's http-socket closes each connection without saying so, which costs clients a failed request now and then
-  OS_KEYSTONE_CONFIG_FILES=$conf daemon keystone uwsgi --plugin python3 --http-socket "127.0.0.1:${PORT[keystone]}" \
-    --wsgi-file /usr/bin/keystone-wsgi-public --master --processes 1 --threads 6 --enable-threads --lazy-apps --need-app \
-    --die-on-term --buffer-size 65535 --disable-logging --socket-timeout 120 --add-header 'Connection: close'
+  OS_KEYSTONE_CONFIG_FILES=$conf wsgi_daemon keystone /usr/bin/keystone-wsgi-public 6
   wait_until keystone http_up "$(identity_url)"
 }
 
+# The catalogue has Swift and Glance always, and of the others those that this run starts or an earlier one did.
 keystone_seed() {
-  /usr/bin/python3 "$HERE/identity.py" "$(identity_url)" "$PASSWORD" \
-    "http://127.0.0.1:${PORT[swift]}/v1/AUTH_\$(project_id)s" "http://127.0.0.1:${PORT[glance]}" >&2
+  local service
+  {
+    echo "keystone keystone identity $(identity_url)"
+    echo "swift swift object-store http://127.0.0.1:${PORT[swift]}/v1/AUTH_\$(project_id)s"
+    echo "glance glance image http://127.0.0.1:${PORT[glance]}"
+    for service in "${CLOUD[@]}"; do
+      local -n daemons="${service}_daemons"
+      [ -z "${wanted[$service]:-}" ] && ! running "${daemons[0]}" || "${service}_catalogue"
+    done
+  } | /usr/bin/python3 "$HERE/identity.py" "$(identity_url)" "$PASSWORD" >&2
 }
 
 keystone_variables() { echo "KARBOR_TEST_KEYSTONE=$(identity_url)"; }

@@ -3,7 +3,8 @@
 # Everything listens on 127.0.0.1, on ports counted from one base, so that services which
 # already run on the standard ports of a developer's machine are never touched or mistaken for ours.
 
-SERVICES=(rabbitmq memcached mariadb postgresql swift keystone glance)
+SERVICES=(rabbitmq memcached mariadb postgresql swift keystone glance)   # what "all" means
+CLOUD=(cinder neutron placement nova manila)                             # more, for who asks; scripts in ../openstack
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 STATE=${KARBOR_TEST_STATE:-/var/tmp/karbor-test}
 BASE=${KARBOR_TEST_PORT_BASE:-27000}
@@ -12,11 +13,14 @@ declare -A PORT=(
   [memcached]=$((BASE + 4)) [mariadb]=$((BASE + 5)) [postgresql]=$((BASE + 6))
   [keystone]=$((BASE + 7)) [swift]=$((BASE + 8)) [swift-object]=$((BASE + 9))
   [swift-container]=$((BASE + 10)) [swift-account]=$((BASE + 11)) [glance]=$((BASE + 12))
+  [cinder]=$((BASE + 13)) [neutron]=$((BASE + 14)) [placement]=$((BASE + 15)) [nova]=$((BASE + 16)) [manila]=$((BASE + 17))
 )
 PASSWORD=password   # of every account; nothing here leaves the loopback interface
 
 say() { printf '%s %s\n' "$(date +%T)" "$*" >&2; }
 die() { say "error: $*"; exit 1; }
+
+known() { [[ " ${SERVICES[*]} ${CLOUD[*]} " == *" $1 "* ]] || { say "unknown service \"$1\"; there are: ${SERVICES[*]} ${CLOUD[*]}"; exit 2; }; }
 
 make_state() {
   mkdir -p "$STATE"/{etc,var,log,run} || die "cannot write to $STATE (KARBOR_TEST_STATE chooses another place)"
@@ -32,6 +36,19 @@ as_user() {
 own_dir() { # own_dir USER DIR
   mkdir -p "$2"
   [ "$(id -u)" != 0 ] || chown "$1:" "$2"
+}
+
+load_services() { # the functions and arrays of all services
+  local service
+  . "$HERE/../openstack/lib.sh"
+  for service in "${SERVICES[@]}"; do
+    # shellcheck source=/dev/null
+    . "$HERE/$service.sh"
+  done
+  for service in "${CLOUD[@]}"; do
+    # shellcheck source=/dev/null
+    . "$HERE/../openstack/$service.sh"
+  done
 }
 
 # --- packages
@@ -126,7 +143,7 @@ mark_done() { dpkg-query -W -f='${Version}' "$2" >"$STATE/var/$1.done"; }
 
 # --- what OpenStack services have in common
 
-database_url() { echo "mysql+pymysql://$1:$PASSWORD@127.0.0.1:${PORT[mariadb]}/$1?charset=utf8"; }
+database_url() { echo "mysql+pymysql://${2:-$1}:$PASSWORD@127.0.0.1:${PORT[mariadb]}/$1?charset=utf8"; }   # NAME [USER]
 identity_url() { echo "http://127.0.0.1:${PORT[keystone]}/v3"; }
 
 authtoken() { # authtoken USER: the body of [keystone_authtoken]
@@ -143,4 +160,12 @@ password = $PASSWORD
 service_token_roles = admin
 service_token_roles_required = false
 EOF
+}
+
+# wsgi_daemon NAME FILE THREADS: a WSGI program on NAME's port. uwsgi's http-socket closes each connection without saying
+# so, which costs clients a failed request now and then.
+wsgi_daemon() {
+  daemon "$1" uwsgi --plugin python3 --http-socket "127.0.0.1:${PORT[$1]}" --wsgi-file "$2" \
+    --master --processes 1 --threads "$3" --enable-threads --lazy-apps --need-app \
+    --die-on-term --buffer-size 65535 --disable-logging --socket-timeout 120 --add-header 'Connection: close'
 }

@@ -22,10 +22,10 @@ mariadb_start() {
 
 mariadb_sql() { mariadb --no-defaults -u root -S "$STATE/var/mariadb/mariadb.sock" "$@"; }
 
-mariadb_database() { # mariadb_database NAME: with a user of the same name
+mariadb_database() { # mariadb_database NAME [USER]: with a user, of the same name unless told
   mariadb_sql -e "CREATE DATABASE IF NOT EXISTS $1 CHARACTER SET utf8mb3;
-    CREATE USER IF NOT EXISTS '$1'@'127.0.0.1' IDENTIFIED BY '$PASSWORD';
-    GRANT ALL ON $1.* TO '$1'@'127.0.0.1'"
+    CREATE USER IF NOT EXISTS '${2:-$1}'@'127.0.0.1' IDENTIFIED BY '$PASSWORD';
+    GRANT ALL ON $1.* TO '${2:-$1}'@'127.0.0.1'"
 }
 
 mariadb_variables() { echo "KARBOR_TEST_MYSQL=$(database_url karbor)"; }

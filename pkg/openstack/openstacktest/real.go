@@ -24,36 +24,55 @@ import (
 // the former is not set.
 func Real(t testing.TB, need ...string) (*openstack.Factory, context.Context) {
 	t.Helper()
+	skipWithout(t, need...)
+	return realFactory(t), requestcontext.New(t.Context(), login(t, "demo", "demo"))
+}
+
+func skipWithout(t testing.TB, need ...string) {
+	t.Helper()
 	for _, name := range append([]string{"KARBOR_TEST_KEYSTONE"}, need...) {
 		if os.Getenv(name) == "" {
 			t.Skipf("%s is not set: no real service to test with", name)
 		}
 	}
-	authURL := os.Getenv("KARBOR_TEST_KEYSTONE")
-	identity := func(user, project string) gophercloud.AuthOptions {
-		return gophercloud.AuthOptions{
-			Username: user, Password: "password", DomainName: "Default",
-			Scope: &gophercloud.AuthScope{ProjectName: project, DomainName: "Default"},
-		}
+}
+
+// identity is how a user of the test services, whose passwords are all the same,
+// logs in to a project.
+func identity(user, project string) gophercloud.AuthOptions {
+	return gophercloud.AuthOptions{
+		Username: user, Password: "password", DomainName: "Default",
+		Scope: &gophercloud.AuthScope{ProjectName: project, DomainName: "Default"},
 	}
+}
+
+func realFactory(t testing.TB) *openstack.Factory {
+	authURL := os.Getenv("KARBOR_TEST_KEYSTONE")
 	cfg := openstack.Config{AuthURI: authURL, Trustee: &openstack.IdentityConfig{AuthURL: authURL, Options: identity("karbor", "service")}}
 	f := openstack.New(cfg, nil)
-	transport := &http.Transport{}
-	t.Cleanup(func() {
-		f.Close()
-		transport.CloseIdleConnections()
-	})
+	t.Cleanup(f.Close)
+	return f
+}
 
-	keystone := &gophercloud.ServiceClient{
-		ProviderClient: &gophercloud.ProviderClient{HTTPClient: http.Client{Transport: transport}},
-		Endpoint:       strings.TrimRight(authURL, "/") + "/",
+// plainClient calls a service with a token and nothing else.
+func plainClient(t testing.TB, url, token string) *gophercloud.ServiceClient {
+	transport := &http.Transport{}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &gophercloud.ServiceClient{
+		ProviderClient: &gophercloud.ProviderClient{TokenID: token, HTTPClient: http.Client{Transport: transport}},
+		Endpoint:       strings.TrimRight(url, "/") + "/",
 	}
-	options := identity("demo", "demo")
-	result := tokens.Create(t.Context(), keystone, &options)
+}
+
+// login returns the request context that karbor-api would make of that user.
+func login(t testing.TB, user, project string) *requestcontext.RequestContext {
+	t.Helper()
+	options := identity(user, project)
+	result := tokens.Create(t.Context(), plainClient(t, os.Getenv("KARBOR_TEST_KEYSTONE"), ""), &options)
 	if result.Err != nil {
-		t.Fatalf("log in as demo: %v", result.Err)
+		t.Fatalf("log in as %s: %v", user, result.Err)
 	}
-	return f, requestcontext.New(t.Context(), callerOf(t, result))
+	return callerOf(t, result)
 }
 
 // callerOf makes the request context that keystonemiddleware and karbor-api make

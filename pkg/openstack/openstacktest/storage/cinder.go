@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package storage
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"slices"
+
+	"github.com/karbor-project/karbor/pkg/openstack/openstacktest"
+)
+
+// deletable are the statuses in which Cinder deletes.
+var deletable = map[string][]string{
+	Volumes:   {"available", "error", "error_restoring", "error_extending", "error_managing"},
+	Snapshots: {"available", "error"},
+	Backups:   {"available", "error"},
+}
+
+// filters are those of a listing that users may ask for.
+// cinder: etc/cinder/resource_filters.json
+var filters = map[string][]string{
+	Volumes:   {"name", "status", "metadata"},
+	Snapshots: {"name", "status", "metadata", "volume_id"},
+	Backups:   {"name", "status", "volume_id"},
+}
+
+// members name one of a collection.
+var members = map[string]string{Volumes: "volume", Snapshots: "snapshot", Backups: "backup"}
+
+func (c *Cloud) cinder() {
+	for collection := range members {
+		base := openstacktest.Cinder + "/" + collection
+		c.handle("GET "+base+"/detail", func(w http.ResponseWriter, r *http.Request) { c.list(w, r, collection) })
+		c.handle("GET "+base+"/{id}", func(w http.ResponseWriter, r *http.Request) { c.show(w, r, collection) })
+		c.handle("DELETE "+base+"/{id}", func(w http.ResponseWriter, r *http.Request) { c.remove(w, r, collection) })
+	}
+	c.handle("POST "+openstacktest.Cinder+"/volumes", c.createVolume)
+	c.handle("PUT "+openstacktest.Cinder+"/volumes/{id}", c.changeVolume)
+	c.handle("POST "+openstacktest.Cinder+"/volumes/{id}/action", c.uploadVolume)
+	c.handle("POST "+openstacktest.Cinder+"/snapshots", c.createSnapshot)
+	c.handle("POST "+openstacktest.Cinder+"/backups", c.createBackup)
+	c.handle("POST "+openstacktest.Cinder+"/backups/{id}/restore", c.restoreBackup)
+}
+
+// view is a thing as Cinder shows it.
+func view(collection string, t *Thing) map[string]any {
+	v := map[string]any{
+		"id": t.ID, "name": t.Name, "description": t.Description, "status": t.Status, "size": t.Size, "metadata": t.Metadata,
+	}
+	switch collection {
+	case Snapshots:
+		v["volume_id"] = t.VolumeID
+		v["os-extended-snapshot-attributes:progress"] = map[string]string{"available": "100%"}[t.Status]
+	case Backups:
+		v["volume_id"], v["container"], v["is_incremental"], v["fail_reason"] = t.VolumeID, t.Container, t.Incremental, nil
+		if t.FailReason != "" {
+			v["fail_reason"] = t.FailReason
+		}
+	}
+	return v
+}
+
+func (c *Cloud) list(w http.ResponseWriter, r *http.Request, collection string) {
+	query := r.URL.Query()
+	marker := query.Get("marker")
+	query.Del("marker")
+	for name := range query {
+		if !slices.Contains(filters[collection], name) {
+			refuse(w, http.StatusBadRequest, "Invalid filters %s are found in query options.", name)
+			return
+		}
+	}
+	page, body := []map[string]any{}, map[string]any{}
+	begun := marker == ""
+	for _, t := range slices.Backward(slices.Clone(c.things[collection])) { // the newest first
+		switch {
+		case !begun:
+			begun = t.ID == marker
+		case !matches(t, query):
+		case len(page) == c.PageSize:
+			query.Set("marker", page[len(page)-1]["id"].(string))
+			body[collection+"_links"] = []any{map[string]any{"rel": "next", "href": "http://elsewhere/" + collection + "?" + query.Encode()}}
+			body[collection] = page
+			answer(w, http.StatusOK, body)
+			return
+		default:
+			if c.look(t); c.find(collection, t.ID) != nil {
+				page = append(page, view(collection, t))
+			}
+		}
+	}
+	body[collection] = page
+	answer(w, http.StatusOK, body)
+}
+
+func matches(t *Thing, query url.Values) bool {
+	for name := range query {
+		value := query.Get(name)
+		switch name {
+		case "name":
+			if t.Name != value {
+				return false
+			}
+		case "status":
+			if t.Status != value {
+				return false
+			}
+		case "volume_id":
+			if t.VolumeID != value {
+				return false
+			}
+		case "metadata":
+			var wanted map[string]string
+			if json.Unmarshal([]byte(value), &wanted) != nil {
+				return false
+			}
+			for key, text := range wanted {
+				if t.Metadata[key] != text {
+					return false
+				}
+			}
+		}
+	}
+	return true
+}
+
+// wanted finds the thing of a path, or answers that it is not there.
+func (c *Cloud) wanted(w http.ResponseWriter, collection, id string) *Thing {
+	t := c.find(collection, id)
+	if t == nil {
+		refuse(w, http.StatusNotFound, "%s %s could not be found.", members[collection], id)
+	}
+	return t
+}
+
+func (c *Cloud) show(w http.ResponseWriter, r *http.Request, collection string) {
+	t := c.wanted(w, collection, r.PathValue("id"))
+	if t == nil {
+		return
+	}
+	c.look(t)
+	if c.find(collection, t.ID) == nil {
+		refuse(w, http.StatusNotFound, "%s %s could not be found.", members[collection], t.ID)
+		return
+	}
+	answer(w, http.StatusOK, map[string]any{members[collection]: view(collection, t)})
+}
+
+func (c *Cloud) remove(w http.ResponseWriter, r *http.Request, collection string) {
+	t := c.wanted(w, collection, r.PathValue("id"))
+	switch {
+	case t == nil:
+		return
+	case !slices.Contains(deletable[collection], t.Status):
+		refuse(w, http.StatusBadRequest, "Invalid %s: status must be %v", members[collection], deletable[collection])
+		return
+	case collection == Volumes && slices.ContainsFunc(c.things[Snapshots], func(s *Thing) bool { return s.VolumeID == t.ID }):
+		refuse(w, http.StatusBadRequest, "Invalid volume: Volume must not have snapshots.")
+		return
+	case collection == Backups && slices.ContainsFunc(c.things[Backups], func(b *Thing) bool { return b.parent == t.ID }):
+		refuse(w, http.StatusBadRequest, "Invalid backup: Incremental backups exist for this backup.")
+		return
+	}
+	t.Status = "deleting"
+	c.start(func() { c.drop(collection, t) }, t)
+	w.WriteHeader(http.StatusAccepted)
+}
+
+// request is a body that makes something, whatever it is.
+type request struct {
+	Name        *string           `json:"name"`
+	Description *string           `json:"description"`
+	Metadata    map[string]string `json:"metadata"`
+	Size        int               `json:"size"`
+	VolumeID    *string           `json:"volume_id"`
+	SnapshotID  *string           `json:"snapshot_id"`
+	ImageRef    *string           `json:"imageRef"`
+	Container   *string           `json:"container"`
+	Force       bool              `json:"force"`
+	Incremental bool              `json:"incremental"`
+}
+
+// read reads the member of a body, or answers that it is wrong.
+func read(w http.ResponseWriter, r *http.Request, member string) *request {
+	var body map[string]*request
+	if err := json.NewDecoder(r.Body).Decode(&body); err != nil || body[member] == nil {
+		refuse(w, http.StatusBadRequest, "Invalid input for field/attribute %s: %v", member, err)
+		return nil
+	}
+	return body[member]
+}
+
+func text(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
+func (q *request) thing(status string) *Thing {
+	return &Thing{
+		ID: newID(), Name: text(q.Name), Description: text(q.Description), Status: status, Size: q.Size,
+		Metadata: q.Metadata, VolumeID: text(q.VolumeID), SnapshotID: text(q.SnapshotID), Container: text(q.Container), Incremental: q.Incremental,
+	}
+}
+
+func (c *Cloud) made(w http.ResponseWriter, collection string, t *Thing) {
+	c.things[collection] = append(c.things[collection], t)
+	answer(w, http.StatusAccepted, map[string]any{members[collection]: view(collection, t)})
+}
+
+func (c *Cloud) createVolume(w http.ResponseWriter, r *http.Request) {
+	q := read(w, r, "volume")
+	if q == nil {
+		return
+	}
+	t := q.thing("creating")
+	var data []byte
+	switch {
+	case q.SnapshotID != nil:
+		source := c.wanted(w, Snapshots, *q.SnapshotID)
+		if source == nil {
+			return
+		}
+		if source.Status != "available" || source.Size > t.Size {
+			refuse(w, http.StatusBadRequest, "Invalid snapshot: its status is %s", source.Status)
+			return
+		}
+		data = source.Data
+	case q.ImageRef != nil:
+		source := c.find(Images, *q.ImageRef)
+		if source == nil || source.Status != "active" {
+			refuse(w, http.StatusBadRequest, "Invalid image identifier or unable to access requested image.")
+			return
+		}
+		t.Status, data = "downloading", source.Data
+	}
+	c.start(func() { c.become(Volumes, t, "available", data) }, t)
+	c.made(w, Volumes, t)
+}
+
+func (c *Cloud) changeVolume(w http.ResponseWriter, r *http.Request) {
+	t, q := c.wanted(w, Volumes, r.PathValue("id")), read(w, r, "volume")
+	if t == nil || q == nil {
+		return
+	}
+	if q.Name != nil {
+		t.Name = *q.Name
+	}
+	if q.Description != nil {
+		t.Description = *q.Description
+	}
+	answer(w, http.StatusOK, map[string]any{"volume": view(Volumes, t)})
+}
+
+// usable tells whether a volume can be read, or answers that it cannot.
+func usable(w http.ResponseWriter, t *Thing, force bool) bool {
+	if t.Status == "available" || t.Status == "in-use" && force {
+		return true
+	}
+	refuse(w, http.StatusBadRequest, "Invalid volume: Volume %s status must be available, but current status is: %s.", t.ID, t.Status)
+	return false
+}
+
+func (c *Cloud) createSnapshot(w http.ResponseWriter, r *http.Request) {
+	q := read(w, r, "snapshot")
+	if q == nil {
+		return
+	}
+	source := c.wanted(w, Volumes, text(q.VolumeID))
+	if source == nil || !usable(w, source, q.Force) {
+		return
+	}
+	t := q.thing("creating")
+	t.Size = source.Size
+	data := slices.Clone(source.Data)
+	c.start(func() { c.become(Snapshots, t, "available", data) }, t)
+	c.made(w, Snapshots, t)
+}

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package storage is a Cinder and a Glance for tests. They keep bytes, take a few
+// looks for what they do, and refuse what the real ones refuse.
+// cinder: volume/api.py, backup/api.py, objects/fields.py; glance: api/v2/images.py
+package storage
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/uuid"
+
+	"github.com/karbor-project/karbor/pkg/openstack/openstacktest"
+)
+
+// Cloud has volumes, snapshots, backups and images.
+type Cloud struct {
+	*openstacktest.Cloud
+	// Looks is how many looks at something see it on its way; 2 by default.
+	Looks int
+	// PageSize bounds a page of Cinder's listings; 1000 by default.
+	PageSize int
+
+	mu      sync.Mutex
+	things  map[string][]*Thing // by collection, in the order of their creation
+	jobs    []*job
+	fails   map[string]string
+	refuses map[string]refusal
+	used    map[string]bool // ids of images
+}
+
+// Thing is a volume, a snapshot, a backup or an image. Its fields are for reading
+// between the calls of a plugin.
+type Thing struct {
+	ID, Name, Description string
+	Status, FailReason    string
+	Size                  int // GiB
+	VolumeID, SnapshotID  string
+	Metadata              map[string]string
+	Container             string
+	Incremental           bool
+	Data                  []byte
+	// Properties are those of an image.
+	Properties map[string]any
+
+	parent string // id of the backup that an incremental one builds on
+	noData bool   // an image before its upload
+}
+
+// job is something on its way. It ends with the last of a few looks at one of its
+// things.
+type job struct {
+	things []*Thing
+	looks  int
+	end    func()
+}
+
+type refusal struct {
+	status int
+	body   string
+}
+
+// Collections of things.
+const (
+	Volumes   = "volumes"
+	Snapshots = "snapshots"
+	Backups   = "backups"
+	Images    = "images"
+)
+
+// New starts a cloud without anything in it, that ends with the test.
+func New(t testing.TB) *Cloud {
+	t.Helper()
+	c := &Cloud{
+		Cloud: openstacktest.New(t), Looks: 2, PageSize: 1000,
+		things: map[string][]*Thing{}, fails: map[string]string{}, refuses: map[string]refusal{}, used: map[string]bool{},
+	}
+	c.cinder()
+	c.glance()
+	return c
+}
+
+// AddVolume makes a volume of 1 GiB that is available.
+func (c *Cloud) AddVolume(id, name string, data []byte) *Thing {
+	return c.add(Volumes, &Thing{ID: id, Name: name, Status: "available", Size: 1, Data: data})
+}
+
+// Add puts something there as it is.
+func (c *Cloud) Add(collection string, t *Thing) *Thing { return c.add(collection, t) }
+
+func (c *Cloud) add(collection string, t *Thing) *Thing {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.things[collection] = append(c.things[collection], t)
+	return t
+}
+
+// Fail lets the next new thing of a collection end in status "error"; a backup
+// has the reason.
+func (c *Cloud) Fail(collection, reason string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.fails[collection] = reason
+}
+
+// Refuse answers all calls with a method and the end of a path, such as "POST
+// /backups", with an error. The message is Cinder's way to say why.
+func (c *Cloud) Refuse(call string, status int, message string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.refuses[call] = refusal{status, fmt.Sprintf(`{"fault": {"message": %q, "code": %d}}`, message, status)}
+}
+
+// Allow ends what Refuse began.
+func (c *Cloud) Allow(call string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.refuses, call)
+}
+
+// Things returns all of a collection.
+func (c *Cloud) Things(collection string) []*Thing {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.things[collection])
+}
+
+// Find returns a thing, nil if it is not there.
+func (c *Cloud) Find(collection, id string) *Thing {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.find(collection, id)
+}
+
+// Inventory names all that is there, with status, size and data.
+func (c *Cloud) Inventory(context.Context) ([]string, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var there []string
+	for collection, things := range c.things {
+		for _, t := range things {
+			there = append(there, fmt.Sprintf("%s %q %s %d GiB %.6x", collection, t.Name, t.Status, t.Size, sha256.Sum256(t.Data)))
+		}
+	}
+	return there, nil
+}
+
+func (c *Cloud) find(collection, id string) *Thing {
+	for _, t := range c.things[collection] {
+		if t.ID == id {
+			return t
+		}
+	}
+	return nil
+}
+
+func (c *Cloud) drop(collection string, t *Thing) {
+	c.things[collection] = slices.DeleteFunc(c.things[collection], func(other *Thing) bool { return other == t })
+}
+
+// start lets something happen after a few looks at the things.
+func (c *Cloud) start(end func(), things ...*Thing) {
+	c.jobs = append(c.jobs, &job{things: things, looks: c.Looks, end: end})
+}
+
+// look is one look at a thing.
+func (c *Cloud) look(t *Thing) {
+	for _, j := range slices.Clone(c.jobs) {
+		if !slices.Contains(j.things, t) {
+			continue
+		}
+		if j.looks--; j.looks <= 0 {
+			c.jobs = slices.DeleteFunc(c.jobs, func(other *job) bool { return other == j })
+			j.end()
+		}
+	}
+}
+
+// become ends the making of a thing.
+func (c *Cloud) become(collection string, t *Thing, status string, data []byte) {
+	if reason, ok := c.fails[collection]; ok {
+		delete(c.fails, collection)
+		t.Status, t.FailReason = "error", reason
+		return
+	}
+	t.Status, t.Data = status, slices.Clone(data)
+}
+
+// handle answers a pattern under the lock, unless the call is refused.
+func (c *Cloud) handle(pattern string, h func(w http.ResponseWriter, r *http.Request)) {
+	c.Handle(pattern, func(w http.ResponseWriter, r *http.Request) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		for call, refused := range c.refuses {
+			method, end, _ := strings.Cut(call, " ")
+			if r.Method == method && strings.HasSuffix(r.URL.Path, end) {
+				w.Header().Set("Content-Type", "application/json")
+				w.WriteHeader(refused.status)
+				_, _ = w.Write([]byte(refused.body))
+				return
+			}
+		}
+		h(w, r)
+	})
+}
+
+func answer(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(body)
+}
+
+func refuse(w http.ResponseWriter, status int, format string, args ...any) {
+	name := map[int]string{http.StatusBadRequest: "badRequest", http.StatusNotFound: "itemNotFound"}[status]
+	answer(w, status, map[string]any{name: map[string]any{"code": status, "message": fmt.Sprintf(format, args...)}})
+}
+
+func newID() string { return uuid.NewString() }
