@@ -128,7 +128,7 @@ env_lint() {
 
 env_arch() { go_test ./test/arch/...; }
 
-env_unit() { compiler; without_services; go_test -race -short ./...; }
+env_unit() { compiler; without_services; go_test -race -short -timeout 30m ./...; }
 
 # No other package of ./rpc needs a broker, so tests that stop or block it disturb nobody.
 env_rpc() { compiler; services rabbitmq; RABBIT_CTL=${RABBITMQCTL:-} service_tests -race ./rpc/...; }
