@@ -5,12 +5,14 @@ package builtin
 
 import (
 	"github.com/karbor-project/karbor/providers/protection"
+	"github.com/karbor-project/karbor/providers/protection/cinderbackup"
 	"github.com/karbor-project/karbor/providers/protection/image"
 	"github.com/karbor-project/karbor/providers/protection/noop"
 )
 
 // Register adds the plugins to a registry.
 func Register(r *protection.Registry) {
+	cinderbackup.Register(r)
 	image.Register(r)
 	noop.Register(r)
 }

@@ -149,14 +149,14 @@ func (s *stage) hook(p *Process, c *protection.Call, hook protection.Hook) error
 	if hook == nil {
 		return nil
 	}
-	if p.ctx.Err() != nil {
-		return context.Cause(p.ctx)
-	}
 	if p.cut.what == cancelled {
 		var err error
 		if s.entered, err = s.inventory(); err != nil {
 			return err
 		}
+	}
+	if p.ctx.Err() != nil { // it ended between two hooks
+		return context.Cause(p.ctx)
 	}
 	err := hook(p.ctx, c)
 	// A hook has ended when that is on record, which is one call more.

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package cinderbackup protects Cinder's volumes by backups that Cinder makes and
+// keeps: full or incremental ones, of the volume or of a snapshot of it.
+package cinderbackup
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/karbor-project/karbor/pkg/config"
+	"github.com/karbor-project/karbor/pkg/resource"
+	"github.com/karbor-project/karbor/providers/protection"
+	"github.com/karbor-project/karbor/providers/protection/volume"
+)
+
+// Names are those by which provider files ask for the plugin.
+var Names = []string{
+	"karbor-volume-protection-plugin",
+	protection.ClassPrefix + "volume.cinder_protection_plugin.CinderBackupProtectionPlugin",
+}
+
+// frame has the plugin's name in error texts.
+var frame = volume.Frame{Title: "Volume Backup", Schemas: schemas}
+
+// Config is the section of the provider file.
+type Config struct {
+	PollInterval time.Duration
+	PollTimeout  time.Duration // 0 is none
+	FromSnapshot bool
+}
+
+// Plugin protects OS::Cinder::Volume.
+type Plugin struct {
+	cfg    Config
+	cinder *volume.Cinder
+	newID  func() string
+}
+
+var _ protection.Plugin = (*Plugin)(nil)
+
+// New returns the plugin.
+func New(cfg Config, clients volume.Clients) *Plugin {
+	return &Plugin{cfg: cfg, cinder: volume.New(clients, cfg.PollInterval, cfg.PollTimeout), newID: uuid.NewString}
+}
+
+// Register adds the plugin to a registry.
+func Register(r *protection.Registry) {
+	r.Register(Names, Options, func(cfg *config.Config, deps protection.Deps) (protection.Plugin, error) {
+		return New(FromConfig(cfg), deps.Clients), nil
+	})
+}
+
+// Types returns OS::Cinder::Volume.
+func (*Plugin) Types() []string { return []string{resource.Volume} }
+
+// Schemas returns the schemas of the type.
+func (*Plugin) Schemas(string) protection.Schemas { return schemas }
+
+// Operation returns the hooks for one volume. There is no Copy: what a backup
+// holds is in Cinder's keeping, and a second checkpoint that names the same one
+// would lose it with the first.
+//
+// Snapshots are taken before the Main hook of any resource begins, so that those
+// of a server's volumes are of about the same time.
+func (p *Plugin) Operation(kind protection.Kind, r resource.Resource) (*protection.Operation, error) {
+	switch kind {
+	case protection.Protect:
+		operation := &protection.Operation{Main: frame.Protect(true, p.backUp, p.cleanBackUp), Undo: frame.Delete(p.unprotect)}
+		if p.cfg.FromSnapshot {
+			operation.PrepareFinish = frame.Protect(false, p.snapshot, p.cleanSnapshot)
+		}
+		return operation, nil
+	case protection.Restore:
+		return &protection.Operation{Main: frame.Restore(p.bring, p.cleanRestore), Undo: frame.Unrestore(p.unrestore)}, nil
+	case protection.Verify:
+		return &protection.Operation{Main: volume.Verify(frame.Title, p.look)}, nil
+	case protection.Delete:
+		return &protection.Operation{Main: frame.Delete(p.remove)}, nil
+	}
+	return nil, fmt.Errorf("%s of %s: %w", kind, r.Key(), protection.ErrNoOperation)
+}

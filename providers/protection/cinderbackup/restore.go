@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cinderbackup
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+
+	"github.com/gophercloud/gophercloud/v2"
+
+	"github.com/karbor-project/karbor/providers/protection"
+	"github.com/karbor-project/karbor/providers/protection/poll"
+	"github.com/karbor-project/karbor/providers/protection/volume"
+)
+
+// restoreState is what a second run of a restore knows of the first.
+type restoreState struct {
+	volume.Restored
+	// Begun: Cinder has been, or is about to be, asked to restore.
+	Begun bool `json:"begun,omitempty"`
+	// Done: the volume holds what the backup does.
+	Done bool `json:"done,omitempty"`
+}
+
+// Statuses of a backup that can be restored, and of a volume while one is
+// restored into it.
+var (
+	restorable = poll.Statuses{
+		Success: []string{"available"},
+		Failure: []string{"error", "error_deleting", "deleting", poll.NotFound},
+		Ignore:  []string{"creating", "restoring"},
+	}
+	filled = poll.Statuses{
+		Success: []string{"available"},
+		Failure: []string{"error", "error_restoring", "error_deleting", "deleting", poll.NotFound},
+		Ignore:  []string{"creating", "restoring-backup", "downloading"},
+	}
+)
+
+// restoring is what a restore begins with.
+type restoring struct {
+	*volume.Service
+	state  restoreState
+	volume volume.Order
+	save   func() error
+}
+
+func (p *Plugin) beginRestore(ctx context.Context, c *protection.Call) (*restoring, error) {
+	service, err := p.cinder.For(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r := &restoring{Service: service}
+	if err := c.LoadState(ctx, &r.state); err != nil {
+		return nil, err
+	}
+	r.save = func() error { return c.SaveState(ctx, r.state) }
+	r.volume = r.state.Order(c, p.newID, r.save)
+	return r, nil
+}
+
+// bring restores the backup into a new volume, or into the one that the user
+// names. The volume is made here and not by Cinder's restore, which would give
+// it no metadata to find it by: a run that gets no answer to a restore does not
+// know whether it has begun, and does no harm when it asks once more, as long as
+// it is the same volume.
+func (p *Plugin) bring(ctx context.Context, c *protection.Call) (string, error) {
+	var about metadata
+	if err := c.Section.GetJSON(ctx, protection.MetadataKey, &about); err != nil {
+		return "", err
+	}
+	r, err := p.beginRestore(ctx, c)
+	if err != nil {
+		return "", err
+	}
+	id := target(c)
+	if id == "" {
+		if id, err = r.make(ctx, c, about.BackupID); err != nil {
+			return id, err
+		}
+	}
+	if r.state.Done {
+		return id, nil
+	}
+	if err := c.UpdateStatus(ctx, id, protection.StatusRestoring, ""); err != nil {
+		return id, err
+	}
+	if err := r.fill(ctx, c, id, about.BackupID); err != nil {
+		return id, err
+	}
+	if err := r.rename(ctx, c, id); err != nil {
+		return id, err
+	}
+	r.state.Done = true
+	return id, r.save()
+}
+
+// target returns the volume that the user wants the backup to be restored to.
+func target(c *protection.Call) string {
+	id, _ := c.Parameters.String("volume_id")
+	return id
+}
+
+// make makes an empty volume of the backup's size.
+func (r *restoring) make(ctx context.Context, c *protection.Call, backupID string) (string, error) {
+	if r.state.Volume.ID == "" {
+		backup, err := r.Show(ctx, volume.Backups, backupID)
+		if err != nil {
+			return "", err
+		}
+		r.volume.Body = map[string]any{"size": backup.Size, "name": name(c)}
+		if description, ok := c.Parameters.String("restore_description"); ok {
+			r.volume.Body["description"] = description
+		}
+		if err := r.Make(ctx, c, r.volume); err != nil {
+			return r.state.Volume.ID, err
+		}
+	}
+	id := r.state.Volume.ID
+	if r.state.Begun {
+		return id, nil
+	}
+	return id, volume.Instead("Error creating volume", r.Await(ctx, volume.Volumes, id, volume.Created, nil))
+}
+
+func name(c *protection.Call) string {
+	if name, ok := c.Parameters.String("restore_name"); ok && name != "" {
+		return name
+	}
+	return c.Checkpoint.ID() + "@" + c.Resource.ID
+}
+
+// fill restores the backup into a volume, unless that goes on already.
+func (r *restoring) fill(ctx context.Context, c *protection.Call, id, backupID string) error {
+	goesOn := false
+	if r.state.Begun {
+		now, err := r.Show(ctx, volume.Volumes, id)
+		if err != nil {
+			return err
+		}
+		goesOn = now.Status == "restoring-backup"
+	}
+	if !goesOn {
+		err := r.Await(ctx, volume.Backups, backupID, restorable, nil)
+		if volume.Unfit(err) {
+			return &volume.Failure{Text: fmt.Sprintf("The status of volume backup status is %s.", volume.StatusOf(err)), Err: err}
+		}
+		if err != nil {
+			return err
+		}
+		r.state.Begun = true
+		if err := r.save(); err != nil {
+			return err
+		}
+		body := map[string]any{"restore": map[string]any{"volume_id": id, "name": nil}}
+		_, err = r.Post(ctx, r.ServiceURL("backups", url.PathEscape(backupID), "restore"), body, nil, &gophercloud.RequestOpts{
+			OkCodes: []int{http.StatusAccepted},
+		})
+		if err != nil {
+			return fmt.Errorf("restore backup %s: %w", backupID, err)
+		}
+	}
+	return volume.Instead("Error creating volume", r.Await(ctx, volume.Volumes, id, filled, c.Report))
+}
+
+// rename gives the user's own volume the name and description that were asked
+// for, if any; a new one was made with them.
+func (r *restoring) rename(ctx context.Context, c *protection.Call, id string) error {
+	if target(c) == "" {
+		return nil
+	}
+	change := map[string]any{}
+	if name, ok := c.Parameters.String("restore_name"); ok && name != "" {
+		change["name"] = name
+	}
+	if description, ok := c.Parameters.String("restore_description"); ok {
+		change["description"] = description
+	}
+	if len(change) == 0 {
+		return nil
+	}
+	_, err := r.Put(ctx, r.ServiceURL("volumes", url.PathEscape(id)), map[string]any{"volume": change}, nil, &gophercloud.RequestOpts{
+		OkCodes: []int{http.StatusOK},
+	})
+	if err != nil {
+		return fmt.Errorf("rename volume %s: %w", id, err)
+	}
+	return nil
+}
+
+func (p *Plugin) cleanRestore(ctx context.Context, c *protection.Call, _ error) error {
+	return p.unrestore(ctx, c)
+}
+
+// unrestore deletes the new volume, as far as it has come. What was in the user's
+// own is gone; that is left alone once nothing is written to it any more.
+func (p *Plugin) unrestore(ctx context.Context, c *protection.Call) error {
+	r, err := p.beginRestore(ctx, c)
+	if err != nil {
+		return err
+	}
+	id := target(c)
+	if id == "" {
+		return r.Remove(ctx, c, r.volume)
+	}
+	if !r.state.Begun || r.state.Done {
+		return nil
+	}
+	err = r.Await(ctx, volume.Volumes, id, filled, nil)
+	if err != nil && volume.StatusOf(err) == "" {
+		return &volume.Failure{Text: fmt.Sprintf("volume %s may be restored to still: %s", id, volume.Reason(err)), Err: err}
+	}
+	return nil
+}

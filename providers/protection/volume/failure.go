@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package volume
+
+import (
+	"errors"
+
+	"github.com/karbor-project/karbor/pkg/openstack"
+	"github.com/karbor-project/karbor/providers/protection"
+	"github.com/karbor-project/karbor/providers/protection/poll"
+)
+
+// Failure is an error with a text for users and its cause for the log.
+type Failure struct {
+	Text string
+	Err  error
+}
+
+// Error returns the text.
+func (f *Failure) Error() string { return f.Text }
+
+// Unwrap returns the cause.
+func (f *Failure) Unwrap() error { return f.Err }
+
+// Unfit tells that a wait ended with a status that is of no use, or too late.
+func Unfit(err error) bool {
+	var status *poll.StatusError
+	return errors.As(err, &status) || errors.Is(err, poll.ErrDeadline)
+}
+
+// StatusOf returns the status at which a wait ended, "" if it was not at one.
+func StatusOf(err error) string {
+	var status *poll.StatusError
+	if errors.As(err, &status) {
+		return status.Status
+	}
+	return ""
+}
+
+// Instead returns text as the failure in place of err, if err is that of a wait
+// which ended in a wrong status.
+func Instead(text string, err error) error {
+	if Unfit(err) {
+		return &Failure{Text: text, Err: err}
+	}
+	return err
+}
+
+// Reason returns what users are told about an error.
+func Reason(err error) string {
+	var ended *protection.EndedError
+	if errors.As(err, &ended) {
+		return ended.Error()
+	}
+	var f *Failure
+	if errors.As(err, &f) {
+		return f.Text
+	}
+	return openstack.Reason(err)
+}

@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package volume
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+
+	"github.com/karbor-project/karbor/bank"
+	"github.com/karbor-project/karbor/pkg/fault"
+	"github.com/karbor-project/karbor/providers/protection"
+)
+
+// Clean removes what a hook made that has failed, and says what is left. failed
+// wraps the cause of the hook's context if that has ended. ctx is another, which
+// has not.
+type Clean func(ctx context.Context, c *protection.Call, failed error) error
+
+// Frame is what the hooks of a plugin have in common.
+type Frame struct {
+	// Title is the plugin's name in error texts, "Volume Backup".
+	Title string
+	// Schemas say which parameters the plugin takes.
+	Schemas protection.Schemas
+}
+
+// Protect returns a hook of a Protect that does work after the status in the bank
+// is "protecting"; in the last hook it is "available" in the end. When the hook
+// fails clean removes what it made, in the time that is left for that, and the
+// status is "error". The work is done when it returns nil, even if ctx has ended.
+func (f Frame) Protect(last bool, work protection.Hook, clean Clean) protection.Hook {
+	return func(ctx context.Context, c *protection.Call) error {
+		err := c.PutStatus(ctx, protection.StatusProtecting)
+		if err == nil {
+			err = c.Parameters.Check(f.Schemas.Options)
+		}
+		if err == nil {
+			err = work(ctx, c)
+		}
+		if err == nil && last {
+			err = Finish(ctx, func(ctx context.Context) error { return c.PutStatus(ctx, protection.StatusAvailable) })
+		}
+		if err == nil {
+			return nil
+		}
+		text, err := cleaned(ctx, c, err, clean)
+		if again := protection.Handover(ctx, err); again != nil {
+			return again
+		}
+		c.PutError(ctx)
+		if fault.Is(err, "InvalidInput") {
+			return err
+		}
+		return fault.CreateResourceFailed(f.Title, text, c.Resource.ID, c.Resource.Type).WithCause(err)
+	}
+}
+
+// Restore returns the hook of a Restore. bring restores the volume and returns the
+// id of the new one, also with an error if there was one for a while.
+func (f Frame) Restore(bring func(context.Context, *protection.Call) (string, error), clean Clean) protection.Hook {
+	return func(ctx context.Context, c *protection.Call) error {
+		err := c.CheckSection()
+		if err == nil {
+			err = c.Parameters.Check(f.Schemas.Restore)
+		}
+		id := ""
+		if err == nil {
+			id, err = bring(ctx, c)
+		}
+		if err == nil {
+			err = c.UpdateStatus(ctx, id, protection.StatusAvailable, "")
+		}
+		if err == nil {
+			c.NewResources.Set(c.Resource.ID, id)
+			return nil
+		}
+		text, err := cleaned(ctx, c, err, clean)
+		if again := protection.Handover(ctx, err); again != nil {
+			return again
+		}
+		if id == "" {
+			id = c.Resource.ID
+		}
+		after, cancel := protection.Aftermath(ctx)
+		defer cancel()
+		if recordErr := c.UpdateStatus(after, id, protection.StatusError, text); recordErr != nil {
+			c.Logger().Warn(fault.Detail(recordErr))
+		}
+		if fault.Is(err, "InvalidInput") {
+			return err
+		}
+		return fault.RestoreResourceFailed(f.Title, text, c.Resource.ID, c.Resource.Type).WithCause(err)
+	}
+}
+
+// Finish does what cannot be taken back any more. If ctx ends meanwhile, it is
+// done again in the time that is left for that, unless the work is handed over.
+func Finish(ctx context.Context, do func(context.Context) error) error {
+	err := do(ctx)
+	if err == nil || ctx.Err() == nil || protection.Handover(ctx, err) != nil {
+		return err
+	}
+	ctx, cancel := protection.Aftermath(ctx)
+	defer cancel()
+	return do(ctx)
+}
+
+// cleaned runs clean after a failure, unless the work is handed over. It returns
+// what users are told, and what is left if there is anything, and the error.
+func cleaned(ctx context.Context, c *protection.Call, err error, clean Clean) (string, error) {
+	if protection.Handover(ctx, err) != nil {
+		return "", err
+	}
+	err = protection.Because(ctx, err)
+	text := Reason(err)
+	after, cancel := protection.Aftermath(ctx)
+	defer cancel()
+	left := clean(after, c, err)
+	if left == nil {
+		return text, err
+	}
+	if again := protection.Handover(after, left); again != nil {
+		return "", again
+	}
+	return text + "; " + Reason(left), errors.Join(err, left)
+}
+
+// Delete returns the hook of a Delete. work removes what the backup is made of
+// outside of the bank; was is the status that the resource had before. Then the
+// metadata goes, and the status becomes "deleted".
+func (f Frame) Delete(work func(ctx context.Context, c *protection.Call, was string) error) protection.Hook {
+	return func(ctx context.Context, c *protection.Call) error {
+		err := remove(ctx, c, work)
+		if err == nil {
+			return nil
+		}
+		if again := protection.Handover(ctx, err); again != nil {
+			return again
+		}
+		c.PutError(ctx)
+		err = protection.Because(ctx, err)
+		return fault.DeleteResourceFailed(f.Title, Reason(err), c.Resource.ID, c.Resource.Type).WithCause(err)
+	}
+}
+
+func remove(ctx context.Context, c *protection.Call, work func(context.Context, *protection.Call, string) error) error {
+	if err := c.CheckSection(); err != nil {
+		return err
+	}
+	was, err := c.Section.GetText(ctx, protection.StatusKey)
+	if err != nil && !errors.Is(err, bank.ErrNotFound) {
+		return err
+	}
+	if err := c.PutStatus(ctx, protection.StatusDeleting); err != nil {
+		return err
+	}
+	if err := work(ctx, c, was); err != nil {
+		return err
+	}
+	if err := c.Section.Delete(ctx, protection.MetadataKey); err != nil && !errors.Is(err, bank.ErrNotFound) {
+		return err
+	}
+	return c.PutStatus(ctx, protection.StatusDeleted)
+}
+
+// Unfinished tells whether a resource in a status may have more at the service
+// than its metadata names: its protection, or its deletion, was not finished.
+func Unfinished(was string) bool {
+	switch was {
+	case protection.StatusProtecting, protection.StatusError, protection.StatusDeleting:
+		return true
+	}
+	return false
+}
+
+// Verify returns the hook of a Verify. title is the plugin's name in its error
+// text. look returns the status of what the backup
+// is made of, and if that is not "available" a reason; an error comes with the
+// reason that is recorded.
+func Verify(title string, look func(context.Context, *protection.Call) (status, reason string, err error)) protection.Hook {
+	return func(ctx context.Context, c *protection.Call) error {
+		err := c.CheckSection()
+		status, reason := protection.StatusError, ""
+		if err == nil {
+			status, reason, err = look(ctx, c)
+		} else {
+			reason = fault.From(err).Message()
+		}
+		if again := protection.Handover(ctx, err); again != nil {
+			return again
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx) // nothing was found out about the backup
+		}
+		if recordErr := c.UpdateStatus(ctx, c.Resource.ID, status, reason); recordErr != nil {
+			return protection.Because(ctx, recordErr)
+		}
+		if status == protection.StatusAvailable && err == nil {
+			return nil
+		}
+		return fault.VerifyResourceFailed(title, reason, c.Resource.ID, c.Resource.Type).WithCause(err)
+	}
+}
+
+// Metadata reads the resource's metadata into v, a pointer. found is false if
+// there is none.
+func Metadata(ctx context.Context, c *protection.Call, v any) (found bool, err error) {
+	text, err := c.Section.GetBytes(ctx, protection.MetadataKey)
+	if errors.Is(err, bank.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if err := json.Unmarshal(text, v); err != nil {
+		return false, &Failure{Text: "The metadata of the backup is not readable.", Err: err}
+	}
+	return true, nil
+}
