@@ -8,6 +8,7 @@ import (
 	"github.com/karbor-project/karbor/providers/protection/cinderbackup"
 	"github.com/karbor-project/karbor/providers/protection/image"
 	"github.com/karbor-project/karbor/providers/protection/noop"
+	"github.com/karbor-project/karbor/providers/protection/volumesnapshot"
 )
 
 // Register adds the plugins to a registry.
@@ -15,4 +16,5 @@ func Register(r *protection.Registry) {
 	cinderbackup.Register(r)
 	image.Register(r)
 	noop.Register(r)
+	volumesnapshot.Register(r)
 }

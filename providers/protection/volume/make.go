@@ -20,6 +20,7 @@ type Made struct {
 	// Asked: Cinder has been, or is about to be, asked for it.
 	Asked bool   `json:"asked,omitempty"`
 	ID    string `json:"id,omitempty"`
+	Size  int    `json:"size,omitempty"` // GiB
 }
 
 // Order is an item that is made once.
@@ -35,8 +36,8 @@ type Order struct {
 	Save func() error
 }
 
-// Make makes an item, unless an earlier run has made it, and notes its id. The
-// item is on its way when Make returns. What it was that ended the earlier run
+// Make makes an item, unless an earlier run has made it, and notes its id and
+// size. The item is on its way when Make returns. What it was that ended the earlier run
 // shows in the item's status.
 func (s *Service) Make(ctx context.Context, c *protection.Call, o Order) error {
 	if o.Made.ID != "" {
@@ -48,7 +49,7 @@ func (s *Service) Make(ctx context.Context, c *protection.Call, o Order) error {
 			return err
 		}
 		if len(found) > 0 {
-			o.Made.Asked, o.Made.ID = true, found[0].ID
+			*o.Made = Made{Asked: true, ID: found[0].ID, Size: found[0].Size}
 			return o.Save()
 		}
 	}
@@ -65,10 +66,11 @@ func (s *Service) Make(ctx context.Context, c *protection.Call, o Order) error {
 	if err != nil {
 		return fmt.Errorf("create %s: %w", o.Kind.member, err)
 	}
-	o.Made.ID = answer[o.Kind.member].ID
-	if o.Made.ID == "" {
+	made := answer[o.Kind.member]
+	if made.ID == "" {
 		return fmt.Errorf("the answer does not name the new %s", o.Kind.member)
 	}
+	o.Made.ID, o.Made.Size = made.ID, made.Size
 	return o.Save()
 }
 
