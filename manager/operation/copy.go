@@ -5,6 +5,7 @@ package operation
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/karbor-project/karbor/bank/checkpoint"
@@ -47,9 +48,17 @@ func Copyable(cp *checkpoint.Checkpoint) bool {
 func (e *Engine) Copy(ctx context.Context, p *providers.Provider, plan Plan, sources []*checkpoint.Checkpoint) ([]Pair, error) {
 	ctx, cancel := context.WithTimeout(ctx, prepareTime)
 	defer cancel()
-	pairs := []Pair{}
-	if len(sources) == 0 {
-		return pairs, nil
+	pairs, begun, err := e.begunCopies(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if !begun {
+		for _, source := range sources {
+			pairs = append(pairs, Pair{Source: source.ID(), Copy: newID()})
+		}
+	}
+	if len(pairs) == 0 {
+		return []Pair{}, nil
 	}
 	graph, packed, err := e.resourceGraph(ctx, plan.Resources)
 	if err != nil {
@@ -58,28 +67,24 @@ func (e *Engine) Copy(ctx context.Context, p *providers.Provider, plan Plan, sou
 	if err := canCopy(p, graph); err != nil {
 		return nil, copyError(ctx, err)
 	}
-	for _, source := range sources {
-		pairs = append(pairs, Pair{Source: source.ID(), Copy: newID()})
-	}
 	var runs []*run
+	var stopping error
 	for i, pair := range pairs {
-		// The message's key is that of the first one, which knows the answer.
-		request := requestOf(ctx)
-		key := request.Key
-		if i > 0 && key != "" {
-			key = fmt.Sprintf("%s#%d", key, i)
-		}
-		r, fresh, err := e.begin(ctx, journal.Entry{
-			Key: key, Kind: string(protection.Copy), Subject: pair.Source, CheckpointID: pair.Copy,
+		r, fresh, err := e.begin(withCopyRequest(ctx, i, len(pairs)), journal.Entry{
+			Kind: string(protection.Copy), Subject: pair.Source, CheckpointID: pair.Copy,
 			ProviderID: p.ID, PlanID: plan.ID, ProjectID: plan.ProjectID,
 		}, &input{Checkpoint: pair.Copy, Source: pair.Source, Plan: &plan, Graph: packed, Answer: answerOf(pairs)}, p)
-		if err == nil && !fresh {
-			return e.repeatedCopy(ctx, runs)
-		}
-		if r != nil {
+		switch {
+		case errors.Is(err, ErrStopping): // on record all the same, and so shall be the others
+			stopping = err
+		case err == nil && !fresh && !begun && len(pairs) == 1:
+			return repeated[[]Pair](ctx, e)
+		case err == nil && !fresh && !begun && i == 0: // another delivery got ahead, with pairs of its own
+			return e.Copy(ctx, p, plan, sources)
+		case r != nil:
 			runs = append(runs, r)
 		}
-		if err != nil {
+		if err != nil && stopping == nil {
 			for _, made := range runs {
 				made.refuse(ctx, err, flowText(ctx, err))
 			}
@@ -89,20 +94,40 @@ func (e *Engine) Copy(ctx context.Context, p *providers.Provider, plan Plan, sou
 	for _, r := range runs {
 		r.start()
 	}
-	return pairs, nil
+	return pairs, stopping
 }
 
-// repeatedCopy answers a message whose first delivery got ahead meanwhile.
-func (e *Engine) repeatedCopy(ctx context.Context, runs []*run) ([]Pair, error) {
-	for _, r := range runs {
-		r.start() // they stand in the journal
+// withCopyRequest is the request of one copy of several. The message is answered,
+// and nobody need keep it, when the last copy is on record; so that copy has the
+// message's key, and the others have keys of their own.
+func withCopyRequest(ctx context.Context, i, of int) context.Context {
+	request := requestOf(ctx)
+	if i == of-1 {
+		return ctx
 	}
-	answer, _, err := e.Answered(ctx)
-	var pairs []Pair
-	if err == nil && json.Unmarshal(answer, &pairs) != nil {
-		err = fault.KarborException("The request was answered before in another way")
+	return WithRequest(ctx, Request{Key: copyKey(request.Key, i)})
+}
+
+func copyKey(key string, i int) string {
+	if key == "" {
+		return ""
 	}
-	return pairs, err
+	return fmt.Sprintf("%s#%d", key, i)
+}
+
+// begunCopies finds what an earlier delivery of the message was going to copy,
+// whose worker died before all copies were on record.
+func (e *Engine) begunCopies(ctx context.Context) (pairs []Pair, begun bool, err error) {
+	key := copyKey(requestOf(ctx).Key, 0)
+	if key == "" {
+		return nil, false, nil
+	}
+	answer, begun, err := e.Answered(WithRequest(ctx, Request{Key: key}))
+	if err != nil || !begun {
+		return nil, false, err
+	}
+	pairs, err = decodeAnswer[[]Pair](answer)
+	return pairs, true, err
 }
 
 func copyError(ctx context.Context, err error) error {
@@ -147,17 +172,11 @@ func (o *copying) open(ctx context.Context) error {
 	o.log = o.log.WithField("source", source.ID())
 	o.flow.log = o.log
 	o.flow.checkpoint, o.flow.copied, o.flow.parameters = source, o.cp, o.input.Plan.Parameters
-	if o.flow.graph, err = resource.Unpack(o.input.Graph); err != nil {
-		return permanent(fmt.Errorf("read the resource graph: %w", err))
-	}
-	return permanent(o.flow.build())
+	return o.flow.prepare(o.input.Graph)
 }
 
 // begin implements work.
 func (o *copying) begin(ctx context.Context) error {
-	if o.cp.Status() == checkpoint.Available {
-		return nil // an earlier run has come to the end
-	}
 	if err := setStatus(ctx, o.cp, checkpoint.Copying); err != nil {
 		return err
 	}

@@ -4,7 +4,6 @@ package operation
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/karbor-project/karbor/bank"
 	"github.com/karbor-project/karbor/bank/checkpoint"
@@ -62,7 +61,7 @@ func (o *deleting) open(ctx context.Context) error {
 	o.flow.graph = &resource.Graph{}
 	if cp.Status() == checkpoint.Deleted && o.resumed {
 		o.openRecord(ctx)
-		return o.flow.build() // an earlier run has come to the end
+		return o.flow.link() // an earlier run has come to the end
 	}
 	if err := setStatus(ctx, cp, checkpoint.Deleting); err != nil {
 		return err
@@ -70,14 +69,14 @@ func (o *deleting) open(ctx context.Context) error {
 	o.openRecord(ctx)
 	// A protection that failed early has left no graph, and nothing to delete.
 	if packed, ok := cp.ResourceGraph(); ok {
-		if o.flow.graph, err = resource.Unpack(packed); err != nil {
-			return permanent(fmt.Errorf("read the resource graph: %w", err))
+		if err := o.flow.unpack(packed); err != nil {
+			return err
 		}
 	}
 	if err := o.leaveOutUnserved(ctx); err != nil {
 		return err
 	}
-	return permanent(o.flow.build())
+	return o.flow.link()
 }
 
 // complete implements work.

@@ -48,7 +48,9 @@ func (m *memoryRecords) CreateOperationLog(_ context.Context, row *database.Oper
 	if m.down {
 		return "", errDown
 	}
-	m.logs[row.ID] = *row
+	if _, there := m.logs[row.ID]; !there {
+		m.logs[row.ID] = *row
+	}
 	return row.ID, nil
 }
 

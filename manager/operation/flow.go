@@ -31,23 +31,42 @@ type flow struct {
 	status       protection.StatusRecorder
 	log          logrus.FieldLogger
 
-	tasks *workflow.Graph // filled by build
+	tasks *workflow.Graph // filled by link
 }
 
 // hooks are the tasks of one resource.
 type hooks struct{ begin, finish, main, complete workflow.ID }
 
-// build links the hooks. For every parent and child the parent begins first,
-// while the child finishes its preparation and completes first; main hooks have
-// no order among resources. karbor: resource_flow.py
-func (f *flow) build() error {
+// prepare fills the flow from a packed graph.
+func (f *flow) prepare(packed string) error {
+	if err := f.unpack(packed); err != nil {
+		return err
+	}
+	return f.link()
+}
+
+// unpack fills the graph. One that cannot be read will never be read.
+func (f *flow) unpack(packed string) error {
+	graph, err := resource.Unpack(packed)
+	if err != nil {
+		return permanent(fmt.Errorf("read the resource graph: %w", err))
+	}
+	f.graph = graph
+	return nil
+}
+
+// link makes the tasks of the hooks. For every parent and child the parent
+// begins first, while the child finishes its preparation and completes first;
+// main hooks have no order among resources. Its failures are permanent.
+// karbor: resource_flow.py
+func (f *flow) link() error {
 	g := workflow.New()
 	byResource := make(map[resource.Key]hooks, f.graph.Len())
 	nodes := f.graph.Nodes()
 	for _, node := range nodes {
 		h, err := f.addHooks(g, node.Resource)
 		if err != nil {
-			return err
+			return permanent(err)
 		}
 		byResource[node.Key()] = h
 	}
@@ -61,7 +80,7 @@ func (f *flow) build() error {
 		}
 	}
 	f.tasks = g
-	return g.Check()
+	return permanent(g.Check())
 }
 
 func (f *flow) addHooks(g *workflow.Graph, r resource.Resource) (hooks, error) {

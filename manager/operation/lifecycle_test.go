@@ -169,7 +169,8 @@ func TestManyResources(t *testing.T) {
 	if cp.Status() != checkpoint.Available {
 		t.Errorf("status %s", cp.Status())
 	}
-	graph, err := graphOf(cp)
+	packed, _ := cp.ResourceGraph()
+	graph, err := resource.Unpack(packed)
 	if err != nil || graph.Len() != n+1 {
 		t.Errorf("the graph has %d resources, want %d (%v)", graph.Len(), n+1, err)
 	}

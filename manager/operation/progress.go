@@ -13,10 +13,12 @@ import (
 )
 
 // The keys of marks: what has become of a resource's hooks, what its plugin
-// keeps, and how the operation is to end.
+// keeps, that all hooks have ended well, and how the operation is to end
+// otherwise, which is what counts when both are there.
 const (
 	progressMarks = "p/"
 	stateMarks    = "s/"
+	walkedMark    = "walked"
 	verdictMark   = "verdict"
 )
 

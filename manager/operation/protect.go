@@ -58,7 +58,7 @@ func (e *Engine) Protect(ctx context.Context, p *providers.Provider, plan Plan, 
 		r.refuse(ctx, err, text)
 		return "", fault.FlowError("protect", text).WithCause(err)
 	case !fresh:
-		return e.repeated(ctx)
+		return repeated[string](ctx, e)
 	}
 	r.start()
 	return id, nil
@@ -71,16 +71,6 @@ func answerOf(v any) json.RawMessage {
 		return nil // ids and pairs of them encode
 	}
 	return text
-}
-
-// repeated is the answer to a message whose first delivery got ahead meanwhile.
-func (e *Engine) repeated(ctx context.Context) (string, error) {
-	answer, _, err := e.Answered(ctx)
-	var id string
-	if err == nil && json.Unmarshal(answer, &id) != nil {
-		err = fault.KarborException("The request was answered before in another way")
-	}
-	return id, err
 }
 
 // protecting is a protection.
@@ -106,10 +96,7 @@ func (o *protecting) open(ctx context.Context) error {
 	}
 	o.openRecord(ctx)
 	o.flow.checkpoint, o.flow.parameters = cp, o.input.Plan.Parameters
-	if o.flow.graph, err = resource.Unpack(o.input.Graph); err != nil {
-		return permanent(fmt.Errorf("read the resource graph: %w", err))
-	}
-	return permanent(o.flow.build())
+	return o.flow.prepare(o.input.Graph)
 }
 
 // complete implements work.
@@ -122,7 +109,7 @@ func (o *protecting) complete(ctx context.Context) error {
 func flowText(ctx context.Context, err error) string {
 	var f *fault.Error
 	switch {
-	case asFault(err, &f):
+	case errors.As(err, &f):
 		return f.Message()
 	case ctx.Err() != nil:
 		return fmt.Sprintf("The flow was not ready after %.0f seconds", prepareTime.Seconds())

@@ -273,3 +273,56 @@ func TestCopyWithoutOperation(t *testing.T) {
 		t.Errorf("the bank holds %v, want %v", after, before)
 	}
 }
+
+// dyingBegin is a journal whose process dies before it has begun so many entries.
+type dyingBegin struct {
+	journal.Journal
+	process *process
+	left    *int
+}
+
+func (j dyingBegin) Begin(ctx context.Context, e journal.Entry) (journal.Entry, bool, error) {
+	if *j.left--; *j.left < 0 {
+		j.process.kill()
+		return journal.Entry{}, false, errKilled
+	}
+	return j.Journal.Begin(ctx, e)
+}
+
+// A message that asks for several copies is not acknowledged before all of them
+// are on record, and the next delivery goes on with those that are.
+func TestCopiesBegunInPart(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	plugin := onMain(protection.Copy, func(context.Context, *protection.Call) error { return nil })
+	first := s.process(t, plugin, nil)
+	sources := []*checkpoint.Checkpoint{protected(t, first.bench, volume), protected(t, first.bench, volume)}
+	first.engine.journal = dyingBegin{first.engine.journal, first, new(1)}
+	acknowledged := false
+	ctx := WithRequest(first.bench.ctx, Request{Key: "message", Accepted: func() { acknowledged = true }})
+	if _, err := first.engine.Copy(ctx, first.provider, planOf(volume), sources); err == nil || acknowledged {
+		t.Fatalf("acknowledged: %t, error %v", acknowledged, err)
+	}
+	first.engine.alive.Wait()
+
+	second := s.process(t, plugin, nil)
+	ctx = WithRequest(second.bench.ctx, Request{Key: "message", Accepted: func() { acknowledged = true }})
+	if _, known, err := second.engine.Answered(ctx); known || err != nil {
+		t.Fatalf("answered %t, %v", known, err)
+	}
+	pairs, err := second.engine.Copy(ctx, second.provider, planOf(volume), sources)
+	if err != nil || !acknowledged {
+		t.Fatalf("acknowledged: %t, error %v", acknowledged, err)
+	}
+	second.finish()
+	second.adopt(t, s.journal)
+	entries, err := s.journal.List(t.Context(), journal.Filter{Kind: string(protection.Copy)})
+	if err != nil || len(entries) != 2 || len(pairs) != 2 {
+		t.Fatalf("%d copies on record, %v; answer %+v", len(entries), err, pairs)
+	}
+	for _, pair := range pairs {
+		if status := s.checkpoint(t, pair.Copy).Status(); status != checkpoint.Available {
+			t.Errorf("copy %s is %s", pair.Copy, status)
+		}
+	}
+}

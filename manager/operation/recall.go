@@ -36,6 +36,8 @@ func (r *run) recall(ctx context.Context) (*verdict, error) {
 		case m.Key == verdictMark:
 			spoken = &verdict{}
 			err = json.Unmarshal(m.Value, spoken)
+		case m.Key == walkedMark:
+			r.walked = true
 		case strings.HasPrefix(m.Key, progressMarks):
 			var p *Progress
 			if p, err = decodeProgress(m.Value); err == nil {

@@ -156,11 +156,14 @@ func (o *reading) open(ctx context.Context) error {
 		return err
 	}
 	o.flow.checkpoint, o.flow.parameters, o.flow.status = cp, rec.Parameters, o.row
-	o.flow.newResources = o.track.restored()
-	if o.flow.graph, err = graphOf(cp); err != nil {
-		return permanent(err)
+	if o.flow.kind == protection.Restore {
+		o.flow.newResources = o.track.restored()
 	}
-	return permanent(o.flow.build())
+	packed, ok := cp.ResourceGraph()
+	if !ok {
+		return permanent(errNoGraph)
+	}
+	return o.flow.prepare(packed)
 }
 
 // begin implements work.
@@ -192,14 +195,3 @@ func (o *reading) finishRecord(ctx context.Context, status string, cause error) 
 }
 
 var errNoGraph = errors.New("the checkpoint has no resource graph")
-
-func graphOf(cp *checkpoint.Checkpoint) (*resource.Graph, error) {
-	packed, ok := cp.ResourceGraph()
-	if !ok {
-		return nil, errNoGraph
-	}
-	return resource.Unpack(packed)
-}
-
-// asFault is errors.As for the errors of the catalogue.
-func asFault(err error, f **fault.Error) bool { return errors.As(err, f) }

@@ -70,6 +70,23 @@ func (e *Engine) answer(ctx context.Context, entry *journal.Entry) (json.RawMess
 	return in.Answer, nil
 }
 
+// repeated is the answer to a message whose first delivery got ahead meanwhile.
+func repeated[T any](ctx context.Context, e *Engine) (T, error) {
+	answer, _, err := e.Answered(ctx)
+	if err != nil {
+		var none T
+		return none, err
+	}
+	return decodeAnswer[T](answer)
+}
+
+func decodeAnswer[T any](answer json.RawMessage) (result T, err error) {
+	if json.Unmarshal(answer, &result) != nil {
+		err = fault.KarborException("The request was answered before in another way")
+	}
+	return result, err
+}
+
 func (r Request) accepted() {
 	if r.Accepted != nil {
 		r.Accepted()

@@ -146,7 +146,8 @@ func TestResume(t *testing.T) {
 	}
 	<-entered
 	entry := first.engine.only(t)
-	if err := entry.scribe.flush(t.Context()); err != nil {
+	// What was noted before is durable when this is.
+	if err := entry.scribe.save(t.Context(), "s/last", json.RawMessage("0")); err != nil {
 		t.Fatal(err)
 	}
 	first.kill()
@@ -219,6 +220,44 @@ func TestResumeAfterAVerdict(t *testing.T) {
 	entries, _ := s.journal.List(t.Context(), journal.Filter{})
 	if len(entries) != 1 || entries[0].Outcome != journal.Failed {
 		t.Errorf("journal %+v", entries)
+	}
+}
+
+// Once users can see that an operation has succeeded it cannot be cancelled any
+// more, whoever brings it to its end.
+func TestCancelAfterSuccess(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	first := s.process(t, hookPlugin{}, nil)
+	s.records.mu.Lock()
+	s.records.down = true // so it cannot come to its end
+	s.records.mu.Unlock()
+	id, err := first.engine.Protect(first.bench.ctx, first.provider, planOf(volume), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	await(t, func() bool { return first.checkpoint(t, id).Status() == checkpoint.Available })
+	first.kill()
+	first.engine.alive.Wait()
+	s.records.mu.Lock()
+	s.records.down = false
+	s.records.mu.Unlock()
+	entries, _ := s.journal.List(t.Context(), journal.Filter{})
+	if err := s.journal.Cancel(t.Context(), entries[0].ID, "alice"); err != nil {
+		t.Fatal(err)
+	}
+	entries[0].CancelledBy = "alice"
+
+	second := s.process(t, hookPlugin{}, nil)
+	second.adopt(t, s.journal)
+	if status := s.checkpoint(t, id).Status(); status != checkpoint.Available {
+		t.Errorf("status %s, want available", status)
+	}
+	if row := s.records.log(t, protection.Protect); row.Status != "available" || row.EndedAt.IsZero() {
+		t.Errorf("operation log %+v", row)
+	}
+	if d, err := second.engine.Operation(t.Context(), entries[0].ID); err != nil || d.Status != "succeeded" {
+		t.Errorf("operation %+v, %v", d, err)
 	}
 }
 

@@ -54,6 +54,8 @@ type run struct {
 	// resumed tells that another process, or an earlier time of this one, may
 	// have done something already.
 	resumed bool
+	// walked tells that all hooks have ended well, on record.
+	walked bool
 	// sentence is the verdict on an operation that was refused before it ran.
 	sentence *verdict
 	scribe   *scribe
@@ -281,9 +283,7 @@ func (r *run) attempt() error {
 	opened := false
 	if err = r.reopen(ctx); err == nil {
 		opened = true
-		if err = r.work.begin(ctx); err == nil {
-			err = r.walk(ctx)
-		}
+		err = r.walk(ctx)
 	}
 	if err == nil {
 		return r.succeed(ctx)
@@ -307,8 +307,16 @@ func (r *run) reopen(ctx context.Context) error {
 	return persist(ctx, r.work.open)
 }
 
-// walk runs the hooks, bounded by the operation's own time.
+// walk runs the hooks, bounded by the operation's own time, unless an earlier run
+// has brought them to their end. That they have ended is durable before anything
+// tells of success: nobody cancels what users have seen succeed.
 func (r *run) walk(ctx context.Context) error {
+	if r.walked {
+		return nil
+	}
+	if err := r.work.begin(ctx); err != nil {
+		return err
+	}
 	hooks, end := context.WithCancelCause(r.hooks)
 	defer end(nil)
 	if lease := r.provider.Lease(); lease != nil { // who has lost it may not write any more
@@ -329,7 +337,11 @@ func (r *run) walk(ctx context.Context) error {
 	if err := r.flow.walk(hooks); err != nil {
 		return err
 	}
-	return r.scribe.flush(ctx)
+	if err := r.scribe.save(ctx, walkedMark, json.RawMessage("true")); err != nil {
+		return err
+	}
+	r.walked = true
+	return nil
 }
 
 func (r *run) succeed(ctx context.Context) error {

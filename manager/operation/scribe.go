@@ -43,26 +43,11 @@ func (s *scribe) note(key string, value any) {
 	s.set(key, text, nil)
 }
 
-// save sets a mark and waits until it is durable.
+// save sets a mark and waits until it is durable, and with it all that was noted
+// before.
 func (s *scribe) save(ctx context.Context, key string, value json.RawMessage) error {
 	done := make(chan error, 1)
 	s.set(key, value, done)
-	return s.await(ctx, done)
-}
-
-// flush waits until everything noted so far is durable.
-func (s *scribe) flush(ctx context.Context) error {
-	done := make(chan error, 1)
-	s.mu.Lock()
-	idle := !s.writing && len(s.order) == 0
-	err := s.broken
-	if !idle {
-		s.waiting = append(s.waiting, done)
-	}
-	s.mu.Unlock()
-	if err != nil || idle {
-		return err
-	}
 	return s.await(ctx, done)
 }
 
@@ -100,8 +85,7 @@ func (s *scribe) set(key string, value json.RawMessage, done chan error) {
 	}
 }
 
-// write writes until nothing is left. A flush that came during a write waits
-// for one more, which may be empty of marks.
+// write writes until nothing is left.
 func (s *scribe) write() {
 	for {
 		s.mu.Lock()
@@ -111,17 +95,13 @@ func (s *scribe) write() {
 		}
 		waiting := s.waiting
 		s.pending, s.order, s.waiting = nil, nil, nil
-		if len(marks) == 0 && len(waiting) == 0 {
+		if len(marks) == 0 {
 			s.writing = false
 			s.mu.Unlock()
 			return
 		}
 		s.mu.Unlock()
-		var err error
-		if len(marks) > 0 {
-			err = s.persist(marks)
-		}
-		if err != nil {
+		if err := s.persist(marks); err != nil {
 			s.fail(err, waiting)
 			return
 		}

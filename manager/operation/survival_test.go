@@ -1,0 +1,329 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package operation
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/karbor-project/karbor/bank"
+	"github.com/karbor-project/karbor/bank/checkpoint"
+	"github.com/karbor-project/karbor/pkg/database"
+	"github.com/karbor-project/karbor/pkg/journal"
+	"github.com/karbor-project/karbor/pkg/requestcontext"
+	"github.com/karbor-project/karbor/pkg/resource"
+	"github.com/karbor-project/karbor/providers/protection"
+)
+
+// Whatever the graph, the kind and the hooks, and wherever processes die or are
+// stopped on the way: hooks keep their order, none runs again that is on record
+// as done, what they make is made once, everything ends in the verdict that the
+// hooks deserve, and nothing happens after that.
+func TestOperationSurvives(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(rt *rapid.T) {
+		s := drawScenario(rt)
+		var wrong []string
+		synctest.Test(t, func(*testing.T) { wrong = newWorld(s).play() })
+		if len(wrong) > 0 {
+			rt.Fatalf("%s\n%+v", strings.Join(wrong, "\n"), *s)
+		}
+	})
+}
+
+// The scenario's request, as its caller knows it.
+type request struct {
+	ids    []string // of the checkpoints that are to change, or to be read
+	answer []string
+}
+
+const recordID = "record"
+
+func (w *world) ctx() context.Context {
+	ctx := requestcontext.New(context.Background(), &requestcontext.RequestContext{ProjectID: project, UserID: "u", RequestID: "req-1"})
+	return WithRequest(ctx, Request{Key: "message", Accepted: func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.accepted = true
+	}})
+}
+
+// play lets one process after the other live until all has ended, and returns
+// what was wrong.
+func (w *world) play() []string {
+	r, err := w.prepare()
+	if err != nil {
+		return []string{err.Error()}
+	}
+	for i := 0; ; i++ {
+		var f fate
+		if i < len(w.scenario.fates) {
+			f = w.scenario.fates[i]
+		}
+		l := w.begin(fmt.Sprintf("process-%d", i), f)
+		w.live(l, r)
+		if !w.over() && f.at == 0 && len(w.wrong) == 0 {
+			w.complain("it did not end")
+		}
+		if len(w.wrong) > 0 || w.over() {
+			time.Sleep(time.Hour) // whoever has something left to do does it now
+			l.bury()
+			break
+		}
+		l.bury()
+	}
+	time.Sleep(time.Hour) // leases of the dead run out
+	if len(w.wrong) == 0 {
+		w.judge(r)
+	}
+	return w.wrong
+}
+
+// live is one process: it gets the message if that was not acknowledged, and
+// what others have left.
+func (w *world) live(l *life, r *request) {
+	w.mu.Lock()
+	accepted := w.accepted
+	w.mu.Unlock()
+	if !accepted {
+		answer, err := l.ask(w.ctx(), r)
+		switch {
+		case err == nil && r.answer != nil && !slices.Equal(answer, r.answer):
+			w.complain("the answer is %v, and was %v", answer, r.answer)
+		case err == nil:
+			r.answer = answer
+		case l.tenure.Err() == nil && l.fate.at == 0:
+			w.complain("the request fails: %v", err)
+		}
+	}
+	l.adopt()
+	select {
+	case <-l.gone:
+	case <-w.closed:
+	case <-time.After(24 * time.Hour):
+	}
+}
+
+// ask delivers the message.
+func (l *life) ask(ctx context.Context, r *request) ([]string, error) {
+	answer, known, err := l.engine.Answered(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s := l.world.scenario
+	if known {
+		var pairs []Pair
+		var id string
+		switch {
+		case s.kind == protection.Protect && json.Unmarshal(answer, &id) == nil:
+			return []string{id}, nil
+		case s.kind == protection.Copy && json.Unmarshal(answer, &pairs) == nil:
+			return copies(pairs), nil
+		}
+		return r.ids, nil
+	}
+	if s.kind == protection.Protect {
+		id, err := l.engine.Protect(ctx, l.provider, s.plan(), nil)
+		return []string{id}, err
+	}
+	var sources []*checkpoint.Checkpoint
+	for _, id := range r.ids {
+		cp, err := l.provider.Checkpoints.Get(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		sources = append(sources, cp)
+	}
+	record := Record{ID: recordID, ProjectID: project}
+	switch s.kind {
+	case protection.Restore:
+		return r.ids, l.engine.Restore(ctx, l.provider, sources[0], record)
+	case protection.Verify:
+		return r.ids, l.engine.Verify(ctx, l.provider, sources[0], record)
+	case protection.Delete:
+		return r.ids, l.engine.Delete(ctx, l.provider, sources[0])
+	}
+	pairs, err := l.engine.Copy(ctx, l.provider, s.plan(), sources)
+	return copies(pairs), err
+}
+
+func (s *scenario) plan() Plan { return planOf(s.resources...) }
+
+func copies(pairs []Pair) []string {
+	var ids []string
+	for _, p := range pairs {
+		ids = append(ids, p.Copy)
+	}
+	return ids
+}
+
+// prepare makes what the request is about.
+func (w *world) prepare() (*request, error) {
+	r := &request{}
+	w.records.restores[recordID] = database.Record{ID: recordID}
+	if w.scenario.kind == protection.Protect {
+		return r, nil
+	}
+	graph, err := w.scenario.cloud().Graph(context.Background(), w.scenario.resources)
+	if err != nil {
+		return nil, err
+	}
+	packed, err := resource.Pack(graph)
+	if err != nil {
+		return nil, err
+	}
+	for range w.scenario.sources {
+		cp, err := w.checkpoints().Create(context.Background(), checkpoint.CreateOptions{
+			Plan: w.scenario.plan().stored(), Status: checkpoint.Available, ResourceGraph: packed})
+		if err != nil {
+			return nil, err
+		}
+		for _, res := range w.scenario.resources {
+			section, err := cp.Section(res.ID)
+			if err != nil {
+				return nil, err
+			}
+			if err := section.PutText(context.Background(), dataKey, "x"); err != nil {
+				return nil, err
+			}
+		}
+		r.ids = append(r.ids, cp.ID())
+	}
+	return r, nil
+}
+
+// checkpoints are those of the bank, seen by nobody who could die.
+func (w *world) checkpoints() *checkpoint.Collection {
+	return checkpoint.NewCollection(bank.New(w.bank, nil), "provider", checkpoint.Options{})
+}
+
+// judge looks at what is there in the end.
+func (w *world) judge(r *request) {
+	entries, err := w.journal.List(context.Background(), journal.Filter{})
+	if err != nil || len(entries) != w.scenario.sources {
+		w.complain("%d entries in the journal, %v", len(entries), err)
+	}
+	if len(w.records.logs) != len(entries) {
+		w.complain("%d operation logs, want %d", len(w.records.logs), len(entries))
+	}
+	var ids []string
+	for i := range entries {
+		w.judgeEntry(&entries[i])
+		ids = append(ids, entries[i].CheckpointID)
+	}
+	slices.Sort(ids)
+	answer := slices.Sorted(slices.Values(r.answer))
+	if r.answer != nil && !slices.Equal(ids, answer) {
+		w.complain("the answer was %v, the operations are on %v", answer, ids)
+	}
+	if held := w.leases.held(); len(held) > 0 {
+		w.complain("leases are left: %v", held)
+	}
+	for s, h := range w.hooks {
+		if h.running > 0 {
+			w.complain("%s runs", s)
+		}
+	}
+}
+
+// judgeEntry looks at one operation: whether its verdict is that which its hooks
+// deserve, and whether everything agrees with it.
+func (w *world) judgeEntry(e *journal.Entry) {
+	s := w.scenario
+	switch e.Outcome {
+	case journal.Succeeded:
+		if s.mayFail() {
+			w.complain("it succeeded, though %v", s.acts)
+		}
+		for _, res := range s.resources {
+			for _, hook := range hookNames {
+				if st := (step{e.CheckpointID, res.Key(), hook}); !w.history(st).recorded {
+					w.complain("it succeeded without %s", st)
+				}
+			}
+		}
+	case journal.Cancelled:
+		if !w.cancelled || e.CancelledBy != "alice" || !strings.HasPrefix(e.Reason, "cancelled by alice") {
+			w.complain("it was cancelled by %q: %s", e.CancelledBy, e.Reason)
+		}
+	case journal.Failed:
+		if !slices.ContainsFunc(w.failing(e.CheckpointID), func(st step) bool { return strings.Contains(e.Reason, st.String()) }) {
+			w.complain("it failed for %q, want one of %v", e.Reason, s.acts)
+		}
+	default:
+		w.complain("outcome %q", e.Outcome)
+	}
+	good := e.Outcome == journal.Succeeded
+	if w.told[e.ID] && !good {
+		w.complain("users were told that it succeeded, and it was %s", e.Outcome)
+	}
+	row := w.records.logs[e.ID]
+	want := map[protection.Kind][2]string{
+		protection.Protect: {"error", "available"}, protection.Copy: {"error", "available"}, protection.Delete: {"error-deleting", "deleted"},
+		protection.Restore: {"fail", "success"}, protection.Verify: {"fail", "success"},
+	}[s.kind][map[bool]int{true: 1}[good]]
+	if row.Status != want || row.EndedAt.IsZero() || good != (row.ErrorInfo == "") || !strings.HasPrefix(row.ErrorInfo, e.Reason) {
+		w.complain("operation log %+v, want %s (%s)", row, want, e.Reason)
+	}
+	status := w.statusOf(e.CheckpointID)
+	switch s.kind {
+	case protection.Restore, protection.Verify:
+		if got := w.records.restores[recordID].Status; got != want {
+			w.complain("the record is %s, want %s", got, want)
+		}
+		if status != checkpoint.Available {
+			w.complain("the checkpoint that was read is %s", status)
+		}
+	default:
+		if string(status) != want {
+			w.complain("the checkpoint is %s, want %s", status, want)
+		}
+	}
+	w.judgeData(e)
+}
+
+// failing are the hooks that fail and were reached.
+func (w *world) failing(id string) []step {
+	var list []step
+	for s := range w.hooks {
+		if s.checkpoint == id && w.scenario.acts[s.String()] != "" {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+func (w *world) statusOf(id string) checkpoint.Status {
+	cp, err := w.checkpoints().Get(context.Background(), id)
+	if err != nil {
+		w.complain("%v", err)
+		return ""
+	}
+	return cp.Status()
+}
+
+// judgeData looks at what is in the bank.
+func (w *world) judgeData(e *journal.Entry) {
+	data := w.bank.Below("/checkpoints/" + e.CheckpointID + "/resource-data/")
+	all := len(data) == len(w.scenario.resources)
+	switch kind := w.scenario.kind; {
+	case kind == protection.Delete:
+		if left := w.bank.Below("/indices/"); e.Outcome == journal.Succeeded && len(data)+len(left) > 0 {
+			w.complain("after the deletion there are %v, %v", data, left)
+		}
+	case kind == protection.Restore || kind == protection.Verify || e.Outcome == journal.Succeeded:
+		if !all {
+			w.complain("the backup has %v", data)
+		}
+	case e.Outcome == journal.Cancelled && len(data) > 0:
+		w.complain("a cancelled %s has left %v", kind, data)
+	}
+}
