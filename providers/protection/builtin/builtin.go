@@ -8,6 +8,7 @@ import (
 	"github.com/karbor-project/karbor/providers/protection/cinderbackup"
 	"github.com/karbor-project/karbor/providers/protection/image"
 	"github.com/karbor-project/karbor/providers/protection/noop"
+	"github.com/karbor-project/karbor/providers/protection/share"
 	"github.com/karbor-project/karbor/providers/protection/volumesnapshot"
 )
 
@@ -16,5 +17,6 @@ func Register(r *protection.Registry) {
 	cinderbackup.Register(r)
 	image.Register(r)
 	noop.Register(r)
+	share.Register(r)
 	volumesnapshot.Register(r)
 }
