@@ -1,8 +1,6 @@
 # shellcheck shell=bash
 # Devstack plugin: builds karbor-protection from this tree and runs it in place of the Python worker.
-# local.conf:
-#     enable_plugin karbor https://opendev.org/openstack/karbor
-#     enable_plugin karbor-go <address of this repository>
+# local.conf.sample beside this file shows how it is enabled.
 
 _KARBOR_GO_XTRACE=$(set +o | grep xtrace)
 set +o xtrace
@@ -10,7 +8,9 @@ set +o xtrace
 function install_karbor_go {
     type -p go >/dev/null || die $LINENO "karbor-go needs Go ($(sed -n 's/^go //p' "$KARBOR_GO_DIR/go.mod") or newer) in PATH"
     make -C "$KARBOR_GO_DIR" build
-    sudo install -m 755 "$KARBOR_GO_DIR"/bin/{karbor-protection,karborctl} "$KARBOR_GO_BIN_DIR"
+    sudo install -d "$KARBOR_GO_BIN_DIR"
+    sudo install -m 755 "$KARBOR_GO_DIR/bin/karbor-protection" "$KARBOR_GO_PROGRAM"
+    sudo install -m 755 "$KARBOR_GO_DIR/bin/karborctl" "$KARBOR_GO_BIN_DIR"
 }
 
 # The Python services read the same file; what their plugin has set is kept, the worker's needs are added.
@@ -37,27 +37,31 @@ function configure_karbor_go {
     configure_karbor_go_providers "$auth_url"
 }
 
+# Provider files that are there already are the operator's, or those of Karbor's own plugin.
 function configure_karbor_go_providers {
-    local auth_url=$1 dir=$KARBOR_GO_CONF_DIR/providers.d infra file
-    infra=$dir/openstack-infra.conf
-    cp "$KARBOR_GO_DIR"/etc/providers.d/*.conf "$KARBOR_GO_DIR"/devstack/providers.d/*.conf "$dir/"
-    for file in noop.conf fs.conf; do
-        iniset "$dir/$file" file_system_bank_plugin file_system_bank_path "$KARBOR_GO_BANK_DIR"
+    local auth_url=$1 dir=$KARBOR_GO_CONF_DIR/providers.d file
+    for file in "$KARBOR_GO_DIR"/etc/providers.d/*.conf "$KARBOR_GO_DIR"/devstack/providers.d/*.conf; do
+        [[ ! -e $dir/${file##*/} ]] || continue
+        install -m 640 "$file" "$dir/"
+        file=$dir/${file##*/}
+        if grep -q '^\[file_system_bank_plugin]' "$file"; then
+            iniset "$file" file_system_bank_plugin file_system_bank_path "$KARBOR_GO_BANK_DIR"
+        fi
+        if grep -q '^\[swift_client]' "$file" && is_service_enabled s-proxy; then
+            iniset "$file" provider enabled True
+            iniset "$file" swift_client swift_auth_url "$auth_url/v3"
+            iniset "$file" swift_client swift_user karbor
+            iniset "$file" swift_client swift_key "$SERVICE_PASSWORD"
+            iniset "$file" swift_client swift_tenant_name "$SERVICE_PROJECT_NAME"
+        fi
     done
-    if is_service_enabled s-proxy; then
-        iniset "$infra" provider enabled True
-        iniset "$infra" swift_client swift_auth_url "$auth_url/v3"
-        iniset "$infra" swift_client swift_user karbor
-        iniset "$infra" swift_client swift_key "$SERVICE_PASSWORD"
-        iniset "$infra" swift_client swift_tenant_name "$SERVICE_PROJECT_NAME"
-    fi
 }
 
 # User and database exist when Karbor's own plugin is enabled; asking twice does no harm.
 function init_karbor_go {
     create_service_user karbor admin
     is_service_enabled karbor-api || recreate_database karbor
-    "$KARBOR_GO_BIN_DIR/karbor-protection" --config-file "$KARBOR_GO_CONF" --db-sync
+    "$KARBOR_GO_PROGRAM" --config-file "$KARBOR_GO_CONF" --db-sync
 }
 
 if is_service_enabled karbor-protection-go; then
@@ -73,13 +77,13 @@ if is_service_enabled karbor-protection-go; then
         'stack extra')
             echo_summary 'Starting karbor-protection (Go)'
             init_karbor_go
-            run_process karbor-protection-go "$KARBOR_GO_BIN_DIR/karbor-protection --config-file $KARBOR_GO_CONF"
+            run_process karbor-protection-go "$KARBOR_GO_PROGRAM --config-file $KARBOR_GO_CONF"
             ;;
         'unstack '*)
             stop_process karbor-protection-go
             ;;
         'clean '*)
-            sudo rm -f "$KARBOR_GO_BIN_DIR"/{karbor-protection,karborctl}
+            sudo rm -f "$KARBOR_GO_PROGRAM" "$KARBOR_GO_BIN_DIR/karborctl"
             sudo rm -rf "$KARBOR_GO_STATE_DIR"
             make -C "$KARBOR_GO_DIR" clean
             ;;
