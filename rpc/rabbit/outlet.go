@@ -29,6 +29,7 @@ func outletOf(exchange, key string) int {
 // come in while others publish.
 type outlet struct {
 	session *session
+	slot    int // among the session's outlets
 	ch      *amqp.Channel
 	window  chan struct{}
 	closes  chan *amqp.Error
@@ -60,6 +61,7 @@ func (s *session) outlet(n int) (*outlet, error) {
 	}
 	o := &outlet{
 		session:  s,
+		slot:     n,
 		ch:       ch,
 		window:   make(chan struct{}, confirmWindow),
 		closes:   ch.NotifyClose(make(chan *amqp.Error, 1)),

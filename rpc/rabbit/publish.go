@@ -119,10 +119,10 @@ func (t *Transport) fill(m *message, body []byte) error {
 const compressionHeader = "compression"
 
 // publish hands the message to the broker and waits for its confirm. A message
-// whose connection or channel was lost before that is sent again; its unique id
-// lets the receiver drop the second one.
+// whose connection or channel was lost before that, or which the broker could not
+// keep, is sent again; its unique id lets the receiver drop the second one.
 func (t *Transport) publish(ctx context.Context, m *message) error {
-	refusals := 0
+	refusals, nacks := 0, 0
 	for {
 		s, err := t.session(ctx, m)
 		if err != nil {
@@ -132,12 +132,14 @@ func (t *Transport) publish(ctx context.Context, m *message) error {
 		switch {
 		case err == nil:
 			return nil
-		case errors.Is(err, rpc.ErrUndeliverable), errors.Is(err, errNack):
+		case errors.Is(err, rpc.ErrUndeliverable):
 			return err
 		case ctx.Err() != nil:
 			return fmt.Errorf("%w: %w: %w", rpc.ErrDelivery, ctx.Err(), err)
 		case t.life.Err() != nil:
 			return context.Cause(t.life)
+		case errors.Is(err, errNack):
+			nacks++
 		case permanent(err):
 			refusals++
 		case ofCode(err, amqp.NotFound):
@@ -147,18 +149,15 @@ func (t *Transport) publish(ctx context.Context, m *message) error {
 				s.undeclare(m.queue.mark())
 			}
 		}
-		if refusals >= maxRefusals || m.exhausted() {
+		if refusals >= maxRefusals || nacks >= maxNacks || m.exhausted() {
 			return fmt.Errorf("%w: %w", rpc.ErrDelivery, err)
 		}
 		t.log.WithError(err).WithField("routing_key", m.key).Debug("publishing again")
-		if !pause(ctx, republishPause) {
+		if !pause(ctx, t.republishPause*time.Duration(max(1, 2*nacks-1))) {
 			return fmt.Errorf("%w: %w: %w", rpc.ErrDelivery, ctx.Err(), err)
 		}
 	}
 }
-
-// errNack says that the broker has taken the message and could not keep it.
-var errNack = fmt.Errorf("%w: negative confirm", rpc.ErrDelivery)
 
 // attempt publishes once.
 func (t *Transport) attempt(ctx context.Context, s *session, m *message) error {
@@ -199,17 +198,17 @@ func (t *Transport) attempt(ctx context.Context, s *session, m *message) error {
 		// The place in the window belongs to the message until its confirm.
 		go func() {
 			_ = o.confirmed(context.Background(), confirm, answerTime)
-			_ = o.settle(confirm, m)
+			_ = t.settle(o, confirm, m)
 			<-o.window
 		}()
 		return err
 	}
 	defer func() { <-o.window }()
-	return o.settle(confirm, m)
+	return t.settle(o, confirm, m)
 }
 
 // settle reads the fate of a message whose confirm is in.
-func (o *outlet) settle(confirm *amqp.DeferredConfirmation, m *message) error {
+func (t *Transport) settle(o *outlet, confirm *amqp.DeferredConfirmation, m *message) error {
 	switch {
 	case confirm.Acked():
 		if m.mandatory && o.wasReturned(m.Body) {
@@ -219,6 +218,7 @@ func (o *outlet) settle(confirm *amqp.DeferredConfirmation, m *message) error {
 	case o.ch.IsClosed():
 		return o.closed()
 	default:
+		o.retire(t.log)
 		return errNack
 	}
 }

@@ -330,9 +330,19 @@ func TestChecklist53_ConfirmedOrAnError(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.wire.queues[topic] = true
-	err := w.client.Prepare(func(to *rpc.Target) { to.Topic = topic }).Cast(w.ctx, nil, "count", nil)
-	if !errors.Is(err, rpc.ErrDelivery) {
+	// The message is offered again for a while, which the sender can bound.
+	once := 0
+	err := w.clientT.Send(w.ctx, rpc.Target{Topic: topic}, rpc.Publishing{Body: []byte("{}"), Retry: &once})
+	if !errors.Is(err, rpc.ErrDelivery) || !strings.Contains(err.Error(), "negative confirm") {
 		t.Errorf("error is %v", err)
+	}
+	answer := make(chan error, 1)
+	go func() {
+		answer <- w.client.Prepare(func(to *rpc.Target) { to.Topic = topic }).Cast(w.ctx, nil, "count", nil)
+	}()
+	w.wire.Delete(topic)
+	if err := <-answer; err != nil {
+		t.Errorf("once nobody refuses: %v", err)
 	}
 	// Nothing is reported as sent while the way to the broker is cut.
 	w.clientP.set(true)

@@ -40,6 +40,7 @@ type session struct {
 	declaring sync.Mutex
 	opening   sync.Mutex
 	outlets   [outletCount]*outlet
+	retired   [outletCount]time.Time // when the last one was taken out of use
 }
 
 func newSession(c *amqp.Connection, generation uint64) *session {

@@ -32,6 +32,8 @@ type Transport struct {
 	gone      *goneQueues
 	patience  patience
 
+	republishPause time.Duration // longer after each negative confirm
+
 	undeliverable atomic.Uint64 // replies
 
 	replyTurn chan struct{} // held while the reply queue is made
@@ -85,7 +87,7 @@ func New(u *rpc.TransportURL, o Options, log logrus.FieldLogger) (*Transport, er
 		log = discard()
 	}
 	t := &Transport{
-		options: o, log: log, gone: newGoneQueues(time.Now),
+		options: o, log: log, gone: newGoneQueues(time.Now), republishPause: republishPause,
 		replyTurn: make(chan struct{}, 1),
 		listeners: make(map[*listener]struct{}),
 		closed:    make(chan struct{}),

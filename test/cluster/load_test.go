@@ -49,11 +49,17 @@ func options() rabbit.Options {
 	return o
 }
 
-func connect(t *testing.T, u *rpc.TransportURL) *rabbit.Transport {
-	t.Helper()
+// logger writes to the test's output, each line with whose it is.
+func logger(t *testing.T, whose string) logrus.FieldLogger {
 	log := logrus.New()
 	log.SetOutput(t.Output())
 	log.SetLevel(logrus.WarnLevel)
+	log.SetFormatter(&logrus.TextFormatter{FullTimestamp: true, TimestampFormat: clock})
+	return log.WithField("peer", whose)
+}
+
+func connect(t *testing.T, u *rpc.TransportURL, log logrus.FieldLogger) *rabbit.Transport {
+	t.Helper()
 	tr, err := rabbit.New(u, options(), log)
 	if err != nil {
 		t.Fatal(err)
@@ -72,11 +78,12 @@ func connect(t *testing.T, u *rpc.TransportURL) *rabbit.Transport {
 func newTraffic(t *testing.T, b *broker) *traffic {
 	t.Helper()
 	ctx, halt := context.WithCancel(context.Background())
-	l := &traffic{t: t, topic: "cluster" + rpc.NewID()[:8], ledger: &ledger{runs: map[string]int{}}, halt: halt}
+	l := &traffic{t: t, topic: "cluster" + rpc.NewID()[:8], ledger: newLedger(), halt: halt}
 	l.serve(b)
 	goTally, pythonTally := newTally("go"), newTally("python")
 	l.clients = []*tally{goTally, pythonTally}
-	client := rpc.NewClient(connect(t, b.url), rpc.Target{Topic: l.topic}, rpc.ClientOptions{Timeout: callTimeout})
+	log := logger(t, "client")
+	client := rpc.NewClient(connect(t, b.url, log), rpc.Target{Topic: l.topic}, rpc.ClientOptions{Timeout: callTimeout, Log: log})
 	for i := range goCallers {
 		caller := load.Caller{
 			Client: client, Methods: []string{"enter"}, Prefix: "go-" + strconv.Itoa(i) + "-", Pause: goPause,
@@ -87,6 +94,11 @@ func newTraffic(t *testing.T, b *broker) *traffic {
 	l.work.Go(func() { l.castGo(ctx, client, goTally) })
 	l.startPython(ctx, b.text, pythonTally)
 	t.Cleanup(l.end)
+	t.Cleanup(func() { // before the load ends
+		if t.Failed() {
+			l.testify()
+		}
+	})
 	return l
 }
 
@@ -108,9 +120,10 @@ func (l *traffic) serve(b *broker) {
 		r.Accept()
 		return id, nil
 	}
-	server, err := rpc.NewServer(connect(l.t, b.url), rpc.Target{Topic: l.topic, Server: "one"}, []rpc.Endpoint{{
+	log := logger(l.t, "server")
+	server, err := rpc.NewServer(connect(l.t, b.url, log), rpc.Target{Topic: l.topic, Server: "one"}, []rpc.Endpoint{{
 		Methods: map[string]rpc.Method{"enter": {Handler: enter, Delivery: rpc.UntilAccepted}},
-	}}, rpc.ServerOptions{})
+	}}, rpc.ServerOptions{Log: log})
 	if err != nil {
 		l.t.Fatal(err)
 	}
@@ -134,7 +147,7 @@ func (l *traffic) note(c load.Call, to *tally) {
 	case load.WrongAnswer:
 		l.t.Errorf("%s got the answer to another call", c.ID)
 	default:
-		to.fail(c.ID, c.Error)
+		to.fail(c.ID, c.Error, moment(c.Begun), moment(c.Ended))
 	}
 }
 
@@ -142,9 +155,10 @@ func (l *traffic) note(c load.Call, to *tally) {
 func (l *traffic) castGo(ctx context.Context, client *rpc.Client, to *tally) {
 	for n := 0; ctx.Err() == nil; n++ {
 		id := "cast-" + strconv.Itoa(n)
+		begun := time.Now()
 		sending, cancel := context.WithTimeout(context.Background(), callTimeout)
 		if err := client.Cast(sending, nil, "enter", map[string]any{"id": id}); err != nil {
-			to.fail(id, err.Error())
+			to.fail(id, err.Error(), begun, time.Now())
 		} else {
 			to.promise(id)
 		}

@@ -8,7 +8,6 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"runtime/pprof"
 	"strings"
 	"testing"
 	"time"
@@ -107,25 +106,6 @@ func until(t *testing.T, what string, ok func() bool) {
 		if time.Now().After(deadline) {
 			testify(t)
 			t.Fatalf("waited in vain for %s", what)
-		}
-	}
-}
-
-// testify writes down who waits for what: every goroutine here, and the queues and
-// channels as each node sees them. A stall that comes once in many runs must not
-// go without a trace.
-func testify(t *testing.T) {
-	_ = pprof.Lookup("goroutine").WriteTo(t.Output(), 1)
-	for _, name := range strings.Fields(os.Getenv("KARBOR_TEST_CLUSTER")) {
-		for _, question := range []string{
-			"list_queues name type state messages_ready messages_unacknowledged consumers leader",
-			"list_channels connection number consumer_count messages_unacknowledged messages_unconfirmed",
-		} {
-			ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-			arguments := append([]string{"exec", name, "rabbitmqctl", "-q"}, strings.Fields(question)...)
-			out, err := exec.CommandContext(ctx, "docker", arguments...).CombinedOutput()
-			cancel()
-			t.Logf("%s: %s: %v\n%s", name, question, err, out)
 		}
 	}
 }

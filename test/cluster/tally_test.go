@@ -6,20 +6,36 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
 
-// ledger is what the server has executed: how often each id.
+// ledger is what the server has executed: how often each id, and when last.
 type ledger struct {
 	mu   sync.Mutex
 	runs map[string]int
+	when map[string]time.Time
 }
+
+func newLedger() *ledger { return &ledger{runs: map[string]int{}, when: map[string]time.Time{}} }
 
 func (l *ledger) enter(id string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.runs[id]++
+	l.when[id] = time.Now()
+}
+
+// fate tells what the server knows of an id.
+func (l *ledger) fate(id string) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.runs[id] == 0 {
+		return "never came to the server"
+	}
+	return "executed at " + l.when[id].Format(clock)
 }
 
 func (l *ledger) snapshot() map[string]int {
@@ -27,6 +43,12 @@ func (l *ledger) snapshot() map[string]int {
 	defer l.mu.Unlock()
 	return maps.Clone(l.runs)
 }
+
+// clock is how times are written in what a failure leaves behind.
+const clock = "15:04:05.000"
+
+// remembered is how many failures a tally tells one by one.
+const remembered = 40
 
 // tally is what one client knows of its requests.
 type tally struct {
@@ -37,14 +59,16 @@ type tally struct {
 	// so they will be; of the failed ones nothing is known.
 	answered, promised, failed map[string]bool
 	reasons                    map[string]int
-	last                       time.Time     // of the latest answer
-	pause                      time.Duration // the longest between two answers
-	since                      int           // answers to calls begun after mark
+	latest                     []string       // failures, the newest last
+	ended                      map[string]int // requests of each caller that have ended
+	last                       time.Time      // of the latest answer
+	pause                      time.Duration  // the longest between two answers
+	since                      int            // answers to calls begun after mark
 	mark                       time.Time
 }
 
 func newTally(name string) *tally {
-	return &tally{name: name, answered: map[string]bool{}, promised: map[string]bool{}, failed: map[string]bool{}, reasons: map[string]int{}}
+	return &tally{name: name, answered: map[string]bool{}, promised: map[string]bool{}, failed: map[string]bool{}, reasons: map[string]int{}, ended: map[string]int{}}
 }
 
 // answer notes a call that was begun and answered at those times.
@@ -52,6 +76,7 @@ func (t *tally) answer(id string, begun, at time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.answered[id] = true
+	t.end(id)
 	if !t.last.IsZero() {
 		t.pause = max(t.pause, at.Sub(t.last))
 	}
@@ -65,13 +90,45 @@ func (t *tally) promise(id string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.promised[id] = true
+	t.end(id)
 }
 
-func (t *tally) fail(id, reason string) {
+// fail notes a request that was begun and given up at those times.
+func (t *tally) fail(id, reason string, begun, at time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.failed[id] = true
 	t.reasons[reason]++
+	t.latest = append(t.latest, fmt.Sprintf("%s from %s to %s: %s", id, begun.Format(clock), at.Format(clock), reason))
+	t.latest = t.latest[max(0, len(t.latest)-remembered):]
+	t.end(id)
+}
+
+// end notes that the caller of the id, whose counter ends it, goes on to the next.
+func (t *tally) end(id string) {
+	at := strings.LastIndexByte(id, '-') + 1
+	if n, err := strconv.Atoi(id[at:]); err == nil {
+		t.ended[id[:at]] = n
+	}
+}
+
+// underWay are the ids of what the callers wait for.
+func (t *tally) underWay() []string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var ids []string
+	for caller, n := range t.ended {
+		ids = append(ids, caller+strconv.Itoa(n+1))
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// failures are the latest ones.
+func (t *tally) failures() []string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Clone(t.latest)
 }
 
 // restart begins a phase: answers of calls begun from now on count.
