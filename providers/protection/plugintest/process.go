@@ -64,6 +64,7 @@ type Process struct {
 	armed  bool // calls count
 	dead   bool
 	fired  bool
+	struck bool // what fired has happened
 	calls  []string
 	stream map[int]bool // calls that upload
 	late   []string     // writes that began after the work was handed over
@@ -103,6 +104,9 @@ func (p *Process) fire() {
 	case drained:
 		close(p.drain)
 	}
+	p.mu.Lock()
+	p.struck = true
+	p.mu.Unlock()
 }
 
 // alive returns errKilled for a dead process.
@@ -130,7 +134,8 @@ func (p *Process) enter(ctx context.Context, name string, writes bool) (int, err
 	if !p.armed {
 		return 0, nil
 	}
-	if writes && p.fired && p.cut.what == handed && ctx.Err() == nil {
+	// Hooks of one process run side by side: only from here on they could know.
+	if writes && p.struck && p.cut.what == handed && ctx.Err() == nil {
 		p.late = append(p.late, name)
 	}
 	p.calls = append(p.calls, name)
