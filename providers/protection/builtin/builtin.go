@@ -9,6 +9,7 @@ import (
 	"github.com/karbor-project/karbor/providers/protection/image"
 	"github.com/karbor-project/karbor/providers/protection/noop"
 	"github.com/karbor-project/karbor/providers/protection/share"
+	"github.com/karbor-project/karbor/providers/protection/volumeglance"
 	"github.com/karbor-project/karbor/providers/protection/volumesnapshot"
 )
 
@@ -18,5 +19,6 @@ func Register(r *protection.Registry) {
 	image.Register(r)
 	noop.Register(r)
 	share.Register(r)
+	volumeglance.Register(r)
 	volumesnapshot.Register(r)
 }

@@ -30,6 +30,8 @@ type Transfer struct {
 	Client  *gophercloud.ServiceClient
 	ImageID string
 	Section *bank.Section
+	// Manifest, unless it is nil, gets an entry for each object that Store writes.
+	Manifest *Manifest
 	// Report is told how much has arrived, in percent of all. It is safe for
 	// concurrent use. Nil: nobody wants to know.
 	Report func(percent int)
@@ -80,6 +82,7 @@ func (t *Transfer) Store(ctx context.Context, objectSize int, size int64, want H
 		buffers <- nil // made when it is needed: small images need few
 	}
 	count := 0
+	var entries []*Entry
 	readErr := func() error {
 		for {
 			var buffer []byte
@@ -98,9 +101,13 @@ func (t *Transfer) Store(ctx context.Context, objectSize int, size int64, want H
 			if n > 0 {
 				digest.Write(buffer[:n])
 				count++
-				key := Key(count)
+				key, entry := Key(count), &Entry{}
+				entries = append(entries, entry)
 				group.Go(func() error {
 					defer func() { buffers <- buffer }()
+					if t.Manifest != nil {
+						*entry = describe(buffer[:n])
+					}
 					if err := t.Section.Put(ctx, key, bytes.NewReader(buffer[:n]), int64(n)); err != nil {
 						return err
 					}
@@ -118,6 +125,12 @@ func (t *Transfer) Store(ctx context.Context, objectSize int, size int64, want H
 	}
 	if readErr != nil {
 		return 0, readErr
+	}
+	if t.Manifest != nil {
+		t.Manifest.Objects = make([]Entry, len(entries))
+		for i, entry := range entries {
+			t.Manifest.Objects[i] = *entry
+		}
 	}
 	return count, digest.check()
 }

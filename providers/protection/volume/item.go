@@ -69,6 +69,7 @@ const (
 	checkpointMark = "karbor_checkpoint_id"
 	resourceMark   = "karbor_resource_id"
 	restoreMark    = "karbor_restore"
+	temporaryMark  = "karbor_temporary"
 )
 
 // MarksOf returns the marks of what is made for a resource of a checkpoint.
@@ -80,6 +81,14 @@ func MarksOf(c *protection.Call) Marks {
 func (m Marks) Restore(id string) Marks {
 	marks := maps.Clone(m)
 	marks[restoreMark] = id
+	return marks
+}
+
+// Temporary returns the marks of volumes that are needed to protect one, so that
+// they are not taken for restored ones.
+func (m Marks) Temporary() Marks {
+	marks := maps.Clone(m)
+	marks[temporaryMark] = "true"
 	return marks
 }
 

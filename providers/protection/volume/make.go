@@ -44,7 +44,7 @@ func (s *Service) Make(ctx context.Context, c *protection.Call, o Order) error {
 		return nil
 	}
 	if o.Made.Asked || c.State == nil {
-		found, err := s.find(ctx, o)
+		found, err := s.Find(ctx, o)
 		if err != nil {
 			return err
 		}
@@ -74,8 +74,8 @@ func (s *Service) Make(ctx context.Context, c *protection.Call, o Order) error {
 	return o.Save()
 }
 
-// find lists the items that carry the marks of the order.
-func (s *Service) find(ctx context.Context, o Order) ([]Item, error) {
+// Find lists the items that carry the marks of the order.
+func (s *Service) Find(ctx context.Context, o Order) ([]Item, error) {
 	query := url.Values{}
 	switch {
 	case o.VolumeID != "":
@@ -102,7 +102,7 @@ func (s *Service) Remove(ctx context.Context, c *protection.Call, o Order) error
 
 // Sweep does as Remove does, whatever the order's state knows.
 func (s *Service) Sweep(ctx context.Context, o Order) error {
-	items, err := s.find(ctx, o)
+	items, err := s.Find(ctx, o)
 	var left []string
 	var failures []error
 	if err != nil {
