@@ -6,6 +6,7 @@ package builtin
 import (
 	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/cinderbackup"
+	"github.com/karbor-project/karbor/providers/protection/database"
 	"github.com/karbor-project/karbor/providers/protection/image"
 	"github.com/karbor-project/karbor/providers/protection/noop"
 	"github.com/karbor-project/karbor/providers/protection/share"
@@ -16,6 +17,7 @@ import (
 // Register adds the plugins to a registry.
 func Register(r *protection.Registry) {
 	cinderbackup.Register(r)
+	database.Register(r)
 	image.Register(r)
 	noop.Register(r)
 	share.Register(r)

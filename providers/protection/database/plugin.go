@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package database protects Trove's database instances by backups that Trove
+// keeps.
+package database
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/gophercloud/gophercloud/v2"
+
+	"github.com/karbor-project/karbor/pkg/config"
+	"github.com/karbor-project/karbor/pkg/resource"
+	"github.com/karbor-project/karbor/providers/protection"
+	"github.com/karbor-project/karbor/providers/protection/remote"
+	"github.com/karbor-project/karbor/providers/protection/volume"
+)
+
+// Names are those by which provider files ask for the plugin.
+var Names = []string{
+	"karbor-database-protection-plugin",
+	protection.ClassPrefix + "database.database_backup_plugin.DatabaseBackupProtectionPlugin",
+}
+
+// The names of the plugin in error texts, which differ in the original.
+var (
+	making = volume.Frame{Title: "Database Instance Backup", Schemas: schemas}
+	frame  = volume.Frame{Title: "Database instance Backup", Schemas: schemas}
+)
+
+// Config is the section of the provider file.
+type Config struct {
+	PollInterval time.Duration
+	PollTimeout  time.Duration // 0 is none
+}
+
+// Clients makes Trove clients for the caller of a context.
+type Clients interface {
+	Database(ctx context.Context) (*gophercloud.ServiceClient, error)
+}
+
+// Plugin protects OS::Trove::Instance.
+type Plugin struct {
+	trove *remote.Gate
+	newID func() string
+}
+
+var _ protection.Plugin = (*Plugin)(nil)
+
+// New returns the plugin.
+func New(cfg Config, clients Clients) *Plugin {
+	return &Plugin{trove: remote.NewGate(clients.Database, cfg.PollInterval, cfg.PollTimeout), newID: uuid.NewString}
+}
+
+// Register adds the plugin to a registry.
+func Register(r *protection.Registry) {
+	r.Register(Names, Options, func(cfg *config.Config, deps protection.Deps) (protection.Plugin, error) {
+		return New(FromConfig(cfg), deps.Clients), nil
+	})
+}
+
+// Types returns OS::Trove::Instance.
+func (*Plugin) Types() []string { return []string{resource.Database} }
+
+// Schemas returns the schemas of the type.
+func (*Plugin) Schemas(string) protection.Schemas { return schemas }
+
+// Operation returns the hooks for one instance. There is no Copy: the backup is in
+// Trove's keeping, and a second checkpoint that names the same one would lose it
+// with the first.
+func (p *Plugin) Operation(kind protection.Kind, r resource.Resource) (*protection.Operation, error) {
+	switch kind {
+	case protection.Protect:
+		return &protection.Operation{Main: making.Protect(true, p.backUp, p.clean), Undo: frame.Delete(p.unprotect)}, nil
+	case protection.Restore:
+		return &protection.Operation{Main: frame.Restore(p.bring, p.cleanRestore), Undo: frame.Unrestore(p.unrestore)}, nil
+	case protection.Verify:
+		return &protection.Operation{Main: volume.Verify("Database backup", p.look)}, nil
+	case protection.Delete:
+		return &protection.Operation{Main: frame.Delete(p.remove)}, nil
+	}
+	return nil, fmt.Errorf("%s of %s: %w", kind, r.Key(), protection.ErrNoOperation)
+}
