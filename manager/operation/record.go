@@ -167,7 +167,12 @@ func (o *reading) open(ctx context.Context) error {
 }
 
 // begin implements work.
-func (o *reading) begin(ctx context.Context) error { return o.row.begin(ctx) }
+func (o *reading) begin(ctx context.Context) error {
+	if o.resumed {
+		return nil // the record says so already, or an earlier run has written how it ended
+	}
+	return o.row.begin(ctx)
+}
 
 // complete implements work.
 func (o *reading) complete(ctx context.Context) error {
