@@ -15,6 +15,7 @@ ENVIRONMENTS=(
   'rpc|the RPC library against a real RabbitMQ'
   'interop|Python peers (oslo.messaging) on both sides of a real RabbitMQ, with and without TLS'
   'functional|RabbitMQ, MariaDB, PostgreSQL, Keystone, Swift and Glance: the daemon, banks, database, providers'
+  'openstack|Cinder, Neutron, Nova and Manila besides: what can be protected, and how, in a whole cloud'
   'cluster|three RabbitMQ nodes in containers, killed and cut off under load (needs a Docker engine)'
   'torture|a RabbitMQ that is restarted, killed and cut off under load'
   'soak|RPC servers and clients for SOAK_DURATION (20m) under random faults, repeated by SOAK_SEED; histories are compared'
@@ -56,6 +57,7 @@ services() {
 }
 without_services() {
   unset RABBIT_URL RABBITMQCTL RABBIT_CTL KARBOR_TEST_MYSQL KARBOR_TEST_POSTGRES KARBOR_TEST_KEYSTONE KARBOR_TEST_SWIFT KARBOR_TEST_GLANCE \
+    KARBOR_TEST_CINDER KARBOR_TEST_VOLUMES KARBOR_TEST_NEUTRON KARBOR_TEST_NOVA KARBOR_TEST_MANILA KARBOR_TEST_SHARES \
     KARBOR_TEST_CLUSTER KARBOR_TEST_RABBITMQ_SERVER
 }
 
@@ -99,8 +101,11 @@ go_test() {
   go test -json "$@" "${EXTRA[@]}" | "$WORK/testreport" -log "$WORK/$ENVIRONMENT/go-test.log" "${REPORT[@]}"
 }
 REPORT=()
-# in environments that start the services, a test that skips for want of one hides a mistake
-service_tests() { REPORT=(-fail-skipped 'RABBIT_URL|KARBOR_TEST_'); go_test -count=1 -timeout 30m "$@"; }
+# In environments that start the services, a test that skips for want of one hides a mistake. Those of a whole cloud are
+# started by one environment only.
+CLOUD_VARIABLES='KARBOR_TEST_(CINDER|VOLUMES|NEUTRON|NOVA|MANILA|SHARES)\b'
+REQUIRED='RABBIT_URL|KARBOR_TEST_(CLUSTER|CLUSTER_NETWORK|GLANCE|KEYSTONE|MYSQL|POSTGRES|RABBITMQ_SERVER|SWIFT)\b'
+service_tests() { REPORT=(-fail-skipped "$REQUIRED"); go_test -count=1 -timeout 30m "$@"; }
 
 scripts() { # every shell script of the repository, by extension or first line
   { git ls-files -co --exclude-standard 2>/dev/null || find . -type f -not -path './.*'; } | while read -r f; do
@@ -147,6 +152,13 @@ env_functional() {
   services mariadb postgresql keystone swift glance
   # shellcheck disable=SC2046  # patterns hold no spaces
   service_tests $(present ./bank/... ./pkg/database/... ./pkg/journal/... ./pkg/openstack/... ./providers/... ./manager/... ./cmd/... ./test/functional/...)
+}
+
+env_openstack() {
+  compiler
+  services cinder neutron nova manila
+  REQUIRED="$REQUIRED|$CLOUD_VARIABLES"
+  service_tests ./pkg/openstack/... ./providers/...
 }
 
 env_cluster() {

@@ -64,7 +64,7 @@ func TestRealKeystoneLookup(t *testing.T) {
 	if images, err := openstack.List[named](ctx, client, "images", "images", nil); err != nil || len(images) == 0 {
 		t.Errorf("got %v, %v", images, err)
 	}
-	if _, err := f.Compute(ctx); err == nil {
+	if _, err := f.Database(ctx); err == nil {
 		t.Error("a service that Keystone does not know has a client")
 	}
 }

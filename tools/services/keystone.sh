@@ -65,7 +65,7 @@ keystone_seed() {
     echo "glance glance image http://127.0.0.1:${PORT[glance]}"
     for service in "${CLOUD[@]}"; do
       local -n daemons="${service}_daemons"
-      [ -z "${wanted[$service]:-}" ] && ! running "${daemons[0]}" || "${service}_catalogue"
+      if [ -n "${wanted[$service]:-}" ] || running "${daemons[0]}"; then "${service}_catalogue"; fi
     done
   } | /usr/bin/python3 "$HERE/identity.py" "$(identity_url)" "$PASSWORD" >&2
 }

@@ -16,7 +16,7 @@ import (
 
 // patience bounds every wait for the cloud. It is long because machines that run
 // tests can be slow; the test of a cloud that works never comes near it.
-const patience = 5 * time.Minute
+const patience = 10 * time.Minute
 
 const pause = 200 * time.Millisecond
 
@@ -87,6 +87,16 @@ func (p *RealProject) Await(k Kind, id string, statuses ...string) {
 			p.t.Fatalf("%s %s is %s, not %s: %v", k.name, id, status, strings.Join(statuses, " or "), shown)
 		}
 		time.Sleep(pause)
+	}
+}
+
+// until waits for a condition.
+func (p *RealProject) until(satisfied func() bool) {
+	p.t.Helper()
+	for end := time.Now().Add(patience); !satisfied(); time.Sleep(pause) {
+		if time.Now().After(end) {
+			p.t.Fatalf("waited %s in vain", patience)
+		}
 	}
 }
 

@@ -8,7 +8,8 @@ import (
 )
 
 // stuck is how many rounds a resource may withstand its removal before the
-// administrator declares it broken, which makes it removable.
+// administrator declares it broken, which makes it removable. With a status such
+// as error_deleting nobody else can remove it.
 const stuck = 100
 
 // purge removes everything, in as many rounds as it takes: what others need can
@@ -46,7 +47,7 @@ func (p *RealProject) discard(h held, round int) {
 	if h.kind.calm != nil && round == 1 {
 		_ = p.call(p.ctx, h.kind, "PUT", at, wrapped(h.kind, h.kind.calm), nil)
 	}
-	if h.kind.reset != "" && round%stuck == 0 {
+	if h.kind.reset != "" && (round%stuck == 0 || strings.HasPrefix(h.Status, "error_")) {
 		key := "status"
 		if h.kind.name == Server.name {
 			key = "state"

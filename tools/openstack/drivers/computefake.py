@@ -7,6 +7,8 @@ same bytes.
 Steps at which a server's name or metadata (key "fault") may ask for a fault (see fault.py): create, delete, image, attach
 and detach.
 """
+import io
+
 from nova.image import glance
 from nova.virt import fake
 
@@ -30,7 +32,9 @@ class Driver(fake.FakeDriver):
         super().snapshot(context, instance, image_id, update_task_state)
         provoke("image", *asked(instance))
         images = glance.API()
-        disk = b"".join(images.download(context, instance.image_ref))
+        disk = io.BytesIO()
+        images.download(context, instance.image_ref, data=disk)  # without data Nova returns a stream that it has closed
+        disk.seek(0)
         target = images.get(context, image_id)
         images.update(context, image_id, {
             "name": target["name"], "disk_format": "raw", "container_format": "bare", "properties": target["properties"],

@@ -2,8 +2,8 @@
 """A Manila driver that keeps each share and each snapshot as a folder named after its id. Nobody exports them: a test
 reads and writes the folders as if it had mounted them. Access rules are accepted and mean nothing.
 
-Steps at which a name or a description may ask for a fault (see fault.py): create, delete, extend, shrink, access,
-snapshot, unsnapshot and revert.
+Steps at which the name or description of a share may ask for a fault (see fault.py): create, delete, extend, shrink,
+access, snapshot, unsnapshot and revert. Those of snapshots are not shown to a driver.
 """
 import os
 import shutil
@@ -18,9 +18,9 @@ OPTIONS = [cfg.StrOpt("share_folder", help="where the folders lie")]
 cfg.CONF.register_opts(OPTIONS)
 
 
-def asked(resource):
-    """The texts in which a share or snapshot asks for faults."""
-    return resource["display_name"], resource["display_description"]
+def asked(share):
+    """The texts in which a share asks for faults."""
+    return share["display_name"], share["display_description"]
 
 
 def copy(source, target):
@@ -80,16 +80,15 @@ class Driver(driver.ShareDriver):
     # --- snapshots
 
     def create_snapshot(self, context, snapshot, share_server=None):
-        provoke("snapshot", *asked(snapshot["snapshot"]), *asked(snapshot["share"]))
-        source = self.share_path(snapshot["share"])
-        copy(source, self.snapshot_path(snapshot))
+        provoke("snapshot", *asked(snapshot["share"]))
+        copy(self.share_path(snapshot["share"]), self.snapshot_path(snapshot))
 
     def delete_snapshot(self, context, snapshot, share_server=None):
-        provoke("unsnapshot", *asked(snapshot["snapshot"]))
+        provoke("unsnapshot", *asked(snapshot["share"]))
         shutil.rmtree(self.snapshot_path(snapshot), ignore_errors=True)
 
     def revert_to_snapshot(self, context, snapshot, share_access_rules, snapshot_access_rules, share_server=None):
-        provoke("revert", *asked(snapshot["snapshot"]), *asked(snapshot["share"]))
+        provoke("revert", *asked(snapshot["share"]))
         copy(self.snapshot_path(snapshot), self.share_path(snapshot["share"]))
 
     def snapshot_update_access(self, context, snapshot, access_rules, add_rules, delete_rules, share_server=None):
@@ -103,7 +102,7 @@ class Driver(driver.ShareDriver):
     def _update_share_stats(self, data=None):
         super()._update_share_stats({
             "share_backend_name": self.configuration.share_backend_name, "vendor_name": "Karbor", "driver_version": "1",
-            "storage_protocol": "NFS_CIFS", "total_capacity_gb": "infinite", "free_capacity_gb": "infinite",
+            "storage_protocol": "NFS_CIFS", "total_capacity_gb": 1000000, "free_capacity_gb": 1000000,
             "snapshot_support": True, "create_share_from_snapshot_support": True,
             "revert_to_snapshot_support": True, "mount_snapshot_support": False,
         })
