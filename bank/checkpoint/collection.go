@@ -268,12 +268,13 @@ func (c *Collection) parse(id string, text []byte) (document, fields, error) {
 	return d, f, nil
 }
 
-// errBroken is in the chain of every error about the content of an index.json.
-var errBroken = errors.New("index.json is broken")
+// ErrBroken is in the chain of every error about the content of an index.json,
+// which reading it again does not mend.
+var ErrBroken = errors.New("index.json is broken")
 
 func (c *Collection) broken(id string, err error) error {
 	key := c.checkpoints.Path() + indexPath(id)
-	return fault.BankGetObjectFailed(key, err.Error()).WithCause(fmt.Errorf("%w: %w", errBroken, err))
+	return fault.BankGetObjectFailed(key, err.Error()).WithCause(fmt.Errorf("%w: %w", ErrBroken, err))
 }
 
 // write stores index.json.

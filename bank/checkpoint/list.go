@@ -157,7 +157,7 @@ func (c *Collection) read(ctx context.Context, entries []entry) ([]*Checkpoint, 
 			case fault.Is(err, "CheckpointNotFound"):
 				c.options.Log.WithField("checkpoint_id", e.id).Debug("index entry without a checkpoint of this provider")
 				return nil
-			case errors.Is(err, errBroken), errors.Is(err, errVersion):
+			case errors.Is(err, ErrBroken), errors.Is(err, errVersion):
 				c.options.Log.WithError(err).WithField("checkpoint_id", e.id).Warn("left out of the listing")
 				return nil
 			}

@@ -188,7 +188,7 @@ func (s *survey) judge(ctx context.Context, ids []string) error {
 // own reads a checkpoint. It is nil when it is another provider's or broken.
 func (c *Collection) own(ctx context.Context, id string) (*Checkpoint, error) {
 	cp, err := c.get(ctx, id)
-	if errors.Is(err, errBroken) || errors.Is(err, errVersion) {
+	if errors.Is(err, ErrBroken) || errors.Is(err, errVersion) {
 		c.options.Log.WithError(err).WithField("checkpoint_id", id).Warn("a checkpoint cannot be looked at")
 		return nil, nil
 	}

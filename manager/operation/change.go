@@ -26,6 +26,18 @@ func (o *change) openRecord(ctx context.Context) {
 	}
 }
 
+// create makes the checkpoint, or finds it. When hooks have been at work on it it
+// must be there: a new one would lack what they made.
+func (o *change) create(ctx context.Context, c checkpoint.CreateOptions) (err error) {
+	c.ID, c.Plan, c.ResourceGraph, c.Resumed = o.input.Checkpoint, o.input.Plan.stored(), o.input.Graph, o.resumed
+	if o.underway {
+		o.cp, err = o.provider.Checkpoints.Get(ctx, c.ID)
+	} else {
+		o.cp, err = o.provider.Checkpoints.Create(ctx, c)
+	}
+	return err
+}
+
 // begin implements work.
 func (o *change) begin(context.Context) error { return nil }
 

@@ -161,11 +161,7 @@ func (o *copying) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	o.cp, err = o.provider.Checkpoints.Create(ctx, checkpoint.CreateOptions{
-		ID: o.input.Checkpoint, Plan: o.input.Plan.stored(), Status: checkpoint.WaitCopying, ExtraInfo: json.RawMessage("{}"),
-		ResourceGraph: o.input.Graph, Resumed: o.resumed,
-	})
-	if err != nil {
+	if err := o.create(ctx, checkpoint.CreateOptions{Status: checkpoint.WaitCopying, ExtraInfo: json.RawMessage("{}")}); err != nil {
 		return fmt.Errorf("create the copy of checkpoint %s: %w", source.ID(), err)
 	}
 	o.openRecord(ctx)

@@ -83,19 +83,14 @@ func newProtecting(r *run) *protecting {
 // open implements work: it makes the checkpoint. Made when its graph is known,
 // it is written once and not twice.
 func (o *protecting) open(ctx context.Context) error {
-	cp, err := o.provider.Checkpoints.Create(ctx, checkpoint.CreateOptions{
-		ID: o.input.Checkpoint, Plan: o.input.Plan.stored(), ExtraInfo: o.input.ExtraInfo, ResourceGraph: o.input.Graph,
-		Resumed: o.resumed,
-	})
-	if err != nil {
+	if err := o.create(ctx, checkpoint.CreateOptions{ExtraInfo: o.input.ExtraInfo}); err != nil {
 		return fmt.Errorf("create the checkpoint: %w", err)
 	}
-	o.cp = cp
 	if o.input.Refusal != "" {
 		return permanent(errors.New(o.input.Refusal))
 	}
 	o.openRecord(ctx)
-	o.flow.checkpoint, o.flow.parameters = cp, o.input.Plan.Parameters
+	o.flow.checkpoint, o.flow.parameters = o.cp, o.input.Plan.Parameters
 	return o.flow.prepare(o.input.Graph)
 }
 

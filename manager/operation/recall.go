@@ -32,6 +32,7 @@ func (r *run) recall(ctx context.Context) (*verdict, error) {
 	var spoken *verdict
 	r.track.reset()
 	for _, m := range marks {
+		r.underway = r.underway || m.Key != verdictMark
 		switch {
 		case m.Key == verdictMark:
 			spoken = &verdict{}
@@ -47,7 +48,7 @@ func (r *run) recall(ctx context.Context) (*verdict, error) {
 			r.track.recallState(m.Key, m.Value)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("read mark %q of operation %s: %w", m.Key, r.entry.ID, err)
+			return nil, permanent(fmt.Errorf("read mark %q of operation %s: %w", m.Key, r.entry.ID, err))
 		}
 	}
 	return spoken, nil

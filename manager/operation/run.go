@@ -54,8 +54,12 @@ type run struct {
 	// resumed tells that another process, or an earlier time of this one, may
 	// have done something already.
 	resumed bool
+	// underway tells that hooks had been reached when it was resumed.
+	underway bool
 	// walked tells that all hooks have ended well, on record.
 	walked bool
+	// undoBy is when a cancelled operation gives up to wait until it can be undone.
+	undoBy time.Time
 	// sentence is the verdict on an operation that was refused before it ran.
 	sentence *verdict
 	scribe   *scribe
@@ -248,7 +252,7 @@ func (r *run) execute() {
 		if !handedOver(err) {
 			return
 		}
-		if r.ctx.Err() != nil || r.draining() || !r.wait() {
+		if r.ctx.Err() != nil || r.draining() || disowned(err) || !r.wait() {
 			r.log.Infof("%s is left for others to go on with: %s", r.entry.Kind, fault.Detail(err))
 			return
 		}
@@ -274,14 +278,16 @@ func (r *run) attempt() error {
 		return r.finish(ctx, *r.sentence, false, errors.New(r.sentence.Reason))
 	}
 	spoken, err := r.recall(ctx)
-	if err != nil {
-		return r.given(err)
-	}
 	if spoken != nil {
 		return r.conclude(ctx, *spoken)
 	}
 	opened := false
-	if err = r.reopen(ctx); err == nil {
+	if err == nil {
+		if err = r.reopen(r.hooks); err != nil && r.hooks.Err() != nil {
+			err = context.Cause(r.hooks)
+		}
+	}
+	if err == nil {
 		opened = true
 		err = r.walk(ctx)
 	}
@@ -296,16 +302,24 @@ func (r *run) attempt() error {
 	if err := r.pronounce(ctx, v); err != nil {
 		return r.given(err)
 	}
+	if v.Cancelled && !opened {
+		return r.conclude(ctx, v)
+	}
 	return r.finish(ctx, v, opened, err)
 }
 
-// reopen opens a run that some other process has begun.
+// reopen opens a run that some other process has begun. It goes on until that
+// works, cannot work, or ctx ends.
 func (r *run) reopen(ctx context.Context) error {
 	if !r.resumed {
 		return nil
 	}
 	return persist(ctx, r.work.open)
 }
+
+// undoPatience is how long a cancelled operation waits for what it needs to take
+// back what it has made.
+const undoPatience = 5 * time.Minute
 
 // walk runs the hooks, bounded by the operation's own time, unless an earlier run
 // has brought them to their end. That they have ended is durable before anything
@@ -363,20 +377,37 @@ func (r *run) succeed(ctx context.Context) error {
 	return nil
 }
 
-// conclude ends an operation whose verdict an earlier run has left.
+// conclude ends an operation whose verdict is on record and which is not open.
+// One that was cancelled does not wait for ever: what it made then stays, and is
+// told of.
 func (r *run) conclude(ctx context.Context, v verdict) error {
 	cause := error(errors.New(v.Reason))
+	opening, cancel := ctx, context.CancelFunc(func() {})
 	if v.Cancelled {
 		cause = &protection.CancelError{By: r.cancelledBy()}
-	}
-	opened := true
-	if err := r.reopen(ctx); err != nil {
-		if handedOver(err) || ctx.Err() != nil {
-			return r.given(err)
+		if r.undoBy.IsZero() {
+			r.undoBy = time.Now().Add(undoPatience)
 		}
-		opened = false
+		opening, cancel = context.WithDeadline(ctx, r.undoBy)
 	}
-	return r.finish(ctx, v, opened, cause)
+	defer cancel()
+	err := r.reopen(opening)
+	if err == nil {
+		return r.finish(ctx, v, true, cause)
+	}
+	if ctx.Err() != nil || handedOver(err) && opening.Err() == nil {
+		return r.given(err)
+	}
+	if v.Cancelled {
+		v.Reason, cause = leaving(v.Reason, cause, err)
+	}
+	return r.finish(ctx, v, false, cause)
+}
+
+// leaving adds to a reason what was not taken back, and why.
+func leaving(reason string, cause, left error) (string, error) {
+	text := "; not removed: " + describe(left)
+	return reason + text, fmt.Errorf("%w%s", cause, text)
 }
 
 // finish writes a failure down everywhere. It goes on until it has succeeded:
@@ -387,8 +418,7 @@ func (r *run) finish(ctx context.Context, v verdict, opened bool, cause error) e
 			if handedOver(left) || ctx.Err() != nil {
 				return r.given(left)
 			}
-			v.Reason += "; not removed: " + describe(left)
-			cause = fmt.Errorf("%w; not removed: %s", cause, describe(left))
+			v.Reason, cause = leaving(v.Reason, cause, left)
 		}
 	}
 	if err := r.settle(ctx, "write that the "+r.entry.Kind+" failed", func(ctx context.Context) error {

@@ -49,7 +49,12 @@ func final(err error) bool {
 		return true
 	}
 	var p *permanentError
-	return errors.As(err, &p) || Overtaken(err) || handedOver(err) || errors.Is(err, journal.ErrClaim) || errors.Is(err, journal.ErrNotFound)
+	return errors.As(err, &p) || Overtaken(err) || handedOver(err) || errors.Is(err, checkpoint.ErrBroken) || disowned(err)
+}
+
+// disowned tells that the entry of an operation is somebody else's, or no more.
+func disowned(err error) bool {
+	return errors.Is(err, journal.ErrClaim) || errors.Is(err, journal.ErrNotFound)
 }
 
 // permanentError is a failure that comes of the operation itself, whatever the

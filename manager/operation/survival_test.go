@@ -271,7 +271,7 @@ func (w *world) judgeEntry(e *journal.Entry) {
 		protection.Restore: {"fail", "success"}, protection.Verify: {"fail", "success"},
 	}[s.kind][map[bool]int{true: 1}[good]]
 	if row.Status != want || row.EndedAt.IsZero() || good != (row.ErrorInfo == "") || !strings.HasPrefix(row.ErrorInfo, e.Reason) {
-		w.complain("operation log %+v, want %s (%s)", row, want, e.Reason)
+		w.complain("operation log %s %q %s, want %s (%s)", row.Status, row.ErrorInfo, row.EndedAt, want, e.Reason)
 	}
 	status := w.statusOf(e.CheckpointID)
 	switch s.kind {

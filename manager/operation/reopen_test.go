@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package operation
+
+import (
+	"context"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/karbor-project/karbor/bank"
+	"github.com/karbor-project/karbor/bank/banktest"
+	"github.com/karbor-project/karbor/bank/checkpoint"
+	"github.com/karbor-project/karbor/pkg/journal"
+	"github.com/karbor-project/karbor/pkg/resource"
+	"github.com/karbor-project/karbor/providers"
+	"github.com/karbor-project/karbor/providers/protection"
+)
+
+// unreadable is a bank that answers no question.
+type unreadable struct {
+	bank.Plugin
+	away *atomic.Bool
+}
+
+func (u unreadable) Get(ctx context.Context, key string) (*bank.Object, error) {
+	if u.away.Load() {
+		return nil, errDown
+	}
+	return u.Plugin.Get(ctx, key)
+}
+
+// leftBehind is a protection whose process has died in a main hook.
+func leftBehind(t *testing.T) (s *site, id string) {
+	t.Helper()
+	s = newSite(t)
+	entered := make(chan struct{})
+	first := s.process(t, onMain(protection.Protect, func(ctx context.Context, c *protection.Call) error {
+		if err := c.SaveState(ctx, "halfway"); err != nil {
+			return err
+		}
+		close(entered)
+		<-ctx.Done()
+		return context.Cause(ctx)
+	}), nil)
+	id, err := first.engine.Protect(first.bench.ctx, first.provider, planOf(volume), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-entered
+	first.kill()
+	first.engine.alive.Wait()
+	return s, id
+}
+
+// What cannot be opened, whatever its services do, ends.
+func TestResumeOfWhatIsBroken(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		damage func(t *testing.T, s *site, key string)
+		reason string
+	}{
+		"no JSON": {func(_ *testing.T, s *site, key string) {
+			s.bank.Plugin.(*banktest.Memory).Set(key, banktest.Stored{Body: []byte(`{"status": `), Serialized: bank.JSON})
+		}, "index.json"},
+		"gone": {func(t *testing.T, s *site, key string) {
+			if err := s.bank.Delete(t.Context(), key); err != nil {
+				t.Fatal(err)
+			}
+		}, "could not be found"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				s, id := leftBehind(t)
+				c.damage(t, s, "/checkpoints/"+id+"/index.json")
+				second := s.process(t, onMain(protection.Protect, func(context.Context, *protection.Call) error {
+					t.Error("a hook runs")
+					return nil
+				}), nil)
+				ended := time.AfterFunc(time.Hour, second.kill) // or it would never end
+				second.adopt(t, s.journal)
+				ended.Stop()
+				entries, err := s.journal.List(t.Context(), journal.Filter{})
+				if err != nil || len(entries) != 1 || entries[0].Outcome != journal.Failed || !strings.Contains(entries[0].Reason, c.reason) {
+					t.Errorf("journal %+v, %v", entries, err)
+				}
+				row := s.records.log(t, protection.Protect)
+				if row.Status != "error" || row.EndedAt.IsZero() || !strings.Contains(row.ErrorInfo, c.reason) {
+					t.Errorf("operation log %+v", row)
+				}
+				if left := s.bank.Plugin.(*banktest.Memory).Below("/checkpoints/"); name == "gone" && len(left) > 0 {
+					t.Errorf("a new checkpoint was made: %v", left)
+				}
+			})
+		})
+	}
+}
+
+// Who cancels an operation that waits for its bank does not wait for the bank. If
+// it comes back soon, what was made goes.
+func TestCancelOfWhatCannotBeOpened(t *testing.T) {
+	t.Parallel()
+	for name, back := range map[string]bool{"the bank comes back": true, "the bank stays away": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				s, id := leftBehind(t)
+				var away, undone atomic.Bool
+				away.Store(true)
+				plugin := hookPlugin{func(k protection.Kind, _ resource.Resource) (*protection.Operation, error) {
+					return &protection.Operation{Main: func(context.Context, *protection.Call) error {
+						undone.Store(undone.Load() || k == protection.Delete)
+						return nil
+					}}, nil
+				}}
+				second := s.process(t, plugin, nil)
+				provider, err := providers.New(providers.Definition{ID: "provider", Plugins: []protection.Plugin{plugin},
+					Bank: bank.New(unreadable{s.bank, &away}, nil)})
+				if err != nil {
+					t.Fatal(err)
+				}
+				second.engine.Providers = one{provider}
+				entries, err := s.journal.List(t.Context(), journal.Filter{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				time.AfterFunc(time.Hour, func() {
+					if err := second.engine.Cancel(t.Context(), entries[0].ID, "alice"); err != nil {
+						t.Error(err)
+					}
+				})
+				if back {
+					time.AfterFunc(time.Hour+time.Minute, func() { away.Store(false) })
+				}
+				late := time.AfterFunc(24*time.Hour, second.kill)
+				second.adopt(t, s.journal)
+				late.Stop()
+				d, err := second.engine.Operation(t.Context(), entries[0].ID)
+				if err != nil || d.Status != "cancelled" || !strings.HasPrefix(d.Reason, "cancelled by alice") ||
+					back != (d.Reason == "cancelled by alice") || undone.Load() != back {
+					t.Errorf("operation %+v, %v; undone %t", d, err, undone.Load())
+				}
+				if row := s.records.log(t, protection.Protect); row.Status != "error" || row.EndedAt.IsZero() {
+					t.Errorf("operation log %+v", row)
+				}
+				if status := s.checkpoint(t, id).Status(); back && status != checkpoint.Error {
+					t.Errorf("status %s", status)
+				}
+			})
+		})
+	}
+}
