@@ -58,12 +58,15 @@ CONF
 
 nova_manage() { nova-manage --config-file "$NOVA_CONF" "$@"; }
 
+# A cell knows where its database and its broker are. As templates, filled in from the configuration, these stay right when
+# the port block moves.
 nova_schema() {
-  local name
+  local name server='{scheme}://{username}:{password}@{hostname}:{port}'
   for name in nova nova_api nova_cell0; do mariadb_database "$name" nova; done
   nova_manage api_db sync &&
-    nova_manage cell_v2 map_cell0 --database_connection "$(database_url nova_cell0 nova)" &&
-    { nova_manage cell_v2 list_cells | grep -q ' cell1 ' || nova_manage cell_v2 create_cell --name=cell1; } &&
+    nova_manage cell_v2 map_cell0 --database_connection "$server/nova_cell0?{query}" &&
+    { nova_manage cell_v2 list_cells | grep -q ' cell1 ' ||
+      nova_manage cell_v2 create_cell --name=cell1 --database_connection "$server/{path}?{query}" --transport-url "$server/{path}"; } &&
     nova_manage db sync
 }
 

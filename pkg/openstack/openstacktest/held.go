@@ -4,7 +4,6 @@ package openstacktest
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/url"
 	"os"
@@ -107,14 +106,4 @@ func (p *RealProject) show(k Kind, id string) (map[string]any, error) {
 		return nil, err
 	}
 	return *shown, nil
-}
-
-// Decode fills a struct from what Show returned.
-func Decode[T any](shown map[string]any) (T, error) {
-	var into T
-	text, err := json.Marshal(shown)
-	if err != nil {
-		return into, err
-	}
-	return into, json.Unmarshal(text, &into)
 }
