@@ -3,26 +3,21 @@
 // Package kubernetes is the little of the Kubernetes API that the plugins for
 // pods need, over plain REST with a client certificate. One identity serves all
 // tenants, as in the original: the cluster does not know OpenStack's projects.
+//
+// Objects are read into types of a few fields, or kept as the JSON that they are,
+// so that fields of later versions of the API survive.
 package kubernetes
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
-	"net/url"
 	"os"
-	"strings"
 	"sync"
 	"time"
 )
-
-// ErrNotFound is in the chain of errors about objects that do not exist.
-var ErrNotFound = errors.New("not found")
 
 // Config is the [k8s_client] section of karbor.conf.
 type Config struct {
@@ -72,51 +67,21 @@ func connect(cfg Config) (*http.Client, error) {
 	}, nil
 }
 
-// get reads one object or list. Path parts are escaped.
-func (c *Client) get(ctx context.Context, v any, query url.Values, parts ...string) error {
-	client, err := c.http()
-	if err != nil {
-		return err
-	}
-	escaped := make([]string, len(parts))
-	for i, part := range parts {
-		escaped[i] = url.PathEscape(part)
-	}
-	path := "/api/v1/" + strings.Join(escaped, "/")
-	address := strings.TrimRight(c.cfg.Host, "/") + path
-	if len(query) > 0 {
-		address += "?" + query.Encode()
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
-	if err != nil {
-		return fmt.Errorf("get %s: %w", path, err)
-	}
-	req.Header.Set("Accept", "application/json")
-	resp, err := client.Do(req)
-	if err != nil {
-		return fmt.Errorf("get %s: %w", path, err)
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("get %s: %w", path, failure(resp))
-	}
-	if err := json.NewDecoder(resp.Body).Decode(v); err != nil {
-		return fmt.Errorf("get %s: %w", path, err)
-	}
-	return nil
+// Wrapped returns a client whose calls go through what wrap puts around the
+// transport.
+func (c *Client) Wrapped(wrap func(http.RoundTripper) http.RoundTripper) *Client {
+	return &Client{cfg: c.cfg, http: sync.OnceValues(func() (*http.Client, error) {
+		plain, err := c.http()
+		if err != nil {
+			return nil, err
+		}
+		return &http.Client{Timeout: plain.Timeout, Transport: wrap(plain.Transport)}, nil
+	})}
 }
 
-// failure reads the Status object that the API server answers with.
-func failure(resp *http.Response) error {
-	var status struct {
-		Message string `json:"message"`
+// Close ends the idle connections.
+func (c *Client) Close() {
+	if client, err := c.http(); err == nil {
+		client.CloseIdleConnections()
 	}
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
-	if json.Unmarshal(body, &status) != nil || status.Message == "" {
-		status.Message = http.StatusText(resp.StatusCode)
-	}
-	if resp.StatusCode == http.StatusNotFound {
-		return fmt.Errorf("%s (HTTP 404): %w", status.Message, ErrNotFound)
-	}
-	return fmt.Errorf("%s (HTTP %d)", status.Message, resp.StatusCode)
 }

@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package kubernetestest is an API server for tests: pods, claims and volumes,
+// with what the real one checks, completes and refuses.
+// kubernetes: api-reference v1.30, apimachinery/pkg/api/errors
+package kubernetestest
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/karbor-project/karbor/pkg/kubernetes"
+)
+
+// Cluster is an API server with what runs pods behind it.
+type Cluster struct {
+	*kubernetes.Client
+	URL string
+	// Looks is how many looks at a pod see it on its way; 2 by default.
+	Looks int
+	// PageSize bounds a page of a listing; 500 by default.
+	PageSize int
+	// Data are the Cinder volumes that there are, and what they hold.
+	Data map[string]string
+	// Broken lets new pods fail.
+	Broken bool
+
+	mu      sync.Mutex
+	version int // of the newest change
+	objects map[string]map[string]any
+	looks   map[string]int // looks that a pod has left, by key
+	refuses map[string]answer
+	asked   []string
+}
+
+type answer struct {
+	code           int
+	reason, header string
+}
+
+// New starts an API server that ends with the test.
+func New(t testing.TB) *Cluster {
+	t.Helper()
+	c := &Cluster{
+		Looks: 2, PageSize: 500, Data: map[string]string{}, objects: map[string]map[string]any{}, looks: map[string]int{}, refuses: map[string]answer{},
+	}
+	mux := http.NewServeMux()
+	const pods = "/api/v1/namespaces/{namespace}/pods"
+	mux.HandleFunc("GET "+pods, c.list)
+	mux.HandleFunc("POST "+pods, c.create)
+	mux.HandleFunc("GET "+pods+"/{name}", func(w http.ResponseWriter, r *http.Request) { c.show(w, r, "pods") })
+	mux.HandleFunc("DELETE "+pods+"/{name}", c.remove)
+	mux.HandleFunc("GET /api/v1/namespaces/{namespace}/persistentvolumeclaims/{name}", func(w http.ResponseWriter, r *http.Request) { c.show(w, r, "persistentvolumeclaims") })
+	mux.HandleFunc("GET /api/v1/persistentvolumes/{name}", func(w http.ResponseWriter, r *http.Request) { c.show(w, r, "persistentvolumes") })
+	server := httptest.NewServer(c.guard(mux))
+	c.URL = server.URL
+	c.Client = kubernetes.New(kubernetes.Config{Host: server.URL})
+	t.Cleanup(func() {
+		c.Client.Close()
+		server.Close()
+	})
+	return c
+}
+
+// guard takes the lock, and answers what is to be refused.
+func (c *Cluster) guard(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		call := r.Method + " " + r.URL.Path
+		c.asked = append(c.asked, call)
+		for start, refused := range c.refuses {
+			if strings.HasPrefix(call, start) {
+				if refused.header != "" {
+					w.Header().Set("Retry-After", refused.header)
+					delete(c.refuses, start) // once
+				}
+				status(w, refused.code, refused.reason, "refused by the test")
+				return
+			}
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// Refuse answers all calls whose method and path begin with start, such as "POST
+// /api/v1/namespaces", with an error.
+func (c *Cluster) Refuse(start string, code int, reason string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.refuses[start] = answer{code: code, reason: reason}
+}
+
+// Later answers the next such call with an error that asks to come back after
+// some seconds.
+func (c *Cluster) Later(start string, code, seconds int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.refuses[start] = answer{code: code, reason: "TooManyRequests", header: strconv.Itoa(seconds)}
+}
+
+// Asked returns method and path of the calls so far that begin with start.
+func (c *Cluster) Asked(start string) []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(c.asked), func(call string) bool { return !strings.HasPrefix(call, start) })
+}
+
+// Add puts an object there: a manifest in JSON of a Pod, which runs, a
+// PersistentVolumeClaim or a PersistentVolume. A pod gets what the real server
+// completes.
+func (c *Cluster) Add(t testing.TB, manifest string) {
+	t.Helper()
+	var object map[string]any
+	if err := json.Unmarshal([]byte(manifest), &object); err != nil {
+		t.Fatal(err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	collection := strings.ToLower(object["kind"].(string)) + "s"
+	c.complete(object)
+	if collection == "pods" {
+		admit(object)
+		object["status"] = map[string]any{"phase": "Running"}
+	}
+	c.objects[key(collection, member(object, "metadata")["namespace"], member(object, "metadata")["name"])] = object
+}
+
+// Object returns an object as it is, nil if it is not there. collection is as in
+// paths, "pods"; volumes have no namespace.
+func (c *Cluster) Object(collection, namespace, name string) map[string]any {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return maps.Clone(c.objects[key(collection, namespace, name)])
+}
+
+// Inventory names the pods, with phase, images and the data that they mount.
+func (c *Cluster) Inventory(context.Context) ([]string, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var there []string
+	for k, object := range c.objects {
+		if !strings.HasPrefix(k, "pods/") {
+			continue
+		}
+		text := fmt.Sprintf("%s %v", k, member(object, "status")["phase"])
+		for _, v := range items(member(object, "spec"), "volumes") {
+			if id, ok := member(v, "cinder")["volumeID"].(string); ok {
+				text += fmt.Sprintf(", %s with %q", v["name"], c.Data[id])
+			}
+		}
+		there = append(there, text)
+	}
+	return there, nil
+}
+
+// complete sets what each object has.
+func (c *Cluster) complete(object map[string]any) {
+	c.version++
+	metadata := member(object, "metadata")
+	metadata["uid"] = uuid.NewString()
+	metadata["resourceVersion"] = strconv.Itoa(c.version)
+	metadata["creationTimestamp"] = time.Now().UTC().Format(time.RFC3339)
+	object["metadata"] = metadata
+}
+
+func key(collection string, namespace, name any) string {
+	if namespace == nil {
+		namespace = ""
+	}
+	return fmt.Sprintf("%s/%s/%s", collection, namespace, name)
+}
+
+// member returns an object's object, an empty one if there is none.
+func member(object map[string]any, name string) map[string]any {
+	inner, ok := object[name].(map[string]any)
+	if !ok {
+		inner = map[string]any{}
+	}
+	return inner
+}
+
+// items returns the objects of an object's list.
+func items(object map[string]any, name string) []map[string]any {
+	list, _ := object[name].([]any)
+	var objects []map[string]any
+	for _, item := range list {
+		if inner, ok := item.(map[string]any); ok {
+			objects = append(objects, inner)
+		}
+	}
+	return objects
+}
