@@ -22,8 +22,6 @@ image_conversion_dir = $data/conversion
 glance_api_servers = http://127.0.0.1:${PORT[glance]}
 enabled_backends = file
 default_volume_type = file
-report_interval = 5
-service_down_time = 60
 periodic_interval = 10
 volume_clear = none
 # with the caller's token, so the backup's objects are in the caller's account

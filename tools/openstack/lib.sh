@@ -11,6 +11,10 @@ my_ip = 127.0.0.1
 host = karbor-test
 auth_strategy = keystone
 transport_url = $(rabbitmq_url)
+# a loaded machine takes its time, and a test is not about that
+rpc_response_timeout = 300
+service_down_time = 120
+report_interval = 5
 EOT
 }
 

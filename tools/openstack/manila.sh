@@ -21,8 +21,6 @@ rootwrap_config = /etc/manila/rootwrap.conf
 enabled_share_backends = folder
 enabled_share_protocols = NFS,CIFS
 default_share_type = default
-report_interval = 5
-service_down_time = 60
 periodic_interval = 10
 [quota]
 shares = -1

@@ -19,8 +19,6 @@ osapi_compute_workers = 1
 compute_driver = computefake.Driver
 vif_plugging_is_fatal = false
 vif_plugging_timeout = 0
-report_interval = 5
-service_down_time = 60
 [wsgi]
 api_paste_config = /etc/nova/api-paste.ini
 [api_database]

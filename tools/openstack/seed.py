@@ -12,7 +12,7 @@ from keystoneauth1 import session
 from keystoneauth1.identity import v3
 
 AUTH_URL, PASSWORD, SERVICE = sys.argv[1:]
-PATIENCE = 180  # seconds; a loaded machine takes its time
+PATIENCE = 600  # seconds; a loaded machine takes its time
 LOGIN = session.Session(auth=v3.Password(
     auth_url=AUTH_URL, username="admin", password=PASSWORD, project_name="admin",
     user_domain_name="Default", project_domain_name="Default"))

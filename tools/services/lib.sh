@@ -122,9 +122,9 @@ stop() { # stop DAEMON: the signal to the whole group, KILL after 20 s
 port_open() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 http_up() { curl -s -o /dev/null --max-time 5 "$1"; }
 
-# wait_until DAEMON COMMAND...: until COMMAND succeeds; at once an error when the daemon dies, after 120 s otherwise
+# wait_until DAEMON COMMAND...: until COMMAND succeeds; at once an error when the daemon dies, after 5 min otherwise
 wait_until() {
-  local name=$1 end=$((SECONDS + 120)); shift
+  local name=$1 end=$((SECONDS + 300)); shift
   until "$@"; do
     running "$name" || { tail -n 15 "$STATE/log/$name.log" >&2; die "$name ended, see $STATE/log/$name.log"; }
     [ "$SECONDS" -lt "$end" ] || die "$name does not answer, see $STATE/log/$name.log"
