@@ -200,7 +200,7 @@ func (c *Collection) undoCreate(ctx context.Context, f fields) {
 	defer cancel()
 	err := c.dropIndices(ctx, f)
 	if e := c.checkpoints.Delete(ctx, indexPath(f.id)); e != nil && !errors.Is(e, bank.ErrNotFound) {
-		err = errors.Join(err, e)
+		err = join(err, e)
 	}
 	if err != nil {
 		c.options.Log.WithError(err).WithField("checkpoint_id", f.id).

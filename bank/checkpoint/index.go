@@ -35,10 +35,19 @@ func (c *Collection) dropIndices(ctx context.Context, f fields) error {
 	var failed error
 	for _, key := range indexKeys(f) {
 		if err := c.indices.Delete(ctx, key); err != nil && !errors.Is(err, bank.ErrNotFound) {
-			failed = errors.Join(failed, err)
+			failed = join(failed, err)
 		}
 	}
 	return failed
+}
+
+// join adds an error to others that do not say the same already: what is wrong
+// with a bank is wrong for each of a checkpoint's objects.
+func join(others, err error) error {
+	if others != nil && strings.Contains(others.Error(), err.Error()) {
+		return others
+	}
+	return errors.Join(others, err)
 }
 
 // entry is what the key of an index entry tells of a checkpoint.

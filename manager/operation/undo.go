@@ -5,7 +5,8 @@ package operation
 import (
 	"context"
 	"errors"
-	"fmt"
+	"slices"
+	"strings"
 	"sync"
 
 	"github.com/karbor-project/karbor/pkg/resource"
@@ -18,14 +19,13 @@ import (
 // failure; the error names what is left.
 func (f *flow) undo(ctx context.Context) error {
 	g := workflow.New()
-	var mu sync.Mutex
-	var left []error
+	var left residue
 	tasks := make(map[resource.Key]workflow.ID, f.graph.Len())
 	nodes := f.graph.Nodes()
 	for _, node := range nodes {
 		steps, err := f.undoing(node.Resource)
 		if err != nil {
-			left = append(left, err)
+			left.add(node.Key(), err)
 		}
 		tasks[node.Key()] = g.Add(workflow.Task{Name: "undo_" + node.Key().String(), Run: func(ctx context.Context) error {
 			for _, step := range steps {
@@ -34,9 +34,7 @@ func (f *flow) undo(ctx context.Context) error {
 					return errors.Join(protection.ErrHandover, err)
 				}
 				if err != nil {
-					mu.Lock()
-					left = append(left, fmt.Errorf("%s: %w", node.Key(), err))
-					mu.Unlock()
+					left.add(node.Key(), err)
 					return nil
 				}
 			}
@@ -52,8 +50,55 @@ func (f *flow) undo(ctx context.Context) error {
 	if err := workflow.Run(ctx, g, workflow.Options{Workers: f.run.engine.MaxTasks}); err != nil {
 		return err
 	}
-	return errors.Join(left...)
+	return left.err()
 }
+
+// residue is what could not be taken back. What went wrong is often the same for
+// many resources, and is said once.
+type residue struct {
+	mu     sync.Mutex
+	texts  []string
+	of     map[string][]string // resources by text
+	errors []error
+}
+
+func (l *residue) add(key resource.Key, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	text := describe(err)
+	if l.of == nil {
+		l.of = map[string][]string{}
+	}
+	if l.of[text] == nil {
+		l.texts = append(l.texts, text)
+	}
+	l.of[text] = append(l.of[text], key.String())
+	l.errors = append(l.errors, err)
+}
+
+func (l *residue) err() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.errors) == 0 {
+		return nil
+	}
+	var parts []string
+	for _, text := range l.texts {
+		slices.Sort(l.of[text])
+		parts = append(parts, strings.Join(l.of[text], ", ")+": "+text)
+	}
+	return &residueError{text: strings.Join(parts, "; "), errors: l.errors}
+}
+
+type residueError struct {
+	text   string
+	errors []error
+}
+
+func (e *residueError) Error() string { return e.text }
+
+// Unwrap returns what went wrong with each resource.
+func (e *residueError) Unwrap() []error { return e.errors }
 
 // undoing lists the steps that take back what the hooks of a resource have made.
 // Without an Undo of the plugin's own, a backup is removed as it is when its
