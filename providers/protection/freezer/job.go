@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package freezer
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/karbor-project/karbor/providers/protection"
+	"github.com/karbor-project/karbor/providers/protection/poll"
+	"github.com/karbor-project/karbor/providers/protection/volume"
+)
+
+// What an action does.
+const (
+	backupAction  = "backup"
+	restoreAction = "restore"
+	removeAction  = "admin" // with remove_older_than
+)
+
+// Results of a job. The original waits for one that was aborted for ever.
+// freezer-api: common/json_schemas.py
+var (
+	success = poll.Statuses{
+		Success: []string{"success"}, Failure: []string{"fail", "aborted", poll.NotFound}, Ignore: []string{""}, IgnoreUnexpected: true,
+	}
+	ended = poll.Statuses{
+		Success: []string{"success", "fail", "aborted", poll.NotFound}, Ignore: []string{""}, IgnoreUnexpected: true,
+	}
+)
+
+// state is what a second run of an operation knows of the first.
+type state struct {
+	// Mark is the operation's own. It is a part of the description of its jobs,
+	// and they are found by it.
+	Mark string `json:"mark,omitempty"`
+	// ClientID is the scheduler of a backup.
+	ClientID string `json:"client_id,omitempty"`
+	// Job is that of the operation itself, Done tells that it has succeeded and
+	// what is to be noted of it is.
+	Job  volume.Made `json:"job"`
+	Done bool        `json:"done,omitempty"`
+	// Removal is the job that removes a backup, Removed that it has succeeded.
+	Removal volume.Made `json:"removal"`
+	Removed bool        `json:"removed,omitempty"`
+}
+
+// session is one operation on one volume.
+type session struct {
+	*api
+	state state
+	save  func() error
+	kept  bool // whether save keeps anything
+}
+
+func (p *Plugin) begin(ctx context.Context, c *protection.Call) (*session, error) {
+	api, err := p.api(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s := &session{api: api, kept: c.State != nil}
+	if err := c.LoadState(ctx, &s.state); err != nil {
+		return nil, err
+	}
+	if s.state.Mark == "" {
+		s.state.Mark = p.newID()
+	}
+	s.save = func() error { return c.SaveState(ctx, s.state) }
+	return s, nil
+}
+
+// suffix ends the description of a job of this operation.
+func (s *session) suffix(what string) string { return fmt.Sprintf(" [%s %s]", what, s.state.Mark) }
+
+// run makes a job from a document, unless an earlier run has made it, starts it
+// unless it has begun, and waits until it has succeeded. made is a part of the
+// state, text the beginning of the job's description.
+func (s *session) run(ctx context.Context, made *volume.Made, document map[string]any, text, what string) error {
+	found, err := s.earlier(ctx, made, what)
+	if err != nil {
+		return err
+	}
+	if made.ID == "" {
+		made.Asked = true
+		if err := s.save(); err != nil {
+			return err
+		}
+		runes := []rune(text)
+		document["description"] = string(runes[:min(len(runes), 200)]) + s.suffix(what) // Freezer keeps 255
+		if made.ID, err = s.create(ctx, document); err != nil {
+			return err
+		}
+		if err := s.save(); err != nil {
+			return err
+		}
+	}
+	if found == nil || !found.begun() {
+		if err := s.event(ctx, made.ID, "start"); err != nil {
+			return err
+		}
+	}
+	return volume.Instead("The status of freezer job is invalid.", s.await(ctx, made.ID, success))
+}
+
+// earlier finds the job of an earlier run, and notes its id. It returns nil if
+// there is none, or if it is gone.
+func (s *session) earlier(ctx context.Context, made *volume.Made, what string) (*job, error) {
+	if made.ID != "" {
+		return s.show(ctx, made.ID)
+	}
+	if !made.Asked && s.kept {
+		return nil, nil
+	}
+	found, err := s.find(ctx, func(j *job) bool { return strings.HasSuffix(j.Description, s.suffix(what)) })
+	if err != nil || len(found) == 0 {
+		return nil, err
+	}
+	*made = volume.Made{Asked: true, ID: found[0].ID}
+	return &found[0], s.save()
+}
+
+// end removes what is left of a job and its actions.
+func (s *session) end(ctx context.Context, id string) error {
+	if err := s.drop(ctx, id); err != nil {
+		return &volume.Failure{Text: fmt.Sprintf("job %s is left behind: %s", id, volume.Reason(err)), Err: err}
+	}
+	return nil
+}
+
+// stop ends a job that may be at work, and tells whether it had succeeded.
+func (s *session) stop(ctx context.Context, j *job) (succeeded bool, err error) {
+	if j.begun() && !slices.Contains(ended.Success, j.Schedule.Result) {
+		if err := s.event(ctx, j.ID, "abort"); err != nil {
+			return false, err
+		}
+		if err := s.await(ctx, j.ID, ended); err != nil {
+			return false, err
+		}
+		now, err := s.show(ctx, j.ID)
+		if err != nil || now == nil {
+			return false, err
+		}
+		j = now
+	}
+	return j.Schedule.Result == "success", nil
+}
+
+// retire stops the job of a backup and removes it, and what it has backed up.
+func (s *session) retire(ctx context.Context, j *job) error {
+	succeeded, err := s.stop(ctx, j)
+	if err == nil && succeeded {
+		document := map[string]any{"job_actions": j.Actions, "client_id": j.ClientID}
+		err = s.removeBackup(ctx, document, j.Description)
+	}
+	if err != nil {
+		return &volume.Failure{Text: fmt.Sprintf("job %s and its backup may be left behind: %s", j.ID, volume.Reason(err)), Err: err}
+	}
+	return s.end(ctx, j.ID)
+}
+
+// removeBackup runs a job that removes what the job of a document has backed up.
+func (s *session) removeBackup(ctx context.Context, document map[string]any, text string) error {
+	if !s.state.Removed {
+		document, err := derived(document, removeAction, s.plugin.cfg.Storage)
+		if err != nil {
+			return err
+		}
+		if err := s.run(ctx, &s.state.Removal, document, text, removeAction); err != nil {
+			if s.state.Removal.ID != "" && protection.Handover(ctx, err) == nil {
+				return volume.Join(err, s.endLate(ctx, s.state.Removal.ID))
+			}
+			return err
+		}
+		s.state.Removed = true
+		if err := s.save(); err != nil {
+			return err
+		}
+	}
+	return s.end(ctx, s.state.Removal.ID)
+}
+
+// endLate is end after a failure, in the time that is left for that.
+func (s *session) endLate(ctx context.Context, id string) error {
+	ctx, cancel := protection.Aftermath(ctx)
+	defer cancel()
+	return s.end(ctx, id)
+}
+
+// derived makes the document of a job that does another action with the backup of
+// a job.
+func derived(document map[string]any, what string, storage Storage) (map[string]any, error) {
+	text, err := json.Marshal(document)
+	if err != nil {
+		return nil, err
+	}
+	var copied struct {
+		Actions  []action `json:"job_actions"`
+		ClientID string   `json:"client_id"`
+	}
+	if err := json.Unmarshal(text, &copied); err != nil || len(copied.Actions) == 0 {
+		return nil, &volume.Failure{Text: "The content of freezer job is invalid.", Err: err}
+	}
+	for i := range copied.Actions {
+		a := &copied.Actions[i]
+		a.ID = "" // another action gets another id
+		if a.Action == nil {
+			return nil, &volume.Failure{Text: "The content of freezer job is invalid."}
+		}
+		a.Action["action"] = what
+		if what == removeAction {
+			a.Action["remove_older_than"] = "-1"
+		}
+		storage.reveal(a.Action)
+	}
+	return map[string]any{"job_actions": copied.Actions, "client_id": copied.ClientID}, nil
+}
