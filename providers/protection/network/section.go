@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package network
+
+import (
+	"context"
+	"errors"
+
+	"github.com/karbor-project/karbor/bank"
+	"github.com/karbor-project/karbor/providers/protection"
+)
+
+// located runs a hook on the section that the backup is in. The original wrote
+// into that of the caller's project, which is another than the resource when an
+// administrator protected the topology of somebody else's project.
+// karbor: neutron_protection_plugin.py
+func located(hook protection.Hook) protection.Hook {
+	return func(ctx context.Context, c *protection.Call) error {
+		owner := c.Checkpoint.ProjectID()
+		if c.Section == nil || owner == "" || owner == c.Resource.ID {
+			return hook(ctx, c)
+		}
+		_, err := c.Section.GetText(ctx, protection.StatusKey)
+		if !errors.Is(err, bank.ErrNotFound) {
+			return hook(ctx, c) // which meets the error too, if there is one
+		}
+		other, err := c.Checkpoint.Section(owner)
+		if err != nil {
+			return hook(ctx, c)
+		}
+		if _, err := other.GetText(ctx, protection.StatusKey); errors.Is(err, bank.ErrNotFound) {
+			return hook(ctx, c)
+		}
+		moved := *c
+		moved.Section = other
+		return hook(ctx, &moved)
+	}
+}
