@@ -64,6 +64,20 @@ func (e *Engine) verdictOf(ctx context.Context, id string) (*verdict, error) {
 	return v, json.Unmarshal(marks[0].Value, v)
 }
 
+// Able returns why this worker could not go on with an operation: it knows no
+// such kind, or has not loaded the provider. The entry needs no input. Who adopts
+// it all the same keeps it from a worker that could.
+func (e *Engine) Able(entry journal.Entry) error {
+	if !known(protection.Kind(entry.Kind)) {
+		return fmt.Errorf("no operation %q is known here", entry.Kind)
+	}
+	if e.Providers == nil {
+		return nil
+	}
+	_, err := e.Providers.Get(entry.ProviderID)
+	return err
+}
+
 // Adopt goes on with an operation that this worker has adopted: entry has the
 // new claim. It does not wait.
 func (e *Engine) Adopt(entry journal.Entry) {

@@ -21,6 +21,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/telemetry"
 	"github.com/karbor-project/karbor/providers"
 	"github.com/karbor-project/karbor/providers/protection"
+	"github.com/karbor-project/karbor/rpc"
 )
 
 // work is what differs between the kinds of operations. Each method may be
@@ -111,11 +112,20 @@ func newWork(r *run) work {
 	return unknown{r.entry.Kind}
 }
 
+// known tells whether there is an operation of a kind.
+func known(kind protection.Kind) bool {
+	switch kind {
+	case protection.Protect, protection.Delete, protection.Copy, protection.Restore, protection.Verify:
+		return true
+	}
+	return false
+}
+
 // unknown is an operation of a kind that only a later version knows.
 type unknown struct{ kind string }
 
 func (u unknown) open(context.Context) error {
-	return fmt.Errorf("this worker knows no operation %q", u.kind)
+	return permanent(fmt.Errorf("this worker knows no operation %q", u.kind))
 }
 func (unknown) begin(context.Context) error             { return nil }
 func (unknown) complete(context.Context) error          { return nil }
@@ -159,7 +169,15 @@ func (e *Engine) begin(ctx context.Context, entry journal.Entry, in *input, p *p
 	if _, ok := e.enlist(r); !ok { // the service stops: who goes on answers nobody
 		return nil, false, fault.KarborException("The service is stopping; the operation goes on when it is back").WithCause(ErrStopping)
 	}
-	return r, true, r.work.open(bank.WithGuard(ctx, r.fence))
+	err = r.work.open(bank.WithGuard(ctx, r.fence))
+	if err != nil && (r.ctx.Err() != nil || errors.Is(context.Cause(ctx), rpc.ErrStopped)) {
+		// Nothing is wrong with the operation, but this worker has to leave it: it is
+		// on record, and who goes on opens it.
+		r.log.Infof("%s is opened later: %s", entry.Kind, fault.Detail(err))
+		r.resumed = true
+		return r, true, nil
+	}
+	return r, true, err
 }
 
 // enter begins an entry. Users see that an operation has ended a moment before

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/karbor-project/karbor/pkg/fault"
 	"github.com/karbor-project/karbor/pkg/journal"
 	"github.com/karbor-project/karbor/pkg/resource"
 )
@@ -29,7 +30,8 @@ type View struct {
 	StartedAt    *time.Time `json:"started_at"`
 	EndedAt      *time.Time `json:"ended_at"`
 	CancelledBy  string     `json:"cancelled_by"`
-	Reason       string     `json:"reason"`
+	// Reason is why it failed or was cancelled, or why it does not go on.
+	Reason string `json:"reason"`
 	// Position is the place in this worker's queue, from 1; 0 if it does not
 	// wait here.
 	Position int `json:"position"`
@@ -72,7 +74,35 @@ func (e *Engine) Operations(ctx context.Context, f journal.Filter) ([]View, erro
 	for i := range entries {
 		views[i] = e.view(&entries[i], positions)
 	}
-	return views, nil
+	return views, e.explain(ctx, entries, views)
+}
+
+// explain says of operations whose worker is gone why they do not go on here.
+func (e *Engine) explain(ctx context.Context, entries []journal.Entry, views []View) error {
+	var live map[string]bool
+	for i := range entries {
+		if entries[i].State == journal.Ended {
+			continue
+		}
+		err := e.Able(entries[i])
+		if err == nil {
+			continue
+		}
+		if live == nil {
+			owners, err := e.journal.Owners(ctx)
+			if err != nil {
+				return unrecorded(err)
+			}
+			live = map[string]bool{}
+			for _, o := range owners {
+				live[o.ID] = o.Live
+			}
+		}
+		if !live[entries[i].Owner] {
+			views[i].Reason = "its worker is gone, and it waits for one that can go on with it; here: " + fault.Detail(err)
+		}
+	}
+	return nil
 }
 
 // Operation shows one operation. Of one that another worker has, the progress is
@@ -85,7 +115,11 @@ func (e *Engine) Operation(ctx context.Context, id string) (*Detail, error) {
 	if err != nil {
 		return nil, unrecorded(err)
 	}
-	d := &Detail{View: e.view(entry, e.scheduler.positions())}
+	views := []View{e.view(entry, e.scheduler.positions())}
+	if err := e.explain(ctx, []journal.Entry{*entry}, views); err != nil {
+		return nil, err
+	}
+	d := &Detail{View: views[0]}
 	if r := e.find(id); r != nil {
 		d.Resources = r.track.all()
 	} else if d.Resources, err = e.noted(ctx, id); err != nil {

@@ -68,6 +68,10 @@ type Config struct {
 	// Adopt is given each entry that this worker took over, with its new claim
 	// and its input. Before it returns, Working must know the entry.
 	Adopt func(journal.Entry)
+	// Able returns why this worker could not go on with an entry, which then stays
+	// with its dead owner, for a worker that can. The entry has no input. nil: it
+	// can go on with all.
+	Able func(journal.Entry) error
 	// Working tells whether this worker is at work on an entry, or about to add
 	// it to the journal. Entries of its own that it is not at work on are taken
 	// over like those of others: they are left from before a loss. nil: none.
@@ -102,6 +106,7 @@ type Keeper struct {
 
 	// Of the goroutine that scans.
 	told  map[string]bool // entries whose end was asked for
+	left  map[string]bool // entries that it is not able to go on with
 	swept map[string]bool // dead owners who left nothing
 	sweep time.Time       // when to look at all entries again
 }
@@ -111,7 +116,7 @@ func New(c Config) (*Keeper, error) {
 	if err := c.complete(); err != nil {
 		return nil, err
 	}
-	k := &Keeper{config: c, id: c.NewID(), done: make(chan struct{}), told: map[string]bool{}, swept: map[string]bool{}}
+	k := &Keeper{config: c, id: c.NewID(), done: make(chan struct{}), told: map[string]bool{}, left: map[string]bool{}, swept: map[string]bool{}}
 	k.config.Log = c.Log.WithField("owner_id", k.id)
 	k.outage.log = k.config.Log
 	k.ctx, k.stop = context.WithCancel(context.Background())
@@ -151,6 +156,9 @@ func (c *Config) complete() error {
 	}
 	if c.Working == nil {
 		c.Working = func(string) bool { return false }
+	}
+	if c.Able == nil {
+		c.Able = func(journal.Entry) error { return nil }
 	}
 	if c.Cancel == nil {
 		c.Cancel = func(journal.Entry) {}

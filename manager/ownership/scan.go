@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 
 	"github.com/karbor-project/karbor/pkg/journal"
@@ -101,6 +102,11 @@ func (k *Keeper) others(ctx context.Context, fence func() error, owners []journa
 	// Workers that look at the same time begin at different ends.
 	rand.Shuffle(len(entries), func(i, j int) { entries[i], entries[j] = entries[j], entries[i] })
 	var failures error
+	unfinished := map[string]bool{}
+	for _, e := range entries {
+		unfinished[e.ID] = true
+	}
+	maps.DeleteFunc(k.left, func(id string, _ bool) bool { return !unfinished[id] })
 	for _, e := range entries {
 		if live[e.Owner] {
 			continue
@@ -117,13 +123,22 @@ func (k *Keeper) others(ctx context.Context, fence func() error, owners []journa
 	return nil
 }
 
-// adopt takes over one entry and hands it on, unless another worker was faster.
+// adopt takes over one entry and hands it on, unless another worker was faster,
+// or this one could not go on with it.
 // What was taken over and could not be handed on, because an answer got lost or
 // the tenure ended, is found by a later scan among the own entries.
 func (k *Keeper) adopt(ctx context.Context, fence func() error, e journal.Entry) error {
 	if err := fence(); err != nil {
 		return err
 	}
+	if err := k.config.Able(e); err != nil {
+		if !k.left[e.ID] {
+			k.left[e.ID] = true
+			k.config.Log.WithField("operation_id", e.ID).Warnf("an operation (%s) is left to another worker: %v", e.Kind, err)
+		}
+		return nil
+	}
+	delete(k.left, e.ID)
 	claim, err := k.config.Journal.Adopt(ctx, e.ID, e.Claim, k.id)
 	if errors.Is(err, journal.ErrClaim) || errors.Is(err, journal.ErrOwnerLives) {
 		return nil

@@ -36,6 +36,7 @@ func (i *instance) openJournal(cfg *config.Config, wrap Wrap) error {
 	}
 	// The engine is made later, and before the keeper starts.
 	kept.Adopt = func(e journal.Entry) { i.engine.Adopt(e) }
+	kept.Able = func(e journal.Entry) error { return i.engine.Able(e) }
 	kept.Working = func(id string) bool { return i.engine.Working(id) }
 	kept.Cancel = func(e journal.Entry) { i.engine.Cancelled(e.ID, e.CancelledBy) }
 	var err error
