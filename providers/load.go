@@ -15,6 +15,7 @@ import (
 	"github.com/karbor-project/karbor/bank/checkpoint"
 	"github.com/karbor-project/karbor/pkg/config"
 	"github.com/karbor-project/karbor/pkg/fault"
+	"github.com/karbor-project/karbor/pkg/kubernetes"
 	"github.com/karbor-project/karbor/pkg/openstack"
 	"github.com/karbor-project/karbor/providers/protection"
 )
@@ -29,6 +30,7 @@ type Loader struct {
 	Banks   *BankRegistry
 	Plugins *protection.Registry
 	Clients *openstack.Factory
+	Cluster *kubernetes.Client // nil: none
 	Log     logrus.FieldLogger
 	// Checkpoints are the options of each provider's checkpoint collection.
 	Checkpoints checkpoint.Options
@@ -157,7 +159,7 @@ func (l *Loader) plugins(cfg *config.Config, log logrus.FieldLogger) ([]protecti
 		if err != nil {
 			return nil, err
 		}
-		plugin, err := entry.Build(cfg, protection.Deps{Clients: l.Clients, Log: log})
+		plugin, err := entry.Build(cfg, protection.Deps{Clients: l.Clients, Cluster: l.Cluster, Log: log})
 		if err != nil {
 			return nil, fmt.Errorf("make plugin %s: %w", name, err)
 		}

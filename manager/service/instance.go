@@ -17,6 +17,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/config"
 	"github.com/karbor-project/karbor/pkg/database"
 	"github.com/karbor-project/karbor/pkg/journal"
+	"github.com/karbor-project/karbor/pkg/kubernetes"
 	"github.com/karbor-project/karbor/pkg/openstack"
 	"github.com/karbor-project/karbor/pkg/telemetry"
 	"github.com/karbor-project/karbor/providers"
@@ -132,7 +133,8 @@ func loadProviders(cfg *config.Config, setup Setup, clients *openstack.Factory, 
 	if err != nil {
 		return nil, err
 	}
-	loader := &providers.Loader{Banks: setup.Banks, Plugins: setup.Plugins, Clients: clients, Log: telemetry.Named(log, "providers")}
+	loader := &providers.Loader{Banks: setup.Banks, Plugins: setup.Plugins, Clients: clients,
+		Cluster: kubernetes.New(kubernetes.FromConfig(cfg)), Log: telemetry.Named(log, "providers")}
 	return loader.Load(dir)
 }
 

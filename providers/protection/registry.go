@@ -8,6 +8,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/karbor-project/karbor/pkg/config"
+	"github.com/karbor-project/karbor/pkg/kubernetes"
 	"github.com/karbor-project/karbor/pkg/openstack"
 )
 
@@ -18,6 +19,8 @@ const ClassPrefix = "karbor.services.protection.protection_plugins."
 // Deps is what the daemon gives to the plugins that it builds.
 type Deps struct {
 	Clients *openstack.Factory
+	// Cluster is the Kubernetes cluster of karbor.conf. Nil: none.
+	Cluster *kubernetes.Client
 	Log     logrus.FieldLogger
 }
 

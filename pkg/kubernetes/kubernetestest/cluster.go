@@ -34,8 +34,8 @@ type Cluster struct {
 	PageSize int
 	// Data are the Cinder volumes that there are, and what they hold.
 	Data map[string]string
-	// Broken lets new pods fail.
-	Broken bool
+	// Phase is what new pods come to; "Running" by default.
+	Phase string
 
 	mu      sync.Mutex
 	version int // of the newest change
@@ -44,6 +44,9 @@ type Cluster struct {
 	refuses map[string]answer
 	asked   []string
 }
+
+// began is when all happens: what is kept of a pod is the same in each run.
+var began = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 type answer struct {
 	code           int
@@ -54,7 +57,7 @@ type answer struct {
 func New(t testing.TB) *Cluster {
 	t.Helper()
 	c := &Cluster{
-		Looks: 2, PageSize: 500, Data: map[string]string{}, objects: map[string]map[string]any{}, looks: map[string]int{}, refuses: map[string]answer{},
+		Looks: 2, PageSize: 500, Phase: "Running", Data: map[string]string{}, objects: map[string]map[string]any{}, looks: map[string]int{}, refuses: map[string]answer{},
 	}
 	mux := http.NewServeMux()
 	const pods = "/api/v1/namespaces/{namespace}/pods"
@@ -172,7 +175,7 @@ func (c *Cluster) complete(object map[string]any) {
 	metadata := member(object, "metadata")
 	metadata["uid"] = uuid.NewString()
 	metadata["resourceVersion"] = strconv.Itoa(c.version)
-	metadata["creationTimestamp"] = time.Now().UTC().Format(time.RFC3339)
+	metadata["creationTimestamp"] = began.Format(time.RFC3339)
 	object["metadata"] = metadata
 }
 

@@ -52,16 +52,13 @@ func (c *Cluster) look(k string) bool {
 
 // phase is what becomes of a new pod: it waits as long as a volume is not there.
 func (c *Cluster) phase(pod map[string]any) string {
-	if c.Broken {
-		return "Failed"
-	}
 	for _, v := range items(member(pod, "spec"), "volumes") {
 		id, mounts := member(v, "cinder")["volumeID"].(string)
 		if _, there := c.Data[id]; mounts && !there {
 			return "Pending"
 		}
 	}
-	return "Running"
+	return c.Phase
 }
 
 func (c *Cluster) list(w http.ResponseWriter, r *http.Request) {
@@ -140,7 +137,7 @@ func (c *Cluster) remove(w http.ResponseWriter, r *http.Request) {
 	}
 	c.version++
 	metadata["resourceVersion"] = strconv.Itoa(c.version)
-	metadata["deletionTimestamp"] = time.Now().Add(30 * time.Second).UTC().Format(time.RFC3339)
+	metadata["deletionTimestamp"] = began.Add(30 * time.Second).Format(time.RFC3339)
 	metadata["deletionGracePeriodSeconds"] = 30
 	c.looks[k] = c.Looks
 	send(w, http.StatusOK, pod)

@@ -7,8 +7,11 @@ import (
 	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/cinderbackup"
 	"github.com/karbor-project/karbor/providers/protection/database"
+	"github.com/karbor-project/karbor/providers/protection/freezer"
 	"github.com/karbor-project/karbor/providers/protection/image"
+	"github.com/karbor-project/karbor/providers/protection/network"
 	"github.com/karbor-project/karbor/providers/protection/noop"
+	"github.com/karbor-project/karbor/providers/protection/pod"
 	"github.com/karbor-project/karbor/providers/protection/share"
 	"github.com/karbor-project/karbor/providers/protection/volumeglance"
 	"github.com/karbor-project/karbor/providers/protection/volumesnapshot"
@@ -18,8 +21,11 @@ import (
 func Register(r *protection.Registry) {
 	cinderbackup.Register(r)
 	database.Register(r)
+	freezer.Register(r)
 	image.Register(r)
+	network.Register(r)
 	noop.Register(r)
+	pod.Register(r)
 	share.Register(r)
 	volumeglance.Register(r)
 	volumesnapshot.Register(r)

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pod
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+
+	"github.com/karbor-project/karbor/pkg/kubernetes"
+	"github.com/karbor-project/karbor/providers/protection"
+	"github.com/karbor-project/karbor/providers/protection/volume"
+)
+
+// save writes the pod into the bank.
+func (p *Plugin) save(ctx context.Context, c *protection.Call) error {
+	namespace, name, ok := strings.Cut(c.Resource.Name, ":")
+	if !ok {
+		return &volume.Failure{Text: "The name of the pod is not of the form namespace:name: " + c.Resource.Name}
+	}
+	is, err := p.cluster.Pod(ctx, namespace, name)
+	if err != nil {
+		return err
+	}
+	about := metadata{ResourceID: c.Resource.ID, ResourceName: c.Resource.Name, Namespace: namespace}
+	if about.Pod, err = p.summarize(ctx, namespace, is); err != nil {
+		return err
+	}
+	if err := c.Section.PutJSON(ctx, manifestKey, is.Raw); err != nil {
+		return err
+	}
+	return c.Section.PutJSON(ctx, protection.MetadataKey, about)
+}
+
+// summarize makes of a pod what the original keeps.
+func (p *Plugin) summarize(ctx context.Context, namespace string, is *kubernetes.Pod) (summary, error) {
+	var s summary
+	if err := json.Unmarshal(is.Raw, &s); err != nil {
+		return s, err
+	}
+	for i := range s.Spec.Containers {
+		mounts := []mount{}
+		for _, m := range s.Spec.Containers[i].VolumeMounts {
+			if !strings.Contains(m.MountPath, "serviceaccount") {
+				mounts = append(mounts, m)
+			}
+		}
+		s.Spec.Containers[i].VolumeMounts = mounts
+	}
+	s.Spec.Volumes = []mounted{}
+	for _, v := range is.Spec.Volumes {
+		cinder, err := p.cluster.CinderVolume(ctx, namespace, v)
+		if err != nil {
+			return s, err
+		}
+		if cinder != nil {
+			s.Spec.Volumes = append(s.Spec.Volumes, mounted{Name: v.Name, Cinder: cinder})
+		}
+	}
+	return s, nil
+}
+
+// drop removes from the bank what a protect has written that failed.
+func drop(ctx context.Context, c *protection.Call, _ error) error {
+	if c.Section == nil {
+		return nil
+	}
+	return c.DeleteObjects(ctx, "", func(key string) bool { return key != protection.StatusKey })
+}

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pod
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/karbor-project/karbor/pkg/openstack/openstacktest"
+	"github.com/karbor-project/karbor/pkg/requestcontext"
+	"github.com/karbor-project/karbor/pkg/resource"
+	"github.com/karbor-project/karbor/providers/protection"
+	"github.com/karbor-project/karbor/providers/protection/plugintest"
+)
+
+// withVolumes is a plugin to whose restores the volumes have been restored.
+type withVolumes struct{ protection.Plugin }
+
+func (w withVolumes) Operation(kind protection.Kind, r resource.Resource) (*protection.Operation, error) {
+	operation, err := w.Plugin.Operation(kind, r)
+	if err == nil && kind == protection.Restore {
+		complete := operation.Complete
+		operation.Complete = func(ctx context.Context, c *protection.Call) error {
+			c.NewResources.Set(claimed, restoredClaimed)
+			c.NewResources.Set(direct, restoredDirect)
+			return complete(ctx, c)
+		}
+	}
+	return operation, err
+}
+
+func TestSurvives(t *testing.T) {
+	t.Parallel()
+	plugintest.Survive(t, plugintest.Options{}, func(t testing.TB) *plugintest.World {
+		c := newCluster(t)
+		return &plugintest.World{
+			Service:  c,
+			Resource: web,
+			Plugin: func(p *plugintest.Process) protection.Plugin {
+				return withVolumes{New(Config{PollInterval: time.Millisecond}, c.Wrapped(p.Transport))}
+			},
+			Caller: requestcontext.From(openstacktest.Context(t)),
+			Parameters: map[protection.Kind]protection.Parameters{
+				protection.Restore: {"restore_name": []byte(`"web-restored"`)},
+			},
+		}
+	})
+}
