@@ -110,6 +110,31 @@ func (u *user) images(name string) []string {
 	return ids
 }
 
+// imagesNamed returns the images whose names begin with a text.
+func (u *user) imagesNamed(prefix string) []picture {
+	u.t.Helper()
+	var found []picture
+	for marker := ""; ; {
+		var list struct{ Images []picture }
+		// Shared is what images are that nobody has made private.
+		query := url.Values{"limit": {"500"}, "visibility": {"shared"}}
+		if marker != "" {
+			query.Set("marker", marker)
+		}
+		_, err := u.glance.Get(u.ctx, u.glance.ServiceURL("images")+"?"+query.Encode(), &list, nil)
+		must(u.t, err)
+		if len(list.Images) == 0 {
+			return found
+		}
+		marker = list.Images[len(list.Images)-1].ID
+		for _, p := range list.Images {
+			if strings.HasPrefix(p.Name, prefix) {
+				found = append(found, p)
+			}
+		}
+	}
+}
+
 // revoke makes the user's token useless, as a logout does.
 func (u *user) revoke() {
 	u.t.Helper()
@@ -233,8 +258,8 @@ func (a *account) list(container string) []string {
 	}
 }
 
-// drop removes a container and what is in it.
-func (a *account) drop(container string) {
+// empty removes what is in a container.
+func (a *account) empty(container string) {
 	a.t.Helper()
 	names := a.list(container)
 	for part := range slices.Chunk(names, 2000) {
@@ -244,6 +269,12 @@ func (a *account) drop(container string) {
 		}
 		a.request(http.MethodPost, "?bulk-delete", []byte(lines.String()), map[string]string{"Content-Type": "text/plain"})
 	}
+}
+
+// drop removes a container and what is in it.
+func (a *account) drop(container string) {
+	a.t.Helper()
+	a.empty(container)
 	await(a.t, "an empty container "+container, func() (bool, any) {
 		status, _, _ := a.request(http.MethodDelete, "/"+container, nil, nil)
 		return status == http.StatusNoContent || status == http.StatusNotFound, status

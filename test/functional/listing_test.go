@@ -34,7 +34,7 @@ func TestListingInFolder(t *testing.T) {
 	p := s.fsProvider(folder, noop)
 	store, err := filesystem.New(filesystem.Config{Path: folder, Container: "karbor"}, nil)
 	must(t, err)
-	l := newLibrary(t, s, store, p.id)
+	l := newLibrary(t, s, store, p.id, librarySize(t, 2500))
 	s.started("worker")
 	l.checkWhole()
 	l.checkPages(7, 333)
@@ -43,7 +43,8 @@ func TestListingInFolder(t *testing.T) {
 }
 
 // TestListingInSwift does the same in Swift, where a listing of everything
-// costs a request for each checkpoint, with fewer pages.
+// costs a request for each checkpoint, with fewer checkpoints and pages: the
+// third page is the last one, and a short one.
 func TestListingInSwift(t *testing.T) {
 	t.Parallel()
 	need(t, "RABBIT_URL")
@@ -56,7 +57,7 @@ func TestListingInSwift(t *testing.T) {
 		ProjectDomainName: "Default", UserDomainName: "Default", Container: container, RetryAttempts: 3, RetryBackoff: time.Second,
 	}, nil)
 	must(t, err)
-	l := newLibrary(t, s, sparse{store}, p.id)
+	l := newLibrary(t, s, sparse{store}, p.id, librarySize(t, 300))
 	w := s.started("worker")
 	l.checkWhole()
 	l.checkPages(3, 100)
@@ -97,24 +98,23 @@ type library struct {
 	projects [2]string
 }
 
-// librarySize is KARBOR_TEST_CHECKPOINTS, for slow machines, or 2500.
-func librarySize(t *testing.T) int {
+// librarySize is KARBOR_TEST_CHECKPOINTS, or what is usual.
+func librarySize(t *testing.T, usual int) int {
 	t.Helper()
 	text := os.Getenv("KARBOR_TEST_CHECKPOINTS")
 	if text == "" {
-		return 2500
+		return usual
 	}
 	n, err := strconv.Atoi(text)
 	must(t, err)
 	return n
 }
 
-func newLibrary(t *testing.T, s *site, store bank.Plugin, provider string) *library {
+func newLibrary(t *testing.T, s *site, store bank.Plugin, provider string, size int) *library {
 	t.Helper()
 	l := &library{t: t, provider: provider, api: s.api(stranger())}
 	// Swift answers a request for each checkpoint of a listing, on a slow machine for longer than a call may last.
 	l.api.client = l.api.client.With(func(o *rpc.ClientOptions) { o.Timeout = 5 * patience })
-	size := librarySize(t)
 	l.projects = [2]string{l.api.caller.ProjectID, projectID()}
 	plans := [5]string{soughtPlan, uuid.NewString(), uuid.NewString(), uuid.NewString(), uuid.NewString()}
 	b := bank.New(store, nil)

@@ -46,6 +46,7 @@ type site struct {
 	conf     ini
 	db       *tables // nil: the embedded database
 	hosts    map[string]bool
+	shown    map[string]bool // hosts whose log the output of the test has
 }
 
 // newSite prepares an installation without providers. It needs a broker.
@@ -56,7 +57,7 @@ func newSite(t testing.TB) *site {
 	dir, err := os.MkdirTemp("", "karbor-site-")
 	must(t, err)
 	name := "functional-" + uuid.NewString()[:8]
-	s := &site{t: t, dir: dir, exchange: name, topic: name + "-topic", conf: ini{}, hosts: map[string]bool{}}
+	s := &site{t: t, dir: dir, exchange: name, topic: name + "-topic", conf: ini{}, hosts: map[string]bool{}, shown: map[string]bool{}}
 	t.Cleanup(func() { must(t, os.RemoveAll(dir)) })
 	t.Cleanup(s.sweep)
 	must(t, os.Mkdir(s.path("providers.d"), 0o755))
@@ -76,11 +77,13 @@ func newSite(t testing.TB) *site {
 
 func (s *site) path(name string) string { return filepath.Join(s.dir, name) }
 
-// write writes a file of the installation.
+// write writes a file of the installation. A worker that starts meanwhile reads
+// the old one or the new one.
 func (s *site) write(name, content string) string {
 	s.t.Helper()
 	path := s.path(name)
-	must(s.t, os.WriteFile(path, []byte(content), 0o600))
+	must(s.t, os.WriteFile(path+".new", []byte(content), 0o600))
+	must(s.t, os.Rename(path+".new", path))
 	return path
 }
 

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -28,6 +29,7 @@ type worker struct {
 	errors *bytes.Buffer
 	told   chan string   // what it tells its service manager, a line each
 	ended  chan struct{} // closed when the process has ended
+	serves bool          // it has said so
 }
 
 // start writes the configuration and starts a worker. It does not wait.
@@ -101,15 +103,34 @@ func (w *worker) listen() string {
 // ready waits until the worker says that it serves.
 func (w *worker) ready() {
 	w.t.Helper()
+	if !w.readyOrDead() {
+		w.t.Fatalf("worker %s ended with code %d before it was ready:\n%s", w.host, w.exitCode(), w.errors)
+	}
+}
+
+// serving is ready for who does not know whether it was waited for before. After
+// a reload it tells nothing.
+func (w *worker) serving() {
+	w.t.Helper()
+	if !w.serves {
+		w.ready()
+	}
+}
+
+// readyOrDead waits until the worker says that it serves, and tells whether it
+// has come to that.
+func (w *worker) readyOrDead() bool {
+	w.t.Helper()
 	deadline := time.After(patience)
 	for {
 		select {
 		case line := <-w.told:
 			if line == "READY=1" {
-				return
+				w.serves = true
+				return true
 			}
 		case <-w.ended:
-			w.t.Fatalf("worker %s ended with code %d before it was ready:\n%s", w.host, w.exitCode(), w.errors)
+			return false
 		case <-deadline:
 			w.t.Fatalf("worker %s is not ready", w.host)
 		}
@@ -171,8 +192,16 @@ func (w *worker) cleanUp() {
 		<-w.ended
 	}
 	if text := w.logText(); w.t.Failed() {
+		if w.site.shown[w.host] {
+			return // by a later process
+		}
+		w.site.shown[w.host] = true
 		lines := strings.Split(text, "\n")
-		w.t.Logf("the last lines of %s:\n%s", w.host, strings.Join(lines[max(0, len(lines)-60):], "\n"))
+		early := lines[:max(0, len(lines)-60)]
+		bad := slices.DeleteFunc(slices.Clone(early), func(line string) bool {
+			return !strings.Contains(line, " ERROR ") && !strings.Contains(line, " WARNING ")
+		})
+		w.t.Logf("errors and warnings of %s, and the last lines:\n%s\n...\n%s", w.host, strings.Join(bad, "\n"), strings.Join(lines[len(early):], "\n"))
 	} else if strings.Contains(text, "panic") || w.errors.Len() > 0 {
 		w.t.Errorf("worker %s panicked or complained:\n%s\n%s", w.host, text, w.errors)
 	}
