@@ -37,8 +37,10 @@ type Records interface {
 	UpdateOperationLog(ctx context.Context, id string, u database.OperationLogUpdate) error
 	CreateRestore(ctx context.Context, row *database.Record) (string, error)
 	UpdateRestore(ctx context.Context, id string, u database.RecordUpdate) error
+	GetRestore(ctx context.Context, id string) (*database.Record, error)
 	CreateVerification(ctx context.Context, row *database.Record) (string, error)
 	UpdateVerification(ctx context.Context, id string, u database.RecordUpdate) error
+	GetVerification(ctx context.Context, id string) (*database.Record, error)
 }
 
 // Providers finds the provider of an operation that is resumed.

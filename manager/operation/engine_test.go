@@ -94,8 +94,30 @@ func (m *memoryRecords) UpdateRestore(_ context.Context, id string, u database.R
 		row.ResourcesStatus = map[string]string{}
 	}
 	maps.Copy(row.ResourcesStatus, u.ResourcesStatus)
+	if row.ResourcesReason == nil {
+		row.ResourcesReason = map[string]string{}
+	}
+	maps.Copy(row.ResourcesReason, u.ResourcesReason)
 	m.restores[id] = row
 	return nil
+}
+
+func (m *memoryRecords) GetRestore(_ context.Context, id string) (*database.Record, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	row, ok := m.restores[id]
+	switch {
+	case m.down:
+		return nil, errDown
+	case !ok:
+		return nil, fault.RestoreNotFound(id)
+	}
+	row.ResourcesStatus, row.ResourcesReason = maps.Clone(row.ResourcesStatus), maps.Clone(row.ResourcesReason)
+	return &row, nil
+}
+
+func (m *memoryRecords) GetVerification(ctx context.Context, id string) (*database.Record, error) {
+	return m.GetRestore(ctx, id)
 }
 
 func (m *memoryRecords) CreateRestore(_ context.Context, row *database.Record) (string, error) {

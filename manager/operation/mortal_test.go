@@ -175,6 +175,15 @@ func (m mortalRecords) UpdateVerification(ctx context.Context, id string, u data
 	return m.UpdateRestore(ctx, id, u)
 }
 
+func (m mortalRecords) GetRestore(ctx context.Context, id string) (r *database.Record, err error) {
+	err = m.life.call("read record", func() error { r, err = m.memoryRecords.GetRestore(ctx, id); return err })
+	return r, err
+}
+
+func (m mortalRecords) GetVerification(ctx context.Context, id string) (*database.Record, error) {
+	return m.GetRestore(ctx, id)
+}
+
 // leaseTable is a store of leases.
 type leaseTable struct {
 	mu      sync.Mutex

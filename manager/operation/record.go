@@ -38,6 +38,7 @@ type Record struct {
 // row updates the record of one restore or verification.
 type row struct {
 	id     string
+	read   func(ctx context.Context, id string) (*database.Record, error)
 	update func(ctx context.Context, id string, u database.RecordUpdate) error
 	log    logrus.FieldLogger
 }
@@ -79,14 +80,37 @@ func (r *row) begin(ctx context.Context) error {
 	return nil
 }
 
-// end writes how it ended.
-func (r *row) end(ctx context.Context, status string) error {
+// end writes how it ended. cause is why it failed, nil if it did not; undone
+// tells that the resources are gone again.
+func (r *row) end(ctx context.Context, status string, cause error, undone bool) error {
 	ctx, cancel := context.WithTimeout(ctx, recordTime)
 	defer cancel()
-	if err := r.update(ctx, r.id, database.RecordUpdate{Status: &status}); err != nil {
+	now, err := r.read(ctx, r.id)
+	if err != nil {
+		return fmt.Errorf("read the record: %w", err)
+	}
+	u := database.RecordUpdate{Status: &status}
+	u.ResourcesStatus, u.ResourcesReason = lastStatuses(now.ResourcesStatus, cause, undone)
+	if err := r.update(ctx, r.id, u); err != nil {
 		return fmt.Errorf("write status %s into the record: %w", status, err)
 	}
 	return nil
+}
+
+// lastStatuses are those of resources of whose end nobody could tell: their
+// process died, or the database was away.
+func lastStatuses(now map[string]string, cause error, undone bool) (statuses, reasons map[string]string) {
+	statuses, reasons = map[string]string{}, map[string]string{}
+	for key, status := range now {
+		switch {
+		case status == protection.StatusError, status == protection.StatusAvailable && !undone:
+		case cause == nil:
+			statuses[key], reasons[key] = protection.StatusAvailable, ""
+		default:
+			statuses[key], reasons[key] = protection.StatusError, describe(cause)
+		}
+	}
+	return statuses, reasons
 }
 
 // reading is an operation that reads a checkpoint and reports to a record: a
@@ -100,9 +124,12 @@ type reading struct {
 
 func newReading(r *run) *reading {
 	o := &reading{run: r, create: r.engine.Records.CreateRestore}
-	o.row = &row{id: r.input.Record.ID, update: r.engine.Records.UpdateRestore, log: r.log.WithField("record", r.input.Record.ID)}
+	o.row = &row{
+		id: r.input.Record.ID, read: r.engine.Records.GetRestore, update: r.engine.Records.UpdateRestore,
+		log: r.log.WithField("record", r.input.Record.ID),
+	}
 	if r.flow.kind == protection.Verify {
-		o.create, o.row.update = r.engine.Records.CreateVerification, r.engine.Records.UpdateVerification
+		o.create, o.row.read, o.row.update = r.engine.Records.CreateVerification, r.engine.Records.GetVerification, r.engine.Records.UpdateVerification
 	}
 	return o
 }
@@ -188,7 +215,8 @@ func (o *reading) fail(ctx context.Context, _ bool, cause error) error {
 // keeps the operation log from staying open no more than a database that is
 // away.
 func (o *reading) finishRecord(ctx context.Context, status string, cause error) error {
-	err := o.settle(ctx, "write the record", func(ctx context.Context) error { return o.row.end(ctx, status) })
+	undone := o.flow.kind == protection.Restore && errors.Is(cause, protection.ErrCancelled)
+	err := o.settle(ctx, "write the record", func(ctx context.Context) error { return o.row.end(ctx, status, cause, undone) })
 	if err != nil && (!final(err) || status == success) {
 		return err
 	}

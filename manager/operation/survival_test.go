@@ -276,8 +276,14 @@ func (w *world) judgeEntry(e *journal.Entry) {
 	status := w.statusOf(e.CheckpointID)
 	switch s.kind {
 	case protection.Restore, protection.Verify:
-		if got := w.records.restores[recordID].Status; got != want {
-			w.complain("the record is %s, want %s", got, want)
+		record := w.records.restores[recordID]
+		if record.Status != want {
+			w.complain("the record is %s, want %s", record.Status, want)
+		}
+		for key, status := range record.ResourcesStatus {
+			if status != "available" && (good || status != "error" || record.ResourcesReason[key] == "") {
+				w.complain("in the record %s is %s (%s) in the end", key, status, record.ResourcesReason[key])
+			}
 		}
 		if status != checkpoint.Available {
 			w.complain("the checkpoint that was read is %s", status)
