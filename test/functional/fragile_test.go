@@ -176,8 +176,8 @@ func (f *fragileSite) at(points ...string) (died bool) {
 	about := fmt.Sprintf("died at %v", points)
 	if !died {
 		about = fmt.Sprintf("has not come to %v", points)
-		f.t.Log(about)
 	}
+	f.t.Log(about)
 	f.judge(about)
 	f.forget()
 	return died

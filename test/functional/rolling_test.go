@@ -3,6 +3,7 @@
 package functional
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"syscall"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/karbor-project/karbor/pkg/resource"
+	"github.com/karbor-project/karbor/rpc"
 	"github.com/karbor-project/karbor/test/functional/history"
 )
 
@@ -126,7 +128,12 @@ func (l *load) one(pl plan) bool {
 		case <-time.After(betweenLooks):
 		}
 		var view checkpointView
-		if err := l.api.try("show_checkpoint", map[string]any{"provider_id": pl.provider, "checkpoint_id": r.Result}, &view); err != nil {
+		err := l.api.try("show_checkpoint", map[string]any{"provider_id": pl.provider, "checkpoint_id": r.Result}, &view)
+		var failure *rpc.Failure
+		if errors.As(err, &failure) && failure.Class == "CheckpointNotFound" {
+			continue // on record; the worker that goes on makes it
+		}
+		if err != nil {
 			l.trial.t.Errorf("show a checkpoint during a restart: %v", err)
 			return false
 		}
