@@ -106,6 +106,9 @@ func (p *Plugin) backUp(ctx context.Context, c *protection.Call) error {
 	if err := b.Await(ctx, volume.Backups, id, made, c.Report); err != nil {
 		return b.why(ctx, id, err)
 	}
+	if err := b.Spare(ctx, b.backup); err != nil {
+		return err
+	}
 	if err := c.Section.PutJSON(ctx, protection.MetadataKey, metadata{VolumeID: c.Resource.ID, BackupID: id}); err != nil {
 		return err
 	}

@@ -122,7 +122,10 @@ func (r *restoring) make(ctx context.Context, c *protection.Call, backupID strin
 	if r.state.Begun {
 		return id, nil
 	}
-	return id, volume.Instead("Error creating volume", r.Await(ctx, volume.Volumes, id, volume.Created, nil))
+	if err := r.Await(ctx, volume.Volumes, id, volume.Created, nil); err != nil {
+		return id, volume.Instead("Error creating volume", err)
+	}
+	return id, r.Spare(ctx, r.volume)
 }
 
 func name(c *protection.Call) string {

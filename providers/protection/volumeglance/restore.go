@@ -76,6 +76,9 @@ func (p *Plugin) bring(ctx context.Context, c *protection.Call) (string, error) 
 	if err := r.Await(ctx, volume.Volumes, id, volume.Created, nil); err != nil {
 		return id, volume.Instead("Restored Volume is in erroneous state", err)
 	}
+	if err := r.Spare(ctx, r.volume); err != nil {
+		return id, err
+	}
 	return id, r.dropImage(ctx, c)
 }
 

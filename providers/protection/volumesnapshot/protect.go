@@ -70,6 +70,9 @@ func (p *Plugin) take(ctx context.Context, c *protection.Call) error {
 	if err := t.Await(ctx, volume.Snapshots, id, taken, c.Report); err != nil {
 		return why(err)
 	}
+	if err := t.Spare(ctx, t.snapshot); err != nil {
+		return err
+	}
 	// The size is that which the volume had then.
 	return c.Section.PutJSON(ctx, protection.MetadataKey, metadata{VolumeID: c.Resource.ID, Size: t.state.Snapshot.Size, SnapshotID: id})
 }

@@ -56,7 +56,10 @@ func (p *Plugin) bring(ctx context.Context, c *protection.Call) (string, error) 
 	if status := volume.StatusOf(err); status != "" {
 		return id, &volume.Failure{Text: fmt.Sprintf("Invalid status: %s", status), Err: err}
 	}
-	return id, err
+	if err != nil {
+		return id, err
+	}
+	return id, r.Spare(ctx, r.volume)
 }
 
 func name(c *protection.Call) string {

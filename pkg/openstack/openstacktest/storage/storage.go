@@ -35,6 +35,7 @@ type Cloud struct {
 	fails   map[string]string
 	refuses map[string]refusal
 	used    map[string]bool // ids of images
+	held    bool
 }
 
 // Thing is a volume, a snapshot, a backup or an image. Its fields are for reading
@@ -171,8 +172,25 @@ func (c *Cloud) start(end func(), things ...*Thing) {
 	c.jobs = append(c.jobs, &job{things: things, looks: c.Looks, end: end})
 }
 
+// Hold lets nothing end until Release, however often one looks.
+func (c *Cloud) Hold() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.held = true
+}
+
+// Release ends what Hold began.
+func (c *Cloud) Release() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.held = false
+}
+
 // look is one look at a thing.
 func (c *Cloud) look(t *Thing) {
+	if c.held {
+		return
+	}
 	for _, j := range slices.Clone(c.jobs) {
 		if !slices.Contains(j.things, t) {
 			continue
