@@ -198,15 +198,16 @@ func (f *fakeFreezer) look(j *fakeJob) {
 	if event == "" || f.stuck && event == "start" {
 		return
 	}
+	if event == "abort" {
+		schedule["event"], schedule["status"], schedule["result"] = "", "completed", "aborted"
+		return
+	}
 	if j.looks++; j.looks < 2 {
 		schedule["status"] = "running"
 		return
 	}
 	schedule["event"], schedule["status"], schedule["time_started"] = "", "completed", 2
 	switch {
-	case event == "abort":
-		schedule["result"] = "aborted"
-		return
 	case f.fails:
 		f.fails, schedule["result"] = false, "fail"
 		return
