@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package vault protects Cinder's volumes by copies in Vault, a storage that was
+// made up for this example. Its API lets the caller choose the ids of copies and of
+// volumes, and a PUT may be repeated.
+package vault
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/karbor-project/karbor/pkg/config"
+	"github.com/karbor-project/karbor/pkg/resource"
+	"github.com/karbor-project/karbor/providers/protection"
+	"github.com/karbor-project/karbor/providers/protection/volume"
+)
+
+const group = "vault_plugin"
+
+// Options are read from the provider file.
+var Options = []config.Option{
+	{Group: group, Name: "url", Help: "Base URL of Vault."},
+	{Group: group, Name: "token", Secret: true, Help: "Token to call Vault with."},
+	{Group: group, Name: "poll_interval", Kind: config.Int, Default: 10, Min: config.Bound(1), Help: "Seconds between two looks at a copy."},
+	{Group: group, Name: "poll_timeout", Kind: config.Int, Default: 0, Min: config.Bound(0), Help: "Seconds after which a wait fails. 0 is never."},
+}
+
+// Config is the section of the provider file.
+type Config struct {
+	URL, Token                string
+	PollInterval, PollTimeout time.Duration
+}
+
+// The schemas are what karbor-api and the dashboard show to users.
+var schemas = protection.Schemas{
+	Options: json.RawMessage(`{"title": "Vault Options", "type": "object", "properties": {
+		"tier": {"type": "string", "title": "Tier", "description": "Where the copy is kept.", "enum": ["disk", "tape"], "default": "disk"}}, "required": []}`),
+	Restore: json.RawMessage(`{"title": "Vault Restore", "type": "object", "properties": {
+		"restore_name": {"type": "string", "title": "Restore Name", "description": "The name of the restored volume.", "default": null}}, "required": []}`),
+	SavedInfo: json.RawMessage(`{"title": "Vault Saved Info", "type": "object", "properties": {}, "required": []}`),
+	Verify:    json.RawMessage(`{"title": "Vault Verify", "type": "object", "properties": {}}`),
+}
+
+// frame has what the hooks of plugins have in common: parameters are checked,
+// statuses written, failures put into words and cleaned up after.
+var frame = volume.Frame{Title: "Vault Copy", Schemas: schemas}
+
+// Plugin protects OS::Cinder::Volume.
+type Plugin struct {
+	cfg   Config
+	vault *client
+	newID func() string
+}
+
+var _ protection.Plugin = (*Plugin)(nil)
+
+// New returns the plugin. Calls go through the transport.
+func New(cfg Config, transport http.RoundTripper) *Plugin {
+	return &Plugin{cfg: cfg, vault: newClient(cfg, transport), newID: uuid.NewString}
+}
+
+// Register adds the plugin to a registry, under the name by which provider files
+// ask for it.
+func Register(r *protection.Registry) {
+	r.Register([]string{"example-vault-protection-plugin"}, Options, func(cfg *config.Config, _ protection.Deps) (protection.Plugin, error) {
+		if cfg.String(group, "url") == "" {
+			return nil, errors.New("option url in section [vault_plugin] is missing")
+		}
+		return New(Config{
+			URL: cfg.String(group, "url"), Token: cfg.String(group, "token"),
+			PollInterval: time.Duration(cfg.Int64(group, "poll_interval")) * time.Second,
+			PollTimeout:  time.Duration(cfg.Int64(group, "poll_timeout")) * time.Second,
+		}, http.DefaultTransport), nil
+	})
+}
+
+// Types returns OS::Cinder::Volume.
+func (*Plugin) Types() []string { return []string{resource.Volume} }
+
+// Schemas returns the schemas of the type.
+func (*Plugin) Schemas(string) protection.Schemas { return schemas }
+
+// Operation returns the hooks for one volume. The copy is made in the Main hook. To
+// have the copies of a server's volumes be of one moment, PrepareFinish is the place
+// to freeze them.
+func (p *Plugin) Operation(kind protection.Kind, r resource.Resource) (*protection.Operation, error) {
+	switch kind {
+	case protection.Protect:
+		return &protection.Operation{Main: frame.Protect(true, p.copy, p.cleanCopy)}, nil // undone by Delete's hooks
+	case protection.Restore:
+		return &protection.Operation{Main: frame.Restore(p.bring, p.cleanRestore), Undo: frame.Unrestore(p.unrestore)}, nil
+	case protection.Verify:
+		return &protection.Operation{Main: volume.Verify("Vault copy", p.look)}, nil
+	case protection.Delete:
+		return &protection.Operation{Main: frame.Delete(p.remove)}, nil
+	}
+	return nil, fmt.Errorf("%s of %s: %w", kind, r.Key(), protection.ErrNoOperation)
+}
