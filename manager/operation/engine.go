@@ -150,27 +150,6 @@ func (lasting) Fence() func() error      { return nil }
 // Running returns the number of operations that run, and that wait for others.
 func (e *Engine) Running() (running, waiting int) { return e.scheduler.counts() }
 
-// Idle waits until nothing is left to do here.
-func (e *Engine) Idle(ctx context.Context) error {
-	for {
-		e.mu.Lock()
-		var any *run
-		for _, r := range e.runs {
-			any = r
-			break
-		}
-		e.mu.Unlock()
-		if any == nil {
-			return nil
-		}
-		select {
-		case <-any.done:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
-}
-
 // Stop hands over what is not done: no hook starts any more, waits are broken
 // off, and hooks that are at work may end until ctx does. The journal says where
 // each operation stands; another worker, or this one when it is started again,
