@@ -12,6 +12,7 @@ import (
 	"github.com/karbor-project/karbor/providers/protection/network"
 	"github.com/karbor-project/karbor/providers/protection/noop"
 	"github.com/karbor-project/karbor/providers/protection/pod"
+	"github.com/karbor-project/karbor/providers/protection/server"
 	"github.com/karbor-project/karbor/providers/protection/share"
 	"github.com/karbor-project/karbor/providers/protection/volumeglance"
 	"github.com/karbor-project/karbor/providers/protection/volumesnapshot"
@@ -26,6 +27,7 @@ func Register(r *protection.Registry) {
 	network.Register(r)
 	noop.Register(r)
 	pod.Register(r)
+	server.Register(r)
 	share.Register(r)
 	volumeglance.Register(r)
 	volumesnapshot.Register(r)

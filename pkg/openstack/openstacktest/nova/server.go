@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nova
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/netip"
+	"slices"
+)
+
+// view is a server as Nova shows it.
+func (c *Cloud) view(s *Server) map[string]any {
+	addresses := map[string][]map[string]any{}
+	for _, nic := range c.Nics(s.ID) {
+		add := func(kind string, ips []string) {
+			for _, ip := range ips {
+				version := 4
+				if address, err := netip.ParseAddr(ip); err == nil && address.Is6() {
+					version = 6
+				}
+				addresses[nic.Network] = append(addresses[nic.Network], map[string]any{
+					"addr": ip, "version": version, "OS-EXT-IPS:type": kind, "OS-EXT-IPS-MAC:mac_addr": nic.MAC,
+				})
+			}
+		}
+		add("fixed", nic.Fixed)
+		add("floating", nic.Floating)
+	}
+	groups := []map[string]string{}
+	for _, name := range s.Groups {
+		groups = append(groups, map[string]string{"name": name})
+	}
+	attached := []map[string]string{}
+	for _, v := range c.volumes {
+		if v.ServerID == s.ID {
+			attached = append(attached, map[string]string{"id": v.ID})
+		}
+	}
+	shown := map[string]any{
+		"id": s.ID, "name": s.Name, "status": s.Status, "flavor": map[string]any{"id": s.Flavor, "links": []any{}}, "image": "", "key_name": nil, "OS-EXT-STS:task_state": nil,
+		"addresses": addresses, "metadata": s.Metadata, "security_groups": groups, "progress": 0, "OS-EXT-AZ:availability_zone": s.Zone,
+		"os-extended-volumes:volumes_attached": attached,
+	}
+	if s.Deleting {
+		shown["OS-EXT-STS:task_state"] = "deleting"
+	}
+	if s.Image != "" {
+		shown["image"] = map[string]any{"id": s.Image, "links": []any{}}
+	}
+	if s.Key != "" {
+		shown["key_name"] = s.Key
+	}
+	if s.Fault != "" {
+		shown["fault"] = map[string]any{"message": s.Fault, "code": 500}
+	}
+	return shown
+}
+
+func (c *Cloud) listServers(w http.ResponseWriter, r *http.Request) {
+	page, body := []map[string]any{}, map[string]any{}
+	marker := r.URL.Query().Get("marker")
+	begun := marker == ""
+	for _, s := range slices.Backward(slices.Clone(c.servers)) { // the newest first
+		switch {
+		case !begun:
+			begun = s.ID == marker
+		case len(page) == c.PageSize:
+			body["servers_links"] = []any{map[string]any{"rel": "next", "href": "http://elsewhere/servers/detail?marker=" + page[len(page)-1]["id"].(string)}}
+			body["servers"] = page
+			answer(w, http.StatusOK, body)
+			return
+		default:
+			if c.look(s.ID); c.server(s.ID) != nil {
+				page = append(page, c.view(s))
+			}
+		}
+	}
+	body["servers"] = page
+	answer(w, http.StatusOK, body)
+}
+
+// wanted finds the server of a path, or answers that it is not there.
+func (c *Cloud) wanted(w http.ResponseWriter, r *http.Request) *Server {
+	s := c.server(r.PathValue("id"))
+	if s == nil {
+		refuse(w, http.StatusNotFound, "Instance %s could not be found.", r.PathValue("id"))
+	}
+	return s
+}
+
+func (c *Cloud) showServer(w http.ResponseWriter, r *http.Request) {
+	c.look(r.PathValue("id"))
+	if s := c.wanted(w, r); s != nil {
+		answer(w, http.StatusOK, map[string]any{"server": c.view(s)})
+	}
+}
+
+func (c *Cloud) deleteServer(w http.ResponseWriter, r *http.Request) {
+	s := c.wanted(w, r)
+	if s == nil {
+		return
+	}
+	if !s.Deleting {
+		s.Deleting = true
+		c.jobs = slices.DeleteFunc(c.jobs, func(j *job) bool { return j.id == s.ID })
+		c.start(s.ID, func() { c.gone(s) })
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// request is the body that makes a server.
+type request struct {
+	Name     string            `json:"name"`
+	Flavor   string            `json:"flavorRef"`
+	Image    string            `json:"imageRef"`
+	Key      string            `json:"key_name"`
+	Zone     string            `json:"availability_zone"`
+	Metadata map[string]string `json:"metadata"`
+	Groups   []struct {
+		Name string `json:"name"`
+	} `json:"security_groups"`
+	Networks []struct {
+		UUID    string `json:"uuid"`
+		FixedIP string `json:"fixed_ip"`
+		Port    string `json:"port"`
+	} `json:"networks"`
+	Devices []struct {
+		UUID        string `json:"uuid"`
+		Source      string `json:"source_type"`
+		Destination string `json:"destination_type"`
+		Index       int    `json:"boot_index"`
+	} `json:"block_device_mapping_v2"`
+}
+
+func (c *Cloud) createServer(w http.ResponseWriter, r *http.Request) {
+	var body struct {
+		Server request `json:"server"`
+	}
+	decoder := json.NewDecoder(r.Body)
+	if err := decoder.Decode(&body); err != nil || body.Server.Name == "" {
+		refuse(w, http.StatusBadRequest, "Invalid input for field/attribute server. %v", err)
+		return
+	}
+	q := body.Server
+	root := c.rootOf(q)
+	switch {
+	case !slices.Contains(c.Flavors, q.Flavor):
+		refuse(w, http.StatusBadRequest, "Flavor %s could not be found.", q.Flavor)
+		return
+	case q.Image != "" && !slices.Contains(c.Images, q.Image):
+		refuse(w, http.StatusBadRequest, "Image %s could not be found.", q.Image)
+		return
+	case q.Image == "" && root == nil:
+		refuse(w, http.StatusBadRequest, "Block Device Mapping is Invalid: Boot sequence for the instance and image/block device mapping combination is not valid.")
+		return
+	case root != nil && !root.Bootable:
+		refuse(w, http.StatusBadRequest, "Block Device %s is not bootable.", root.ID)
+		return
+	case root != nil && root.Status != "available":
+		refuse(w, http.StatusBadRequest, "Invalid volume: volume '%s' status must be 'available'. Currently in '%s'", root.ID, root.Status)
+		return
+	case q.Key != "" && !slices.Contains(c.KeyPairs, q.Key):
+		refuse(w, http.StatusBadRequest, "Invalid key_name provided.")
+		return
+	case q.Zone != "" && !slices.Contains(c.Zones, q.Zone):
+		refuse(w, http.StatusBadRequest, "The requested availability zone is not available")
+		return
+	}
+	s := &Server{ID: c.newID(), Name: q.Name, Status: "BUILD", Flavor: q.Flavor, Image: q.Image, Key: q.Key, Zone: q.Zone, Metadata: q.Metadata}
+	if err := c.network(s, q); err != nil {
+		for _, id := range s.made {
+			c.Release(id, true)
+		}
+		for _, id := range s.kept {
+			c.Release(id, false)
+		}
+		refuse(w, http.StatusBadRequest, "%s", err)
+		return
+	}
+	if root != nil {
+		root.Status, root.ServerID, root.Device, s.root = "reserved", s.ID, "/dev/vda", root.ID
+	}
+	c.servers = append(c.servers, s)
+	c.start(s.ID, func() {
+		if c.Fault != "" {
+			s.Status, s.Fault = "ERROR", c.Fault
+			return
+		}
+		s.Status = "ACTIVE"
+		if root != nil {
+			root.Status = "in-use"
+		}
+	})
+	answer(w, http.StatusAccepted, map[string]any{"server": map[string]any{"id": s.ID, "links": []any{}}})
+}
+
+func (c *Cloud) rootOf(q request) *Volume {
+	for _, d := range q.Devices {
+		if d.Index == 0 && d.Source == "volume" && d.Destination == "volume" {
+			return c.volume(d.UUID)
+		}
+	}
+	return nil
+}
+
+// network gives a server its ports. Security groups are for those that it makes.
+func (c *Cloud) network(s *Server, q request) error {
+	groups := []any{}
+	for _, g := range q.Groups {
+		id, err := c.GroupID(g.Name)
+		if err != nil {
+			return err
+		}
+		groups = append(groups, id)
+		s.Groups = append(s.Groups, g.Name)
+	}
+	for _, n := range q.Networks {
+		if n.Port != "" {
+			if err := c.Bind(n.Port, s.ID); err != nil {
+				return err
+			}
+			s.kept = append(s.kept, n.Port)
+			continue
+		}
+		port, err := c.PortFor(s.ID, n.UUID, n.FixedIP, groups)
+		if err != nil {
+			return err
+		}
+		s.made = append(s.made, port.ID())
+	}
+	return nil
+}
+
+func (c *Cloud) showKeyPair(w http.ResponseWriter, r *http.Request) {
+	name := r.PathValue("name")
+	if !slices.Contains(c.KeyPairs, name) {
+		refuse(w, http.StatusNotFound, "Keypair %s not found for user user", name)
+		return
+	}
+	answer(w, http.StatusOK, map[string]any{"keypair": map[string]any{"name": name}})
+}
+
+func (c *Cloud) listZones(w http.ResponseWriter, _ *http.Request) {
+	zones := []any{}
+	for _, name := range c.Zones {
+		zones = append(zones, map[string]any{"zoneName": name, "zoneState": map[string]bool{"available": true}, "hosts": nil})
+	}
+	answer(w, http.StatusOK, map[string]any{"availabilityZoneInfo": zones})
+}

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package server
+
+import (
+	"context"
+	"net/url"
+	"slices"
+
+	"github.com/karbor-project/karbor/pkg/openstack"
+)
+
+// addNetworks adds a network card for each that the server had: the port that was
+// restored in place of the old one, or a port that Nova makes, at the old address
+// where that is free and the network is the caller's own.
+func (r *run) addNetworks(ctx context.Context, body map[string]any) error {
+	if id := r.parameter("restore_net_id", ""); id != "" {
+		body["networks"] = []any{map[string]any{"uuid": id}}
+		return r.addGroups(ctx, body)
+	}
+	cards, made := []any{}, false
+	for _, n := range r.cards() {
+		if id, ok := r.call.NewResources.Get(n.PortID); ok {
+			cards = append(cards, map[string]any{"port": id})
+			continue
+		}
+		made = true
+		card := map[string]any{"uuid": r.standing(n.NetworkID)}
+		address, err := r.freeAddress(ctx, n)
+		if err != nil {
+			return err
+		}
+		if address != "" {
+			card["fixed_ip"] = address
+		}
+		cards = append(cards, card)
+	}
+	if len(cards) > 0 {
+		body["networks"] = cards
+	}
+	if made {
+		return r.addGroups(ctx, body)
+	}
+	return nil // ports have groups of their own
+}
+
+// cards are those that the server had. The original noted no more than networks.
+func (r *run) cards() []nic {
+	if len(r.about.Server.Interfaces) > 0 {
+		return r.about.Server.Interfaces
+	}
+	var cards []nic
+	for _, id := range r.about.Server.Networks {
+		cards = append(cards, nic{NetworkID: id})
+	}
+	return cards
+}
+
+// freeAddress returns the first address of a card if the caller may have it on the
+// network that there is now.
+func (r *run) freeAddress(ctx context.Context, n nic) (string, error) {
+	if len(n.FixedIPs) == 0 {
+		return "", nil
+	}
+	id, address := r.standing(n.NetworkID), n.FixedIPs[0].Address
+	network, err := openstack.Show[struct {
+		ProjectID string `json:"tenant_id"`
+	}](ctx, r.neutron, "networks", id, "network")
+	if openstack.IsNotFound(err) || err == nil && network.ProjectID != r.project {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	ports, err := openstack.List[port](ctx, r.neutron, "ports", "ports", url.Values{"network_id": {id}, "fixed_ips": {"ip_address=" + address}})
+	if err != nil || len(ports) > 0 {
+		return "", err
+	}
+	return address, nil
+}
+
+// addGroups adds the security groups by their ids, since a name may have come to
+// be that of several.
+func (r *run) addGroups(ctx context.Context, body map[string]any) error {
+	var wanted []string
+	for _, n := range r.about.Server.Interfaces {
+		for _, id := range n.SecurityGroups {
+			if id = r.standing(id); !slices.Contains(wanted, id) {
+				wanted = append(wanted, id)
+			}
+		}
+	}
+	groups := []named{}
+	for _, id := range wanted {
+		_, err := openstack.Show[struct{}](ctx, r.neutron, "security-groups", id, "security_group")
+		switch {
+		case openstack.IsNotFound(err):
+			r.remarks.Add("Security group %s is not there any more.", id)
+		case err != nil:
+			return err
+		default:
+			groups = append(groups, named{id})
+		}
+	}
+	if len(r.about.Server.Interfaces) == 0 {
+		var err error
+		if groups, err = r.groupsByName(ctx); err != nil {
+			return err
+		}
+	}
+	if len(groups) > 0 {
+		body["security_groups"] = groups
+	}
+	return nil
+}
+
+// groupsByName finds the groups of which nothing but the name is known. One that was
+// restored now comes before others.
+func (r *run) groupsByName(ctx context.Context) ([]named, error) {
+	groups := []named{}
+	restored := map[string]bool{}
+	for _, id := range r.call.NewResources.All() {
+		restored[id] = true
+	}
+	for _, wanted := range r.about.Server.SecurityGroups {
+		found, err := openstack.List[struct {
+			ID string `json:"id"`
+		}](ctx, r.neutron, "security-groups", "security_groups", url.Values{"name": {wanted.Name}, "project_id": {r.project}})
+		if err != nil {
+			return nil, err
+		}
+		if len(found) == 0 {
+			r.remarks.Add("Security group %s is not there any more.", wanted.Name)
+			continue
+		}
+		id := found[0].ID
+		for _, g := range found {
+			if restored[g.ID] {
+				id = g.ID
+			}
+		}
+		if !slices.Contains(groups, named{id}) {
+			groups = append(groups, named{id})
+		}
+	}
+	return groups, nil
+}
+
+// fixAddresses gives the ports that Nova made the rest of their addresses: it lets
+// nobody ask for more than one.
+func (r *run) fixAddresses(ctx context.Context) error {
+	if r.parameter("restore_net_id", "") != "" || len(r.about.Server.Interfaces) == 0 {
+		return nil
+	}
+	ports, err := r.ports(ctx, r.state.ServerID)
+	if err != nil {
+		return err
+	}
+	for _, old := range r.about.Server.Interfaces {
+		if _, restored := r.call.NewResources.Get(old.PortID); restored {
+			continue
+		}
+		at := closest(ports, r.standing(old.NetworkID), old)
+		if at < 0 {
+			continue
+		}
+		now := ports[at]
+		ports = slices.Delete(ports, at, at+1)
+		if sameAddresses(old.FixedIPs, now.FixedIPs) {
+			continue
+		}
+		wanted := []fixedIP{}
+		for _, ip := range old.FixedIPs {
+			wanted = append(wanted, fixedIP{SubnetID: r.standing(ip.SubnetID), Address: ip.Address})
+		}
+		err := r.changeNeutron(ctx, "ports", "port", now.PortID, map[string]any{"fixed_ips": wanted})
+		switch {
+		case refused(err):
+			r.remarks.Add("The server has other addresses on network %s than it had.", now.NetworkID)
+		case err != nil:
+			return err
+		}
+	}
+	return nil
+}
+
+// closest returns the port on a network that is most like an old one: best with one
+// of its addresses.
+func closest(ports []port, network string, old nic) int {
+	found := -1
+	for i, p := range ports {
+		if p.NetworkID != network {
+			continue
+		}
+		if slices.ContainsFunc(p.FixedIPs, func(ip fixedIP) bool { return has(old.FixedIPs, ip.Address) }) {
+			return i
+		}
+		if found < 0 {
+			found = i
+		}
+	}
+	return found
+}
+
+func sameAddresses(wanted, now []fixedIP) bool {
+	return len(wanted) == len(now) && !slices.ContainsFunc(wanted, func(ip fixedIP) bool { return !has(now, ip.Address) })
+}
+
+func has(ips []fixedIP, address string) bool {
+	return slices.ContainsFunc(ips, func(ip fixedIP) bool { return ip.Address == address })
+}

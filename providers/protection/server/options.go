@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package server
+
+import (
+	"time"
+
+	"github.com/karbor-project/karbor/pkg/config"
+)
+
+const group = "nova_backup_protection_plugin"
+
+// Options are read from the provider file.
+var Options = []config.Option{
+	{Group: group, Name: "poll_interval", Kind: config.Int, Default: 15, Help: "Seconds between two looks at the status of servers and of their volumes."},
+	{Group: group, Name: "poll_timeout", Kind: config.Int, Default: 0, Min: config.Bound(0), Help: "Seconds after which such a wait fails. 0 is never."},
+}
+
+// FromConfig reads Options.
+func FromConfig(cfg *config.Config) Config {
+	return Config{
+		PollInterval: time.Duration(cfg.Int64(group, "poll_interval")) * time.Second,
+		PollTimeout:  time.Duration(cfg.Int64(group, "poll_timeout")) * time.Second,
+	}
+}

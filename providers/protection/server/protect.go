@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package server
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"maps"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/karbor-project/karbor/pkg/openstack"
+	"github.com/karbor-project/karbor/pkg/resource"
+	"github.com/karbor-project/karbor/providers/protection"
+)
+
+// volumesAtATime is how many volumes are looked at at the same time.
+const volumesAtATime = 4
+
+// protect writes down what the server is made of. Run again, it writes what there
+// is then.
+func (p *Plugin) protect(ctx context.Context, c *protection.Call) error {
+	cloud, err := p.cloud(ctx)
+	if err != nil {
+		return err
+	}
+	about := metadata{ResourceID: c.Resource.ID}
+	if about.Attachments, err = cloud.attachments(ctx, c); err != nil {
+		return err
+	}
+	found, err := openstack.Show[server](ctx, cloud.nova, "servers", c.Resource.ID, "server")
+	if err != nil {
+		return err
+	}
+	if about.Boot = bootOf(found, about.Attachments); !about.Boot.known() {
+		return errors.New(noBootDevice) // it could never be restored
+	}
+	if about.Server, err = cloud.describe(ctx, found); err != nil {
+		return err
+	}
+	return c.Section.PutJSON(ctx, protection.MetadataKey, about)
+}
+
+// attachments are those of the volumes that are protected with the server, wherever
+// in the graph it is.
+func (c *cloud) attachments(ctx context.Context, call *protection.Call) (map[string]attachment, error) {
+	found := map[string]attachment{}
+	node := call.Graph.Find(call.Resource.Key())
+	if node == nil {
+		return found, nil
+	}
+	var volumes []string
+	for _, child := range node.Children {
+		if child.Type == resource.Volume {
+			volumes = append(volumes, child.ID)
+		}
+	}
+	shown := make([]attachment, len(volumes))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(volumesAtATime)
+	for i, id := range volumes {
+		group.Go(func() (err error) {
+			shown[i], err = c.attachment(ctx, id, call.Resource.ID)
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	for i, a := range shown {
+		if a != nil {
+			found[volumes[i]] = a
+		}
+	}
+	return found, nil
+}
+
+// attachment is that of a volume to a server, nil if there is none.
+func (c *cloud) attachment(ctx context.Context, volumeID, serverID string) (attachment, error) {
+	v, err := openstack.Show[struct {
+		Bootable    string       `json:"bootable"`
+		Attachments []attachment `json:"attachments"`
+	}](ctx, c.cinder.ServiceClient, "volumes", volumeID, "volume")
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range v.Attachments {
+		if a["server_id"] == serverID {
+			a["bootable"] = v.Bootable
+			return a, nil
+		}
+	}
+	return nil, nil
+}
+
+// bootOf says what a server was booted from. Of several volumes that it could have
+// been, it is the one at the first device.
+func bootOf(s *server, attachments map[string]attachment) boot {
+	if s.Image != "" {
+		return boot{Device: bootImage, ImageID: string(s.Image)}
+	}
+	b := boot{Device: bootVolume}
+	for _, id := range byDevice(attachments) {
+		if attachments[id].bootable() {
+			b.VolumeID, b.Attachment = id, attachments[id]
+			break
+		}
+	}
+	return b
+}
+
+// byDevice returns volumes in the order of their devices.
+func byDevice(attachments map[string]attachment) []string {
+	return slices.SortedFunc(maps.Keys(attachments), func(a, b string) int {
+		x, y := attachments[a].device(), attachments[b].device()
+		return cmp.Or(cmp.Compare(len(x), len(y)), cmp.Compare(x, y), cmp.Compare(a, b))
+	})
+}
+
+// describe writes down flavor, addresses and the rest of a server.
+func (c *cloud) describe(ctx context.Context, s *server) (about, error) {
+	a := about{
+		AvailabilityZone: s.Zone, Networks: []string{}, FloatingIPs: []string{}, Flavor: s.Flavor.ID, KeyName: s.KeyName,
+		SecurityGroups: s.Groups, FloatingTargets: map[string]string{}, Metadata: s.Metadata,
+	}
+	nics, err := c.ports(ctx, s.ID)
+	if err != nil {
+		return a, err
+	}
+	place := func(n nic) int {
+		at := slices.IndexFunc(s.Networks, func(x address) bool { return x.MAC == n.MAC })
+		if at < 0 {
+			return len(s.Networks)
+		}
+		return at
+	}
+	slices.SortFunc(nics, func(x, y nic) int { return cmp.Or(cmp.Compare(place(x), place(y)), cmp.Compare(x.PortID, y.PortID)) })
+	a.Interfaces = nics
+	for _, n := range nics {
+		if !slices.Contains(a.Networks, n.NetworkID) {
+			a.Networks = append(a.Networks, n.NetworkID)
+		}
+	}
+	for _, x := range s.Networks {
+		if x.Kind != "floating" {
+			continue
+		}
+		a.FloatingIPs = append(a.FloatingIPs, x.Address)
+		ips, err := c.floatingIPs(ctx, "floating_ip_address", x.Address)
+		if err != nil {
+			return a, err
+		}
+		for _, ip := range ips {
+			if ip.Fixed != nil {
+				a.FloatingTargets[x.Address] = *ip.Fixed
+			}
+		}
+	}
+	return a, nil
+}

@@ -1,0 +1,405 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package server
+
+import (
+	"encoding/json"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/karbor-project/karbor/pkg/fault"
+	"github.com/karbor-project/karbor/pkg/openstack/openstacktest"
+	"github.com/karbor-project/karbor/pkg/openstack/openstacktest/neutron"
+	"github.com/karbor-project/karbor/pkg/openstack/openstacktest/nova"
+	"github.com/karbor-project/karbor/providers/protection"
+	"github.com/karbor-project/karbor/providers/protection/plugintest"
+)
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// flow is an estate whose server is protected.
+type flow struct {
+	*plugintest.Harness
+	*estate
+	t *testing.T
+}
+
+func protected(t *testing.T, e *estate) *flow {
+	t.Helper()
+	f := &flow{plugintest.New(t), e, t}
+	must(t, f.do(protection.Protect))
+	return f
+}
+
+func (f *flow) do(kind protection.Kind, parameters ...string) error {
+	f.t.Helper()
+	call := f.Call(f.server, parameters...)
+	call.Graph = f.graph
+	if kind == protection.Restore {
+		for original, restored := range f.restored {
+			f.NewResources.Set(original, restored)
+		}
+	}
+	return f.Run(openstacktest.Context(f.t), newPlugin(f), kind, call)
+}
+
+// lose lets the old server be gone.
+func (f *flow) lose() *flow {
+	f.Destroy(f.server.ID)
+	return f
+}
+
+// made returns the restored server and the last record of it.
+func (f *flow) made() (nova.Server, plugintest.Record) {
+	f.t.Helper()
+	id, _ := f.NewResources.Get(f.server.ID)
+	for _, s := range f.Servers() {
+		if s.ID == id {
+			records := f.Status.Records()
+			return s, records[len(records)-1]
+		}
+	}
+	f.t.Fatalf("there is no server %q", id)
+	return nova.Server{}, plugintest.Record{}
+}
+
+func (f *flow) metadata() map[string]any {
+	f.t.Helper()
+	var got map[string]any
+	must(f.t, json.Unmarshal([]byte(f.Text(f.server, "metadata")), &got))
+	return got
+}
+
+func attachmentOf(v nova.Volume, bootable string) object {
+	return object{
+		"id": v.ID, "attachment_id": "a" + v.ID[1:], "volume_id": v.ID, "server_id": v.ServerID, "host_name": nil, "device": v.Device,
+		"attached_at": "2026-01-02T03:04:05.000000", "bootable": bootable,
+	}
+}
+
+func TestMetadataHasTheFormOfTheOriginal(t *testing.T) {
+	t.Parallel()
+	for name, image := range map[string]string{"image": imageID, "volume": ""} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := protected(t, newEstate(t, image))
+			got := f.metadata()
+			attached := object{f.data.ID: attachmentOf(f.Volume(f.data.ID), "false"), f.spare.ID: attachmentOf(f.Volume(f.spare.ID), "true")}
+			boot := object{"boot_device_type": "image", "boot_image_id": image}
+			if image == "" {
+				root := attachmentOf(f.Volume(f.root.ID), "true")
+				attached[f.root.ID] = root
+				boot = object{"boot_device_type": "volume", "boot_volume_id": f.root.ID, "boot_attach_metadata": root}
+			}
+			server := got["server_metadata"].(object)
+			interfaces := server["interfaces"].(array)
+			for _, more := range []string{"interfaces", "floating_ip_targets", "metadata"} {
+				delete(server, more)
+			}
+			want := object{
+				"resource_id": f.server.ID, "attach_metadata": attached, "boot_metadata": boot,
+				"server_metadata": object{
+					"availability_zone": "nova", "networks": array{f.back.ID(), f.front.ID()}, "floating_ips": array{"203.0.113.9"},
+					"flavor": "1", "key_name": "mine", "security_groups": array{object{"name": "web"}},
+				},
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+			if len(interfaces) != 2 || len(interfaces[0].(object)["fixed_ips"].(array)) != 2 {
+				t.Errorf("interfaces %v", interfaces)
+			}
+		})
+	}
+}
+
+func TestRestoredServerIsAsItWas(t *testing.T) {
+	t.Parallel()
+	f := protected(t, newEstate(t, "")).lose()
+	f.Delete(f.frontNic)
+	must(t, f.do(protection.Restore, "restore_name", "new", "restore_flavor_id", "2"))
+	s, record := f.made()
+	if s.Name != "new" || s.Flavor != "2" || s.Key != "mine" || s.Zone != "nova" || s.Status != "ACTIVE" || s.Metadata["role"] != "db" {
+		t.Errorf("server %+v", s)
+	}
+	for original, device := range map[string]string{f.root.ID: "/dev/vda", f.data.ID: "/dev/vdb", f.spare.ID: "/dev/vdc"} {
+		if v := f.Volume(f.restored[original]); v.ServerID != s.ID || v.Device != device || v.Status != "in-use" {
+			t.Errorf("volume %+v, want it at %s", v, device)
+		}
+	}
+	nics := f.Nics(s.ID)
+	if len(nics) != 2 {
+		t.Fatalf("cards %+v", nics)
+	}
+	var floating []string
+	for _, nic := range nics {
+		floating = append(floating, nic.Floating...)
+		if nic.Network == "front" && !slices.Equal(nic.Fixed, []string{"10.1.0.20"}) {
+			t.Errorf("addresses %v on the front", nic.Fixed)
+		}
+	}
+	if !slices.Equal(floating, []string{"203.0.113.9"}) {
+		t.Errorf("floating IPs %v", floating)
+	}
+	if record.Status != protection.StatusAvailable || record.ID != s.ID || !strings.Contains(record.Reason, "other addresses on network "+f.back.ID()) {
+		t.Errorf("recorded %+v: the old port keeps its addresses", record)
+	}
+}
+
+// Delete removes a port that outlived its server.
+func (f *flow) Delete(port thing) { f.Release(port.ID(), true) }
+
+func TestAllAddressesOfACard(t *testing.T) {
+	t.Parallel()
+	f := protected(t, newEstate(t, imageID)).lose()
+	f.Delete(f.frontNic)
+	f.Delete(f.backNic)
+	must(t, f.do(protection.Restore))
+	s, record := f.made()
+	if s.Name != "karbor-restore-server" || s.Image != "restored-image" || record.Reason != "" {
+		t.Errorf("server %+v, recorded %+v", s, record)
+	}
+	var fixed []string
+	for _, nic := range f.Nics(s.ID) {
+		fixed = append(fixed, nic.Fixed...)
+	}
+	slices.Sort(fixed)
+	if diff := cmp.Diff([]string{"10.1.0.20", "10.2.0.20", "10.2.0.21"}, fixed); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+// The networks were restored beside the server: it takes the ports that stand for
+// its own.
+func TestServerOnRestoredPorts(t *testing.T) {
+	t.Parallel()
+	f := protected(t, newEstate(t, imageID))
+	network := f.Add(neutron.Networks, thing{"name": "new front"})
+	subnet := f.Add(neutron.Subnets, thing{"network_id": network.ID(), "cidr": "10.1.0.0/24", "ip_version": 4})
+	port := f.Add(neutron.Ports, thing{"network_id": network.ID(), "fixed_ips": array{thing{"subnet_id": subnet.ID(), "ip_address": "10.1.0.20"}}})
+	f.restored[f.frontNic.ID()], f.restored[f.front.ID()] = port.ID(), network.ID()
+	must(t, f.do(protection.Restore))
+	s, record := f.made()
+	if port["device_id"] != s.ID {
+		t.Errorf("the port is for %v", port["device_id"])
+	}
+	// The old server is there still.
+	if !strings.Contains(record.Reason, "Floating IP 203.0.113.9 is in use.") {
+		t.Errorf("recorded %+v", record)
+	}
+	for _, call := range f.Calls("POST " + openstacktest.Nova + "/servers") {
+		if strings.HasSuffix(call.Path, "/servers") && !strings.Contains(call.Body, `{"port":"`+port.ID()+`"}`) {
+			t.Errorf("asked for %s", call.Body)
+		}
+	}
+}
+
+func TestWhatIsGoneIsLeftOutWithARemark(t *testing.T) {
+	t.Parallel()
+	f := protected(t, newEstate(t, imageID)).lose()
+	f.KeyPairs, f.Zones = nil, []string{"other"}
+	f.Drop(neutron.FloatingIPs, f.ip.ID())
+	f.Delete(f.frontNic)
+	f.Delete(f.backNic)
+	for _, group := range f.Things(neutron.Groups) {
+		if group["name"] == "web" {
+			f.Drop(neutron.Groups, group.ID())
+		}
+	}
+	must(t, f.do(protection.Restore))
+	s, record := f.made()
+	if s.Key != "" || s.Zone != "" || len(s.Groups) > 0 {
+		t.Errorf("server %+v", s)
+	}
+	for _, what := range []string{"Key pair mine", "Availability zone nova", "Floating IP 203.0.113.9", "Security group"} {
+		if !strings.Contains(record.Reason, what) {
+			t.Errorf("%s is not in %q", what, record.Reason)
+		}
+	}
+}
+
+func TestAnotherNetwork(t *testing.T) {
+	t.Parallel()
+	f := protected(t, newEstate(t, imageID))
+	other := f.Add(neutron.Networks, thing{"name": "other"})
+	f.Add(neutron.Subnets, thing{"network_id": other.ID(), "cidr": "10.3.0.0/24", "ip_version": 4})
+	must(t, f.do(protection.Restore, "restore_net_id", other.ID()))
+	s, _ := f.made()
+	if nics := f.Nics(s.ID); len(nics) != 1 || nics[0].Network != "other" {
+		t.Errorf("cards %+v", nics)
+	}
+}
+
+// The original noted networks and names of groups, and nothing of ports.
+func TestRestoreOfAnOriginalsBackup(t *testing.T) {
+	t.Parallel()
+	f := protected(t, newEstate(t, "")).lose()
+	about := f.metadata()
+	server := about["server_metadata"].(object)
+	for _, more := range []string{"interfaces", "floating_ip_targets", "metadata"} {
+		delete(server, more)
+	}
+	text, err := json.Marshal(about)
+	must(t, err)
+	must(t, f.Call(f.server).Section.PutBytes(t.Context(), protection.MetadataKey, text))
+	again := f.Add(neutron.Groups, thing{"name": "web"}) // of the same restore
+	f.restored["whatever"] = again.ID()
+	must(t, f.do(protection.Verify))
+	must(t, f.do(protection.Restore))
+	s, _ := f.made()
+	if !slices.Equal(s.Groups, []string{again.ID()}) {
+		t.Errorf("groups %v, want %s", s.Groups, again.ID())
+	}
+	if nics := f.Nics(s.ID); len(nics) != 2 {
+		t.Errorf("cards %+v", nics)
+	}
+	if v := f.Volume(f.restored[f.spare.ID]); v.ServerID != s.ID {
+		t.Errorf("a volume of data that could be booted from is not attached: %+v", v)
+	}
+}
+
+func TestFailuresCleanUp(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		breakIt func(f *flow)
+		want    string
+	}{
+		"start":  {func(f *flow) { f.Fault = "No valid host was found." }, "The server does not start successfully: No valid host was found."},
+		"attach": {func(f *flow) { f.Unattached = true }, "Attach the volume to server failed"},
+		"refuse": {func(f *flow) { f.Refuse("POST /os-volume_attachments", http.StatusForbidden, "Too many volumes") }, "Attach the volume to server failed: Too many volumes (HTTP 403)"},
+		"volume": {func(f *flow) { delete(f.restored, f.root.ID) }, "was not restored"},
+		"flavor": {func(f *flow) { f.Flavors = nil }, "Flavor 1 could not be found. (HTTP 400)"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := protected(t, newEstate(t, "")).lose()
+			before, err := f.Inventory(t.Context())
+			must(t, err)
+			c.breakIt(f)
+			err = f.do(protection.Restore)
+			if !fault.Is(err, "RestoreResourceFailed") || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want %s", err, c.want)
+			}
+			after, err := f.Inventory(t.Context())
+			must(t, err)
+			slices.Sort(before)
+			slices.Sort(after)
+			if diff := cmp.Diff(before, after); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+			records := f.Status.Records()
+			if last := records[len(records)-1]; last.Status != protection.StatusError || !strings.Contains(last.Reason, c.want) {
+				t.Errorf("recorded %+v", last)
+			}
+		})
+	}
+}
+
+func TestWhatCannotBeRemovedIsNamed(t *testing.T) {
+	t.Parallel()
+	f := protected(t, newEstate(t, "")).lose()
+	f.Unattached = true
+	id := "0e0f0c0b-0000-4000-8000-000000000008"
+	f.Refuse("DELETE /"+id, http.StatusConflict, "Instance is locked")
+	err := f.do(protection.Restore)
+	if err == nil || !strings.Contains(err.Error(), "Attach the volume to server failed; server "+id+" is left behind: Instance is locked (HTTP 409)") {
+		t.Errorf("got %v; servers %+v", err, f.Servers())
+	}
+}
+
+func TestWrongParameters(t *testing.T) {
+	t.Parallel()
+	f := protected(t, newEstate(t, imageID))
+	err := f.do(protection.Restore, "restore_net", "x")
+	if !fault.Is(err, "InvalidInput") || !strings.Contains(err.Error(), "restore_net ") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestProtectNeedsTheBootDevice(t *testing.T) {
+	t.Parallel()
+	e := newEstate(t, "")
+	node := e.graph.Roots[0].Children[0]
+	node.Children = nil
+	f := &flow{plugintest.New(t), e, t}
+	err := f.do(protection.Protect)
+	if !fault.Is(err, "CreateResourceFailed") || !strings.Contains(err.Error(), "Can not find the boot device of the server") || f.Text(f.server, "status") != "error" {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestVerifyLooksIntoTheMetadata(t *testing.T) {
+	t.Parallel()
+	f := protected(t, newEstate(t, imageID))
+	must(t, f.do(protection.Verify))
+	section := f.Call(f.server).Section
+	for _, broken := range []string{`{"resource_id": "x"`, `{"resource_id": "x"}`, strings.Replace(f.Text(f.server, "metadata"), "boot_image_id", "other", 1)} {
+		must(t, section.PutBytes(t.Context(), protection.MetadataKey, []byte(broken)))
+		if err := f.do(protection.Verify); !fault.Is(err, "VerifyResourceFailed") {
+			t.Errorf("got %v of %s", err, broken)
+		}
+	}
+}
+
+func TestManyServersInPages(t *testing.T) {
+	t.Parallel()
+	f := protected(t, newEstate(t, imageID)).lose()
+	f.PageSize = 2
+	for range 5 {
+		f.AddServer("other", imageID, nil)
+	}
+	// A run that died before it knew what Nova had made.
+	must(t, f.do(protection.Restore))
+	s, _ := f.made()
+	for range 5 {
+		f.AddServer("newer", imageID, nil)
+	}
+	var state restoreState
+	text, err := f.State.Load(t.Context())
+	must(t, err)
+	must(t, json.Unmarshal(text, &state))
+	state.ServerID = ""
+	text, err = json.Marshal(state)
+	must(t, err)
+	must(t, f.State.Save(t.Context(), text))
+	must(t, f.do(protection.Restore))
+	if again, _ := f.made(); again.ID != s.ID || len(f.Servers()) != 11 {
+		t.Errorf("there are %d servers", len(f.Servers()))
+	}
+}
+
+func TestAddressesInTheOrderOfTheServer(t *testing.T) {
+	t.Parallel()
+	var s server
+	must(t, json.Unmarshal([]byte(`{"status": "ACTIVE (rebuilding)", "image": "", "addresses": {"z": [{"addr": "1"}], "a": [{"addr": "2"}, {"addr": "3"}]}}`), &s))
+	if s.status() != "ACTIVE" || s.Image != "" || len(s.Networks) != 3 || s.Networks[0].Address != "1" || s.Networks[2].Address != "3" {
+		t.Errorf("got %+v", s)
+	}
+}
+
+func TestSchemasOfTheOriginal(t *testing.T) {
+	t.Parallel()
+	data, err := os.ReadFile("testdata/schemas.json")
+	must(t, err)
+	var want map[string]any
+	must(t, json.Unmarshal(data, &want))
+	got := map[string]any{}
+	for name, schema := range map[string]json.RawMessage{"OPTIONS_SCHEMA": schemas.Options, "RESTORE_SCHEMA": schemas.Restore, "SAVED_INFO_SCHEMA": schemas.SavedInfo, "VERIFY_SCHEMA": schemas.Verify} {
+		var value any
+		must(t, json.Unmarshal(schema, &value))
+		got[name] = value
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package server
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+
+	"github.com/gophercloud/gophercloud/v2"
+
+	"github.com/karbor-project/karbor/providers/protection"
+	"github.com/karbor-project/karbor/providers/protection/remark"
+	"github.com/karbor-project/karbor/providers/protection/volume"
+)
+
+// unrestore deletes the new server, as far as it has come, and waits until it is
+// gone: then its volumes and ports are free.
+func (p *Plugin) unrestore(ctx context.Context, c *protection.Call) error {
+	r, err := p.begin(ctx, c, &remark.List{})
+	if err != nil {
+		return err
+	}
+	if !r.state.Asked {
+		return nil
+	}
+	if err := r.find(ctx); err != nil {
+		return &volume.Failure{Text: "a server may be left behind: " + volume.Reason(err), Err: err}
+	}
+	id := r.state.ServerID
+	if id == "" {
+		return nil
+	}
+	err = r.dissociate(ctx, id)
+	if err == nil {
+		_, err = r.nova.Delete(ctx, r.nova.ServiceURL("servers", url.PathEscape(id)), &gophercloud.RequestOpts{
+			OkCodes: []int{http.StatusNoContent, http.StatusAccepted, http.StatusNotFound},
+		})
+	}
+	if err == nil {
+		err = r.await(ctx, id, gone, nil)
+	}
+	if err != nil {
+		return &volume.Failure{Text: fmt.Sprintf("server %s is left behind: %s", id, volume.Reason(err)), Err: err}
+	}
+	return nil
+}
