@@ -114,7 +114,7 @@ func (tr *trial) begun() int {
 }
 
 // stopFor stops a worker for as long as others need to take it for dead and to
-// take over its operations. It wakes up with what it had in hand.
+// take over what they can. It wakes up with what it had in hand.
 func (tr *trial) stopFor(w *worker) {
 	tr.t.Helper()
 	w.serving()
@@ -127,9 +127,17 @@ func (tr *trial) stopFor(w *worker) {
 	if len(tr.hosts) == 1 {
 		return
 	}
+	// A worker that was stopped in the midst of a transaction keeps the database
+	// from giving its operation away, until it wakes up: others get the time to
+	// look a few times, by the clock of the database.
+	others := "SELECT COALESCE(MAX(announced_at), 0) FROM protection_owners WHERE host <> '" + w.host + "'"
+	since := tr.db.count(others)
 	await(tr.t, "the operations of worker "+w.host+" to be taken over", func() (bool, any) {
-		n := tr.db.count("SELECT COUNT(*) FROM protection_operations o JOIN protection_owners w ON w.id = o.owner WHERE w.host = '" +
+		left := tr.db.count("SELECT COUNT(*) FROM protection_operations o JOIN protection_owners w ON w.id = o.owner WHERE w.host = '" +
 			w.host + "' AND o.state <> 'ended'")
-		return n == 0, n
+		return left == 0 || tr.db.count(others) > since+looks, left
 	})
 }
+
+// looks is the time of a few looks at the journal, in microseconds.
+const looks = 6_000_000
