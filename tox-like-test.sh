@@ -19,7 +19,7 @@ ENVIRONMENTS=(
   'cluster|three RabbitMQ nodes in containers, killed and cut off under load (needs a Docker engine)'
   'torture|a RabbitMQ that is restarted, killed and cut off under load'
   'soak|RPC servers and clients for SOAK_DURATION (20m) under random faults, repeated by SOAK_SEED; histories are compared'
-  'chaos|workers killed at every failpoint, and KARBOR_TEST_KILLS times (200) at random moments of mixed loads'
+  'chaos|workers killed at every failpoint, KARBOR_TEST_KILLS times (200) at random moments of mixed loads, and restarted in turn'
   'fuzz|every fuzz target for FUZZTIME each (20s)'
   'cover|statement coverage with all services, merged, a line per package'
   'bench|Go benchmarks, then the comparison with Python peers'
@@ -196,7 +196,7 @@ env_chaos() {
   export KARBOR_TEST_KILLS=${KARBOR_TEST_KILLS:-200} KARBOR_TEST_FAILPOINTS=${KARBOR_TEST_FAILPOINTS:-all}
   broker
   services mariadb keystone swift glance
-  service_tests -v -run 'TestRandomKills|TestFailpoints|TestRealSurvives' ./test/functional ./providers/protection/image
+  service_tests -v -timeout 4h -run 'TestRandomKills|TestFailpoints|TestRollingRestart|TestRealSurvives' ./test/functional ./providers/protection/image
 }
 
 env_fuzz() {
