@@ -56,8 +56,8 @@ func (f *flow) unpack(packed string) error {
 }
 
 // link makes the tasks of the hooks. For every parent and child the parent
-// begins first, while the child finishes its preparation and completes first;
-// main hooks have no order among resources. Its failures are permanent.
+// begins first, while the child finishes its preparation and completes first, as
+// does what a resource uses; main hooks have no order among resources. Its failures are permanent.
 // karbor: resource_flow.py
 func (f *flow) link() error {
 	g := workflow.New()
@@ -79,6 +79,7 @@ func (f *flow) link() error {
 			g.Link(child.complete, parent.complete)
 		}
 	}
+	f.eachUse(func(user, used resource.Key) { g.Link(byResource[used].complete, byResource[user].complete) })
 	f.tasks = g
 	return permanent(g.Check())
 }

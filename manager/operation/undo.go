@@ -47,6 +47,7 @@ func (f *flow) undo(ctx context.Context) error {
 			g.Link(tasks[node.Key()], tasks[child.Key()])
 		}
 	}
+	f.eachUse(func(user, used resource.Key) { g.Link(tasks[user], tasks[used]) })
 	if err := workflow.Run(ctx, g, workflow.Options{Workers: f.run.engine.MaxTasks}); err != nil {
 		return err
 	}

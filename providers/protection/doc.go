@@ -11,6 +11,7 @@
 //	child.PrepareFinish  -> parent.PrepareFinish
 //	own: PrepareBegin -> PrepareFinish -> Main -> Complete
 //	child.Complete       -> parent.Complete
+//	used.Complete        -> user.Complete, by Operation.Uses
 //
 // Main hooks of a parent and its child have no order between them.
 //

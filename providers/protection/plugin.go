@@ -80,6 +80,12 @@ type Operation struct {
 	Main          Hook
 	Complete      Hook
 
+	// Uses names types of resources that the Complete hook works with, though they
+	// are no children: when there are some in the same flow their Complete hooks
+	// have ended before, and their Undo comes after. A server is restored on the
+	// networks that are restored beside it.
+	Uses []string
+
 	// Undo takes back all that the other hooks made for the resource, whether
 	// they had finished, failed, or had never been started, and also after a
 	// crash: it knows no more than the State and what it finds. It is run when

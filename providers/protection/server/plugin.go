@@ -90,7 +90,7 @@ func (p *Plugin) Operation(kind protection.Kind, r resource.Resource) (*protecti
 		nothing := func(context.Context, *protection.Call, error) error { return nil }
 		return &protection.Operation{Main: frame.Protect(true, p.protect, nothing)}, nil
 	case protection.Restore:
-		return &protection.Operation{Complete: p.restore, Undo: frame.Unrestore(p.unrestore)}, nil
+		return &protection.Operation{Complete: p.restore, Uses: []string{resource.Network}, Undo: frame.Unrestore(p.unrestore)}, nil
 	case protection.Verify:
 		return &protection.Operation{Main: protection.VerifyStatus("server", "Server backup", whole)}, nil
 	case protection.Delete:
