@@ -300,7 +300,9 @@ func (r *run) attempt() error {
 		return r.conclude(ctx, *spoken)
 	}
 	opened := false
-	if err == nil {
+	if err == nil && r.walked {
+		err = r.reopen(ctx) // it is too late to cancel it
+	} else if err == nil {
 		if err = r.reopen(r.hooks); err != nil && r.hooks.Err() != nil {
 			err = context.Cause(r.hooks)
 		}
