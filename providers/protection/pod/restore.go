@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/karbor-project/karbor/pkg/kubernetes"
 	"github.com/karbor-project/karbor/providers/protection"
@@ -80,7 +82,8 @@ func (p *Plugin) name(c *protection.Call) string {
 // restored returns the new volumes in place of the old ones.
 func restored(c *protection.Call, volumes map[string]kubernetes.Cinder) (map[string]kubernetes.Cinder, error) {
 	renewed := map[string]kubernetes.Cinder{}
-	for name, cinder := range volumes {
+	for _, name := range slices.Sorted(maps.Keys(volumes)) {
+		cinder := volumes[name]
 		id, ok := c.NewResources.Get(cinder.VolumeID)
 		if !ok {
 			return nil, &volume.Failure{Text: fmt.Sprintf("Volume %s of the pod was not restored", cinder.VolumeID)}
