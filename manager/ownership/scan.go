@@ -139,6 +139,9 @@ func (k *Keeper) adopt(ctx context.Context, fence func() error, e journal.Entry)
 		return nil
 	}
 	delete(k.left, e.ID)
+	// One entry that somebody has locked does not take the time of all others.
+	ctx, cancel := context.WithTimeoutCause(ctx, k.config.Hold/4, errors.New("the journal takes too long"))
+	defer cancel()
 	claim, err := k.config.Journal.Adopt(ctx, e.ID, e.Claim, k.id)
 	if errors.Is(err, journal.ErrClaim) || errors.Is(err, journal.ErrOwnerLives) {
 		return nil

@@ -47,6 +47,12 @@ type Options struct {
 	MaxConns     int
 	MaxIdleConns int
 	ConnLifetime time.Duration
+
+	// Abandoned is after how long, in whole seconds, a server rolls a transaction
+	// back whose client does not go on with it, as when its process is stopped.
+	// Its locks would keep others waiting for as long. 0 is 10 s. MySQL has no such
+	// setting; MariaDB has it since 10.3.
+	Abandoned time.Duration
 }
 
 func (o Options) filled() Options {
@@ -73,6 +79,9 @@ func (o Options) filled() Options {
 	}
 	if o.ConnLifetime == 0 {
 		o.ConnLifetime = time.Hour
+	}
+	if o.Abandoned == 0 {
+		o.Abandoned = 10 * time.Second
 	}
 	return o
 }

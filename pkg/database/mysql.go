@@ -41,7 +41,8 @@ func (mysqlDialect) open(a address, o Options) (*sql.DB, error) {
 	c.ClientFoundRows = true
 	c.Timeout = dialTimeout
 	// oslo.db: option mysql_sql_mode, default TRADITIONAL
-	c.Params = map[string]string{"sql_mode": "'TRADITIONAL'"}
+	// MySQL takes what follows it for a comment.
+	c.Params = map[string]string{"sql_mode": fmt.Sprintf("'TRADITIONAL' /*M!100300 , idle_transaction_timeout=%d */", int(o.Abandoned.Seconds()))}
 	if err := mysqlParams(c, a); err != nil {
 		return nil, err
 	}

@@ -45,7 +45,12 @@ func (postgresDialect) open(a address, o Options) (*sql.DB, error) {
 	}
 	// No named statements: they would not survive a pgbouncer in between.
 	c.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
-	return pooled(stdlib.OpenDB(*c), o), nil
+	// Not among the parameters of the connection's start, which pgbouncer may refuse.
+	abandoned := fmt.Sprintf("SET idle_in_transaction_session_timeout = '%ds'", int(o.Abandoned.Seconds()))
+	return pooled(stdlib.OpenDB(*c, stdlib.OptionAfterConnect(func(ctx context.Context, conn *pgx.Conn) error {
+		_, err := conn.Exec(ctx, abandoned, pgx.QueryExecModeSimpleProtocol)
+		return err
+	})), o), nil
 }
 
 // keywords writes settings in libpq's keyword form.
@@ -145,6 +150,7 @@ func (postgresDialect) classify(err error) class {
 		return conflict
 	case strings.HasPrefix(e.Code, "08"), // connection exception
 		strings.HasPrefix(e.Code, "57P"), // shutdown, starting up
+		e.Code == "25P03",                // a transaction was idle for too long
 		e.Code == "53300",                // too many connections
 		e.Code == "25006":                // read-only, as after a failover
 		return unreachable
