@@ -23,6 +23,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/openstack/openstacktest"
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers/protection"
+	"github.com/karbor-project/karbor/providers/protection/imagedata"
 	"github.com/karbor-project/karbor/providers/protection/plugintest"
 )
 
@@ -77,7 +78,7 @@ func TestThereAndBack(t *testing.T) {
 			if got := h.Text(tiny, "metadata"); got != want {
 				t.Errorf("metadata is\n%s, not\n%s", got, want)
 			}
-			if keys := h.Keys(tiny); len(keys) != tc.objects+2 {
+			if keys := h.Keys(tiny); len(keys) != tc.objects+3 { // manifest, metadata, status
 				t.Errorf("the section holds %v", keys)
 			}
 			if tc.size > 0 && !bytes.HasPrefix(data, []byte(h.Text(tiny, "data_1"))) {
@@ -226,7 +227,7 @@ func TestProtectAgainDropsWhatIsTooMuch(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if diff := cmp.Diff([]string{"data_1", "data_2", "metadata", "status"}, h.Keys(tiny)); diff != "" {
+	if diff := cmp.Diff([]string{"data_1", "data_2", "manifest", "metadata", "status"}, h.Keys(tiny)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
@@ -363,20 +364,36 @@ func TestRestoreOfWhatPythonStored(t *testing.T) {
 	}
 }
 
-func TestVerifyCountsObjects(t *testing.T) {
+func TestVerifyLooksAtTheData(t *testing.T) {
 	t.Parallel()
-	g, h := newGlance(t), plugintest.New(t)
-	g.add(tiny.ID, noise(3*pieceSize))
-	p, ctx := plugin(g, pieceSize), openstacktest.Context(t)
-	must(t, h.Run(ctx, p, protection.Protect, h.Call(tiny)))
-	must(t, h.Call(tiny).Section.Delete(ctx, "data_2"))
-	err := h.Run(ctx, p, protection.Verify, h.Call(tiny))
-	const text = "The chunks num of restored image is invalid: data_2 is missing."
-	if !fault.Is(err, "VerifyResourceFailed") || !strings.Contains(err.Error(), text) {
-		t.Errorf("got %v", err)
-	}
-	if got := h.Status.Records(); len(got) != 1 || got[0].Status != "error" || got[0].Reason != text {
-		t.Errorf("recorded %v", got)
+	for name, tc := range map[string]struct {
+		spoil func(t *testing.T, s *bank.Section)
+		text  string
+	}{
+		"missing": {func(t *testing.T, s *bank.Section) { must(t, s.Delete(t.Context(), "data_2")) },
+			"The chunks num of restored image is invalid: data_2 is missing."},
+		"other data": {func(t *testing.T, s *bank.Section) { must(t, s.PutBytes(t.Context(), "data_2", noise(pieceSize))) },
+			"The data in the bank is not what was written: data_2 has SHA-256 "},
+		"other data, by the original": {func(t *testing.T, s *bank.Section) {
+			must(t, s.Delete(t.Context(), imagedata.ManifestKey))
+			must(t, s.PutBytes(t.Context(), "data_2", noise(pieceSize)))
+		}, "The checksum of restored image is invalid"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g, h := newGlance(t), plugintest.New(t)
+			g.add(tiny.ID, noise(3*pieceSize))
+			p, ctx := plugin(g, pieceSize), openstacktest.Context(t)
+			must(t, h.Run(ctx, p, protection.Protect, h.Call(tiny)))
+			tc.spoil(t, h.Call(tiny).Section)
+			err := h.Run(ctx, p, protection.Verify, h.Call(tiny))
+			if !fault.Is(err, "VerifyResourceFailed") || !strings.Contains(err.Error(), tc.text) {
+				t.Errorf("got %v", err)
+			}
+			if got := h.Status.Records(); len(got) != 1 || got[0].Status != "error" || !strings.HasPrefix(got[0].Reason, tc.text) {
+				t.Errorf("recorded %v", got)
+			}
+		})
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/openstack"
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers/protection"
+	"github.com/karbor-project/karbor/providers/protection/imagedata"
 	"github.com/karbor-project/karbor/providers/protection/poll"
 )
 
@@ -96,7 +97,7 @@ func (p *Plugin) Operation(kind protection.Kind, r resource.Resource) (*protecti
 	case protection.Verify:
 		return &protection.Operation{Main: protection.VerifyStatus("image", "Image backup", whole)}, nil
 	case protection.Delete:
-		return &protection.Operation{Main: protection.Purge(title, objects)}, nil
+		return &protection.Operation{Main: protection.Purge(title, objects, imagedata.KnownManifest)}, nil
 	case protection.Copy:
 		return protection.CopySection(title, objects), nil
 	}

@@ -136,10 +136,11 @@ func (p *Plugin) unprotect(ctx context.Context, c *protection.Call) error {
 			return fault.DeleteResourceFailed(title, reason(err), c.Resource.ID, c.Resource.Type).WithCause(err)
 		}
 	}
-	return protection.Purge(title, objects)(ctx, c)
+	return protection.Purge(title, objects, imagedata.KnownManifest)(ctx, c)
 }
 
-// copy writes metadata, data, and metadata with the number of data objects.
+// copy writes metadata, data, their manifest, and metadata with the number of data
+// objects.
 func (p *Plugin) copy(ctx context.Context, c *protection.Call, client *gophercloud.ServiceClient, imageID string, about metadata, state *protectState) error {
 	source, err := p.await(ctx, client, imageID)
 	var status *poll.StatusError
@@ -157,7 +158,8 @@ func (p *Plugin) copy(ctx context.Context, c *protection.Call, client *gopherclo
 	if err := c.Section.PutJSON(ctx, protection.MetadataKey, about); err != nil {
 		return err
 	}
-	transfer := imagedata.Transfer{Client: client, ImageID: imageID, Section: c.Section, Report: c.Report}
+	written := &imagedata.Manifest{}
+	transfer := imagedata.Transfer{Client: client, ImageID: imageID, Section: c.Section, Manifest: written, Report: c.Report}
 	count, err := transfer.Store(ctx, p.cfg.ObjectSize, source.Size, source.hash())
 	if err != nil {
 		return err
@@ -165,6 +167,9 @@ func (p *Plugin) copy(ctx context.Context, c *protection.Call, client *gopherclo
 	// A run before this one may have got further with a larger snapshot.
 	err = c.DeleteObjects(ctx, imagedata.Prefix, func(key string) bool { return imagedata.Number(key) > count })
 	if err != nil {
+		return err
+	}
+	if err := written.Write(ctx, c.Section); err != nil {
 		return err
 	}
 	chunks := imagedata.Count(count)

@@ -62,9 +62,3 @@ func objects(ctx context.Context, c *protection.Call) ([]string, error) {
 	}
 	return keys, nil
 }
-
-// manifest names the object that the original does not know: a backup may have
-// none.
-func manifest(context.Context, *protection.Call) ([]string, error) {
-	return []string{imagedata.ManifestKey}, nil
-}
