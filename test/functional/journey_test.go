@@ -112,7 +112,7 @@ func checkBank(t *testing.T, store *account, container string, a *api, p plan, i
 	}
 	entry := strconv.FormatInt(index.Timestamp, 10) + "@" + id
 	want := []string{
-		root + "index.json", data + "metadata", data + "status",
+		root + "index.json", data + "manifest", data + "metadata", data + "status",
 		"/indices/by-date/" + index.CreatedOn + "/" + index.ProjectID + "/" + entry,
 		"/indices/by-plan/" + p.id + "/" + index.ProjectID + "/" + index.CreatedOn + "/" + entry,
 		"/indices/by-provider/" + p.provider + "/" + index.ProjectID + "/" + entry,
@@ -124,7 +124,7 @@ func checkBank(t *testing.T, store *account, container string, a *api, p plan, i
 	if diff := cmp.Diff(want, store.list(container)); diff != "" {
 		t.Errorf("objects of the bank (-want +got):\n%s", diff)
 	}
-	for name, serialized := range map[string]string{data + "metadata": "True", data + "status": "False", data + "data_1": "False", want[len(want)-1]: "False"} {
+	for name, serialized := range map[string]string{data + "manifest": "True", data + "metadata": "True", data + "status": "False", data + "data_1": "False", want[len(want)-1]: "False"} {
 		if _, header := store.head(container, name); header.Get("X-Object-Meta-Serialized") != serialized {
 			t.Errorf("%s has serialized %q, want %s", name, header.Get("X-Object-Meta-Serialized"), serialized)
 		}
