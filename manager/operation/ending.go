@@ -14,6 +14,7 @@ import (
 	"github.com/karbor-project/karbor/providers/protection"
 )
 
+// succeed ends an operation whose hooks have come to their end.
 func (r *run) succeed(ctx context.Context) error {
 	if err := r.work.complete(ctx); err != nil {
 		if handedOver(err) || ctx.Err() != nil {
