@@ -212,6 +212,13 @@ func TestJudgeIsFair(t *testing.T) {
 			b.did("p1", Event{What: Put, Key: "/checkpoints/c4/index.json", Status: "protecting"}, failed("bank lease is not held"))
 			b.did("p2", Event{What: Put, Key: "/checkpoints/c4/index.json", Status: "available"})
 		},
+		"a begin that its worker noted late, for it was stopped": func(b *builder) {
+			b.asked("p5", Event{What: Begin, Operation: "o8", Kind: "delete", Checkpoint: "c8", Owner: "w5"})
+			begin := b.deeds
+			b.did("p6", Event{What: Adopt, Operation: "o8", From: "w5", Owner: "w6"}, func(e *Event) { e.Generation = 2 })
+			b.add(Event{Process: "p5", Deed: begin, What: Begin, Phase: After, Fresh: true, Generation: 1})
+			b.did("p6", Event{What: Write, Operation: "o8"})
+		},
 		"the same answer again": func(b *builder) { b.did("p2", Event{What: Reply, Key: "call1", Status: "ok"}) },
 		"signs of life":         func(b *builder) { b.did("p2", Event{What: Reply}); b.did("p2", Event{What: Reply, Status: "x"}) },
 		"a deletion that was killed and began again": func(b *builder) {

@@ -15,31 +15,39 @@ func (j *judge) ownersWrite() {
 			checkpoints[d.Operation], kinds[d.Operation] = d.Checkpoint, d.Kind
 		}
 	}
-	// A worker has an operation from the end of the deed that gave it. Restores
-	// and verifications write to no bank and share a checkpoint.
+	// A worker has an operation from the end of the deed that gave it, which one
+	// that was stopped within the deed writes down late: the generation tells who has
+	// it. Restores and verifications write to no bank and share a checkpoint.
 	type possession struct {
-		process   string
-		operation string
-		since     int64
+		process    string
+		operation  string
+		generation int64
+		since      int64
 	}
 	byCheckpoint, byOperation := map[string][]possession{}, map[string][]possession{}
 	for _, d := range of(j.deeds, Begin, Adopt) {
 		if !d.worked() || d.What == Begin && !d.Fresh {
 			continue
 		}
-		p := possession{d.Process, d.Operation, d.ended}
+		p := possession{d.Process, d.Operation, d.Generation, d.ended}
 		byOperation[d.Operation] = append(byOperation[d.Operation], p)
 		if kind := kinds[d.Operation]; kind == "protect" || kind == "delete" || kind == "copy" {
 			byCheckpoint[checkpoints[d.Operation]] = append(byCheckpoint[checkpoints[d.Operation]], p)
 		}
 	}
 	strange := func(list []possession, d *deed) bool {
-		last, ever := possession{process: d.Process}, false
+		owners, ever := map[string]possession{}, false // by operation
 		for _, p := range list {
 			if p.since >= d.At {
 				continue
 			}
 			ever = ever || p.process == d.Process
+			if o, there := owners[p.operation]; !there || p.generation > o.generation || p.generation == o.generation && p.since > o.since {
+				owners[p.operation] = p
+			}
+		}
+		last := possession{process: d.Process}
+		for _, p := range owners {
 			if p.since > last.since {
 				last = p
 			}
