@@ -146,10 +146,11 @@ func TestResume(t *testing.T) {
 	}
 	<-entered
 	entry := first.engine.only(t)
-	// What was noted before is durable when this is.
-	if err := entry.scribe.save(t.Context(), "s/last", json.RawMessage("0")); err != nil {
-		t.Fatal(err)
-	}
+	await(t, func() bool { // the hook of v has ended, and that is on record
+		var v Progress
+		marks, err := s.journal.Marks(t.Context(), entry.entry.ID, markKey(progressMarks, volume.Key()))
+		return err == nil && len(marks) == 1 && json.Unmarshal(marks[0].Value, &v) == nil && v.State == HookFinished
+	})
 	first.kill()
 	first.engine.alive.Wait()
 
