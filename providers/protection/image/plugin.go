@@ -97,9 +97,9 @@ func (p *Plugin) Operation(kind protection.Kind, r resource.Resource) (*protecti
 	case protection.Verify:
 		return &protection.Operation{Main: protection.VerifyStatus("image", "Image backup", whole)}, nil
 	case protection.Delete:
-		return &protection.Operation{Main: protection.Purge(title, objects, imagedata.KnownManifest)}, nil
+		return &protection.Operation{Main: protection.Purge(title, imagedata.KnownObjects, imagedata.KnownManifest)}, nil
 	case protection.Copy:
-		return protection.CopySection(title, objects), nil
+		return protection.CopySection(title, imagedata.KnownObjects), nil
 	}
 	return nil, fmt.Errorf("%s of %s: %w", kind, r.Key(), protection.ErrNoOperation)
 }

@@ -136,7 +136,7 @@ func (p *Plugin) unprotect(ctx context.Context, c *protection.Call) error {
 			return fault.DeleteResourceFailed(title, reason(err), c.Resource.ID, c.Resource.Type).WithCause(err)
 		}
 	}
-	return protection.Purge(title, objects, imagedata.KnownManifest)(ctx, c)
+	return protection.Purge(title, imagedata.KnownObjects, imagedata.KnownManifest)(ctx, c)
 }
 
 // copy writes metadata, data, their manifest, and metadata with the number of data

@@ -14,7 +14,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/karbor-project/karbor/bank"
-	"github.com/karbor-project/karbor/providers/protection"
 )
 
 // ManifestKey is the object that says what the data objects are like. The original
@@ -44,12 +43,6 @@ func describe(data []byte) Entry {
 // Write writes the manifest into the section.
 func (m *Manifest) Write(ctx context.Context, section *bank.Section) error {
 	return section.PutJSON(ctx, ManifestKey, m)
-}
-
-// KnownManifest names the manifest to protection.Purge, which a listing may lack:
-// a backup of the original has none.
-func KnownManifest(context.Context, *protection.Call) ([]string, error) {
-	return []string{ManifestKey}, nil
 }
 
 // readManifest returns nil if there is none.

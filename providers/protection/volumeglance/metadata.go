@@ -4,11 +4,8 @@ package volumeglance
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 
-	"github.com/karbor-project/karbor/bank"
 	"github.com/karbor-project/karbor/pkg/fault"
 	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/imagedata"
@@ -40,25 +37,4 @@ func whole(ctx context.Context, c *protection.Call) error {
 		return fmt.Errorf("%w.", err) //nolint:staticcheck // shown to users
 	}
 	return nil
-}
-
-// objects names the data objects that the metadata counts. A backup whose
-// metadata is missing or no JSON has none to be named; it can be deleted still.
-func objects(ctx context.Context, c *protection.Call) ([]string, error) {
-	text, err := c.Section.GetBytes(ctx, protection.MetadataKey)
-	if errors.Is(err, bank.ErrNotFound) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	var about metadata
-	if err := json.Unmarshal(text, &about); err != nil {
-		return nil, nil
-	}
-	keys := make([]string, about.Chunks)
-	for i := range keys {
-		keys[i] = imagedata.Key(i + 1)
-	}
-	return keys, nil
 }

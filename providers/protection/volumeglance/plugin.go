@@ -17,6 +17,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/openstack"
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers/protection"
+	"github.com/karbor-project/karbor/providers/protection/imagedata"
 	"github.com/karbor-project/karbor/providers/protection/poll"
 	"github.com/karbor-project/karbor/providers/protection/volume"
 )
@@ -99,7 +100,7 @@ func (p *Plugin) Operation(kind protection.Kind, r resource.Resource) (*protecti
 	case protection.Delete:
 		return &protection.Operation{Main: p.remove}, nil
 	case protection.Copy:
-		return protection.CopySection(frame.Title, objects), nil
+		return protection.CopySection(frame.Title, imagedata.KnownObjects), nil
 	}
 	return nil, fmt.Errorf("%s of %s: %w", kind, r.Key(), protection.ErrNoOperation)
 }

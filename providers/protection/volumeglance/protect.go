@@ -333,7 +333,7 @@ func (p *Plugin) remove(ctx context.Context, c *protection.Call) error {
 // purge empties the section, unless something before that failed.
 func purge(ctx context.Context, c *protection.Call, err error) error {
 	if err == nil {
-		return protection.Purge(frame.Title, objects, imagedata.KnownManifest)(ctx, c)
+		return protection.Purge(frame.Title, imagedata.KnownObjects, imagedata.KnownManifest)(ctx, c)
 	}
 	if again := protection.Handover(ctx, err); again != nil {
 		return again

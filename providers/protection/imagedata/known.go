@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package imagedata
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+
+	"github.com/karbor-project/karbor/bank"
+	"github.com/karbor-project/karbor/providers/protection"
+)
+
+// KnownObjects names the data objects that the metadata counts, to
+// protection.Purge and protection.CopySection. A backup whose metadata is missing
+// or no JSON has none to be named; it can be deleted still.
+func KnownObjects(ctx context.Context, c *protection.Call) ([]string, error) {
+	text, err := c.Section.GetBytes(ctx, protection.MetadataKey)
+	if errors.Is(err, bank.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var about struct {
+		Chunks Count `json:"chunks_num"`
+	}
+	if err := json.Unmarshal(text, &about); err != nil {
+		return nil, nil
+	}
+	keys := make([]string, about.Chunks)
+	for i := range keys {
+		keys[i] = Key(i + 1)
+	}
+	return keys, nil
+}
+
+// KnownManifest names the manifest to protection.Purge, which a listing may lack:
+// a backup of the original has none.
+func KnownManifest(context.Context, *protection.Call) ([]string, error) {
+	return []string{ManifestKey}, nil
+}
