@@ -17,7 +17,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/config"
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers/protection"
-	"github.com/karbor-project/karbor/providers/protection/volume"
+	"github.com/karbor-project/karbor/providers/protection/hook"
 )
 
 const group = "vault_plugin"
@@ -48,7 +48,7 @@ var schemas = protection.Schemas{
 
 // frame has what the hooks of plugins have in common: parameters are checked,
 // statuses written, failures put into words and cleaned up after.
-var frame = volume.Frame{Title: "Vault Copy", Schemas: schemas}
+var frame = hook.Frame{Title: "Vault Copy", Schemas: schemas}
 
 // Plugin protects OS::Cinder::Volume.
 type Plugin struct {
@@ -95,7 +95,7 @@ func (p *Plugin) Operation(kind protection.Kind, r resource.Resource) (*protecti
 	case protection.Restore:
 		return &protection.Operation{Main: frame.Restore(p.bring, p.cleanRestore), Undo: frame.Unrestore(p.unrestore)}, nil
 	case protection.Verify:
-		return &protection.Operation{Main: volume.Verify("Vault copy", p.look)}, nil
+		return &protection.Operation{Main: hook.Verify("Vault copy", p.look)}, nil
 	case protection.Delete:
 		return &protection.Operation{Main: frame.Delete(p.remove)}, nil
 	}

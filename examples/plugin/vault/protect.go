@@ -10,7 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/karbor-project/karbor/providers/protection"
-	"github.com/karbor-project/karbor/providers/protection/volume"
+	"github.com/karbor-project/karbor/providers/protection/hook"
 )
 
 // metadata is the object of that name in the bank: all that a restore needs.
@@ -33,7 +33,7 @@ func (p *Plugin) copy(ctx context.Context, c *protection.Call) error {
 	}
 	id := copyID(c)
 	if err := p.vault.make(ctx, copies, id, map[string]string{"volume": c.Resource.ID, "tier": tier}, c.Report); err != nil {
-		return volume.Instead("Vault could not copy the volume", err)
+		return hook.Instead("Vault could not copy the volume", err)
 	}
 	return c.Section.PutJSON(ctx, protection.MetadataKey, metadata{Copy: id})
 }
@@ -51,12 +51,12 @@ func (p *Plugin) cleanCopy(ctx context.Context, c *protection.Call, _ error) err
 // remove deletes the copy. One whose protect had not been finished has no metadata.
 func (p *Plugin) remove(ctx context.Context, c *protection.Call, was string) error {
 	var about metadata
-	found, err := volume.Metadata(ctx, c, &about)
+	found, err := hook.Metadata(ctx, c, &about)
 	if err != nil {
 		return err
 	}
 	if !found {
-		if !volume.Unfinished(was) {
+		if !hook.Unfinished(was) {
 			return nil // nothing was ever made
 		}
 		about.Copy = copyID(c)
@@ -68,11 +68,11 @@ func (p *Plugin) remove(ctx context.Context, c *protection.Call, was string) err
 func (p *Plugin) look(ctx context.Context, c *protection.Call) (status, reason string, err error) {
 	var about metadata
 	if err := c.Section.GetJSON(ctx, protection.MetadataKey, &about); err != nil {
-		return protection.StatusError, volume.Reason(err), err
+		return protection.StatusError, hook.Reason(err), err
 	}
 	var is item
 	if err := p.vault.call(ctx, http.MethodGet, copies, about.Copy, nil, &is); err != nil {
-		return protection.StatusError, volume.Reason(err), err
+		return protection.StatusError, hook.Reason(err), err
 	}
 	if is.Status != "ready" {
 		return protection.StatusError, "The copy is " + is.Status + ".", nil

@@ -7,7 +7,7 @@ import (
 	"fmt"
 
 	"github.com/karbor-project/karbor/providers/protection"
-	"github.com/karbor-project/karbor/providers/protection/volume"
+	"github.com/karbor-project/karbor/providers/protection/hook"
 )
 
 // restoreState is what a second run of a restore knows of the first. A checkpoint
@@ -41,7 +41,7 @@ func (p *Plugin) bring(ctx context.Context, c *protection.Call) (string, error) 
 		return state.Volume, err
 	}
 	err := p.vault.make(ctx, volumes, state.Volume, map[string]string{"copy": about.Copy, "name": name}, c.Report)
-	return state.Volume, volume.Instead("Vault could not make the volume", err)
+	return state.Volume, hook.Instead("Vault could not make the volume", err)
 }
 
 func (p *Plugin) cleanRestore(ctx context.Context, c *protection.Call, _ error) error {

@@ -13,6 +13,8 @@ import (
 	"github.com/karbor-project/karbor/pkg/config"
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers/protection"
+	"github.com/karbor-project/karbor/providers/protection/hook"
+	"github.com/karbor-project/karbor/providers/protection/remote"
 	"github.com/karbor-project/karbor/providers/protection/volume"
 )
 
@@ -23,7 +25,7 @@ var Names = []string{
 }
 
 // frame has the plugin's name in error texts.
-var frame = volume.Frame{Title: "Volume Backup", Schemas: schemas}
+var frame = hook.Frame{Title: "Volume Backup", Schemas: schemas}
 
 // Config is the section of the provider file.
 type Config struct {
@@ -35,7 +37,7 @@ type Config struct {
 // Plugin protects OS::Cinder::Volume.
 type Plugin struct {
 	cfg    Config
-	cinder *volume.Cinder
+	cinder *remote.Gate
 	newID  func() string
 }
 
@@ -43,7 +45,7 @@ var _ protection.Plugin = (*Plugin)(nil)
 
 // New returns the plugin.
 func New(cfg Config, clients volume.Clients) *Plugin {
-	return &Plugin{cfg: cfg, cinder: volume.New(clients, cfg.PollInterval, cfg.PollTimeout), newID: uuid.NewString}
+	return &Plugin{cfg: cfg, cinder: remote.NewGate(clients.BlockStorage, cfg.PollInterval, cfg.PollTimeout), newID: uuid.NewString}
 }
 
 // Register adds the plugin to a registry.
@@ -76,7 +78,7 @@ func (p *Plugin) Operation(kind protection.Kind, r resource.Resource) (*protecti
 	case protection.Restore:
 		return &protection.Operation{Main: frame.Restore(p.bring, p.cleanRestore), Undo: frame.Unrestore(p.unrestore)}, nil
 	case protection.Verify:
-		return &protection.Operation{Main: volume.Verify(frame.Title, p.look)}, nil
+		return &protection.Operation{Main: p.cinder.Verify(frame.Title, kept)}, nil
 	case protection.Delete:
 		return &protection.Operation{Main: frame.Delete(p.remove)}, nil
 	}

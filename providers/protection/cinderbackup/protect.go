@@ -7,7 +7,9 @@ import (
 	"errors"
 
 	"github.com/karbor-project/karbor/providers/protection"
+	"github.com/karbor-project/karbor/providers/protection/hook"
 	"github.com/karbor-project/karbor/providers/protection/poll"
+	"github.com/karbor-project/karbor/providers/protection/remote"
 	"github.com/karbor-project/karbor/providers/protection/volume"
 )
 
@@ -20,8 +22,8 @@ type metadata struct {
 
 // protectState is what a second run of a protect knows of the first.
 type protectState struct {
-	Snapshot volume.Made `json:"snapshot"`
-	Backup   volume.Made `json:"backup"`
+	Snapshot remote.Made `json:"snapshot"`
+	Backup   remote.Made `json:"backup"`
 }
 
 // made are the statuses of a new backup.
@@ -33,10 +35,10 @@ var made = poll.Statuses{
 
 // protecting is what the hooks of a protect begin with.
 type protecting struct {
-	*volume.Service
+	*remote.Service
 	state    protectState
-	snapshot volume.Order
-	backup   volume.Order
+	snapshot remote.Order
+	backup   remote.Order
 }
 
 func (p *Plugin) begin(ctx context.Context, c *protection.Call) (*protecting, error) {
@@ -56,10 +58,8 @@ func (p *Plugin) begin(ctx context.Context, c *protection.Call) (*protecting, er
 }
 
 // orders returns those of the snapshot and of the backup.
-func orders(c *protection.Call) (snapshot, backup volume.Order) {
-	id, marks := c.Resource.ID, volume.MarksOf(c)
-	return volume.Order{Kind: volume.Snapshots, Marks: marks, VolumeID: id},
-		volume.Order{Kind: volume.Backups, Marks: marks, VolumeID: id}
+func orders(c *protection.Call) (snapshot, backup remote.Order) {
+	return volume.Of(c, volume.Snapshots), volume.Of(c, volume.Backups)
 }
 
 // snapshot makes the snapshot that the backup is made of.
@@ -74,7 +74,7 @@ func (p *Plugin) snapshot(ctx context.Context, c *protection.Call) error {
 		err = b.Await(ctx, volume.Snapshots, b.state.Snapshot.ID, volume.Taken, c.Report)
 	}
 	if err != nil && protection.Handover(ctx, err) == nil {
-		return &volume.Failure{Text: "Error creating snapshot for volume: " + volume.Reason(err), Err: err}
+		return &hook.Failure{Text: "Error creating snapshot for volume: " + hook.Reason(err), Err: err}
 	}
 	return err
 }
@@ -95,7 +95,7 @@ func (p *Plugin) backUp(ctx context.Context, c *protection.Call) error {
 	}
 	if !b.state.Backup.Asked {
 		if err := b.Await(ctx, volume.Volumes, c.Resource.ID, volume.Usable, nil); err != nil {
-			return volume.Instead("Volume is in errorneous state", err)
+			return hook.Instead("Volume is in errorneous state", err)
 		}
 	}
 	b.backup.Body = body(c, b.state.Snapshot.ID)
@@ -122,7 +122,7 @@ func (b *protecting) dropSnapshot(ctx context.Context, c *protection.Call) error
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	err := volume.Finish(ctx, func(ctx context.Context) error { return b.Remove(ctx, c, b.snapshot) })
+	err := hook.Finish(ctx, func(ctx context.Context) error { return b.Remove(ctx, c, b.snapshot) })
 	if err != nil && protection.Handover(ctx, err) == nil {
 		c.Logger().Warnf("after the backup of volume %s: %v", c.Resource.ID, err)
 		return nil
@@ -158,14 +158,20 @@ func body(c *protection.Call, snapshotID string) map[string]any {
 
 // why finds out from Cinder why a backup failed.
 func (b *protecting) why(ctx context.Context, id string, err error) error {
-	if !volume.Unfit(err) || errors.Is(err, poll.ErrDeadline) {
+	if !hook.Unfit(err) || errors.Is(err, poll.ErrDeadline) {
 		return err
 	}
-	failed, showErr := b.Show(ctx, volume.Backups, id)
-	if showErr != nil || failed.FailReason == "" {
-		return &volume.Failure{Text: "Unable to find backup", Err: err}
+	var told struct {
+		FailReason string `json:"fail_reason"`
 	}
-	return &volume.Failure{Text: failed.FailReason, Err: err}
+	failed, showErr := b.Show(ctx, volume.Backups, id)
+	if showErr == nil {
+		showErr = failed.Decode(&told)
+	}
+	if showErr != nil || told.FailReason == "" {
+		return &hook.Failure{Text: "Unable to find backup", Err: err}
+	}
+	return &hook.Failure{Text: told.FailReason, Err: err}
 }
 
 // cleanBackUp removes the backup of a hook that has failed, and the snapshot,
@@ -180,7 +186,7 @@ func (p *Plugin) cleanBackUp(ctx context.Context, c *protection.Call, failed err
 	if errors.Is(failed, protection.ErrCancelled) {
 		return err
 	}
-	return volume.Join(err, b.Remove(ctx, c, b.snapshot))
+	return hook.Join(err, b.Remove(ctx, c, b.snapshot))
 }
 
 // unprotect takes a protect back.
@@ -189,31 +195,18 @@ func (p *Plugin) unprotect(ctx context.Context, c *protection.Call, _ string) er
 	if err != nil {
 		return err
 	}
-	return volume.Join(b.Remove(ctx, c, b.backup), b.Remove(ctx, c, b.snapshot))
+	return hook.Join(b.Remove(ctx, c, b.backup), b.Remove(ctx, c, b.snapshot))
 }
 
-// remove deletes the backup that the metadata names, if there is any, and of a
+// kept is what is left of a protect.
+var kept = remote.Backup{
+	Kind: volume.Backups, Key: "backup_id", Whole: "available",
+	Missing: "Error getting volume backup.", Title: "volume backup",
+}
+
+// remove deletes the backup that the metadata name, if there is any, and of a
 // protect that was not finished all that it has made.
 func (p *Plugin) remove(ctx context.Context, c *protection.Call, was string) error {
-	var about metadata
-	if _, err := volume.Metadata(ctx, c, &about); err != nil {
-		return err
-	}
-	if about.BackupID == "" && !volume.Unfinished(was) {
-		return nil
-	}
-	service, err := p.cinder.For(ctx)
-	if err != nil {
-		return err
-	}
-	if about.BackupID != "" {
-		if err := service.Delete(ctx, volume.Backups, about.BackupID); err != nil {
-			return err
-		}
-	}
-	if !volume.Unfinished(was) {
-		return nil
-	}
 	snapshot, backup := orders(c)
-	return volume.Join(service.Sweep(ctx, backup), service.Sweep(ctx, snapshot))
+	return p.cinder.Discard(ctx, c, was, kept, backup, snapshot)
 }

@@ -11,7 +11,9 @@ import (
 	"github.com/gophercloud/gophercloud/v2"
 
 	"github.com/karbor-project/karbor/providers/protection"
+	"github.com/karbor-project/karbor/providers/protection/hook"
 	"github.com/karbor-project/karbor/providers/protection/poll"
+	"github.com/karbor-project/karbor/providers/protection/remote"
 	"github.com/karbor-project/karbor/providers/protection/volume"
 )
 
@@ -41,9 +43,9 @@ var (
 
 // restoring is what a restore begins with.
 type restoring struct {
-	*volume.Service
+	*remote.Service
 	state  restoreState
-	volume volume.Order
+	volume remote.Order
 	save   func() error
 }
 
@@ -123,7 +125,7 @@ func (r *restoring) make(ctx context.Context, c *protection.Call, backupID strin
 		return id, nil
 	}
 	if err := r.Await(ctx, volume.Volumes, id, volume.Created, nil); err != nil {
-		return id, volume.Instead("Error creating volume", err)
+		return id, hook.Instead("Error creating volume", err)
 	}
 	return id, r.Spare(ctx, r.volume)
 }
@@ -147,8 +149,8 @@ func (r *restoring) fill(ctx context.Context, c *protection.Call, id, backupID s
 	}
 	if !goesOn {
 		err := r.Await(ctx, volume.Backups, backupID, restorable, nil)
-		if volume.Unfit(err) {
-			return &volume.Failure{Text: fmt.Sprintf("The status of volume backup status is %s.", volume.StatusOf(err)), Err: err}
+		if hook.Unfit(err) {
+			return &hook.Failure{Text: fmt.Sprintf("The status of volume backup status is %s.", hook.StatusOf(err)), Err: err}
 		}
 		if err != nil {
 			return err
@@ -165,7 +167,7 @@ func (r *restoring) fill(ctx context.Context, c *protection.Call, id, backupID s
 			return fmt.Errorf("restore backup %s: %w", backupID, err)
 		}
 	}
-	return volume.Instead("Error creating volume", r.Await(ctx, volume.Volumes, id, filled, c.Report))
+	return hook.Instead("Error creating volume", r.Await(ctx, volume.Volumes, id, filled, c.Report))
 }
 
 // rename gives the user's own volume the name and description that were asked
@@ -212,8 +214,8 @@ func (p *Plugin) unrestore(ctx context.Context, c *protection.Call) error {
 		return nil
 	}
 	err = r.Await(ctx, volume.Volumes, id, filled, nil)
-	if err != nil && volume.StatusOf(err) == "" {
-		return &volume.Failure{Text: fmt.Sprintf("volume %s may be restored to still: %s", id, volume.Reason(err)), Err: err}
+	if err != nil && hook.StatusOf(err) == "" {
+		return &hook.Failure{Text: fmt.Sprintf("volume %s may be restored to still: %s", id, hook.Reason(err)), Err: err}
 	}
 	return nil
 }

@@ -15,8 +15,8 @@ import (
 	"github.com/karbor-project/karbor/pkg/config"
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers/protection"
+	"github.com/karbor-project/karbor/providers/protection/hook"
 	"github.com/karbor-project/karbor/providers/protection/remote"
-	"github.com/karbor-project/karbor/providers/protection/volume"
 )
 
 // Names are those by which provider files ask for the plugin.
@@ -27,8 +27,8 @@ var Names = []string{
 
 // The names of the plugin in error texts, which differ in the original.
 var (
-	making = volume.Frame{Title: "Database Instance Backup", Schemas: schemas}
-	frame  = volume.Frame{Title: "Database instance Backup", Schemas: schemas}
+	making = hook.Frame{Title: "Database Instance Backup", Schemas: schemas}
+	frame  = hook.Frame{Title: "Database instance Backup", Schemas: schemas}
 )
 
 // Config is the section of the provider file.
@@ -78,7 +78,7 @@ func (p *Plugin) Operation(kind protection.Kind, r resource.Resource) (*protecti
 	case protection.Restore:
 		return &protection.Operation{Main: frame.Restore(p.bring, p.cleanRestore), Undo: frame.Unrestore(p.unrestore)}, nil
 	case protection.Verify:
-		return &protection.Operation{Main: volume.Verify("Database backup", p.look)}, nil
+		return &protection.Operation{Main: p.trove.Verify("Database backup", kept)}, nil
 	case protection.Delete:
 		return &protection.Operation{Main: frame.Delete(p.remove)}, nil
 	}

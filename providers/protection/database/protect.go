@@ -9,9 +9,9 @@ import (
 	"strings"
 
 	"github.com/karbor-project/karbor/providers/protection"
+	"github.com/karbor-project/karbor/providers/protection/hook"
 	"github.com/karbor-project/karbor/providers/protection/poll"
 	"github.com/karbor-project/karbor/providers/protection/remote"
-	"github.com/karbor-project/karbor/providers/protection/volume"
 )
 
 // metadata is the object of that name in the bank, in the key order of the
@@ -78,8 +78,8 @@ func (p *Plugin) backUp(ctx context.Context, c *protection.Call) error {
 		return err
 	}
 	if !b.state.Backup.Asked {
-		if err := b.Await(ctx, instances, c.Resource.ID, usable); err != nil {
-			return volume.Instead("Database instance is in a error status.", err)
+		if err := b.Await(ctx, instances, c.Resource.ID, usable, nil); err != nil {
+			return hook.Instead("Database instance is in a error status.", err)
 		}
 	}
 	item, err := b.Show(ctx, instances, c.Resource.ID)
@@ -100,8 +100,11 @@ func (p *Plugin) backUp(ctx context.Context, c *protection.Call) error {
 		return err
 	}
 	id := b.state.Backup.ID
-	if err := b.Await(ctx, backups, id, taken); err != nil {
+	if err := b.Await(ctx, backups, id, taken, c.Report); err != nil {
 		return why(err)
+	}
+	if err := b.Spare(ctx, b.order); err != nil {
+		return err
 	}
 	return c.Section.PutJSON(ctx, protection.MetadataKey, metadata{
 		InstanceID: c.Resource.ID, Datastore: is.Datastore, Flavor: is.Flavor, Size: is.Volume.Size, BackupID: id,
@@ -110,11 +113,11 @@ func (p *Plugin) backUp(ctx context.Context, c *protection.Call) error {
 
 // why words the end of the wait for a backup as the original does.
 func why(err error) error {
-	switch status := volume.StatusOf(err); {
+	switch status := hook.StatusOf(err); {
 	case status == poll.NotFound:
-		return &volume.Failure{Text: "Unable to find backup.", Err: err}
+		return &hook.Failure{Text: "Unable to find backup.", Err: err}
 	case status != "":
-		return &volume.Failure{Text: "The status of backup is " + status, Err: err}
+		return &hook.Failure{Text: "The status of backup is " + status, Err: err}
 	}
 	return err
 }
@@ -132,27 +135,14 @@ func (p *Plugin) unprotect(ctx context.Context, c *protection.Call, _ string) er
 	return b.Remove(ctx, c, b.order)
 }
 
-// remove deletes the backup that the metadata names, if there is any, and of a
+// kept is what is left of a protect.
+var kept = remote.Backup{
+	Kind: backups, Key: "backup_id", Whole: "COMPLETED",
+	Missing: "Getting database backup fails.", Title: "database backup",
+}
+
+// remove deletes the backup that the metadata name, if there is any, and of a
 // protect that was not finished what it has made.
 func (p *Plugin) remove(ctx context.Context, c *protection.Call, was string) error {
-	var about metadata
-	if _, err := volume.Metadata(ctx, c, &about); err != nil {
-		return err
-	}
-	if about.BackupID == "" && !volume.Unfinished(was) {
-		return nil
-	}
-	service, err := p.trove.For(ctx)
-	if err != nil {
-		return err
-	}
-	if about.BackupID != "" {
-		if err := service.Delete(ctx, backups, about.BackupID); err != nil {
-			return err
-		}
-	}
-	if !volume.Unfinished(was) {
-		return nil
-	}
-	return service.Sweep(ctx, order(c))
+	return p.trove.Discard(ctx, c, was, kept, order(c))
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/gophercloud/gophercloud/v2"
 
 	"github.com/karbor-project/karbor/providers/protection"
+	"github.com/karbor-project/karbor/providers/protection/hook"
 	"github.com/karbor-project/karbor/providers/protection/remote"
-	"github.com/karbor-project/karbor/providers/protection/volume"
 )
 
 // restoreState is what a second run of a restore knows of the first.
@@ -72,8 +72,11 @@ func (p *Plugin) bring(ctx context.Context, c *protection.Call) (string, error) 
 	if err := c.UpdateStatus(ctx, id, protection.StatusRestoring, ""); err != nil {
 		return id, err
 	}
-	if err := r.Await(ctx, instances, id, usable); err != nil {
-		return id, volume.Instead("Invalid status.", err)
+	if err := r.Await(ctx, instances, id, usable, c.Report); err != nil {
+		return id, hook.Instead("Invalid status.", err)
+	}
+	if err := r.Spare(ctx, r.order); err != nil {
+		return id, err
 	}
 	return id, r.rename(ctx, id, name(c))
 }
@@ -97,7 +100,7 @@ func body(mark string, about metadata) (map[string]any, error) {
 			continue
 		}
 		if err := json.Unmarshal(part.text, part.into); err != nil {
-			return nil, &volume.Failure{Text: "The metadata of the backup is not readable.", Err: err}
+			return nil, &hook.Failure{Text: "The metadata of the backup is not readable.", Err: err}
 		}
 	}
 	request := map[string]any{"name": mark, "flavorRef": flavor.ID, "restorePoint": map[string]string{"backupRef": about.BackupID}}

@@ -10,8 +10,9 @@ import (
 	"strings"
 
 	"github.com/karbor-project/karbor/providers/protection"
+	"github.com/karbor-project/karbor/providers/protection/hook"
 	"github.com/karbor-project/karbor/providers/protection/poll"
-	"github.com/karbor-project/karbor/providers/protection/volume"
+	"github.com/karbor-project/karbor/providers/protection/remote"
 )
 
 // What an action does.
@@ -41,10 +42,10 @@ type state struct {
 	ClientID string `json:"client_id,omitempty"`
 	// Job is that of the operation itself, Done tells that it has succeeded and
 	// what is to be noted of it is.
-	Job  volume.Made `json:"job"`
+	Job  remote.Made `json:"job"`
 	Done bool        `json:"done,omitempty"`
 	// Removal is the job that removes a backup, Removed that it has succeeded.
-	Removal volume.Made `json:"removal"`
+	Removal remote.Made `json:"removal"`
 	Removed bool        `json:"removed,omitempty"`
 }
 
@@ -78,7 +79,7 @@ func (s *session) suffix(what string) string { return fmt.Sprintf(" [%s %s]", wh
 // run makes a job from a document, unless an earlier run has made it, starts it
 // unless it has begun, and waits until it has succeeded. made is a part of the
 // state, text the beginning of the job's description.
-func (s *session) run(ctx context.Context, made *volume.Made, document map[string]any, text, what string) error {
+func (s *session) run(ctx context.Context, made *remote.Made, document map[string]any, text, what string) error {
 	found, err := s.earlier(ctx, made, what)
 	if err != nil {
 		return err
@@ -102,12 +103,12 @@ func (s *session) run(ctx context.Context, made *volume.Made, document map[strin
 			return err
 		}
 	}
-	return volume.Instead("The status of freezer job is invalid.", s.await(ctx, made.ID, success))
+	return hook.Instead("The status of freezer job is invalid.", s.await(ctx, made.ID, success))
 }
 
 // earlier finds the job of an earlier run, and notes its id. It returns nil if
 // there is none, or if it is gone.
-func (s *session) earlier(ctx context.Context, made *volume.Made, what string) (*job, error) {
+func (s *session) earlier(ctx context.Context, made *remote.Made, what string) (*job, error) {
 	if made.ID != "" {
 		return s.show(ctx, made.ID)
 	}
@@ -118,14 +119,14 @@ func (s *session) earlier(ctx context.Context, made *volume.Made, what string) (
 	if err != nil || len(found) == 0 {
 		return nil, err
 	}
-	*made = volume.Made{Asked: true, ID: found[0].ID}
+	*made = remote.Made{Asked: true, ID: found[0].ID}
 	return &found[0], s.save()
 }
 
 // end removes what is left of a job and its actions.
 func (s *session) end(ctx context.Context, id string) error {
 	if err := s.drop(ctx, id); err != nil {
-		return &volume.Failure{Text: fmt.Sprintf("job %s is left behind: %s", id, volume.Reason(err)), Err: err}
+		return &hook.Failure{Text: fmt.Sprintf("job %s is left behind: %s", id, hook.Reason(err)), Err: err}
 	}
 	return nil
 }
@@ -156,7 +157,7 @@ func (s *session) retire(ctx context.Context, j *job) error {
 		err = s.removeBackup(ctx, document, j.Description)
 	}
 	if err != nil {
-		return &volume.Failure{Text: fmt.Sprintf("job %s and its backup may be left behind: %s", j.ID, volume.Reason(err)), Err: err}
+		return &hook.Failure{Text: fmt.Sprintf("job %s and its backup may be left behind: %s", j.ID, hook.Reason(err)), Err: err}
 	}
 	return s.end(ctx, j.ID)
 }
@@ -170,7 +171,7 @@ func (s *session) removeBackup(ctx context.Context, document map[string]any, tex
 		}
 		if err := s.run(ctx, &s.state.Removal, document, text, removeAction); err != nil {
 			if s.state.Removal.ID != "" && protection.Handover(ctx, err) == nil {
-				return volume.Join(err, s.endLate(ctx, s.state.Removal.ID))
+				return hook.Join(err, s.endLate(ctx, s.state.Removal.ID))
 			}
 			return err
 		}
@@ -201,13 +202,13 @@ func derived(document map[string]any, what string, storage Storage) (map[string]
 		ClientID string   `json:"client_id"`
 	}
 	if err := json.Unmarshal(text, &copied); err != nil || len(copied.Actions) == 0 {
-		return nil, &volume.Failure{Text: "The content of freezer job is invalid.", Err: err}
+		return nil, &hook.Failure{Text: "The content of freezer job is invalid.", Err: err}
 	}
 	for i := range copied.Actions {
 		a := &copied.Actions[i]
 		a.ID = "" // another action gets another id
 		if a.Action == nil {
-			return nil, &volume.Failure{Text: "The content of freezer job is invalid."}
+			return nil, &hook.Failure{Text: "The content of freezer job is invalid."}
 		}
 		a.Action["action"] = what
 		if what == removeAction {

@@ -7,7 +7,7 @@ import (
 	"encoding/json"
 
 	"github.com/karbor-project/karbor/providers/protection"
-	"github.com/karbor-project/karbor/providers/protection/volume"
+	"github.com/karbor-project/karbor/providers/protection/hook"
 )
 
 // backUp runs the job of a backup and notes it in the bank.
@@ -99,8 +99,8 @@ func (p *Plugin) unprotect(ctx context.Context, c *protection.Call, _ string) er
 // of a protect that was not finished.
 func (p *Plugin) remove(ctx context.Context, c *protection.Call, was string) error {
 	var about metadata
-	found, err := volume.Metadata(ctx, c, &about)
-	if err != nil || !found && !volume.Unfinished(was) {
+	found, err := hook.Metadata(ctx, c, &about)
+	if err != nil || !found && !hook.Unfinished(was) {
 		return err
 	}
 	s, err := p.begin(ctx, c)
@@ -116,7 +116,7 @@ func (p *Plugin) remove(ctx context.Context, c *protection.Call, was string) err
 			return err
 		}
 	}
-	if !volume.Unfinished(was) {
+	if !hook.Unfinished(was) {
 		return nil
 	}
 	container := p.cfg.Storage.container(c)
@@ -125,14 +125,14 @@ func (p *Plugin) remove(ctx context.Context, c *protection.Call, was string) err
 	for _, j := range jobs {
 		failures = append(failures, s.retire(ctx, &j))
 	}
-	return volume.Join(failures...)
+	return hook.Join(failures...)
 }
 
 // document returns the job of a backup as the bank has it, and its description.
 func (m *metadata) document() (map[string]any, string, error) {
 	var document map[string]any
 	if err := json.Unmarshal(m.Job, &document); err != nil || len(document) == 0 {
-		return nil, "", &volume.Failure{Text: "The content of freezer job is invalid.", Err: err}
+		return nil, "", &hook.Failure{Text: "The content of freezer job is invalid.", Err: err}
 	}
 	description, _ := document["description"].(string)
 	return document, description, nil

@@ -6,7 +6,7 @@ import (
 	"context"
 
 	"github.com/karbor-project/karbor/providers/protection"
-	"github.com/karbor-project/karbor/providers/protection/volume"
+	"github.com/karbor-project/karbor/providers/protection/hook"
 )
 
 // bring runs the job that restores the backup. Freezer is told the volume that was
@@ -58,7 +58,7 @@ func (p *Plugin) unrestore(ctx context.Context, c *protection.Call) error {
 		return err
 	}
 	if _, err := s.stop(ctx, j); err != nil {
-		return &volume.Failure{Text: "job " + j.ID + " is left behind: " + volume.Reason(err), Err: err}
+		return &hook.Failure{Text: "job " + j.ID + " is left behind: " + hook.Reason(err), Err: err}
 	}
 	return s.end(ctx, j.ID)
 }

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/karbor-project/karbor/providers/protection/volume"
+	"github.com/karbor-project/karbor/providers/protection/hook"
 )
 
 // buildPorts makes the ports that are for users to make. They belong to no device:
@@ -39,7 +39,7 @@ func (r *rebuild) buildForeign(ctx context.Context, id string, old port) error {
 	made, err := r.make(ctx, r.portOrder(id, old, old.NetworkID))
 	switch {
 	case refused(err):
-		r.remarks.Add("Port %s on network %s, which is not the project's own, was not restored: %s", id, old.NetworkID, volume.Reason(err))
+		r.remarks.Add("Port %s on network %s, which is not the project's own, was not restored: %s", id, old.NetworkID, hook.Reason(err))
 		return nil
 	case err == nil && !sameAddresses(r.addresses(old), made.FixedIPs):
 		r.remarks.Add("Port %s has other addresses than port %s had.", made.ID, id)

@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"net/url"
 
-	"github.com/karbor-project/karbor/providers/protection/volume"
+	"github.com/karbor-project/karbor/providers/protection/hook"
 )
 
 // finish takes the marks away and does what has to come last. Each step may be
@@ -91,7 +91,7 @@ func (r *rebuild) finishRouters(ctx context.Context) error {
 		}
 		err := r.change(ctx, routers, made, body)
 		if _, routes := body["routes"]; routes && refused(err) {
-			r.remarks.Add("Router %q has no routes of its own any more: %s", old.Name, volume.Reason(err))
+			r.remarks.Add("Router %q has no routes of its own any more: %s", old.Name, hook.Reason(err))
 			delete(body, "routes")
 			return r.change(ctx, routers, made, body)
 		}

@@ -20,8 +20,8 @@ import (
 	"github.com/karbor-project/karbor/pkg/openstack"
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers/protection"
+	"github.com/karbor-project/karbor/providers/protection/hook"
 	"github.com/karbor-project/karbor/providers/protection/poll"
-	"github.com/karbor-project/karbor/providers/protection/volume"
 )
 
 // Names are those by which provider files ask for the plugin.
@@ -34,7 +34,7 @@ var Names = []string{
 const title = "Network Backup"
 
 // frame has the plugin's name in error texts.
-var frame = volume.Frame{Title: title, Schemas: schemas}
+var frame = hook.Frame{Title: title, Schemas: schemas}
 
 // Config is the section of the provider file.
 type Config struct {

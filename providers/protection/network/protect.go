@@ -9,7 +9,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/fault"
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers/protection"
-	"github.com/karbor-project/karbor/providers/protection/volume"
+	"github.com/karbor-project/karbor/providers/protection/hook"
 )
 
 // protect writes down what the project has. Run again, it writes what there is
@@ -40,7 +40,7 @@ func (p *Plugin) protect(ctx context.Context, c *protection.Call) error {
 		return err
 	}
 	err = protection.Because(ctx, err)
-	return fault.CreateResourceFailed(title, volume.Reason(err), c.Resource.ID, c.Resource.Type).WithCause(err)
+	return fault.CreateResourceFailed(title, hook.Reason(err), c.Resource.ID, c.Resource.Type).WithCause(err)
 }
 
 // survey lists all that the project has. What refers to others is listed before
@@ -67,7 +67,7 @@ func (p *Plugin) survey(ctx context.Context, c *protection.Call) (*metadata, err
 			if protection.Handover(ctx, err) != nil {
 				return nil, err
 			}
-			return nil, fault.GetProtectionNetworkSubResourceFailed(resource.Network, volume.Reason(err)).WithCause(err)
+			return nil, fault.GetProtectionNetworkSubResourceFailed(resource.Network, hook.Reason(err)).WithCause(err)
 		}
 		*part.into = topology{}
 		for _, thing := range all {

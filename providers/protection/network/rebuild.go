@@ -15,8 +15,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/karbor-project/karbor/providers/protection"
+	"github.com/karbor-project/karbor/providers/protection/hook"
 	"github.com/karbor-project/karbor/providers/protection/remark"
-	"github.com/karbor-project/karbor/providers/protection/volume"
 )
 
 // atATime is how many things of a kind are made at the same time.
@@ -67,8 +67,8 @@ func (r *rebuild) make(ctx context.Context, o order) (*item, error) {
 	if err == nil {
 		err = r.await(ctx, o.kind, i)
 	}
-	if volume.Unfit(err) {
-		return nil, &volume.Failure{Text: fmt.Sprintf("Create %s failed: %s %q is %s", o.kind.noun, o.kind.noun, o.name, volume.StatusOf(err)), Err: err}
+	if hook.Unfit(err) {
+		return nil, &hook.Failure{Text: fmt.Sprintf("Create %s failed: %s %q is %s", o.kind.noun, o.kind.noun, o.name, hook.StatusOf(err)), Err: err}
 	}
 	if err != nil {
 		return nil, err

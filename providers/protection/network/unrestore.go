@@ -12,8 +12,8 @@ import (
 
 	"github.com/karbor-project/karbor/pkg/openstack"
 	"github.com/karbor-project/karbor/providers/protection"
+	"github.com/karbor-project/karbor/providers/protection/hook"
 	"github.com/karbor-project/karbor/providers/protection/remark"
-	"github.com/karbor-project/karbor/providers/protection/volume"
 )
 
 // unrestore removes what a restore has made, what needs others first. Subnets go
@@ -31,10 +31,10 @@ func (p *Plugin) unrestore(ctx context.Context, c *protection.Call) error {
 		return err
 	}
 	if err := r.discover(ctx); err != nil {
-		return &volume.Failure{Text: "networks of the restore may be left behind: " + volume.Reason(err), Err: err}
+		return &hook.Failure{Text: "networks of the restore may be left behind: " + hook.Reason(err), Err: err}
 	}
 	made := r.leftovers()
-	return volume.Join(
+	return hook.Join(
 		r.disconnect(ctx, made[routers.collection]),
 		r.removeAll(ctx, routers, made[routers.collection]),
 		r.removeAll(ctx, ports, made[ports.collection]),
@@ -77,12 +77,12 @@ func (r *rebuild) disconnect(ctx context.Context, made map[string]item) error {
 		}
 		err := r.put(ctx, map[string]any{"port_id": i.ID}, routers.collection, url.PathEscape(i.DeviceID), "remove_router_interface")
 		if err != nil && !openstack.IsNotFound(err) {
-			failures = append(failures, &volume.Failure{
-				Text: fmt.Sprintf("interface %s of router %s is left behind: %s", i.ID, i.DeviceID, volume.Reason(err)), Err: err,
+			failures = append(failures, &hook.Failure{
+				Text: fmt.Sprintf("interface %s of router %s is left behind: %s", i.ID, i.DeviceID, hook.Reason(err)), Err: err,
 			})
 		}
 	}
-	return volume.Join(failures...)
+	return hook.Join(failures...)
 }
 
 func (r *rebuild) removeAll(ctx context.Context, k kind, made map[string]item) error {
@@ -93,10 +93,10 @@ func (r *rebuild) removeAll(ctx context.Context, k kind, made map[string]item) e
 		}
 		err := r.remove(ctx, k.collection, id)
 		if err != nil {
-			failures = append(failures, &volume.Failure{
-				Text: fmt.Sprintf("%s %s is left behind: %s", k.noun, id, volume.Reason(err)), Err: err,
+			failures = append(failures, &hook.Failure{
+				Text: fmt.Sprintf("%s %s is left behind: %s", k.noun, id, hook.Reason(err)), Err: err,
 			})
 		}
 	}
-	return volume.Join(failures...)
+	return hook.Join(failures...)
 }

@@ -15,8 +15,8 @@ import (
 	"github.com/karbor-project/karbor/pkg/kubernetes"
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers/protection"
+	"github.com/karbor-project/karbor/providers/protection/hook"
 	"github.com/karbor-project/karbor/providers/protection/poll"
-	"github.com/karbor-project/karbor/providers/protection/volume"
 )
 
 // Names are those by which provider files ask for the plugin.
@@ -28,7 +28,7 @@ var Names = []string{
 // title is the plugin's name in error texts.
 const title = "Pod Backup"
 
-var frame = volume.Frame{Title: title, Schemas: schemas}
+var frame = hook.Frame{Title: title, Schemas: schemas}
 
 // Config is the section of the provider file.
 type Config struct {

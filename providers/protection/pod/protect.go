@@ -9,14 +9,14 @@ import (
 
 	"github.com/karbor-project/karbor/pkg/kubernetes"
 	"github.com/karbor-project/karbor/providers/protection"
-	"github.com/karbor-project/karbor/providers/protection/volume"
+	"github.com/karbor-project/karbor/providers/protection/hook"
 )
 
 // save writes the pod into the bank.
 func (p *Plugin) save(ctx context.Context, c *protection.Call) error {
 	namespace, name, ok := strings.Cut(c.Resource.Name, ":")
 	if !ok {
-		return &volume.Failure{Text: "The name of the pod is not of the form namespace:name: " + c.Resource.Name}
+		return &hook.Failure{Text: "The name of the pod is not of the form namespace:name: " + c.Resource.Name}
 	}
 	is, err := p.cluster.Pod(ctx, namespace, name)
 	if err != nil {

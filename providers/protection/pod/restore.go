@@ -11,8 +11,8 @@ import (
 
 	"github.com/karbor-project/karbor/pkg/kubernetes"
 	"github.com/karbor-project/karbor/providers/protection"
+	"github.com/karbor-project/karbor/providers/protection/hook"
 	"github.com/karbor-project/karbor/providers/protection/poll"
-	"github.com/karbor-project/karbor/providers/protection/volume"
 )
 
 // defaultName begins the name of a restored pod when the user gives none.
@@ -69,7 +69,7 @@ func (p *Plugin) bring(ctx context.Context, c *protection.Call) (string, error) 
 	if err := c.UpdateStatus(ctx, state.Name, protection.StatusRestoring, ""); err != nil {
 		return state.Name, err
 	}
-	return state.Name, volume.Instead("The pod does not run successfully", p.await(ctx, state, running))
+	return state.Name, hook.Instead("The pod does not run successfully", p.await(ctx, state, running))
 }
 
 func (p *Plugin) name(c *protection.Call) string {
@@ -86,7 +86,7 @@ func restored(c *protection.Call, volumes map[string]kubernetes.Cinder) (map[str
 		cinder := volumes[name]
 		id, ok := c.NewResources.Get(cinder.VolumeID)
 		if !ok {
-			return nil, &volume.Failure{Text: fmt.Sprintf("Volume %s of the pod was not restored", cinder.VolumeID)}
+			return nil, &hook.Failure{Text: fmt.Sprintf("Volume %s of the pod was not restored", cinder.VolumeID)}
 		}
 		cinder.VolumeID = id
 		renewed[name] = cinder
@@ -122,7 +122,7 @@ func (p *Plugin) unrestore(ctx context.Context, c *protection.Call) error {
 	if err == nil || protection.Handover(ctx, err) != nil {
 		return err
 	}
-	return &volume.Failure{Text: fmt.Sprintf("pod %s:%s may be left behind: %s", state.Namespace, state.Name, volume.Reason(err)), Err: err}
+	return &hook.Failure{Text: fmt.Sprintf("pod %s:%s may be left behind: %s", state.Namespace, state.Name, hook.Reason(err)), Err: err}
 }
 
 func (p *Plugin) remove(ctx context.Context, state restoreState) error {

@@ -4,8 +4,8 @@
 // things there that are made once however often a hook is run, waited for, and
 // removed.
 //
-// What is made carries a text of its maker, in its name, its description or its
-// metadata, by the rules of an Order. A run that was interrupted after it had
+// What is made carries a mark of its maker, in its metadata, its name or its
+// description, by the rules of an Order. A run that was interrupted after it had
 // asked for something, but before it knew the answer, is followed by one that
 // finds it there.
 package remote

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 
-	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/poll"
 )
 
@@ -23,6 +22,17 @@ type Kind struct {
 	Settled  poll.Statuses
 	// Going are the statuses of one that is deleted; Success has poll.NotFound.
 	Going poll.Statuses
+	// Percent tells how far one is; nil if the service does not tell.
+	Percent func(*Item) int
+}
+
+// status is what a wait sees of an item.
+func (k Kind) status(i *Item) poll.Status {
+	s := poll.Status{Text: i.Status}
+	if k.Percent != nil {
+		s.Percent = k.Percent(i)
+	}
+	return s
 }
 
 // Item is what the services have in common in what they tell of a thing.
@@ -31,6 +41,7 @@ type Item struct {
 	Name        string            `json:"name"`
 	Description string            `json:"description"`
 	Status      string            `json:"status"`
+	Size        float64           `json:"size"` // GiB; null reads as 0, Trove's are fractions
 	Metadata    map[string]string `json:"metadata"`
 
 	whole json.RawMessage
@@ -52,49 +63,4 @@ func (i *Item) Decode(v any) error {
 		return fmt.Errorf("read %s: %w", i.ID, err)
 	}
 	return nil
-}
-
-// Keys of marks in metadata.
-const (
-	checkpointMark = "karbor_checkpoint_id"
-	resourceMark   = "karbor_resource_id"
-	restoreMark    = "karbor_restore"
-)
-
-// Marks returns the metadata of what a restore makes. restore is its own id: the
-// same checkpoint may be restored more than once.
-func Marks(c *protection.Call, restore string) map[string]string {
-	return map[string]string{checkpointMark: c.Checkpoint.ID(), resourceMark: c.Resource.ID, restoreMark: restore}
-}
-
-// Carries returns the rule by which things with these metadata are recognized.
-func Carries(marks map[string]string) func(*Item) bool {
-	return func(i *Item) bool {
-		for key, value := range marks {
-			if i.Metadata[key] != value {
-				return false
-			}
-		}
-		return true
-	}
-}
-
-// longest is what the services take as a description.
-// manila: db/sqlalchemy/models.py, trove: common/apischema.py
-const longest = 255
-
-// Mark is the text, for users too, that tells in a description whose a thing is.
-func Mark(c *protection.Call) string {
-	return fmt.Sprintf("[karbor checkpoint %s resource %s]", c.Checkpoint.ID(), c.Resource.ID)
-}
-
-// Described returns a description with the mark at its end. One that is too long
-// for both is cut.
-func Described(c *protection.Call, description string) string {
-	mark := Mark(c)
-	if description == "" {
-		return mark
-	}
-	text := []rune(description)
-	return string(text[:min(len(text), longest-len(mark)-1)]) + " " + mark
 }

@@ -4,31 +4,39 @@ package remote
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 
 	"github.com/gophercloud/gophercloud/v2"
 
 	"github.com/karbor-project/karbor/pkg/openstack"
 	"github.com/karbor-project/karbor/providers/protection"
-	"github.com/karbor-project/karbor/providers/protection/volume"
 )
 
 // Made is what a State remembers of an item that is made once.
-type Made = volume.Made
+type Made struct {
+	// Asked: the service has been, or is about to be, asked for it.
+	Asked bool   `json:"asked,omitempty"`
+	ID    string `json:"id,omitempty"`
+	Size  int    `json:"size,omitempty"` // GiB, where the service counts in whole ones
+	// Doubt: a run has asked and does not know the answer, so that there may be
+	// one more, even if it was not to be found at once.
+	Doubt bool `json:"doubt,omitempty"`
+}
 
 // Order is an item that is made once.
 type Order struct {
 	Kind Kind
-	// Ours recognizes the item, by what Body gives it.
-	Ours func(*Item) bool
+	// Marks become the item's metadata, by which it is recognized. A kind that has
+	// none is recognized by Ours, from what Body gives it.
+	Marks Marks
+	Ours  func(*Item) bool
 	// Query narrows the listing in which it is looked for.
 	Query url.Values
-	// Body holds the properties of the item.
+	// Body holds the properties of the item, but for Marks.
 	Body map[string]any
 	// Made is a part of the hook's state, and Save saves that state. Both may be
 	// nil for Sweep.
@@ -36,81 +44,76 @@ type Order struct {
 	Save func() error
 }
 
-// Make makes an item, unless an earlier run has made it, and notes its id. The
-// item is on its way when Make returns.
+// recognizes tells whether an item is the order's.
+func (o Order) recognizes(i *Item) bool {
+	if o.Marks != nil {
+		return o.Marks.on(i)
+	}
+	return o.Ours(i)
+}
+
+// Make makes an item, unless an earlier run has made it, and notes its id and
+// size. The item is on its way when Make returns; that it failed in an earlier run
+// shows in its status.
 func (s *Service) Make(ctx context.Context, c *protection.Call, o Order) error {
 	if o.Made.ID != "" {
 		return nil
 	}
-	if o.Made.Asked || c.State == nil {
-		found, err := s.find(ctx, o)
-		if err != nil {
+	o.Made.Doubt = o.Made.Doubt || o.Made.Asked || c.State == nil
+	if o.Made.Doubt {
+		if found, err := s.adopt(ctx, o); found || err != nil {
 			return err
-		}
-		if len(found) > 0 {
-			o.Made.Asked, o.Made.ID = true, found[0].ID
-			return o.Save()
 		}
 	}
 	o.Made.Asked = true
 	if err := o.Save(); err != nil {
 		return err
 	}
-	var answer map[string]Item
-	_, err := s.Post(ctx, s.ServiceURL(o.Kind.Collection), map[string]any{o.Kind.Member: o.Body}, &answer, &gophercloud.RequestOpts{
-		OkCodes: []int{http.StatusOK, http.StatusCreated, http.StatusAccepted},
-	})
+	made, err := s.create(ctx, o)
 	if err != nil {
-		return fmt.Errorf("create %s: %w", o.Kind.Member, err)
+		// What an earlier run has asked for may be in the way, and there by now.
+		if o.Made.Doubt && protection.Handover(ctx, err) == nil {
+			if found, _ := s.adopt(ctx, o); found {
+				return nil
+			}
+		}
+		return err
 	}
-	o.Made.ID = answer[o.Kind.Member].ID
-	if o.Made.ID == "" {
-		return fmt.Errorf("the answer does not name the new %s", o.Kind.Member)
-	}
+	o.Made.ID, o.Made.Size = made.ID, int(made.Size)
 	return o.Save()
 }
 
-// find lists the items of the order.
-func (s *Service) find(ctx context.Context, o Order) ([]Item, error) {
-	items, err := openstack.List[Item](ctx, s.ServiceClient, o.Kind.Listing, o.Kind.Collection, o.Query)
-	return slices.DeleteFunc(items, func(i Item) bool { return !o.Ours(&i) }), err
-}
-
-// Remove deletes what was made for an order, also what was made without an
-// answer, and waits until it is gone. Its error names what is left.
-func (s *Service) Remove(ctx context.Context, c *protection.Call, o Order) error {
-	if !o.Made.Asked && c.State != nil {
-		return nil
+// adopt looks for the item of an earlier run, and notes it if it is there.
+func (s *Service) adopt(ctx context.Context, o Order) (bool, error) {
+	found, err := s.Find(ctx, o)
+	if err != nil || len(found) == 0 {
+		return false, err
 	}
-	return s.Sweep(ctx, o)
+	o.Made.Asked, o.Made.ID, o.Made.Size = true, found[0].ID, int(found[0].Size)
+	return true, o.Save()
 }
 
-// Sweep does as Remove does, whatever the order's state knows.
-func (s *Service) Sweep(ctx context.Context, o Order) error {
-	var left []string
-	var failures []error
-	items, err := s.find(ctx, o)
+func (s *Service) create(ctx context.Context, o Order) (*Item, error) {
+	body := maps.Clone(o.Body)
+	if o.Marks != nil {
+		body["metadata"] = o.Marks
+	}
+	var answer map[string]*Item
+	_, err := s.Post(ctx, s.ServiceURL(o.Kind.Collection), map[string]any{o.Kind.Member: body}, &answer, &gophercloud.RequestOpts{
+		OkCodes: []int{http.StatusOK, http.StatusCreated, http.StatusAccepted},
+	})
 	if err != nil {
-		left = append(left, fmt.Sprintf("a %s may be left behind: %s", o.Kind.Member, volume.Reason(err)))
-		failures = append(failures, err)
+		return nil, fmt.Errorf("create %s: %w", o.Kind.Member, err)
 	}
-	ids := []string{}
-	if o.Made != nil && o.Made.ID != "" {
-		ids = append(ids, o.Made.ID)
+	made := answer[o.Kind.Member]
+	if made == nil || made.ID == "" {
+		return nil, fmt.Errorf("the answer does not name the new %s", o.Kind.Member)
 	}
-	for _, i := range items {
-		if !slices.Contains(ids, i.ID) {
-			ids = append(ids, i.ID)
-		}
-	}
-	for _, id := range ids {
-		if err := s.Delete(ctx, o.Kind, id); err != nil {
-			left = append(left, fmt.Sprintf("%s %s is left behind: %s", o.Kind.Member, id, volume.Reason(err)))
-			failures = append(failures, err)
-		}
-	}
-	if len(failures) == 0 {
-		return nil
-	}
-	return &volume.Failure{Text: strings.Join(left, "; "), Err: errors.Join(failures...)}
+	return made, nil
+}
+
+// Find lists the items of the order.
+func (s *Service) Find(ctx context.Context, o Order) ([]Item, error) {
+	items, err := openstack.List[Item](ctx, s.ServiceClient, o.Kind.Listing, o.Kind.Collection, o.Query)
+	return slices.DeleteFunc(items, func(i Item) bool { return !o.recognizes(&i) }), err
 }

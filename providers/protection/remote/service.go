@@ -4,11 +4,7 @@ package remote
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net/http"
-	"net/url"
-	"slices"
 	"time"
 
 	"github.com/gophercloud/gophercloud/v2"
@@ -60,10 +56,10 @@ func (s *Service) Show(ctx context.Context, kind Kind, id string) (*Item, error)
 }
 
 // Await waits until an item has one of the statuses, with a listing for all that
-// wait.
-func (s *Service) Await(ctx context.Context, kind Kind, id string, statuses poll.Statuses) error {
+// wait. report, which may be nil, is told how far the item is.
+func (s *Service) Await(ctx context.Context, kind Kind, id string, statuses poll.Statuses, report func(percent int)) error {
 	err := s.gate.polls.Until(ctx, poll.Key{Service: kind.Service, Project: s.project, Kind: kind.Collection}, poll.Wait{
-		ID: id, Statuses: statuses, Options: s.gate.options, Source: source{s, kind},
+		ID: id, Statuses: statuses, Options: s.gate.options, Source: source{s, kind}, Report: report,
 	})
 	if err != nil {
 		return fmt.Errorf("wait for %s %s: %w", kind.Member, id, err)
@@ -84,7 +80,7 @@ func (s source) Page(ctx context.Context, marker string) (map[string]poll.Status
 	items, next, err := openstack.Page[Item](ctx, s.service.ServiceClient, s.kind.Listing, s.kind.Collection, marker)
 	page := make(map[string]poll.Status, len(items))
 	for _, i := range items {
-		page[i.ID] = poll.Status{Text: i.Status}
+		page[i.ID] = s.kind.status(&i)
 	}
 	return page, next, err
 }
@@ -98,41 +94,5 @@ func (s source) Show(ctx context.Context, id string) (poll.Status, error) {
 	if err != nil {
 		return poll.Status{}, err
 	}
-	return poll.Status{Text: item.Status}, nil
-}
-
-// deletions is how many times one is asked for at most, when the item is busy.
-const deletions = 3
-
-// Delete removes an item and waits until it is gone. One that is gone already is
-// as good; the end of what keeps one busy is waited for.
-func (s *Service) Delete(ctx context.Context, kind Kind, id string) error {
-	for attempt := 1; ; attempt++ {
-		resp, err := s.ServiceClient.Delete(ctx, s.ServiceURL(kind.Collection, url.PathEscape(id)), &gophercloud.RequestOpts{
-			OkCodes: []int{http.StatusAccepted, http.StatusNoContent, http.StatusNotFound},
-		})
-		if err == nil && resp.StatusCode == http.StatusNotFound {
-			return nil
-		}
-		if err == nil {
-			break
-		}
-		err = fmt.Errorf("delete %s %s: %w", kind.Member, id, err)
-		if attempt == deletions || !refused(err, kind) {
-			return err
-		}
-		wait := s.Await(ctx, kind, id, kind.Settled)
-		var status *poll.StatusError
-		if errors.As(wait, &status) {
-			return err // which says why
-		}
-		if wait != nil {
-			return wait
-		}
-	}
-	return s.Await(ctx, kind, id, kind.Going)
-}
-
-func refused(err error, kind Kind) bool {
-	return slices.ContainsFunc(kind.Refusals, func(code int) bool { return gophercloud.ResponseCodeIs(err, code) })
+	return s.kind.status(item), nil
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/gophercloud/gophercloud/v2"
 
 	"github.com/karbor-project/karbor/pkg/openstack"
+	"github.com/karbor-project/karbor/providers/protection/hook"
 	"github.com/karbor-project/karbor/providers/protection/poll"
 	"github.com/karbor-project/karbor/providers/protection/volume"
 )
@@ -56,7 +57,7 @@ func (r *run) attachVolumes(ctx context.Context) error {
 				return err
 			}
 		}
-		if err := volume.Instead(notAttached, r.cinder.Await(ctx, volume.Volumes, id, attached, nil)); err != nil {
+		if err := hook.Instead(notAttached, r.cinder.Await(ctx, volume.Volumes, id, attached, nil)); err != nil {
 			return err
 		}
 		r.call.Report(90 + (i+1)*9/len(order))
@@ -81,7 +82,7 @@ func (r *run) attach(ctx context.Context, id, device string) error {
 		err = ask()
 	}
 	if refused(err) {
-		return &volume.Failure{Text: notAttached + ": " + volume.Reason(err), Err: err}
+		return &hook.Failure{Text: notAttached + ": " + hook.Reason(err), Err: err}
 	}
 	return err
 }

@@ -6,7 +6,7 @@ import (
 	"context"
 
 	"github.com/karbor-project/karbor/pkg/openstack"
-	"github.com/karbor-project/karbor/providers/protection/volume"
+	"github.com/karbor-project/karbor/providers/protection/hook"
 )
 
 // associate leads the floating IPs of the old server to the new one, those that are
@@ -57,7 +57,7 @@ func (r *run) lead(ctx context.Context, address string, ports []port) error {
 	}
 	err = r.changeNeutron(ctx, "floatingips", "floatingip", ip.ID, body)
 	if refused(err) {
-		r.remarks.Add("Floating IP %s does not lead to the server: %s", address, volume.Reason(err))
+		r.remarks.Add("Floating IP %s does not lead to the server: %s", address, hook.Reason(err))
 		return nil
 	}
 	return err

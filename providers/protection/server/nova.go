@@ -17,7 +17,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/openstack"
 	"github.com/karbor-project/karbor/pkg/requestcontext"
 	"github.com/karbor-project/karbor/providers/protection/poll"
-	"github.com/karbor-project/karbor/providers/protection/volume"
+	"github.com/karbor-project/karbor/providers/protection/remote"
 )
 
 // server is what is read of a server. nova: api-ref/source/servers.inc, 2.1
@@ -124,7 +124,7 @@ type cloud struct {
 	plugin  *Plugin
 	nova    *gophercloud.ServiceClient
 	neutron *gophercloud.ServiceClient
-	cinder  *volume.Service
+	cinder  *remote.Service
 	project string
 }
 

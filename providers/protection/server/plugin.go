@@ -18,8 +18,9 @@ import (
 	"github.com/karbor-project/karbor/pkg/openstack"
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers/protection"
+	"github.com/karbor-project/karbor/providers/protection/hook"
 	"github.com/karbor-project/karbor/providers/protection/poll"
-	"github.com/karbor-project/karbor/providers/protection/volume"
+	"github.com/karbor-project/karbor/providers/protection/remote"
 )
 
 // Names are those by which provider files ask for the plugin.
@@ -32,7 +33,7 @@ var Names = []string{
 const title = "Server Backup"
 
 // frame has the plugin's name in error texts.
-var frame = volume.Frame{Title: title, Schemas: schemas}
+var frame = hook.Frame{Title: title, Schemas: schemas}
 
 // Config is the section of the provider file.
 type Config struct {
@@ -50,7 +51,7 @@ type Clients interface {
 // Plugin protects OS::Nova::Server.
 type Plugin struct {
 	clients Clients
-	cinder  *volume.Cinder
+	cinder  *remote.Gate
 	newID   func() string
 	polls   *poll.Batch
 	poll    poll.Options
@@ -62,7 +63,7 @@ var _ protection.Plugin = (*Plugin)(nil)
 func New(cfg Config, clients Clients) *Plugin {
 	return &Plugin{
 		clients: clients,
-		cinder:  volume.New(clients, cfg.PollInterval, cfg.PollTimeout),
+		cinder:  remote.NewGate(clients.BlockStorage, cfg.PollInterval, cfg.PollTimeout),
 		newID:   uuid.NewString,
 		polls:   poll.NewBatch(poll.BatchOptions{Interval: cfg.PollInterval}),
 		poll:    poll.Options{Timeout: cfg.PollTimeout, Transient: openstack.IsTransient, Patience: 5},

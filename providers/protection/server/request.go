@@ -13,7 +13,7 @@ import (
 	"github.com/gophercloud/gophercloud/v2"
 
 	"github.com/karbor-project/karbor/pkg/openstack"
-	"github.com/karbor-project/karbor/providers/protection/volume"
+	"github.com/karbor-project/karbor/providers/protection/hook"
 )
 
 // defaultName is the name of a restored server when the user gives none.
@@ -46,7 +46,7 @@ func (r *run) parameter(name, otherwise string) string {
 func (r *run) new(what, id string) (string, error) {
 	restored, ok := r.call.NewResources.Get(id)
 	if !ok {
-		return "", &volume.Failure{Text: fmt.Sprintf("The %s %s of the server was not restored", what, id), Err: errors.New("it is not among the new resources")}
+		return "", &hook.Failure{Text: fmt.Sprintf("The %s %s of the server was not restored", what, id), Err: errors.New("it is not among the new resources")}
 	}
 	return restored, nil
 }
@@ -65,7 +65,7 @@ func (r *run) standing(id string) string {
 func (r *run) bootFrom(ctx context.Context, body map[string]any) error {
 	boot := r.about.Boot
 	if !boot.known() {
-		return &volume.Failure{Text: noBootDevice + ".", Err: errors.New("the metadata name none")}
+		return &hook.Failure{Text: noBootDevice + ".", Err: errors.New("the metadata name none")}
 	}
 	if boot.Device == bootImage {
 		id, err := r.new("image", boot.ImageID)

@@ -8,8 +8,8 @@ import (
 
 	"github.com/karbor-project/karbor/pkg/openstack"
 	"github.com/karbor-project/karbor/providers/protection"
+	"github.com/karbor-project/karbor/providers/protection/hook"
 	"github.com/karbor-project/karbor/providers/protection/remark"
-	"github.com/karbor-project/karbor/providers/protection/volume"
 )
 
 // restoreState is what a second run of a restore knows of the first.
@@ -152,12 +152,12 @@ func (r *run) find(ctx context.Context) error {
 // awaitStart waits until the server runs.
 func (r *run) awaitStart(ctx context.Context) error {
 	err := r.await(ctx, r.state.ServerID, up, func(percent int) { r.call.Report(percent * 9 / 10) })
-	if !volume.Unfit(err) {
+	if !hook.Unfit(err) {
 		return err
 	}
 	text := "The server does not start successfully"
 	if s, showErr := openstack.Show[server](ctx, r.nova, "servers", r.state.ServerID, "server"); showErr == nil && s.Fault.Message != "" {
 		text += ": " + s.Fault.Message
 	}
-	return &volume.Failure{Text: text, Err: err}
+	return &hook.Failure{Text: text, Err: err}
 }

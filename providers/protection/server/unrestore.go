@@ -11,8 +11,8 @@ import (
 	"github.com/gophercloud/gophercloud/v2"
 
 	"github.com/karbor-project/karbor/providers/protection"
+	"github.com/karbor-project/karbor/providers/protection/hook"
 	"github.com/karbor-project/karbor/providers/protection/remark"
-	"github.com/karbor-project/karbor/providers/protection/volume"
 )
 
 // unrestore deletes the new server, as far as it has come, and waits until it is
@@ -26,7 +26,7 @@ func (p *Plugin) unrestore(ctx context.Context, c *protection.Call) error {
 		return nil
 	}
 	if err := r.find(ctx); err != nil {
-		return &volume.Failure{Text: "a server may be left behind: " + volume.Reason(err), Err: err}
+		return &hook.Failure{Text: "a server may be left behind: " + hook.Reason(err), Err: err}
 	}
 	id := r.state.ServerID
 	if id == "" {
@@ -42,7 +42,7 @@ func (p *Plugin) unrestore(ctx context.Context, c *protection.Call) error {
 		err = r.await(ctx, id, gone, nil)
 	}
 	if err != nil {
-		return &volume.Failure{Text: fmt.Sprintf("server %s is left behind: %s", id, volume.Reason(err)), Err: err}
+		return &hook.Failure{Text: fmt.Sprintf("server %s is left behind: %s", id, hook.Reason(err)), Err: err}
 	}
 	return nil
 }

@@ -14,8 +14,8 @@ import (
 	"github.com/karbor-project/karbor/pkg/config"
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers/protection"
+	"github.com/karbor-project/karbor/providers/protection/hook"
 	"github.com/karbor-project/karbor/providers/protection/remote"
-	"github.com/karbor-project/karbor/providers/protection/volume"
 )
 
 // Names are those by which provider files ask for the plugin.
@@ -25,7 +25,7 @@ var Names = []string{
 }
 
 // frame has the plugin's name in error texts.
-var frame = volume.Frame{Title: "Share Snapshot", Schemas: schemas}
+var frame = hook.Frame{Title: "Share Snapshot", Schemas: schemas}
 
 // Config is the section of the provider file.
 type Config struct {
@@ -74,7 +74,7 @@ func (p *Plugin) Operation(kind protection.Kind, r resource.Resource) (*protecti
 	case protection.Restore:
 		return &protection.Operation{Main: frame.Restore(p.bring, p.cleanRestore), Undo: frame.Unrestore(p.unrestore)}, nil
 	case protection.Verify:
-		return &protection.Operation{Main: volume.Verify("Share snapshot", p.look)}, nil
+		return &protection.Operation{Main: p.manila.Verify("Share snapshot", kept)}, nil
 	case protection.Delete:
 		return &protection.Operation{Main: frame.Delete(p.remove)}, nil
 	}

@@ -8,9 +8,9 @@ import (
 	"strings"
 
 	"github.com/karbor-project/karbor/providers/protection"
+	"github.com/karbor-project/karbor/providers/protection/hook"
 	"github.com/karbor-project/karbor/providers/protection/poll"
 	"github.com/karbor-project/karbor/providers/protection/remote"
-	"github.com/karbor-project/karbor/providers/protection/volume"
 )
 
 // metadata is the object of that name in the bank, in the key order of the
@@ -68,8 +68,8 @@ func (p *Plugin) snapshot(ctx context.Context, c *protection.Call) error {
 		return err
 	}
 	if !b.state.Snapshot.Asked {
-		if err := b.Await(ctx, shares, c.Resource.ID, usable); err != nil {
-			return volume.Instead("Share is in a error status.", err)
+		if err := b.Await(ctx, shares, c.Resource.ID, usable, nil); err != nil {
+			return hook.Instead("Share is in a error status.", err)
 		}
 	}
 	share, err := b.Show(ctx, shares, c.Resource.ID)
@@ -92,19 +92,22 @@ func (p *Plugin) snapshot(ctx context.Context, c *protection.Call) error {
 		return err
 	}
 	about.SnapshotID = b.state.Snapshot.ID
-	if err := b.Await(ctx, snapshots, about.SnapshotID, taken); err != nil {
+	if err := b.Await(ctx, snapshots, about.SnapshotID, taken, c.Report); err != nil {
 		return why(err)
+	}
+	if err := b.Spare(ctx, b.order); err != nil {
+		return err
 	}
 	return c.Section.PutJSON(ctx, protection.MetadataKey, about)
 }
 
 // why words the end of the wait for a snapshot as the original does.
 func why(err error) error {
-	switch status := volume.StatusOf(err); {
+	switch status := hook.StatusOf(err); {
 	case status == poll.NotFound:
-		return &volume.Failure{Text: "Unable to find snapshot.", Err: err}
+		return &hook.Failure{Text: "Unable to find snapshot.", Err: err}
 	case status != "":
-		return &volume.Failure{Text: "The status of snapshot is " + status, Err: err}
+		return &hook.Failure{Text: "The status of snapshot is " + status, Err: err}
 	}
 	return err
 }
@@ -122,27 +125,14 @@ func (p *Plugin) unprotect(ctx context.Context, c *protection.Call, _ string) er
 	return b.Remove(ctx, c, b.order)
 }
 
-// remove deletes the snapshot that the metadata names, if there is any, and of a
+// kept is what is left of a protect.
+var kept = remote.Backup{
+	Kind: snapshots, Key: "snapshot_id", Whole: "available",
+	Missing: "Getting share snapshot fails.", Title: "share snapshot",
+}
+
+// remove deletes the snapshot that the metadata name, if there is any, and of a
 // protect that was not finished what it has made.
 func (p *Plugin) remove(ctx context.Context, c *protection.Call, was string) error {
-	var about metadata
-	if _, err := volume.Metadata(ctx, c, &about); err != nil {
-		return err
-	}
-	if about.SnapshotID == "" && !volume.Unfinished(was) {
-		return nil
-	}
-	service, err := p.manila.For(ctx)
-	if err != nil {
-		return err
-	}
-	if about.SnapshotID != "" {
-		if err := service.Delete(ctx, snapshots, about.SnapshotID); err != nil {
-			return err
-		}
-	}
-	if !volume.Unfinished(was) {
-		return nil
-	}
-	return service.Sweep(ctx, order(c))
+	return p.manila.Discard(ctx, c, was, kept, order(c))
 }

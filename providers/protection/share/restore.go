@@ -7,8 +7,8 @@ import (
 	"net/url"
 
 	"github.com/karbor-project/karbor/providers/protection"
+	"github.com/karbor-project/karbor/providers/protection/hook"
 	"github.com/karbor-project/karbor/providers/protection/remote"
-	"github.com/karbor-project/karbor/providers/protection/volume"
 )
 
 // restoreState is what a second run of a restore knows of the first.
@@ -36,9 +36,8 @@ func (p *Plugin) beginRestore(ctx context.Context, c *protection.Call) (*restori
 	if r.state.Mark == "" {
 		r.state.Mark = p.newID() // saved before the share is made
 	}
-	marks := remote.Marks(c, r.state.Mark)
 	r.order = remote.Order{
-		Kind: shares, Ours: remote.Carries(marks), Body: map[string]any{"metadata": marks},
+		Kind: shares, Marks: remote.MarksOf(c).Restore(r.state.Mark),
 		Made: &r.state.Share, Save: func() error { return c.SaveState(ctx, r.state) },
 	}
 	return r, nil
@@ -56,11 +55,9 @@ func (p *Plugin) bring(ctx context.Context, c *protection.Call) (string, error) 
 	}
 	// Shares of one snapshot are few, those of a project may be many.
 	r.order.Query = url.Values{"snapshot_id": {about.SnapshotID}}
-	for name, value := range map[string]any{
+	r.order.Body = map[string]any{
 		"name": name(c), "description": nil, "snapshot_id": about.SnapshotID, "size": about.Size,
 		"share_proto": about.ShareProto, "share_type": about.ShareType, "share_network_id": about.ShareNetworkID,
-	} {
-		r.order.Body[name] = value
 	}
 	if err := r.Make(ctx, c, r.order); err != nil {
 		return r.state.Share.ID, err
@@ -69,7 +66,10 @@ func (p *Plugin) bring(ctx context.Context, c *protection.Call) (string, error) 
 	if err := c.UpdateStatus(ctx, id, protection.StatusRestoring, ""); err != nil {
 		return id, err
 	}
-	return id, volume.Instead("Invalid status.", r.Await(ctx, shares, id, created))
+	if err := r.Await(ctx, shares, id, created, c.Report); err != nil {
+		return id, hook.Instead("Invalid status.", err)
+	}
+	return id, r.Spare(ctx, r.order)
 }
 
 func name(c *protection.Call) string {

@@ -17,8 +17,10 @@ import (
 	"github.com/karbor-project/karbor/pkg/openstack"
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers/protection"
+	"github.com/karbor-project/karbor/providers/protection/hook"
 	"github.com/karbor-project/karbor/providers/protection/imagedata"
 	"github.com/karbor-project/karbor/providers/protection/poll"
+	"github.com/karbor-project/karbor/providers/protection/remote"
 	"github.com/karbor-project/karbor/providers/protection/volume"
 )
 
@@ -29,7 +31,7 @@ var Names = []string{
 }
 
 // frame has the plugin's name in error texts.
-var frame = volume.Frame{Title: "Volume Glance Backup", Schemas: schemas}
+var frame = hook.Frame{Title: "Volume Glance Backup", Schemas: schemas}
 
 // pieceSize is what the size of data objects is a multiple of: glanceclient's
 // reads. karbor: services/protection/protection_plugins/utils.py
@@ -53,7 +55,7 @@ type Clients interface {
 type Plugin struct {
 	cfg     Config
 	clients Clients
-	cinder  *volume.Cinder
+	cinder  *remote.Gate
 	images  *poll.Batch
 	poll    poll.Options
 	newID   func() string
@@ -67,7 +69,7 @@ func New(cfg Config, clients Clients) *Plugin {
 	return &Plugin{
 		cfg:     cfg,
 		clients: clients,
-		cinder:  volume.New(clients, cfg.PollInterval, cfg.PollTimeout),
+		cinder:  remote.NewGate(clients.BlockStorage, cfg.PollInterval, cfg.PollTimeout),
 		images:  poll.NewBatch(poll.BatchOptions{Interval: cfg.PollInterval}),
 		poll:    poll.Options{Timeout: cfg.PollTimeout, Transient: openstack.IsTransient, Patience: 5},
 		newID:   uuid.NewString,

@@ -118,8 +118,9 @@ func nothingTemporary(t *testing.T, c *storage.Cloud, volumes int) {
 // The size of the objects is rounded as the original does.
 func TestObjectSize(t *testing.T) {
 	t.Parallel()
+	clients := storage.New(t).Factory
 	for size, want := range map[int]int{0: pieceSize, 1: pieceSize, pieceSize: pieceSize, 2*pieceSize - 1: pieceSize, 512 * pieceSize: 512 * pieceSize} {
-		if got := New(Config{ObjectSize: size}, nil).cfg.ObjectSize; got != want {
+		if got := New(Config{ObjectSize: size}, clients).cfg.ObjectSize; got != want {
 			t.Errorf("%d becomes %d, not %d", size, got, want)
 		}
 	}

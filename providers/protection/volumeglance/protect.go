@@ -13,29 +13,31 @@ import (
 	"github.com/karbor-project/karbor/bank"
 	"github.com/karbor-project/karbor/pkg/fault"
 	"github.com/karbor-project/karbor/providers/protection"
+	"github.com/karbor-project/karbor/providers/protection/hook"
 	"github.com/karbor-project/karbor/providers/protection/imagedata"
 	"github.com/karbor-project/karbor/providers/protection/poll"
+	"github.com/karbor-project/karbor/providers/protection/remote"
 	"github.com/karbor-project/karbor/providers/protection/volume"
 )
 
 // protectState is what a second run of a protect knows of the first. All but what
 // is Stored is temporary.
 type protectState struct {
-	Snapshot volume.Made `json:"snapshot"`
-	Volume   volume.Made `json:"volume"`
-	Image    volume.Made `json:"image"`
+	Snapshot remote.Made `json:"snapshot"`
+	Volume   remote.Made `json:"volume"`
+	Image    remote.Made `json:"image"`
 	// Stored: data and metadata are in the bank, whole.
 	Stored bool `json:"stored,omitempty"`
 }
 
 // protecting is what the hooks of a protect begin with.
 type protecting struct {
-	*volume.Service
+	*remote.Service
 	glance   *glance
 	state    protectState
 	save     func() error
-	snapshot volume.Order
-	volume   volume.Order
+	snapshot remote.Order
+	volume   remote.Order
 }
 
 func (p *Plugin) begin(ctx context.Context, c *protection.Call) (*protecting, error) {
@@ -52,9 +54,9 @@ func (p *Plugin) begin(ctx context.Context, c *protection.Call) (*protecting, er
 		return nil, err
 	}
 	b.save = func() error { return c.SaveState(ctx, b.state) }
-	marks := volume.MarksOf(c)
-	b.snapshot = volume.Order{Kind: volume.Snapshots, Marks: marks, VolumeID: c.Resource.ID, Made: &b.state.Snapshot, Save: b.save}
-	b.volume = volume.Order{Kind: volume.Volumes, Marks: marks.Temporary(), Made: &b.state.Volume, Save: b.save}
+	b.snapshot, b.volume = volume.Of(c, volume.Snapshots), volume.New(remote.MarksOf(c).Temporary())
+	b.snapshot.Made, b.snapshot.Save = &b.state.Snapshot, b.save
+	b.volume.Made, b.volume.Save = &b.state.Volume, b.save
 	return b, nil
 }
 
@@ -87,7 +89,7 @@ func (p *Plugin) store(ctx context.Context, c *protection.Call, b *protecting) e
 	if !b.state.Snapshot.Asked && !b.state.Image.Asked {
 		err := b.Await(ctx, volume.Volumes, c.Resource.ID, volume.Usable, nil)
 		if err != nil {
-			return volume.Instead("Volume is in erroneous state", err)
+			return hook.Instead("Volume is in erroneous state", err)
 		}
 	}
 	source, size, err := c.Resource.ID, 0, error(nil)
@@ -111,7 +113,7 @@ func (b *protecting) size(ctx context.Context, id string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	return found.Size, nil
+	return int(found.Size), nil
 }
 
 // fork makes a volume like the one that is protected, and returns its id and its
@@ -146,13 +148,13 @@ func (b *protecting) fork(ctx context.Context, c *protection.Call) (string, int,
 
 // why tells users in which status a wait ended.
 func why(format, gone string, err error) error {
-	switch status := volume.StatusOf(err); status {
+	switch status := hook.StatusOf(err); status {
 	case "":
 		return err
 	case poll.NotFound:
-		return &volume.Failure{Text: gone, Err: err}
+		return &hook.Failure{Text: gone, Err: err}
 	default:
-		return &volume.Failure{Text: fmt.Sprintf(format, status), Err: err}
+		return &hook.Failure{Text: fmt.Sprintf(format, status), Err: err}
 	}
 }
 
@@ -176,7 +178,7 @@ func (b *protecting) upload(ctx context.Context, c *protection.Call, source, nam
 			return err
 		}
 		if len(found) > 0 {
-			*made = volume.Made{Asked: true, ID: found[0].ID}
+			*made = remote.Made{Asked: true, ID: found[0].ID}
 			if err := b.save(); err != nil {
 				return err
 			}
@@ -250,7 +252,7 @@ func (p *Plugin) copy(ctx context.Context, c *protection.Call, b *protecting, si
 
 // tidy removes what is temporary, what needs others first.
 func (b *protecting) tidy(ctx context.Context, c *protection.Call) error {
-	return volume.Join(b.dropImages(ctx, c), b.Remove(ctx, c, b.volume), b.Remove(ctx, c, b.snapshot))
+	return hook.Join(b.dropImages(ctx, c), b.Remove(ctx, c, b.volume), b.Remove(ctx, c, b.snapshot))
 }
 
 // dropImages removes the temporary image, also one that was made without an
@@ -274,8 +276,8 @@ func (g *glance) sweep(ctx context.Context, name, known string) error {
 			failures = append(failures, g.remove(ctx, i.ID))
 		}
 	}
-	if err := volume.Join(failures...); err != nil {
-		return &volume.Failure{Text: fmt.Sprintf("image %s may be left behind: %s", name, volume.Reason(err)), Err: err}
+	if err := hook.Join(failures...); err != nil {
+		return &hook.Failure{Text: fmt.Sprintf("image %s may be left behind: %s", name, hook.Reason(err)), Err: err}
 	}
 	return nil
 }
@@ -298,10 +300,10 @@ func (b *protecting) discard(ctx context.Context, c *protection.Call) error {
 	uploaded := b.Await(ctx, volume.Volumes, c.Resource.ID, poll.Statuses{
 		Success: []string{"available", "in-use", poll.NotFound}, Ignore: []string{"uploading"},
 	}, nil)
-	if volume.StatusOf(uploaded) != "" {
+	if hook.StatusOf(uploaded) != "" {
 		uploaded = nil // it does something else by now
 	}
-	return volume.Join(err, uploaded)
+	return hook.Join(err, uploaded)
 }
 
 // unprotect takes a protect back: what is temporary, and what is in the bank.
@@ -324,7 +326,7 @@ func (p *Plugin) remove(ctx context.Context, c *protection.Call) error {
 	switch {
 	case errors.Is(err, bank.ErrNotFound):
 		err = nil
-	case err == nil && volume.Unfinished(was):
+	case err == nil && hook.Unfinished(was):
 		err = p.sweep(ctx, c)
 	}
 	return purge(ctx, c, err)
@@ -340,7 +342,7 @@ func purge(ctx context.Context, c *protection.Call, err error) error {
 	}
 	c.PutError(ctx)
 	err = protection.Because(ctx, err)
-	return fault.DeleteResourceFailed(frame.Title, volume.Reason(err), c.Resource.ID, c.Resource.Type).WithCause(err)
+	return fault.DeleteResourceFailed(frame.Title, hook.Reason(err), c.Resource.ID, c.Resource.Type).WithCause(err)
 }
 
 // sweep removes what is temporary of a protect whose state is not known any more.
@@ -355,7 +357,7 @@ func (p *Plugin) sweep(ctx context.Context, c *protection.Call) error {
 	volumes, err := b.Find(ctx, b.volume)
 	failures := []error{err, b.glance.sweep(ctx, imageName(c, b.state), "")}
 	for _, v := range volumes {
-		failures = append(failures, b.glance.sweep(ctx, imageName(c, protectState{Volume: volume.Made{ID: v.ID}}), ""))
+		failures = append(failures, b.glance.sweep(ctx, imageName(c, protectState{Volume: remote.Made{ID: v.ID}}), ""))
 	}
-	return volume.Join(append(failures, b.Sweep(ctx, b.volume), b.Sweep(ctx, b.snapshot))...)
+	return hook.Join(append(failures, b.Sweep(ctx, b.volume), b.Sweep(ctx, b.snapshot))...)
 }

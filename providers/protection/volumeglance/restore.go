@@ -10,7 +10,9 @@ import (
 
 	"github.com/karbor-project/karbor/pkg/openstack"
 	"github.com/karbor-project/karbor/providers/protection"
+	"github.com/karbor-project/karbor/providers/protection/hook"
 	"github.com/karbor-project/karbor/providers/protection/imagedata"
+	"github.com/karbor-project/karbor/providers/protection/remote"
 	"github.com/karbor-project/karbor/providers/protection/volume"
 )
 
@@ -24,11 +26,11 @@ type restoreState struct {
 
 // restoring is what a restore begins with.
 type restoring struct {
-	*volume.Service
+	*remote.Service
 	glance *glance
 	state  restoreState
 	save   func() error
-	volume volume.Order
+	volume remote.Order
 }
 
 func (p *Plugin) beginRestore(ctx context.Context, c *protection.Call) (*restoring, error) {
@@ -74,7 +76,7 @@ func (p *Plugin) bring(ctx context.Context, c *protection.Call) (string, error) 
 		return id, err
 	}
 	if err := r.Await(ctx, volume.Volumes, id, volume.Created, nil); err != nil {
-		return id, volume.Instead("Restored Volume is in erroneous state", err)
+		return id, hook.Instead("Restored Volume is in erroneous state", err)
 	}
 	if err := r.Spare(ctx, r.volume); err != nil {
 		return id, err
@@ -112,10 +114,10 @@ func (p *Plugin) image(ctx context.Context, c *protection.Call, r *restoring, ab
 	err := r.fill(ctx, c, about)
 	for _, known := range []error{imagedata.ErrCount, imagedata.ErrChecksum} {
 		if errors.Is(err, known) {
-			return &volume.Failure{Text: known.Error(), Err: err}
+			return &hook.Failure{Text: known.Error(), Err: err}
 		}
 	}
-	return volume.Instead("Create temporary image failed", err)
+	return hook.Instead("Create temporary image failed", err)
 }
 
 // fill makes the image and writes its data.
@@ -173,7 +175,7 @@ func (r *restoring) removeImage(ctx context.Context) error {
 	}
 	err := r.glance.remove(ctx, r.state.ImageID)
 	if err != nil {
-		return &volume.Failure{Text: fmt.Sprintf("image %s is left behind: %s", r.state.ImageID, volume.Reason(err)), Err: err}
+		return &hook.Failure{Text: fmt.Sprintf("image %s is left behind: %s", r.state.ImageID, hook.Reason(err)), Err: err}
 	}
 	return nil
 }
@@ -188,5 +190,5 @@ func (p *Plugin) unrestore(ctx context.Context, c *protection.Call) error {
 	if err != nil {
 		return err
 	}
-	return volume.Join(r.Remove(ctx, c, r.volume), r.removeImage(ctx))
+	return hook.Join(r.Remove(ctx, c, r.volume), r.removeImage(ctx))
 }

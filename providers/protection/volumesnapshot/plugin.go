@@ -14,6 +14,8 @@ import (
 	"github.com/karbor-project/karbor/pkg/config"
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers/protection"
+	"github.com/karbor-project/karbor/providers/protection/hook"
+	"github.com/karbor-project/karbor/providers/protection/remote"
 	"github.com/karbor-project/karbor/providers/protection/volume"
 )
 
@@ -24,7 +26,7 @@ var Names = []string{
 }
 
 // frame has the plugin's name in error texts; verifyTitle is that of a Verify.
-var frame = volume.Frame{Title: "Volume Snapshot", Schemas: schemas}
+var frame = hook.Frame{Title: "Volume Snapshot", Schemas: schemas}
 
 const verifyTitle = "Volume snapshot"
 
@@ -36,7 +38,7 @@ type Config struct {
 
 // Plugin protects OS::Cinder::Volume.
 type Plugin struct {
-	cinder *volume.Cinder
+	cinder *remote.Gate
 	newID  func() string
 }
 
@@ -44,7 +46,7 @@ var _ protection.Plugin = (*Plugin)(nil)
 
 // New returns the plugin.
 func New(cfg Config, clients volume.Clients) *Plugin {
-	return &Plugin{cinder: volume.New(clients, cfg.PollInterval, cfg.PollTimeout), newID: uuid.NewString}
+	return &Plugin{cinder: remote.NewGate(clients.BlockStorage, cfg.PollInterval, cfg.PollTimeout), newID: uuid.NewString}
 }
 
 // Register adds the plugin to a registry.
@@ -70,7 +72,7 @@ func (p *Plugin) Operation(kind protection.Kind, r resource.Resource) (*protecti
 	case protection.Restore:
 		return &protection.Operation{Main: frame.Restore(p.bring, p.cleanRestore), Undo: frame.Unrestore(p.unrestore)}, nil
 	case protection.Verify:
-		return &protection.Operation{Main: volume.Verify(verifyTitle, p.look)}, nil
+		return &protection.Operation{Main: p.cinder.Verify(verifyTitle, kept)}, nil
 	case protection.Delete:
 		return &protection.Operation{Main: frame.Delete(p.remove)}, nil
 	}

@@ -7,7 +7,9 @@ import (
 	"fmt"
 
 	"github.com/karbor-project/karbor/providers/protection"
+	"github.com/karbor-project/karbor/providers/protection/hook"
 	"github.com/karbor-project/karbor/providers/protection/poll"
+	"github.com/karbor-project/karbor/providers/protection/remote"
 	"github.com/karbor-project/karbor/providers/protection/volume"
 )
 
@@ -21,14 +23,14 @@ type metadata struct {
 
 // protectState is what a second run of a protect knows of the first.
 type protectState struct {
-	Snapshot volume.Made `json:"snapshot"`
+	Snapshot remote.Made `json:"snapshot"`
 }
 
 // protecting is what the hooks of a protect begin with.
 type protecting struct {
-	*volume.Service
+	*remote.Service
 	state    protectState
-	snapshot volume.Order
+	snapshot remote.Order
 }
 
 func (p *Plugin) begin(ctx context.Context, c *protection.Call) (*protecting, error) {
@@ -36,17 +38,13 @@ func (p *Plugin) begin(ctx context.Context, c *protection.Call) (*protecting, er
 	if err != nil {
 		return nil, err
 	}
-	t := &protecting{Service: service, snapshot: order(c)}
+	t := &protecting{Service: service, snapshot: volume.Of(c, volume.Snapshots)}
 	if err := c.LoadState(ctx, &t.state); err != nil {
 		return nil, err
 	}
 	t.snapshot.Made = &t.state.Snapshot
 	t.snapshot.Save = func() error { return c.SaveState(ctx, t.state) }
 	return t, nil
-}
-
-func order(c *protection.Call) volume.Order {
-	return volume.Order{Kind: volume.Snapshots, Marks: volume.MarksOf(c), VolumeID: c.Resource.ID}
 }
 
 // take makes the snapshot and notes it in the bank.
@@ -57,7 +55,7 @@ func (p *Plugin) take(ctx context.Context, c *protection.Call) error {
 	}
 	if !t.state.Snapshot.Asked {
 		if err := t.Await(ctx, volume.Volumes, c.Resource.ID, volume.Usable, nil); err != nil {
-			return volume.Instead("Volume is in a error status.", err)
+			return hook.Instead("Volume is in a error status.", err)
 		}
 	}
 	t.snapshot.Body = body(c)
@@ -92,11 +90,11 @@ func body(c *protection.Call) map[string]any {
 }
 
 func why(err error) error {
-	switch status := volume.StatusOf(err); {
+	switch status := hook.StatusOf(err); {
 	case status == poll.NotFound:
-		return &volume.Failure{Text: "Unable to find volume snapshot.", Err: err}
+		return &hook.Failure{Text: "Unable to find volume snapshot.", Err: err}
 	case status != "":
-		return &volume.Failure{Text: fmt.Sprintf("The status of snapshot is %s", status), Err: err}
+		return &hook.Failure{Text: fmt.Sprintf("The status of snapshot is %s", status), Err: err}
 	}
 	return err
 }
@@ -114,47 +112,14 @@ func (p *Plugin) unprotect(ctx context.Context, c *protection.Call, _ string) er
 	return t.Remove(ctx, c, t.snapshot)
 }
 
-// remove deletes the snapshot that the metadata names, if there is any, and that
-// of a protect that was not finished.
-func (p *Plugin) remove(ctx context.Context, c *protection.Call, was string) error {
-	var about metadata
-	if _, err := volume.Metadata(ctx, c, &about); err != nil {
-		return err
-	}
-	if about.SnapshotID == "" && !volume.Unfinished(was) {
-		return nil
-	}
-	service, err := p.cinder.For(ctx)
-	if err != nil {
-		return err
-	}
-	if about.SnapshotID != "" {
-		if err := service.Delete(ctx, volume.Snapshots, about.SnapshotID); err != nil {
-			return err
-		}
-	}
-	if volume.Unfinished(was) {
-		return service.Sweep(ctx, order(c))
-	}
-	return nil
+// kept is what is left of a protect.
+var kept = remote.Backup{
+	Kind: volume.Snapshots, Key: "snapshot_id", Whole: "available",
+	Missing: "Getting volume backup fails.", Title: "volume snapshot",
 }
 
-// look asks Cinder for the snapshot.
-func (p *Plugin) look(ctx context.Context, c *protection.Call) (status, reason string, err error) {
-	var about metadata
-	if err := c.Section.GetJSON(ctx, protection.MetadataKey, &about); err != nil {
-		return protection.StatusError, volume.Reason(err), err
-	}
-	service, err := p.cinder.For(ctx)
-	if err != nil {
-		return protection.StatusError, volume.Reason(err), err
-	}
-	snapshot, err := service.Show(ctx, volume.Snapshots, about.SnapshotID)
-	switch {
-	case err != nil:
-		return protection.StatusError, "Getting volume backup fails.", err
-	case snapshot.Status != "available":
-		return snapshot.Status, fmt.Sprintf("The status of volume snapshot status is %s.", snapshot.Status), nil
-	}
-	return protection.StatusAvailable, "", nil
+// remove deletes the snapshot that the metadata name, if there is any, and that
+// of a protect that was not finished.
+func (p *Plugin) remove(ctx context.Context, c *protection.Call, was string) error {
+	return p.cinder.Discard(ctx, c, was, kept, volume.Of(c, volume.Snapshots))
 }

@@ -7,14 +7,16 @@ import (
 	"fmt"
 
 	"github.com/karbor-project/karbor/providers/protection"
+	"github.com/karbor-project/karbor/providers/protection/hook"
+	"github.com/karbor-project/karbor/providers/protection/remote"
 	"github.com/karbor-project/karbor/providers/protection/volume"
 )
 
 // restoring is what a restore begins with. Its state is about the new volume.
 type restoring struct {
-	*volume.Service
+	*remote.Service
 	state  volume.Restored
-	volume volume.Order
+	volume remote.Order
 }
 
 func (p *Plugin) beginRestore(ctx context.Context, c *protection.Call) (*restoring, error) {
@@ -53,8 +55,8 @@ func (p *Plugin) bring(ctx context.Context, c *protection.Call) (string, error) 
 		return id, err
 	}
 	err = r.Await(ctx, volume.Volumes, id, volume.Created, nil)
-	if status := volume.StatusOf(err); status != "" {
-		return id, &volume.Failure{Text: fmt.Sprintf("Invalid status: %s", status), Err: err}
+	if status := hook.StatusOf(err); status != "" {
+		return id, &hook.Failure{Text: fmt.Sprintf("Invalid status: %s", status), Err: err}
 	}
 	if err != nil {
 		return id, err

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package volume
+package hook
 
 import (
 	"context"
@@ -56,7 +56,7 @@ func (f Frame) Protect(last bool, work protection.Hook, clean Clean) protection.
 	}
 }
 
-// Restore returns the hook of a Restore. bring restores the volume and returns the
+// Restore returns the hook of a Restore. bring restores the resource and returns the
 // id of the new one, also with an error if there was one for a while.
 func (f Frame) Restore(bring func(context.Context, *protection.Call) (string, error), clean Clean) protection.Hook {
 	return func(ctx context.Context, c *protection.Call) error {
@@ -91,6 +91,21 @@ func (f Frame) Restore(bring func(context.Context, *protection.Call) (string, er
 			return err
 		}
 		return fault.RestoreResourceFailed(f.Title, text, c.Resource.ID, c.Resource.Type).WithCause(err)
+	}
+}
+
+// Unrestore returns the Undo of a Restore. remove deletes what it has made.
+func (f Frame) Unrestore(remove protection.Hook) protection.Hook {
+	return func(ctx context.Context, c *protection.Call) error {
+		err := remove(ctx, c)
+		if err == nil {
+			return nil
+		}
+		if again := protection.Handover(ctx, err); again != nil {
+			return again
+		}
+		err = protection.Because(ctx, err)
+		return fault.DeleteResourceFailed(f.Title, Reason(err), c.Resource.ID, c.Resource.Type).WithCause(err)
 	}
 }
 

@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package volume
+package remote_test
 
 import (
 	"context"
-	"errors"
 	"net/http"
-	"strings"
 	"testing"
 	"time"
 
@@ -16,7 +14,10 @@ import (
 	"github.com/karbor-project/karbor/pkg/openstack/openstacktest/storage"
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers/protection"
+	"github.com/karbor-project/karbor/providers/protection/hook"
 	"github.com/karbor-project/karbor/providers/protection/plugintest"
+	"github.com/karbor-project/karbor/providers/protection/remote"
+	"github.com/karbor-project/karbor/providers/protection/volume"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -32,12 +33,12 @@ func must(t testing.TB, err error) {
 
 // bench is a snapshot to be made, in a cloud with one volume.
 type bench struct {
-	*Service
+	*remote.Service
 	cloud *storage.Cloud
 	ctx   context.Context
 	call  *protection.Call
-	made  Made
-	saved []Made
+	made  remote.Made
+	saved []remote.Made
 }
 
 func newBench(t *testing.T, wrap func(http.RoundTripper) http.RoundTripper) *bench {
@@ -49,21 +50,21 @@ func newBench(t *testing.T, wrap func(http.RoundTripper) http.RoundTripper) *ben
 		clients = clients.Wrapped(wrap)
 	}
 	var err error
-	b.Service, err = New(clients, time.Millisecond, 0).For(b.ctx)
+	b.Service, err = remote.NewGate(clients.BlockStorage, time.Millisecond, 0).For(b.ctx)
 	must(t, err)
 	return b
 }
 
-func (b *bench) order() Order {
-	return Order{
-		Kind: Snapshots, Marks: MarksOf(b.call), VolumeID: disk.ID, Body: map[string]any{"volume_id": disk.ID},
-		Made: &b.made, Save: func() error { b.saved = append(b.saved, b.made); return nil },
-	}
+func (b *bench) order() remote.Order {
+	o := volume.Of(b.call, volume.Snapshots)
+	o.Body = map[string]any{"volume_id": disk.ID}
+	o.Made, o.Save = &b.made, func() error { b.saved = append(b.saved, b.made); return nil }
+	return o
 }
 
 // arrive puts a snapshot there that an earlier run has asked for.
 func (b *bench) arrive(id string) {
-	b.cloud.Add(storage.Snapshots, &storage.Thing{ID: id, Status: "available", Size: 1, VolumeID: disk.ID, Metadata: MarksOf(b.call)})
+	b.cloud.Add(storage.Snapshots, &storage.Thing{ID: id, Status: "available", Size: 1, VolumeID: disk.ID, Metadata: remote.MarksOf(b.call)})
 }
 
 func TestMakeOnce(t *testing.T) {
@@ -81,7 +82,7 @@ func TestMakeOnce(t *testing.T) {
 	if n := len(b.cloud.Calls("GET ")); n != 0 {
 		t.Errorf("%d calls to look for what cannot be there", n)
 	}
-	must(t, b.Await(b.ctx, Snapshots, b.made.ID, Taken, nil))
+	must(t, b.Await(b.ctx, volume.Snapshots, b.made.ID, volume.Taken, nil))
 	must(t, b.Remove(b.ctx, b.call, b.order()))
 	if n := len(b.cloud.Things(storage.Snapshots)); n != 0 {
 		t.Errorf("%d snapshots are left", n)
@@ -136,7 +137,7 @@ func TestSpareIsRemoved(t *testing.T) {
 	b = newBench(t, func(next http.RoundTripper) http.RoundTripper { return late{next, func() { b.arrive("earlier") }} })
 	b.made.Asked = true
 	must(t, b.Make(b.ctx, b.call, b.order()))
-	must(t, b.Await(b.ctx, Snapshots, b.made.ID, Taken, nil))
+	must(t, b.Await(b.ctx, volume.Snapshots, b.made.ID, volume.Taken, nil))
 	must(t, b.Spare(b.ctx, b.order()))
 	if left := b.cloud.Things(storage.Snapshots); len(left) != 1 || left[0].ID != b.made.ID {
 		t.Errorf("%d snapshots are left, made %+v", len(left), b.made)
@@ -148,7 +149,7 @@ func TestMakeIsRefused(t *testing.T) {
 	b := newBench(t, nil)
 	b.cloud.Refuse("POST /snapshots", http.StatusForbidden, "no")
 	err := b.Make(b.ctx, b.call, b.order())
-	if err == nil || Reason(err) != "no (HTTP 403)" {
+	if err == nil || hook.Reason(err) != "no (HTTP 403)" {
 		t.Errorf("got %v", err)
 	}
 	must(t, b.Remove(b.ctx, b.call, b.order()))
@@ -158,26 +159,9 @@ func TestDeleteWaitsForWhatIsBusy(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, nil)
 	must(t, b.Make(b.ctx, b.call, b.order())) // it is being created
-	must(t, b.Delete(b.ctx, Snapshots, b.made.ID))
+	must(t, b.Delete(b.ctx, volume.Snapshots, b.made.ID))
 	if n := len(b.cloud.Things(storage.Snapshots)); n != 0 {
 		t.Errorf("%d snapshots are left", n)
 	}
-	must(t, b.Delete(b.ctx, Snapshots, b.made.ID)) // gone is as good
-}
-
-func TestReasons(t *testing.T) {
-	t.Parallel()
-	cause := errors.New("cause")
-	err := Join(nil, &Failure{Text: "one", Err: cause}, errors.New("two"))
-	if Reason(err) != "one; two" || !errors.Is(err, cause) {
-		t.Errorf("got %v", err)
-	}
-	if Join(nil, nil) != nil {
-		t.Error("nothing is an error")
-	}
-	ctx, cancel := context.WithCancelCause(t.Context())
-	cancel(&protection.CancelError{By: "user"})
-	if text := Reason(protection.Because(ctx, err)); !strings.Contains(text, "cancelled by user") {
-		t.Errorf("got %s", text)
-	}
+	must(t, b.Delete(b.ctx, volume.Snapshots, b.made.ID)) // gone is as good
 }

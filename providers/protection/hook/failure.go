@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package volume
+package hook
 
 import (
 	"errors"
@@ -57,4 +57,23 @@ func Reason(err error) string {
 		return f.Text
 	}
 	return openstack.Reason(err)
+}
+
+// Join puts errors together, with all their reasons. Nil ones do not count.
+func Join(failures ...error) error {
+	joined := errors.Join(failures...)
+	if joined == nil {
+		return nil
+	}
+	text := ""
+	for _, err := range failures {
+		switch {
+		case err == nil:
+		case text == "":
+			text = Reason(err)
+		default:
+			text += "; " + Reason(err)
+		}
+	}
+	return &Failure{Text: text, Err: joined}
 }
