@@ -119,7 +119,7 @@ pipeline = healthcheck $kind-server
 use = egg:swift#$kind
 $(swift_filters healthcheck)
 [$kind-updater]
-interval = 10
+interval = 40
 concurrency = 1
 slowdown = 0
 account_suppression_time = 1
