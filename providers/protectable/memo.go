@@ -5,11 +5,18 @@ package protectable
 import (
 	"context"
 	"sync"
+
+	"github.com/karbor-project/karbor/pkg/resource"
 )
+
+// few is up to how many resources that are looked up one by one cost less than a
+// listing, of which nobody knows how long it is.
+const few = 8
 
 // memo keeps the answers of the cloud while one graph is made. Each server of a
 // project asks for the volumes attached to it, and the listing is the same.
 type memo struct {
+	starts  map[string]int // how many resources of each type the graph starts with
 	mu      sync.Mutex
 	answers map[any]*answer
 }
@@ -22,8 +29,20 @@ type answer struct {
 
 type memoKey struct{}
 
-func withMemo(ctx context.Context) context.Context {
-	return context.WithValue(ctx, memoKey{}, &memo{answers: map[any]*answer{}})
+func withMemo(ctx context.Context, starts []resource.Resource) context.Context {
+	m := &memo{starts: map[string]int{}, answers: map[any]*answer{}}
+	for _, r := range starts {
+		m.starts[r.Type]++
+	}
+	return context.WithValue(ctx, memoKey{}, m)
+}
+
+// Many tells whether the graph that is being made has so many resources of a type
+// that a listing of all there are is the cheaper way to them: those of a project,
+// or more than a few.
+func Many(ctx context.Context, resourceType string) bool {
+	m, ok := ctx.Value(memoKey{}).(*memo)
+	return ok && (m.starts[resource.Project] > 0 || m.starts[resourceType] > few)
 }
 
 // Once returns what load returns, loaded once per graph for each key, failures

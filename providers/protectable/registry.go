@@ -101,5 +101,5 @@ func (r *Registry) Dependents(ctx context.Context, parent resource.Resource) ([]
 
 // Graph returns the graph of the resources and all that depends on them.
 func (r *Registry) Graph(ctx context.Context, starts []resource.Resource) (*resource.Graph, error) {
-	return resource.Build(withMemo(ctx), starts, r.Dependents, r.parallel)
+	return resource.Build(withMemo(ctx, starts), starts, r.Dependents, r.parallel)
 }

@@ -5,6 +5,7 @@ package protectable
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync/atomic"
 	"testing"
 
@@ -140,7 +141,7 @@ func TestOnce(t *testing.T) {
 	var loads atomic.Int32
 	load := func(context.Context) (int, error) { return int(loads.Add(1)), nil }
 	type key struct{}
-	ctx := withMemo(t.Context())
+	ctx := withMemo(t.Context(), nil)
 	for range 3 {
 		if n, err := Once(ctx, key{}, load); n != 1 || err != nil {
 			t.Errorf("got %d, %v", n, err)
@@ -162,7 +163,7 @@ func TestOnce(t *testing.T) {
 
 func TestOnceWaitsOnlyAsLongAsItsCaller(t *testing.T) {
 	t.Parallel()
-	ctx := withMemo(t.Context())
+	ctx := withMemo(t.Context(), nil)
 	began, end := make(chan struct{}), make(chan struct{})
 	done := make(chan struct{})
 	go func() {
@@ -177,4 +178,28 @@ func TestOnceWaitsOnlyAsLongAsItsCaller(t *testing.T) {
 	}
 	close(end)
 	<-done
+}
+
+func TestMany(t *testing.T) {
+	t.Parallel()
+	if Many(t.Context(), resource.Server) {
+		t.Error("there are many outside of a graph")
+	}
+	starts := func(kind string, n int) []resource.Resource {
+		return slices.Repeat([]resource.Resource{{Type: kind}}, n)
+	}
+	for name, tc := range map[string]struct {
+		starts []resource.Resource
+		want   bool
+	}{
+		"a few":                 {starts(resource.Server, few), false},
+		"more than a few":       {starts(resource.Server, few+1), true},
+		"many of another type":  {starts(resource.Volume, few+1), false},
+		"those of a project":    {starts(resource.Project, 1), true},
+		"nothing to start with": {nil, false},
+	} {
+		if got := Many(withMemo(t.Context(), tc.starts), resource.Server); got != tc.want {
+			t.Errorf("%s: got %v", name, got)
+		}
+	}
 }

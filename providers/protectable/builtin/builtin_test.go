@@ -33,8 +33,8 @@ func cloud(t *testing.T) (*openstacktest.Cloud, *protectable.Registry) {
 		Plugins(c.Factory, kubernetes.New(kubernetes.Config{Host: c.URL}), "default")...)
 
 	c.Answer("GET "+openstacktest.Nova+"/servers/detail", 200, `{"servers": [
-		{"id": "s1", "name": "vm1", "status": "ACTIVE"}, {"id": "s2", "name": "vm2", "status": "SHUTOFF"},
-		{"id": "s3", "name": "vm3", "status": "ERROR"}]}`)
+		{"id": "s1", "name": "vm1", "status": "ACTIVE", "image": {"id": "i1"}}, {"id": "s2", "name": "vm2", "status": "SHUTOFF", "image": ""},
+		{"id": "s3", "name": "vm3", "status": "ERROR", "image": ""}]}`)
 	c.Answer("GET "+openstacktest.Nova+"/servers/s1", 200, `{"server": {"id": "s1", "name": "vm1", "status": "ACTIVE", "image": {"id": "i1"}}}`)
 	c.Answer("GET "+openstacktest.Nova+"/servers/s2", 200, `{"server": {"id": "s2", "name": "vm2", "status": "SHUTOFF", "image": ""}}`)
 	c.Answer("GET "+openstacktest.Nova+"/servers/s3", 200, `{"server": {"id": "s3", "name": "vm3", "status": "ERROR", "image": ""}}`)

@@ -5,7 +5,7 @@ package image
 
 import (
 	"context"
-	"encoding/json"
+	"net/url"
 	"slices"
 
 	"github.com/gophercloud/gophercloud/v2"
@@ -13,16 +13,20 @@ import (
 	"github.com/karbor-project/karbor/pkg/openstack"
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers/protectable"
+	"github.com/karbor-project/karbor/providers/protectable/server"
 )
 
 // unfit are the statuses in which an image is not listed.
 // karbor: services/protection/protectable_plugins/image.py
 var unfit = []string{"killed", "deleted", "pending_delete", "deactivated"}
 
+// pageSize is the most that Glance gives by default; unasked it gives 25.
+const pageSize = "1000"
+
 // Clients makes Glance and Nova clients for the caller of a context.
 type Clients interface {
+	server.Clients
 	Image(ctx context.Context) (*gophercloud.ServiceClient, error)
-	Compute(ctx context.Context) (*gophercloud.ServiceClient, error)
 }
 
 // Plugin lists the images that the caller sees, and links a server to the image
@@ -57,11 +61,7 @@ func (p *Plugin) List(ctx context.Context, _ protectable.Parameters) ([]resource
 }
 
 func (p *Plugin) list(ctx context.Context, wanted func(image) bool) ([]resource.Resource, error) {
-	client, err := p.clients.Image(ctx)
-	if err != nil {
-		return nil, protectable.ListFailed(resource.Image, err)
-	}
-	images, err := openstack.List[image](ctx, client, "images", "images", nil)
+	images, err := p.images(ctx)
 	if err != nil {
 		return nil, protectable.ListFailed(resource.Image, err)
 	}
@@ -72,6 +72,19 @@ func (p *Plugin) list(ctx context.Context, wanted func(image) bool) ([]resource.
 		}
 	}
 	return found, nil
+}
+
+type listing struct{}
+
+// images lists all images that the caller sees, once per graph.
+func (p *Plugin) images(ctx context.Context) ([]image, error) {
+	return protectable.Once(ctx, listing{}, func(ctx context.Context) ([]image, error) {
+		client, err := p.clients.Image(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return openstack.List[image](ctx, client, "images", "images", url.Values{"limit": {pageSize}})
+	})
 }
 
 // Show returns one image.
@@ -93,49 +106,4 @@ func (p *Plugin) show(ctx context.Context, id string) (*image, error) {
 		return nil, err
 	}
 	return openstack.Show[image](ctx, client, "images", id, "")
-}
-
-// Dependents returns the image of a server, which notes the server in its
-// extra_info, or the images that a project owns.
-func (p *Plugin) Dependents(ctx context.Context, parent resource.Resource) ([]resource.Resource, error) {
-	if parent.Type == resource.Project {
-		return p.list(ctx, func(i image) bool { return i.Owner == parent.ID })
-	}
-	id, err := p.imageOf(ctx, parent.ID)
-	if err != nil {
-		return nil, protectable.ListFailed(resource.Image, err)
-	}
-	if id == "" {
-		return nil, nil
-	}
-	type imageKey string
-	i, err := protectable.Once(ctx, imageKey(id), func(ctx context.Context) (*image, error) { return p.show(ctx, id) })
-	if err != nil {
-		return nil, protectable.ListFailed(resource.Image, err)
-	}
-	r := i.resource()
-	r.ExtraInfo = protectable.ExtraInfo(map[string]string{"server_id": parent.ID})
-	return []resource.Resource{r}, nil
-}
-
-// imageOf returns the id of a server's image, "" if it was booted from a volume:
-// Nova then shows an empty string in place of the object.
-func (p *Plugin) imageOf(ctx context.Context, serverID string) (string, error) {
-	client, err := p.clients.Compute(ctx)
-	if err != nil {
-		return "", err
-	}
-	server, err := openstack.Show[struct {
-		Image json.RawMessage `json:"image"`
-	}](ctx, client, "servers", serverID, "server")
-	if err != nil {
-		return "", err
-	}
-	var reference struct {
-		ID string `json:"id"`
-	}
-	if json.Unmarshal(server.Image, &reference) != nil {
-		return "", nil
-	}
-	return reference.ID, nil
 }

@@ -5,6 +5,7 @@ package server
 
 import (
 	"context"
+	"encoding/json"
 	"slices"
 
 	"github.com/gophercloud/gophercloud/v2"
@@ -37,23 +38,55 @@ func (*Plugin) Type() string { return resource.Server }
 // ParentTypes returns the project.
 func (*Plugin) ParentTypes() []string { return []string{resource.Project} }
 
-type server struct {
-	ID     string `json:"id"`
-	Name   string `json:"name"`
-	Status string `json:"status"`
+// Server is what Nova tells of a server.
+type Server struct {
+	ID     string          `json:"id"`
+	Name   string          `json:"name"`
+	Status string          `json:"status"`
+	Image  json.RawMessage `json:"image"`
 }
 
-func (s server) resource() resource.Resource {
+// ImageID returns the id of the image that the server was booted from, "" if that
+// was a volume: Nova then shows an empty string in place of the object.
+func (s Server) ImageID() string {
+	var reference struct {
+		ID string `json:"id"`
+	}
+	if json.Unmarshal(s.Image, &reference) != nil {
+		return ""
+	}
+	return reference.ID
+}
+
+func (s Server) resource() resource.Resource {
 	return resource.Resource{Type: resource.Server, ID: s.ID, Name: s.Name}
+}
+
+type listing struct{}
+
+// All returns the servers of the caller's project, listed once per graph.
+func All(ctx context.Context, clients Clients) ([]Server, error) {
+	return protectable.Once(ctx, listing{}, func(ctx context.Context) ([]Server, error) {
+		client, err := clients.Compute(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return openstack.List[Server](ctx, client, "servers/detail", "servers", nil)
+	})
+}
+
+// One returns a server.
+func One(ctx context.Context, clients Clients, id string) (*Server, error) {
+	client, err := clients.Compute(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return openstack.Show[Server](ctx, client, "servers", id, "server")
 }
 
 // List returns the servers that are fit to be protected.
 func (p *Plugin) List(ctx context.Context, _ protectable.Parameters) ([]resource.Resource, error) {
-	client, err := p.clients.Compute(ctx)
-	if err != nil {
-		return nil, protectable.ListFailed(resource.Server, err)
-	}
-	servers, err := openstack.List[server](ctx, client, "servers/detail", "servers", nil)
+	servers, err := All(ctx, p.clients)
 	if err != nil {
 		return nil, protectable.ListFailed(resource.Server, err)
 	}
@@ -68,11 +101,7 @@ func (p *Plugin) List(ctx context.Context, _ protectable.Parameters) ([]resource
 
 // Show returns one server.
 func (p *Plugin) Show(ctx context.Context, id string, _ protectable.Parameters) (*resource.Resource, error) {
-	client, err := p.clients.Compute(ctx)
-	if err != nil {
-		return nil, protectable.ShowFailed(resource.Server, id, err)
-	}
-	s, err := openstack.Show[server](ctx, client, "servers", id, "server")
+	s, err := One(ctx, p.clients, id)
 	if err != nil {
 		return nil, protectable.ShowFailed(resource.Server, id, err)
 	}

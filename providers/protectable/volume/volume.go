@@ -127,7 +127,7 @@ func (p *Plugin) Show(ctx context.Context, id string, _ protectable.Parameters) 
 func (p *Plugin) Dependents(ctx context.Context, parent resource.Resource) ([]resource.Resource, error) {
 	switch parent.Type {
 	case resource.Server:
-		return p.list(ctx, func(v volume) bool { return v.attachedTo(parent.ID) })
+		return p.attachedTo(ctx, parent.ID)
 	case resource.Project:
 		return p.list(ctx, func(v volume) bool { return v.ProjectID == parent.ID })
 	}
@@ -141,11 +141,27 @@ func (p *Plugin) Dependents(ctx context.Context, parent resource.Resource) ([]re
 	return p.list(ctx, func(v volume) bool { return slices.Contains(mounted, v.ID) })
 }
 
-func (v volume) attachedTo(serverID string) bool {
-	for _, a := range v.Attachments {
-		if a.ServerID == serverID {
-			return true
+type volumesOfServers struct{}
+
+// attachedTo returns the volumes of a server, for all servers of a graph with one
+// walk over the listing.
+func (p *Plugin) attachedTo(ctx context.Context, serverID string) ([]resource.Resource, error) {
+	attached, err := protectable.Once(ctx, volumesOfServers{}, func(ctx context.Context) (map[string][]resource.Resource, error) {
+		volumes, err := p.volumes(ctx)
+		attached := map[string][]resource.Resource{}
+		for _, v := range volumes {
+			servers := map[string]bool{} // one may have a volume twice
+			for _, a := range v.Attachments {
+				if !servers[a.ServerID] {
+					servers[a.ServerID] = true
+					attached[a.ServerID] = append(attached[a.ServerID], v.resource())
+				}
+			}
 		}
+		return attached, err
+	})
+	if err != nil {
+		return nil, protectable.ListFailed(resource.Volume, err)
 	}
-	return false
+	return attached[serverID], nil
 }
