@@ -44,10 +44,13 @@ type BatchOptions struct {
 	// Gather is how long the first wait of a key waits for others; a twentieth of
 	// Interval by default.
 	Gather time.Duration
-	// Singles is how many resources are looked at by themselves at most in one
-	// interval: when no more are waited for, and those that no page had. 8 by
-	// default. The rest has its turn in the next intervals.
+	// Singles is up to how many resources that are waited for are looked at by
+	// themselves, without a listing. 8 by default.
 	Singles int
+	// Strays is how many resources that no page had are looked at by themselves in
+	// one interval, such as those that are gone after a deletion. 100 by default;
+	// the rest has its turn in the next intervals.
+	Strays int
 	// Pages bounds one listing; 50 by default. The listing ends early once it has
 	// shown all that are waited for.
 	Pages int
@@ -79,6 +82,9 @@ func NewBatch(o BatchOptions) *Batch {
 	}
 	if o.Singles <= 0 {
 		o.Singles = 8
+	}
+	if o.Strays <= 0 {
+		o.Strays = 100
 	}
 	if o.Pages <= 0 {
 		o.Pages = 50

@@ -166,7 +166,7 @@ func TestBatchOfWhatIsNotListed(t *testing.T) {
 		for _, id := range ids[20:70] {
 			c.unlisted[id] = true
 		}
-		b := NewBatch(BatchOptions{Singles: 9})
+		b := NewBatch(BatchOptions{Singles: 9, Strays: 9})
 		for i, err := range waitAll(t.Context(), b, c, Options{}, ids...)() {
 			var status *StatusError
 			if gone := errors.As(err, &status) && status.Status == NotFound; gone != (i >= 70) || err != nil && !gone {
@@ -175,6 +175,28 @@ func TestBatchOfWhatIsNotListed(t *testing.T) {
 		}
 		if _, shows := c.asked(); shows != 80 {
 			t.Errorf("%d looks", shows)
+		}
+	})
+}
+
+// Fifty deletions that have ended are all seen to have in one interval: a listing
+// does not show what is gone.
+func TestBatchOfDeletions(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c, began := newCloud(), time.Now()
+		b := NewBatch(BatchOptions{Interval: 10 * time.Second})
+		var group sync.WaitGroup
+		for _, id := range names(50) {
+			group.Go(func() {
+				if err := b.Until(t.Context(), volumes, Wait{ID: id, Statuses: Statuses{Success: []string{NotFound}}, Source: c}); err != nil {
+					t.Errorf("%s: %v", id, err)
+				}
+			})
+		}
+		group.Wait()
+		if waited := time.Since(began); waited > 10*time.Second {
+			t.Errorf("waited %s", waited)
 		}
 	})
 }

@@ -171,11 +171,12 @@ func (g *group) pages(ctx context.Context, source Source, wanted map[string]stru
 // share picks those of ids whose turn it is to be looked at by themselves.
 func (g *group) share(ids map[string]struct{}) []string {
 	sorted := slices.Sorted(maps.Keys(ids))
-	if len(sorted) <= g.batch.options.Singles {
+	most := max(g.batch.options.Singles, g.batch.options.Strays)
+	if len(sorted) <= most {
 		return sorted
 	}
 	after, _ := slices.BinarySearch(sorted, g.turn+"\x00")
-	sorted = slices.Concat(sorted[after:], sorted[:after])[:g.batch.options.Singles]
+	sorted = slices.Concat(sorted[after:], sorted[:after])[:most]
 	g.turn = sorted[len(sorted)-1]
 	return sorted
 }
