@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -29,33 +31,52 @@ func glanceAt(t *testing.T, url string) (*Factory, *gophercloud.ServiceClient) {
 
 func TestRetry(t *testing.T) {
 	t.Parallel()
+	const asked = "7"
 	for name, tc := range map[string]struct {
 		method string
 		stream bool
 		status int
+		after  string // Retry-After
 		calls  int
 	}{
-		"get 503":           {"GET", false, 503, 3},
-		"delete 429":        {"DELETE", false, 429, 3},
-		"put 503":           {"PUT", false, 503, 3},
-		"put of a stream":   {"PUT", true, 503, 1},
-		"post 503":          {"POST", false, 503, 1},
-		"get 500":           {"GET", false, 500, 1},
-		"get 404":           {"GET", false, 404, 1},
-		"get 409, no retry": {"GET", false, 409, 1},
+		"get 503":                {"GET", false, 503, asked, 3},
+		"get 500":                {"GET", false, 500, "", 3},
+		"get 502":                {"GET", false, 502, "", 3},
+		"get 504":                {"GET", false, 504, "", 3},
+		"get 501":                {"GET", false, 501, "", 1},
+		"get 404":                {"GET", false, 404, asked, 1},
+		"head 429":               {"HEAD", false, 429, "", 3},
+		"delete 429":             {"DELETE", false, 429, asked, 3},
+		"put 503":                {"PUT", false, 503, asked, 3},
+		"put of a stream":        {"PUT", true, 503, asked, 1},
+		"post 503":               {"POST", false, 503, asked, 1},
+		"post 500":               {"POST", false, 500, "", 1},
+		"post 429":               {"POST", false, 429, asked, 3},
+		"post of a stream, 429":  {"POST", true, 429, asked, 1},
+		"post 413, wait":         {"POST", false, 413, asked, 3},
+		"post 413, quota":        {"POST", false, 413, "0", 1},
+		"get 413, no end":        {"GET", false, 413, "", 1},
+		"delete 409":             {"DELETE", false, 409, "", 3},
+		"put 409":                {"PUT", false, 409, "", 1},
+		"put 409 for a while":    {"PUT", false, 409, asked, 3},
+		"post 409":               {"POST", false, 409, asked, 1},
+		"get 409 without an end": {"GET", false, 409, "", 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			cloud := record(t, func(n int, w http.ResponseWriter, _ *http.Request) {
 				if n < 3 {
-					w.Header().Set("Retry-After", "7")
+					if tc.after != "" {
+						w.Header().Set("Retry-After", tc.after)
+					}
 					w.WriteHeader(tc.status)
 				}
 			})
 			f := New(Config{Services: map[string]ServiceConfig{"glance": {Endpoint: cloud.URL}}}, nil)
 			t.Cleanup(f.Close)
-			var waits []time.Duration
+			waits := []time.Duration{}
 			f.retry.sleep = func(_ context.Context, d time.Duration) error { waits = append(waits, d); return nil }
+			f.retry.jitter = func(d time.Duration) time.Duration { return d }
 			client, err := f.Image(t.Context())
 			if err != nil {
 				t.Fatal(err)
@@ -68,10 +89,12 @@ func TestRetry(t *testing.T) {
 			if (err == nil) != (tc.calls == 3) || cloud.count() != tc.calls {
 				t.Errorf("%d calls, %v", cloud.count(), err)
 			}
-			for i, d := range waits {
-				if d != 7*time.Second {
-					t.Errorf("wait %d is %s, not what the server asked for", i, d)
-				}
+			want := []time.Duration{500 * time.Millisecond, time.Second}
+			if tc.after == asked {
+				want = []time.Duration{7 * time.Second, 7 * time.Second}
+			}
+			if diff := cmp.Diff(want[:len(waits)], waits); diff != "" {
+				t.Errorf("waits (-want +got):\n%s", diff)
 			}
 			for _, body := range cloud.bodies {
 				if !tc.stream && body != `{"a":"b"}` {
@@ -79,6 +102,73 @@ func TestRetry(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestRetryAfter(t *testing.T) {
+	t.Parallel()
+	p := defaultRetryPolicy()
+	date := time.Now().Add(20 * time.Second).UTC().Format(http.TimeFormat)
+	for text, want := range map[string][2]time.Duration{
+		"3": {3 * time.Second, 3 * time.Second}, "0": {0, 0}, "86400": {p.longest, p.longest},
+		date: {15 * time.Second, 20 * time.Second}, "Thu, 01 Jan 1970 00:00:00 GMT": {0, 0},
+		"soon": {p.first / 2, p.first}, "-1": {p.first / 2, p.first},
+	} {
+		got := p.wait(1, &http.Response{Header: http.Header{"Retry-After": {text}}})
+		if got < want[0] || got > want[1] {
+			t.Errorf("%q: %s, want %v", text, got, want)
+		}
+	}
+}
+
+// A connection that breaks is no reason to make something twice.
+func TestRetryOfBrokenConnections(t *testing.T) {
+	t.Parallel()
+	for method, want := range map[string]int{"GET": 2, "DELETE": 2, "PUT": 2, "POST": 1} {
+		t.Run(method, func(t *testing.T) {
+			t.Parallel()
+			cloud := record(t, func(n int, w http.ResponseWriter, _ *http.Request) {
+				if n > 1 {
+					return
+				}
+				conn, _, err := http.NewResponseController(w).Hijack()
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				_ = conn.(*net.TCPConn).SetLinger(0) // a reset, not an end
+				_ = conn.Close()
+			})
+			_, client := glanceAt(t, cloud.URL)
+			_, err := client.Request(t.Context(), method, client.ServiceURL("images"), &gophercloud.RequestOpts{OkCodes: []int{200}, JSONBody: "x"})
+			if (err == nil) != (want == 2) || cloud.count() != want {
+				t.Errorf("%d calls, %v", cloud.count(), err)
+			}
+		})
+	}
+}
+
+// What nobody took can be sent again, whatever it is.
+func TestRetryOfRefusedConnections(t *testing.T) {
+	t.Parallel()
+	cloud := record(t, func(int, http.ResponseWriter, *http.Request) {})
+	f, client := glanceAt(t, cloud.URL)
+	attempts := 0
+	pool, err := f.transports.get("", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool.(*http.Transport).DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		if attempts++; attempts == 1 {
+			return nil, &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
+		}
+		return (&net.Dialer{}).DialContext(ctx, network, address)
+	}
+	if _, err := client.Post(t.Context(), client.ServiceURL("images"), "x", nil, &gophercloud.RequestOpts{OkCodes: []int{200}}); err != nil {
+		t.Error(err)
+	}
+	if attempts != 2 || cloud.count() != 1 {
+		t.Errorf("%d connections, %d calls", attempts, cloud.count())
 	}
 }
 

@@ -35,6 +35,8 @@ type ServiceConfig struct {
 	CAFile      string // <svc>_ca_cert_file
 	Insecure    bool   // <svc>_auth_insecure
 	MaxCalls    int    // concurrent calls; 0 is DefaultMaxCalls
+	// Microversion is sent with each call; "" is what the plugins are made for.
+	Microversion string
 }
 
 // service returns the settings of a service, or the defaults for one

@@ -129,5 +129,6 @@ func (f *Factory) keystoneHTTP() (http.RoundTripper, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &retry{policy: f.retry, harmless: true, next: transport}, nil
+	meter := f.metrics.of("keystone")
+	return &retry{policy: f.retry, meter: meter, harmless: true, next: &metered{meter: meter, next: transport}}, nil
 }

@@ -7,6 +7,7 @@
 package openstack
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"net/http"
@@ -32,6 +33,7 @@ type Factory struct {
 	identity   *identity // nil without [trustee]
 	directory  *directory
 	limits     map[string]*limiter
+	metrics    *Metrics
 	retry      retryPolicy
 	stall      time.Duration
 	wrap       func(http.RoundTripper) http.RoundTripper // nil: as it is
@@ -45,7 +47,7 @@ func New(cfg Config, log logrus.FieldLogger) *Factory {
 		discard.SetOutput(io.Discard)
 		log = discard
 	}
-	f := &Factory{cfg: cfg, log: log, transports: newTransports(), limits: map[string]*limiter{}, retry: defaultRetryPolicy(), stall: stallTimeout}
+	f := &Factory{cfg: cfg, log: log, transports: newTransports(), limits: map[string]*limiter{}, metrics: newMetrics(), retry: defaultRetryPolicy(), stall: stallTimeout}
 	for _, s := range services {
 		f.limits[s.name] = newLimiter(cfg.service(s).MaxCalls)
 	}
@@ -59,12 +61,16 @@ func New(cfg Config, log logrus.FieldLogger) *Factory {
 // Close ends the idle connections. Clients that are in use keep working.
 func (f *Factory) Close() { f.transports.closeIdle() }
 
+// Metrics are those of all calls, logins at Keystone included.
+func (f *Factory) Metrics() *Metrics { return f.metrics }
+
 // Compute returns a Nova client for the caller of ctx.
 func (f *Factory) Compute(ctx context.Context) (*gophercloud.ServiceClient, error) {
 	return f.client(ctx, nova)
 }
 
-// BlockStorage returns a Cinder client for the caller of ctx, microversion 3.43.
+// BlockStorage returns a Cinder client for the caller of ctx, with the configured
+// microversion or 3.43.
 func (f *Factory) BlockStorage(ctx context.Context) (*gophercloud.ServiceClient, error) {
 	return f.client(ctx, cinder)
 }
@@ -116,14 +122,16 @@ func (f *Factory) client(ctx context.Context, s service) (*gophercloud.ServiceCl
 	if session && s.name != freezer.name {
 		tokens = f.identity
 	}
+	meter := f.metrics.of(s.name)
 	provider := &gophercloud.ProviderClient{
 		TokenID: caller.AuthToken,
 		HTTPClient: http.Client{Transport: f.transport(&headers{
 			requestID: forwardedID(caller),
 			tokens:    tokens,
-			next: &retry{policy: f.retry, next: &limited{
+			next: &retry{policy: f.retry, meter: meter, next: &limited{
 				limiter: f.limits[s.name],
-				next:    &stall{timeout: f.stall, next: transport},
+				meter:   meter,
+				next:    &metered{meter: meter, next: &stall{timeout: f.stall, next: transport}},
 			}},
 		})},
 		RetryFunc: translate(s),
@@ -134,7 +142,7 @@ func (f *Factory) client(ctx context.Context, s service) (*gophercloud.ServiceCl
 		ProviderClient: provider,
 		Endpoint:       endpoint,
 		Type:           s.clientType,
-		Microversion:   s.microversion,
+		Microversion:   cmp.Or(cfg.Microversion, s.microversion),
 	}
 	if s.version != "" && !strings.HasSuffix(endpoint, "/"+s.version+"/") {
 		client.ResourceBase = endpoint + s.version + "/"

@@ -130,6 +130,50 @@ func TestHeadersOfACall(t *testing.T) {
 	}
 }
 
+// Each service has its own way to be asked for a microversion.
+func TestMicroversions(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		client func(*Factory, context.Context) (*gophercloud.ServiceClient, error)
+		cfg    ServiceConfig
+		want   map[string]string
+	}{
+		"cinder, by default": {(*Factory).BlockStorage, ServiceConfig{}, map[string]string{"Openstack-Api-Version": "volume 3.43"}},
+		"cinder":             {(*Factory).BlockStorage, ServiceConfig{Microversion: "3.60"}, map[string]string{"Openstack-Api-Version": "volume 3.60"}},
+		"manila, by default": {(*Factory).Share, ServiceConfig{}, map[string]string{"X-Openstack-Manila-Api-Version": "2.0"}},
+		"manila":             {(*Factory).Share, ServiceConfig{Microversion: "2.51"}, map[string]string{"X-Openstack-Manila-Api-Version": "2.51"}},
+		"nova, by default":   {(*Factory).Compute, ServiceConfig{}, map[string]string{"X-Openstack-Nova-Api-Version": "", "Openstack-Api-Version": ""}},
+		"nova":               {(*Factory).Compute, ServiceConfig{Microversion: "2.60"}, map[string]string{"X-Openstack-Nova-Api-Version": "2.60", "Openstack-Api-Version": "compute 2.60"}},
+		"glance has none":    {(*Factory).Image, ServiceConfig{}, map[string]string{"Openstack-Api-Version": ""}},
+		"neutron has none":   {(*Factory).Network, ServiceConfig{}, map[string]string{"Openstack-Api-Version": ""}},
+		"trove has none":     {(*Factory).Database, ServiceConfig{}, map[string]string{"Openstack-Api-Version": ""}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cloud := record(t, func(_ int, w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{}`) })
+			tc.cfg.Endpoint = cloud.URL
+			cfg := Config{Services: map[string]ServiceConfig{}}
+			for _, s := range services {
+				cfg.Services[s.name] = tc.cfg
+			}
+			f := factory(t, cfg)
+			ctx := requestcontext.New(t.Context(), caller("p"))
+			client, err := tc.client(f, ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := client.Get(ctx, client.ServiceURL("things"), nil, nil); err != nil {
+				t.Fatal(err)
+			}
+			for header, want := range tc.want {
+				if got := cloud.requests[0].Header.Get(header); got != want {
+					t.Errorf("%s is %q, not %q", header, got, want)
+				}
+			}
+		})
+	}
+}
+
 func TestFreezerGetsNoServiceToken(t *testing.T) {
 	t.Parallel()
 	cloud := record(t, func(_ int, w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{}`) })
@@ -191,6 +235,42 @@ func TestServiceTokenIsRenewed(t *testing.T) {
 	}
 	if cloud.count() != 2 || identity.count() != 2 {
 		t.Errorf("%d calls and %d logins", cloud.count(), identity.count())
+	}
+}
+
+// However many calls are refused because of one token, there is one login for it.
+func TestRefusedServiceTokenIsReplacedOnce(t *testing.T) {
+	t.Parallel()
+	const calls = 20
+	identity := keystone(t, time.Hour)
+	var all sync.WaitGroup
+	all.Add(calls)
+	cloud := record(t, func(_ int, w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("X-Service-Token") == "service-1" {
+			all.Done()
+			all.Wait() // until each has been refused
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		_, _ = io.WriteString(w, `{"images": []}`)
+	})
+	f := factory(t, Config{Trustee: trusteeAt(identity.URL), Services: map[string]ServiceConfig{"glance": {Endpoint: cloud.URL}}})
+	var group sync.WaitGroup
+	for i := range calls {
+		group.Go(func() {
+			ctx := requestcontext.New(t.Context(), caller(fmt.Sprint("p", i%3)))
+			client, err := f.Image(ctx)
+			if err == nil {
+				_, err = List[struct{}](ctx, client, "images", "images", nil)
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	group.Wait()
+	if n := identity.count(); n != 2 {
+		t.Errorf("%d logins", n)
 	}
 }
 

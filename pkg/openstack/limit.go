@@ -22,15 +22,19 @@ func newLimiter(calls int) *limiter {
 // the others from polling.
 type limited struct {
 	limiter *limiter
+	meter   *meter
 	next    http.RoundTripper
 }
 
 // RoundTrip sends the call when a slot is free.
 func (l *limited) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx := req.Context()
+	l.meter.waiting.Inc()
 	select {
 	case l.limiter.slots <- struct{}{}:
+		l.meter.waiting.Dec()
 	case <-ctx.Done():
+		l.meter.waiting.Dec()
 		closeBody(req)
 		return nil, context.Cause(ctx)
 	}

@@ -4,6 +4,7 @@ package openstack
 
 import (
 	"fmt"
+	"regexp"
 
 	"github.com/gophercloud/gophercloud/v2"
 
@@ -36,7 +37,7 @@ func Options() []config.Option {
 // options are those of a service's section. karbor: services/protection/clients/*.py
 func (s service) options() []config.Option {
 	group, title := s.group(), s.name
-	return []config.Option{
+	options := []config.Option{
 		{Group: group, Name: "service_name", Default: s.catalogName, Help: "Name of the service in Keystone, for the look-up there."},
 		{Group: group, Name: "service_type", Default: s.catalogType, Help: "Type of the service in Keystone. Accepted and not used."},
 		{Group: group, Name: "version", Help: "Version of the service. Accepted and not used."},
@@ -50,7 +51,15 @@ func (s service) options() []config.Option {
 		{Group: group, Name: s.name + "_auth_insecure", Kind: config.Bool, Default: false, Help: "Do not verify the certificate of " + title + "."},
 		{Group: group, Name: "max_calls", Kind: config.Int, Default: DefaultMaxCalls, Min: config.Bound(1), Help: "How many calls of " + title + " run at the same time."},
 	}
+	if s.microversioned {
+		options = append(options, config.Option{Group: group, Name: "microversion", Default: s.microversion,
+			Help: "Microversion of " + title + "'s API, such as 2.1, that calls ask for. Empty: none. The default is what the plugins are made for."})
+	}
+	return options
 }
+
+// microversions are of two numbers.
+var microversions = regexp.MustCompile(`^[0-9]+\.[0-9]+$`)
 
 // identityOptions are those of keystoneauth's password plugins.
 // keystoneauth1: loading/_plugins/identity/v3.py
@@ -102,7 +111,12 @@ func FromConfig(cfg *config.Config) (Config, error) {
 		Services: map[string]ServiceConfig{},
 	}
 	for _, s := range services {
-		group := s.group()
+		group, microversion := s.group(), ""
+		if s.microversioned {
+			if microversion = cfg.String(group, "microversion"); microversion != "" && !microversions.MatchString(microversion) {
+				return c, fmt.Errorf("[%s] microversion = %s: want two numbers, such as 2.1", group, microversion)
+			}
+		}
 		c.Services[s.name] = ServiceConfig{
 			ServiceName: cfg.String(group, "service_name"),
 			RegionID:    cfg.String(group, "region_id"),
@@ -112,6 +126,8 @@ func FromConfig(cfg *config.Config) (Config, error) {
 			CAFile:      cfg.String(group, s.name+"_ca_cert_file"),
 			Insecure:    cfg.Bool(group, s.name+"_auth_insecure"),
 			MaxCalls:    cfg.Int(group, "max_calls"),
+
+			Microversion: microversion,
 		}
 	}
 	var err error

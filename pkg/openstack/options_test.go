@@ -50,6 +50,11 @@ func TestFromConfigDefaults(t *testing.T) {
 	if len(got.Services) != len(want) {
 		t.Errorf("%d services", len(got.Services))
 	}
+	for name, want := range map[string]string{"cinder": "3.43", "manila": "2.0", "nova": "", "glance": ""} {
+		if version := got.Services[name].Microversion; version != want {
+			t.Errorf("%s has microversion %q, not %q", name, version, want)
+		}
+	}
 }
 
 func TestFromConfig(t *testing.T) {
@@ -78,6 +83,7 @@ func TestFromConfig(t *testing.T) {
 		},
 		"unknown type":    {"[trustee]\nauth_type = kerberos\n", nil, "auth_type = kerberos"},
 		"unknown section": {"[trustee]\nauth_section = other\n", nil, "auth_section = other"},
+		"microversion":    {"[nova_client]\nmicroversion = latest\n", nil, "microversion = latest"},
 		"no url":          {"[trustee]\nauth_type = password\npassword = secret\n", nil, "auth_url is missing"},
 	} {
 		t.Run(name, func(t *testing.T) {

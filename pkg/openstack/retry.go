@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"strconv"
 	"time"
@@ -43,11 +44,11 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// retry makes calls again that did nothing or that do the same when repeated:
-// GET, HEAD, DELETE and PUT, after 429 and 503 and after failures of the
-// connection. The last answer is the result.
+// retry makes calls again that did nothing or that do the same when repeated, as
+// worthRepeating says. The last answer is the result.
 type retry struct {
 	policy retryPolicy
+	meter  *meter
 	// harmless tells that repeating a POST does no harm either.
 	harmless bool
 	next     http.RoundTripper
@@ -58,13 +59,14 @@ func (r *retry) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx := req.Context()
 	for attempt := 1; ; attempt++ {
 		resp, err := r.next.RoundTrip(req)
-		if attempt >= r.policy.attempts || ctx.Err() != nil || !worthRepeating(resp, err) || !r.repeatable(req.Method) || !replayable(req) {
+		if attempt >= r.policy.attempts || ctx.Err() != nil || !r.worthRepeating(req.Method, resp, err) || !replayable(req) {
 			return resp, err
 		}
 		again, replayErr := replay(req)
 		if replayErr != nil {
 			return resp, err
 		}
+		r.meter.retried(resp, err)
 		wait := r.policy.wait(attempt, resp)
 		if resp != nil {
 			drain(resp)
@@ -77,22 +79,54 @@ func (r *retry) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 }
 
+// wait is what lies before the next attempt: what the server asks for, or twice
+// as long as before.
 func (p retryPolicy) wait(attempt int, resp *http.Response) time.Duration {
-	wait := min(p.first<<(attempt-1), p.longest)
-	if resp != nil {
-		if seconds, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && seconds >= 0 {
-			return min(time.Duration(seconds)*time.Second, p.longest)
-		}
+	if asked, ok := retryAfter(resp); ok {
+		return min(asked, p.longest)
 	}
-	return p.jitter(wait)
+	return p.jitter(min(p.first<<(attempt-1), p.longest))
 }
 
-func worthRepeating(resp *http.Response, err error) bool {
-	var distrust *tls.CertificateVerificationError
-	if err != nil {
-		return !errors.As(err, &distrust)
+// retryAfter reads the header of this name: seconds, or a date.
+func retryAfter(resp *http.Response) (time.Duration, bool) {
+	if resp == nil {
+		return 0, false
 	}
-	return resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode == http.StatusServiceUnavailable
+	text := resp.Header.Get("Retry-After")
+	if seconds, err := strconv.Atoi(text); err == nil && seconds >= 0 {
+		return time.Duration(seconds) * time.Second, true
+	}
+	if date, err := http.ParseTime(text); err == nil {
+		return max(0, time.Until(date)), true
+	}
+	return 0, false
+}
+
+// worthRepeating tells whether the same call may have another outcome, and does
+// no harm. A POST is repeated only if it was not heard: when nobody took the
+// connection, or it was turned away because there are too many.
+//
+// A deletion that conflicts meets something that is about to go. Other conflicts
+// are answers, unless the service says for how long they last. Cinder and Nova
+// say 413 for used-up quotas too, with nothing to wait for.
+// cinder: api/openstack/wsgi.py Fault, with "Retry-After: 0"
+func (r *retry) worthRepeating(method string, resp *http.Response, err error) bool {
+	if err != nil {
+		return (r.repeatable(method) || unheard(err)) && !errors.As(err, new(*tls.CertificateVerificationError))
+	}
+	asked, says := retryAfter(resp)
+	switch resp.StatusCode {
+	case http.StatusTooManyRequests:
+		return true
+	case http.StatusRequestEntityTooLarge:
+		return says && asked > 0
+	case http.StatusConflict:
+		return method == http.MethodDelete || r.repeatable(method) && says
+	case http.StatusInternalServerError, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return r.repeatable(method)
+	}
+	return false
 }
 
 func (r *retry) repeatable(method string) bool {
@@ -101,6 +135,12 @@ func (r *retry) repeatable(method string) bool {
 		return true
 	}
 	return r.harmless
+}
+
+// unheard tells that a call failed before anything of it was sent.
+func unheard(err error) bool {
+	var failure *net.OpError
+	return errors.As(err, &failure) && failure.Op == "dial"
 }
 
 // replayable tells whether the body, if any, can be sent a second time. That of

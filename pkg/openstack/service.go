@@ -15,8 +15,10 @@ type service struct {
 	perProject bool
 	// clientType is the type by which gophercloud picks microversion headers.
 	clientType string
-	// microversion is sent with each call, unless empty.
-	microversion string
+	// microversioned tells that the service has microversions; microversion is the
+	// one that the plugins are made for, "" being the service's lowest.
+	microversioned bool
+	microversion   string
 	// version is the part of the path that the plugins' calls go below, when the
 	// catalogue has URLs without it.
 	version string
@@ -27,12 +29,12 @@ type service struct {
 // The services in the order of their option groups. karbor: clients/*.py, with
 // the microversion of clients/cinder.py.
 var (
-	cinder  = service{name: "cinder", catalogName: "cinderv3", catalogType: "volumev3", perProject: true, clientType: "block-storage", microversion: "3.43"}
+	cinder  = service{name: "cinder", catalogName: "cinderv3", catalogType: "volumev3", perProject: true, clientType: "block-storage", microversioned: true, microversion: "3.43"}
 	freezer = service{name: "freezer", catalogName: "freezer", catalogType: "backup", perProject: true}
 	glance  = service{name: "glance", catalogName: "glance", catalogType: "image", clientType: "image", version: "v2"}
-	manila  = service{name: "manila", catalogName: "manilav2", catalogType: "sharev2", perProject: true, clientType: "shared-file-system", microversion: "2.0"}
+	manila  = service{name: "manila", catalogName: "manilav2", catalogType: "sharev2", perProject: true, clientType: "shared-file-system", microversioned: true, microversion: "2.0"}
 	neutron = service{name: "neutron", catalogName: "neutron", catalogType: "network", clientType: "network", version: "v2.0"}
-	nova    = service{name: "nova", catalogName: "nova", catalogType: "compute", perProject: true, clientType: "compute", needsSession: true}
+	nova    = service{name: "nova", catalogName: "nova", catalogType: "compute", perProject: true, clientType: "compute", microversioned: true, needsSession: true}
 	trove   = service{name: "trove", catalogName: "trove", catalogType: "database", perProject: true, clientType: "database"}
 
 	services = []service{cinder, freezer, glance, manila, neutron, nova, trove}
