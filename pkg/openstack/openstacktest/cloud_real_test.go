@@ -54,7 +54,7 @@ func TestRealServer(t *testing.T) {
 	p.Delete(SecurityGroup, group)
 	must(t, p.call(p.ctx, Router, "PUT", "routers/"+router+"/remove_router_interface", map[string]any{"subnet_id": subnet}, nil))
 	p.Delete(Router, router)
-	p.removeContainer("backups")
+	p.RemoveContainer("backups")
 	if diff := cmp.Diff(before, p.Inventory()); diff != "" {
 		t.Errorf("(-before +after):\n%s", diff)
 	}

@@ -55,7 +55,8 @@ func (p *RealProject) names(client *gophercloud.ServiceClient, address string) [
 	return names
 }
 
-func (p *RealProject) removeContainer(name string) {
+// RemoveContainer removes a container and its objects.
+func (p *RealProject) RemoveContainer(name string) {
 	client := p.swift()
 	for _, object := range p.Objects(name) {
 		_, err := client.Delete(p.ctx, client.ServiceURL(url.PathEscape(name), (&url.URL{Path: object}).EscapedPath()), nil)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -51,6 +52,22 @@ func (p *RealProject) Inventory() []string {
 	return lines
 }
 
+var ids = regexp.MustCompile(` [0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`)
+
+// Holdings is an Inventory without ids, for a comparison with what was made anew.
+// Containers that a service has made and that are empty do not count.
+func (p *RealProject) Holdings() []string {
+	p.t.Helper()
+	lines := slices.DeleteFunc(p.Inventory(), func(line string) bool {
+		return strings.HasPrefix(line, "container ") && strings.HasSuffix(line, " of 0 objects")
+	})
+	for i, line := range lines {
+		lines[i] = ids.ReplaceAllString(line, "")
+	}
+	slices.Sort(lines)
+	return lines
+}
+
 func (p *RealProject) held() ([]held, error) {
 	var all []held
 	for _, k := range kinds {
@@ -86,6 +103,24 @@ func (p *RealProject) listKind(ctx context.Context, k Kind) ([]item, error) {
 		}
 	}
 	return items, err
+}
+
+// List returns the project's resources of a kind that have all of some properties,
+// name and value in turn, as their service describes them.
+func (p *RealProject) List(k Kind, properties ...string) []map[string]any {
+	p.t.Helper()
+	client, err := k.service.client(p.Factory, p.ctx)
+	must(p.t, err)
+	query := url.Values{}
+	if k.filter != "" {
+		query.Set(k.filter, p.ID())
+	}
+	for i := 0; i+1 < len(properties); i += 2 {
+		query.Add(properties[i], properties[i+1])
+	}
+	found, err := openstack.List[map[string]any](p.ctx, client, k.listed(), k.list, query)
+	must(p.t, err)
+	return found
 }
 
 // Show returns a resource as its service describes it.

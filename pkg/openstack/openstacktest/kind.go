@@ -64,10 +64,18 @@ var (
 	Image = Kind{name: "image", service: glance, path: "images", list: "images", filter: "owner"}
 )
 
+// SecurityGroupRule is a kind that inventories leave out: rules go with their group.
+var SecurityGroupRule = Kind{name: "security group rule", service: neutron, path: "security-group-rules", list: "security_group_rules", member: "security_group_rule", filter: "project_id"}
+
 // kinds are in the order in which a project is emptied.
 var kinds = []Kind{
 	Server, KeyPair, FloatingIP, Router, Port, Subnet, Network, SecurityGroup,
 	VolumeBackup, VolumeSnapshot, Volume, ShareSnapshot, Share, Image,
+}
+
+// Interface is the kind of a server's network cards. They can be listed only.
+func Interface(serverID string) Kind {
+	return Kind{name: "interface", service: nova, path: "servers/" + serverID + "/os-interface", list: "interfaceAttachments"}
 }
 
 func (k Kind) listed() string {

@@ -50,6 +50,16 @@ func NewRealProject(t testing.TB, need ...string) *RealProject {
 	return p
 }
 
+// RealService is the project of the service, as user karbor, in whose account the
+// banks are. It belongs to everybody, so nothing in it is removed.
+func RealService(t testing.TB) *RealProject {
+	t.Helper()
+	skipWithout(t)
+	p := &RealProject{Factory: realFactory(t), Caller: login(t, "karbor", "service"), t: t}
+	p.ctx = requestcontext.New(context.WithoutCancel(t.Context()), p.Caller)
+	return p
+}
+
 // Context returns the test's context with the caller.
 func (p *RealProject) Context() context.Context { return requestcontext.New(p.t.Context(), p.Caller) }
 

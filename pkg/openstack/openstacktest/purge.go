@@ -3,6 +3,7 @@
 package openstacktest
 
 import (
+	"slices"
 	"strings"
 	"time"
 )
@@ -12,32 +13,44 @@ import (
 // as error_deleting nobody else can remove it.
 const stuck = 100
 
-// purge removes everything, in as many rounds as it takes: what others need can
-// be removed only after these, and services do it in their own time.
+// purge removes everything.
 func (p *RealProject) purge() {
 	for _, name := range p.containers() {
-		p.removeContainer(name)
+		p.RemoveContainer(name)
 	}
+	if p.RemoveAll() {
+		p.discardDefaultGroup()
+	}
+}
+
+// RemoveAll removes what the project holds in Nova, Neutron, Cinder, Manila and
+// Glance, but for some kinds, in as many rounds as it takes: what others need can
+// be removed only after these, and services do it in their own time. It tells
+// whether that went well; else the test has failed.
+func (p *RealProject) RemoveAll(but ...Kind) bool {
+	p.t.Helper()
 	end := time.Now().Add(patience)
 	for round := 1; ; round++ {
 		left, err := p.held()
 		if err != nil {
 			p.t.Errorf("list what is left of project %s: %v", p.ID(), err)
-			return
+			return false
 		}
+		left = slices.DeleteFunc(left, func(h held) bool {
+			return slices.ContainsFunc(but, func(k Kind) bool { return k.name == h.kind.name })
+		})
 		if len(left) == 0 {
-			break
+			return true
 		}
 		if time.Now().After(end) {
 			p.t.Errorf("project %s still holds %v", p.ID(), left)
-			return
+			return false
 		}
 		for _, h := range left {
 			p.discard(h, round)
 		}
 		time.Sleep(pause)
 	}
-	p.discardDefaultGroup()
 }
 
 // discard does what it can do now to have a resource removed. Refusals are normal:

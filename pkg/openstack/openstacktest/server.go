@@ -50,7 +50,8 @@ func (p *RealProject) CreateNetwork(name string) (network, subnet string) {
 }
 
 // CreateServer makes a server of flavor m1.nano in a network. more is what its
-// request says beside, such as imageRef or block_device_mapping_v2.
+// request says beside, such as imageRef or block_device_mapping_v2, or other
+// networks.
 func (p *RealProject) CreateServer(name, network string, more map[string]any) string {
 	p.t.Helper()
 	body := map[string]any{"name": name, "flavorRef": p.Flavor("m1.nano"), "networks": []any{map[string]any{"uuid": network}}}
@@ -87,8 +88,19 @@ func (p *RealProject) CreateServerImage(serverID, name string) string {
 	return id
 }
 
-// Plug connects a router with a subnet.
+// Plug connects a router with a subnet, at the address of its gateway.
 func (p *RealProject) Plug(routerID, subnetID string) {
 	p.t.Helper()
-	must(p.t, p.call(p.ctx, Router, "PUT", "routers/"+routerID+"/add_router_interface", map[string]any{"subnet_id": subnetID}, nil))
+	p.connect(routerID, map[string]any{"subnet_id": subnetID})
+}
+
+// PlugPort makes a port an interface of a router, at the port's address.
+func (p *RealProject) PlugPort(routerID, portID string) {
+	p.t.Helper()
+	p.connect(routerID, map[string]any{"port_id": portID})
+}
+
+func (p *RealProject) connect(routerID string, at map[string]any) {
+	p.t.Helper()
+	must(p.t, p.call(p.ctx, Router, "PUT", "routers/"+routerID+"/add_router_interface", at, nil))
 }

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cloudtest
+
+import (
+	"database/sql"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/go-sql-driver/mysql"
+	"github.com/google/uuid"
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/karbor-project/karbor/pkg/openstack/openstacktest"
+)
+
+// Needs are the variables without which a site cannot be.
+var Needs = []string{
+	"RABBIT_URL", "KARBOR_TEST_MYSQL", "KARBOR_TEST_KEYSTONE", "KARBOR_TEST_SWIFT", "KARBOR_TEST_GLANCE", "KARBOR_TEST_CINDER",
+	"KARBOR_TEST_VOLUMES", "KARBOR_TEST_NEUTRON", "KARBOR_TEST_NOVA", "KARBOR_TEST_MANILA", "KARBOR_TEST_SHARES",
+}
+
+// Site is one installation of the service: the files that an operator writes,
+// tables, a bank, and names on the broker that nobody else uses.
+type Site struct {
+	// Conf is the main configuration file. Workers read it when they start.
+	Conf Conf
+	// Provider is the id of the provider, which is that of the file that comes with
+	// the service, and Container is its bank's.
+	Provider  string
+	Container string
+
+	t               testing.TB
+	dir             string
+	exchange, topic string
+	bank            *openstacktest.RealProject
+	hosts           map[string]bool
+}
+
+// New prepares a site. Its tables are there, and no worker yet.
+func New(t testing.TB) *Site {
+	t.Helper()
+	for _, name := range Needs {
+		if os.Getenv(name) == "" {
+			t.Skipf("%s is not set: tools/openstack/up starts the services and prints it", name)
+		}
+	}
+	// A path of t.TempDir may be too long for a socket.
+	dir, err := os.MkdirTemp("", "karbor-site-")
+	must(t, err)
+	name := "cloud-" + uuid.NewString()[:8]
+	s := &Site{t: t, dir: dir, exchange: name, topic: name + "-topic", Container: name, Conf: Conf{}, hosts: map[string]bool{}}
+	t.Cleanup(func() { must(t, os.RemoveAll(dir)) })
+	s.bank = openstacktest.RealService(t)
+	t.Cleanup(func() { s.bank.RemoveContainer(s.Container) })
+	s.configure()
+	s.WriteProvider(nil)
+	t.Cleanup(s.sweep)
+	conf := s.write("karbor.conf", s.Conf.String())
+	if out, err := exec.Command(build(t, Service), "--db-sync", "--config-file", conf).CombinedOutput(); err != nil {
+		t.Fatalf("--db-sync: %v\n%s", err, out)
+	}
+	return s
+}
+
+func (s *Site) configure() {
+	keystone := os.Getenv("KARBOR_TEST_KEYSTONE")
+	for option, value := range map[string]string{
+		"transport_url": os.Getenv("RABBIT_URL"), "control_exchange": s.exchange, "protection_topic": s.topic,
+		"state_path": s.path("state"), "provider_config_dir": s.path("providers.d"),
+		"report_interval": "1", "rpc_response_timeout": "300",
+	} {
+		s.Conf.Set("DEFAULT", option, value)
+	}
+	s.Conf.Set("database", "connection", s.database())
+	s.Conf.Set("clients_keystone", "auth_uri", strings.TrimSuffix(keystone, "/v3"))
+	for option, value := range map[string]string{
+		"auth_type": "password", "auth_url": keystone, "username": "karbor", "password": password,
+		"user_domain_name": "Default", "project_domain_name": "Default", "project_name": "service",
+	} {
+		s.Conf.Set("trustee", option, value)
+	}
+}
+
+// database makes one and returns its URL.
+func (s *Site) database() string {
+	s.t.Helper()
+	u, err := url.Parse(os.Getenv("KARBOR_TEST_MYSQL"))
+	must(s.t, err)
+	c := mysql.NewConfig()
+	c.Net, c.Addr, c.User = "tcp", u.Host, u.User.Username()
+	c.Passwd, _ = u.User.Password()
+	connector, err := mysql.NewConnector(c)
+	must(s.t, err)
+	db := sql.OpenDB(connector)
+	name := "cloud_" + uuid.NewString()[:8]
+	_, err = db.Exec("CREATE DATABASE " + name + " CHARACTER SET utf8mb3")
+	must(s.t, err)
+	s.t.Cleanup(func() {
+		_, err := db.Exec("DROP DATABASE " + name)
+		must(s.t, err)
+		must(s.t, db.Close())
+	})
+	u.Path = "/" + name
+	return u.String()
+}
+
+func (s *Site) path(name string) string { return filepath.Join(s.dir, name) }
+
+// write writes a file of the site. A worker that starts meanwhile reads the old
+// one or the new one.
+func (s *Site) write(name, content string) string {
+	s.t.Helper()
+	path := s.path(name)
+	must(s.t, os.MkdirAll(filepath.Dir(path), 0o755))
+	must(s.t, os.WriteFile(path+".new", []byte(content), 0o600))
+	must(s.t, os.Rename(path+".new", path))
+	return path
+}
+
+// sweep removes what workers and clients declared on the broker.
+func (s *Site) sweep() {
+	conn, err := amqp.Dial(strings.Replace(os.Getenv("RABBIT_URL"), "rabbit://", "amqp://", 1))
+	must(s.t, err)
+	defer conn.Close()
+	channel, err := conn.Channel()
+	must(s.t, err)
+	queues := []string{s.topic}
+	for host := range s.hosts {
+		queues = append(queues, s.topic+"."+host)
+	}
+	for _, queue := range queues {
+		_, err := channel.QueueDelete(queue, false, false, false)
+		must(s.t, err)
+	}
+	for _, exchange := range []string{s.exchange, s.topic + "_fanout"} {
+		must(s.t, channel.ExchangeDelete(exchange, false, false))
+	}
+}
