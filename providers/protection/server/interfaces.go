@@ -146,9 +146,10 @@ func (r *run) groupsByName(ctx context.Context) ([]named, error) {
 	return groups, nil
 }
 
-// fixAddresses gives the ports that Nova made the rest of their addresses: it lets
-// nobody ask for more than one.
-func (r *run) fixAddresses(ctx context.Context) error {
+// fixCards gives the ports that Nova made the rest of their addresses, for it lets
+// nobody ask for more than one, and takes from them the groups that only other cards
+// had, for it gives all of them to each.
+func (r *run) fixCards(ctx context.Context) error {
 	if r.parameter("restore_net_id", "") != "" || len(r.about.Server.Interfaces) == 0 {
 		return nil
 	}
@@ -166,22 +167,51 @@ func (r *run) fixAddresses(ctx context.Context) error {
 		}
 		now := ports[at]
 		ports = slices.Delete(ports, at, at+1)
-		if sameAddresses(old.FixedIPs, now.FixedIPs) {
-			continue
+		if err := r.fixAddresses(ctx, old, now); err != nil {
+			return err
 		}
-		wanted := []fixedIP{}
-		for _, ip := range old.FixedIPs {
-			wanted = append(wanted, fixedIP{SubnetID: r.standing(ip.SubnetID), Address: ip.Address})
-		}
-		err := r.changeNeutron(ctx, "ports", "port", now.PortID, map[string]any{"fixed_ips": wanted})
-		switch {
-		case refused(err):
-			r.remarks.Add("The server has other addresses on network %s than it had.", now.NetworkID)
-		case err != nil:
+		if err := r.fixGroups(ctx, old, now); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (r *run) fixAddresses(ctx context.Context, old, now port) error {
+	if sameAddresses(old.FixedIPs, now.FixedIPs) {
+		return nil
+	}
+	wanted := []fixedIP{}
+	for _, ip := range old.FixedIPs {
+		wanted = append(wanted, fixedIP{SubnetID: r.standing(ip.SubnetID), Address: ip.Address})
+	}
+	err := r.changeNeutron(ctx, "ports", "port", now.PortID, map[string]any{"fixed_ips": wanted})
+	if refused(err) {
+		r.remarks.Add("The server has other addresses on network %s than it had.", now.NetworkID)
+		return nil
+	}
+	return err
+}
+
+// fixGroups leaves a port those of its groups that the old one had. Without any of
+// these, which are gone, it keeps what it was given: no group would let everything be
+// cut off.
+func (r *run) fixGroups(ctx context.Context, old, now port) error {
+	wanted := []string{}
+	for _, id := range old.SecurityGroups {
+		if id = r.standing(id); slices.Contains(now.SecurityGroups, id) {
+			wanted = append(wanted, id)
+		}
+	}
+	if len(wanted) == len(now.SecurityGroups) || len(wanted) == 0 && len(old.SecurityGroups) > 0 {
+		return nil
+	}
+	err := r.changeNeutron(ctx, "ports", "port", now.PortID, map[string]any{"security_groups": wanted})
+	if refused(err) {
+		r.remarks.Add("The server has other security groups on network %s than it had.", now.NetworkID)
+		return nil
+	}
+	return err
 }
 
 // closest returns the port on a network that is most like an old one: best with one

@@ -65,7 +65,7 @@ func (p *Plugin) bring(ctx context.Context, c *protection.Call, remarks *remark.
 	if err := c.UpdateStatus(ctx, id, protection.StatusRestoring, ""); err != nil {
 		return id, err
 	}
-	for _, step := range []func(context.Context) error{r.awaitStart, r.fixAddresses, r.attachVolumes, r.associate} {
+	for _, step := range []func(context.Context) error{r.awaitStart, r.fixCards, r.attachVolumes, r.associate} {
 		if err := step(ctx); err != nil {
 			return id, err
 		}

@@ -179,6 +179,34 @@ func TestAllAddressesOfACard(t *testing.T) {
 	}
 }
 
+// Nova gives each of its ports all groups that it was asked for.
+func TestGroupsOfEachCard(t *testing.T) {
+	t.Parallel()
+	e := newEstate(t, imageID)
+	inner := e.Add(neutron.Groups, thing{"name": "inner"})
+	e.backNic["security_groups"] = array{inner.ID()}
+	f := protected(t, e).lose()
+	f.Delete(f.frontNic)
+	f.Delete(f.backNic)
+	must(t, f.do(protection.Restore))
+	s, record := f.made()
+	if record.Reason != "" {
+		t.Errorf("recorded %+v", record)
+	}
+	for _, port := range f.Things(neutron.Ports) {
+		if port["device_id"] != s.ID {
+			continue
+		}
+		want := f.frontNic["security_groups"]
+		if port["network_id"] == f.back.ID() {
+			want = array{inner.ID()}
+		}
+		if diff := cmp.Diff(want, port["security_groups"]); diff != "" {
+			t.Errorf("groups of the port on network %v (-want +got):\n%s", port["network_id"], diff)
+		}
+	}
+}
+
 // The networks were restored beside the server: it takes the ports that stand for
 // its own.
 func TestServerOnRestoredPorts(t *testing.T) {
