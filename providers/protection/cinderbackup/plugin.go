@@ -78,7 +78,7 @@ func (p *Plugin) Operation(kind protection.Kind, r resource.Resource) (*protecti
 	case protection.Restore:
 		return &protection.Operation{Main: frame.Restore(p.bring, p.cleanRestore), Undo: frame.Unrestore(p.unrestore)}, nil
 	case protection.Verify:
-		return &protection.Operation{Main: p.cinder.Verify(frame.Title, kept)}, nil
+		return &protection.Operation{Main: protection.Checked(schemas.Verify, p.cinder.Verify(frame.Title, kept))}, nil
 	case protection.Delete:
 		return &protection.Operation{Main: frame.Delete(p.remove)}, nil
 	}

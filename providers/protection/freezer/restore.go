@@ -25,6 +25,9 @@ func (p *Plugin) bring(ctx context.Context, c *protection.Call) (string, error) 
 	if err != nil {
 		return "", err
 	}
+	if name, ok := c.Parameters.String("restore_name"); ok && name != "" {
+		text = name // the volume keeps its own
+	}
 	if !s.state.Done {
 		if document, err = derived(document, restoreAction, p.cfg.Storage); err != nil {
 			return "", err

@@ -95,7 +95,7 @@ func (p *Plugin) Operation(kind protection.Kind, r resource.Resource) (*protecti
 	case protection.Restore:
 		return &protection.Operation{Main: p.restore, Undo: p.unrestore}, nil
 	case protection.Verify:
-		return &protection.Operation{Main: protection.VerifyStatus("image", "Image backup", whole)}, nil
+		return &protection.Operation{Main: protection.Checked(schemas.Verify, protection.VerifyStatus("image", "Image backup", whole))}, nil
 	case protection.Delete:
 		return &protection.Operation{Main: protection.Purge(title, imagedata.KnownObjects, imagedata.KnownManifest)}, nil
 	case protection.Copy:

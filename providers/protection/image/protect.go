@@ -36,6 +36,9 @@ type protectState struct {
 func (p *Plugin) protect(ctx context.Context, c *protection.Call) error {
 	err := c.PutStatus(ctx, protection.StatusProtecting)
 	if err == nil {
+		err = c.Parameters.Check(schemas.Options)
+	}
+	if err == nil {
 		err = p.back(ctx, c)
 	}
 	if err == nil {
@@ -48,6 +51,9 @@ func (p *Plugin) protect(ctx context.Context, c *protection.Call) error {
 		return again
 	}
 	c.PutError(ctx)
+	if fault.Is(err, "InvalidInput") {
+		return err
+	}
 	err = protection.Because(ctx, err)
 	return fault.CreateResourceFailed(title, reason(err), c.Resource.ID, c.Resource.Type).WithCause(err)
 }

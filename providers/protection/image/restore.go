@@ -50,6 +50,9 @@ func (p *Plugin) restore(ctx context.Context, c *protection.Call) error {
 	if recordErr := c.UpdateStatus(after, recorded, protection.StatusError, text); recordErr != nil {
 		c.Logger().Warn(fault.Detail(recordErr))
 	}
+	if fault.Is(err, "InvalidInput") {
+		return err
+	}
 	return fault.RestoreResourceFailed(title, text, c.Resource.ID, c.Resource.Type).WithCause(err)
 }
 
@@ -57,6 +60,9 @@ func (p *Plugin) restore(ctx context.Context, c *protection.Call) error {
 // while.
 func (p *Plugin) bring(ctx context.Context, c *protection.Call) (string, error) {
 	if err := c.CheckSection(); err != nil {
+		return "", err
+	}
+	if err := c.Parameters.Check(schemas.Restore); err != nil {
 		return "", err
 	}
 	var about metadata

@@ -88,7 +88,7 @@ func (p *Plugin) Operation(kind protection.Kind, r resource.Resource) (*protecti
 	case protection.Restore:
 		return &protection.Operation{Main: located(p.restore), Undo: frame.Unrestore(p.unrestore)}, nil
 	case protection.Verify:
-		return &protection.Operation{Main: located(protection.VerifyStatus("network", "Network backup", whole))}, nil
+		return &protection.Operation{Main: protection.Checked(schemas.Verify, located(protection.VerifyStatus("network", "Network backup", whole)))}, nil
 	case protection.Delete:
 		return &protection.Operation{Main: located(protection.Purge(title))}, nil
 	case protection.Copy:

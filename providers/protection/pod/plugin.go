@@ -93,7 +93,7 @@ func (p *Plugin) Operation(kind protection.Kind, r resource.Resource) (*protecti
 	case protection.Restore:
 		return &protection.Operation{Complete: frame.Restore(p.bring, p.cleanRestore), Undo: frame.Unrestore(p.unrestore)}, nil
 	case protection.Verify:
-		return &protection.Operation{Main: protection.VerifyStatus("pod", "Pod backup", whole)}, nil
+		return &protection.Operation{Main: protection.Checked(schemas.Verify, protection.VerifyStatus("pod", "Pod backup", whole))}, nil
 	case protection.Delete:
 		return &protection.Operation{Main: protection.Purge(title, known)}, nil
 	case protection.Copy:

@@ -36,7 +36,8 @@ type Order struct {
 	Ours  func(*Item) bool
 	// Query narrows the listing in which it is looked for.
 	Query url.Values
-	// Body holds the properties of the item, but for Marks.
+	// Body holds the properties of the item. Marks are added to its metadata, which
+	// are Marks too if there are any.
 	Body map[string]any
 	// Made is a part of the hook's state, and Save saves that state. Both may be
 	// nil for Sweep.
@@ -96,7 +97,12 @@ func (s *Service) adopt(ctx context.Context, o Order) (bool, error) {
 func (s *Service) create(ctx context.Context, o Order) (*Item, error) {
 	body := maps.Clone(o.Body)
 	if o.Marks != nil {
-		body["metadata"] = o.Marks
+		metadata := Marks{}
+		if given, ok := body["metadata"].(Marks); ok {
+			maps.Copy(metadata, given)
+		}
+		maps.Copy(metadata, o.Marks)
+		body["metadata"] = metadata
 	}
 	var answer map[string]*Item
 	_, err := s.Post(ctx, s.ServiceURL(o.Kind.Collection), map[string]any{o.Kind.Member: body}, &answer, &gophercloud.RequestOpts{

@@ -12,9 +12,6 @@ import (
 
 // whole finds what a restore would miss in the metadata.
 func whole(ctx context.Context, c *protection.Call) error {
-	if err := c.Parameters.Check(schemas.Verify); err != nil {
-		return err
-	}
 	var about metadata
 	if err := c.Section.GetJSON(ctx, protection.MetadataKey, &about); err != nil {
 		return fault.From(err)

@@ -98,7 +98,7 @@ func (p *Plugin) Operation(kind protection.Kind, r resource.Resource) (*protecti
 	case protection.Restore:
 		return &protection.Operation{Main: frame.Restore(p.bring, p.cleanRestore), Undo: frame.Unrestore(p.unrestore)}, nil
 	case protection.Verify:
-		return &protection.Operation{Main: protection.VerifyStatus("volume", "Volume backup", whole)}, nil
+		return &protection.Operation{Main: protection.Checked(schemas.Verify, protection.VerifyStatus("volume", "Volume backup", whole))}, nil
 	case protection.Delete:
 		return &protection.Operation{Main: p.remove}, nil
 	case protection.Copy:

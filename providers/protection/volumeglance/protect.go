@@ -119,9 +119,9 @@ func (b *protecting) size(ctx context.Context, id string) (int, error) {
 // fork makes a volume like the one that is protected, and returns its id and its
 // size in GiB.
 func (b *protecting) fork(ctx context.Context, c *protection.Call) (string, int, error) {
-	b.snapshot.Body = map[string]any{
+	b.snapshot.Body = titled(c, map[string]any{
 		"volume_id": c.Resource.ID, "force": true, "name": "temporary_snapshot_of_" + c.Resource.ID,
-	}
+	})
 	if err := b.Make(ctx, c, b.snapshot); err != nil {
 		return "", 0, err
 	}
@@ -131,9 +131,9 @@ func (b *protecting) fork(ctx context.Context, c *protection.Call) (string, int,
 			return "", 0, why("The status of snapshot is %s", "Unable to find volume snapshot.", err)
 		}
 	}
-	b.volume.Body = map[string]any{
+	b.volume.Body = titled(c, map[string]any{
 		"size": snapshot.Size, "snapshot_id": snapshot.ID, "name": "temporary_volume_of_" + snapshot.ID,
-	}
+	})
 	if err := b.Make(ctx, c, b.volume); err != nil {
 		return "", 0, err
 	}
@@ -144,6 +144,18 @@ func (b *protecting) fork(ctx context.Context, c *protection.Call) (string, int,
 		}
 	}
 	return id, snapshot.Size, nil
+}
+
+// titled adds to the body of something temporary what the user calls the backup,
+// for those who see it at Cinder. In the original the two parameters do nothing.
+func titled(c *protection.Call, body map[string]any) map[string]any {
+	if name, ok := c.Parameters.String("backup_name"); ok {
+		body["metadata"] = remote.Marks{"backup_name": name}
+	}
+	if description, ok := c.Parameters.String("description"); ok {
+		body["description"] = description
+	}
+	return body
 }
 
 // why tells users in which status a wait ended.

@@ -72,7 +72,7 @@ func (p *Plugin) Operation(kind protection.Kind, r resource.Resource) (*protecti
 	case protection.Restore:
 		return &protection.Operation{Main: frame.Restore(p.bring, p.cleanRestore), Undo: frame.Unrestore(p.unrestore)}, nil
 	case protection.Verify:
-		return &protection.Operation{Main: p.cinder.Verify(verifyTitle, kept)}, nil
+		return &protection.Operation{Main: protection.Checked(schemas.Verify, p.cinder.Verify(verifyTitle, kept))}, nil
 	case protection.Delete:
 		return &protection.Operation{Main: frame.Delete(p.remove)}, nil
 	}
