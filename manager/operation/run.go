@@ -15,6 +15,7 @@ import (
 	"github.com/karbor-project/karbor/bank"
 	"github.com/karbor-project/karbor/pkg/fault"
 	"github.com/karbor-project/karbor/pkg/journal"
+	"github.com/karbor-project/karbor/pkg/openstack"
 	"github.com/karbor-project/karbor/pkg/requestcontext"
 	"github.com/karbor-project/karbor/pkg/telemetry"
 	"github.com/karbor-project/karbor/providers"
@@ -60,6 +61,10 @@ type run struct {
 	mu sync.Mutex // guards entry.CancelledBy and entry.StartedAt
 }
 
+// patience is how long each call of an operation waits for a service that is away:
+// longer than one takes to be restarted.
+const patience = 2 * time.Minute
+
 // newRun makes the run of an entry.
 func (e *Engine) newRun(entry journal.Entry, in *input, caller *requestcontext.RequestContext, p *providers.Provider) *run {
 	r := &run{engine: e, entry: entry, input: in, caller: caller, provider: p, done: make(chan struct{}), track: newTrack()}
@@ -68,7 +73,7 @@ func (e *Engine) newRun(entry journal.Entry, in *input, caller *requestcontext.R
 	// The worker's tenure ends the work; a new one begins with a new run.
 	tenure := e.Tenure.Context()
 	r.fence = e.Tenure.Fence()
-	r.ctx, r.leave = context.WithCancelCause(requestcontext.New(bank.WithGuard(e.ctx, r.fence), caller))
+	r.ctx, r.leave = context.WithCancelCause(requestcontext.New(bank.WithGuard(openstack.WithPatience(e.ctx, patience), r.fence), caller))
 	r.untie = context.AfterFunc(tenure, func() { r.leave(errors.Join(protection.ErrHandover, context.Cause(tenure))) })
 	r.hooks, r.halt = context.WithCancelCause(protection.WithDrain(r.ctx, e.drain))
 	r.scribe = newScribe(r.ctx, e.journal, entry.ID, entry.Claim, func(err error) {

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"strconv"
 	"time"
@@ -45,7 +44,8 @@ func sleep(ctx context.Context, d time.Duration) error {
 }
 
 // retry makes calls again that did nothing or that do the same when repeated, as
-// worthRepeating says. The last answer is the result.
+// worthRepeating says, and all that were not taken at all. The last answer is the
+// result.
 type retry struct {
 	policy retryPolicy
 	meter  *meter
@@ -57,9 +57,14 @@ type retry struct {
 // RoundTrip sends the call as often as the policy says.
 func (r *retry) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx := req.Context()
+	patience, waited := patienceOf(ctx), time.Duration(0)
 	for attempt := 1; ; attempt++ {
 		resp, err := r.next.RoundTrip(req)
-		if attempt >= r.policy.attempts || ctx.Err() != nil || !r.worthRepeating(req.Method, resp, err) || !replayable(req) {
+		untaken := untaken(resp, err)
+		if ctx.Err() != nil || !untaken && !r.worthRepeating(req.Method, resp, err) || !replayable(req) {
+			return resp, err
+		}
+		if attempt >= r.policy.attempts && (waited >= patience || !untaken && !unavailable(resp)) {
 			return resp, err
 		}
 		again, replayErr := replay(req)
@@ -68,6 +73,7 @@ func (r *retry) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		r.meter.retried(resp, err)
 		wait := r.policy.wait(attempt, resp)
+		waited += max(wait, r.policy.first) // a service may ask for no wait at all
 		if resp != nil {
 			drain(resp)
 		}
@@ -85,7 +91,7 @@ func (p retryPolicy) wait(attempt int, resp *http.Response) time.Duration {
 	if asked, ok := retryAfter(resp); ok {
 		return min(asked, p.longest)
 	}
-	return p.jitter(min(p.first<<(attempt-1), p.longest))
+	return p.jitter(min(p.first<<min(attempt-1, 16), p.longest))
 }
 
 // retryAfter reads the header of this name: seconds, or a date.
@@ -104,8 +110,8 @@ func retryAfter(resp *http.Response) (time.Duration, bool) {
 }
 
 // worthRepeating tells whether the same call may have another outcome, and does
-// no harm. A POST is repeated only if it was not heard: when nobody took the
-// connection, or it was turned away because there are too many.
+// no harm. A POST that was taken is repeated only if it was turned away because
+// there are too many.
 //
 // A deletion that conflicts meets something that is about to go. Other conflicts
 // are answers, unless the service says for how long they last. Cinder and Nova
@@ -113,7 +119,7 @@ func retryAfter(resp *http.Response) (time.Duration, bool) {
 // cinder: api/openstack/wsgi.py Fault, with "Retry-After: 0"
 func (r *retry) worthRepeating(method string, resp *http.Response, err error) bool {
 	if err != nil {
-		return (r.repeatable(method) || unheard(err)) && !errors.As(err, new(*tls.CertificateVerificationError))
+		return r.repeatable(method) && !errors.As(err, new(*tls.CertificateVerificationError))
 	}
 	asked, says := retryAfter(resp)
 	switch resp.StatusCode {
@@ -135,12 +141,6 @@ func (r *retry) repeatable(method string) bool {
 		return true
 	}
 	return r.harmless
-}
-
-// unheard tells that a call failed before anything of it was sent.
-func unheard(err error) bool {
-	var failure *net.OpError
-	return errors.As(err, &failure) && failure.Op == "dial"
 }
 
 // replayable tells whether the body, if any, can be sent a second time. That of
