@@ -101,16 +101,30 @@ any_running() {
 }
 
 daemon() { # daemon NAME COMMAND...: in a session of its own; STOP_SIGNAL in the environment overrides TERM
+  running "$1" && return 0
+  how_started "$@" >"$STATE/run/$1.start"
   local name=$1; shift
-  running "$name" && return 0
   setsid "$@" >>"$STATE/log/$name.log" 2>&1 </dev/null 9>&- &
   echo "$! $(started_at $!) ${STOP_SIGNAL:-TERM}" >"$STATE/run/$name.pid"
 }
 
-stop() { # stop DAEMON: the signal to the whole group, KILL after 20 s
+# how_started NAME COMMAND...: the same call of daemon as a script, with what the daemons of this folder read from the
+# environment
+how_started() {
+  local variable
+  for variable in $(compgen -e | grep -E '^(PATH|HOME|PYTHONPATH|OS_KEYSTONE_CONFIG_FILES|STOP_SIGNAL|RABBITMQ_.*|ERL_.*)$'); do
+    declare -p "$variable"
+  done
+  printf 'cd %q\ndaemon' "$PWD"
+  printf ' %q' "$@"
+  echo
+}
+
+stop() { # stop DAEMON [SIGNAL]: the signal, by default its own, to the whole group; KILL after 20 s
   local pid signal i
   if running "$1"; then
     read -r pid _ signal <"$STATE/run/$1.pid"
+    signal=${2:-$signal}
     kill -s "$signal" -- "-$pid" 2>/dev/null || kill -s "$signal" "$pid"
     for ((i = 0; i < 100; i++)); do running "$1" || break; sleep 0.2; done
     ! running "$1" || kill -s KILL -- "-$pid"
@@ -122,9 +136,11 @@ stop() { # stop DAEMON: the signal to the whole group, KILL after 20 s
 port_open() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 http_up() { curl -s -o /dev/null --max-time 5 "$1"; }
 
-# wait_until DAEMON COMMAND...: until COMMAND succeeds; at once an error when the daemon dies, after 5 min otherwise
+# wait_until DAEMON COMMAND...: until COMMAND succeeds; at once an error when the daemon dies, after 5 min otherwise. A
+# COMMAND of this file is noted for who starts the daemon again.
 wait_until() {
   local name=$1 end=$((SECONDS + 300)); shift
+  [[ " port_open http_up " != *" $1 "* ]] || echo "$*" >"$STATE/run/$name.ready"
   until "$@"; do
     running "$name" || { tail -n 15 "$STATE/log/$name.log" >&2; die "$name ended, see $STATE/log/$name.log"; }
     [ "$SECONDS" -lt "$end" ] || die "$name does not answer, see $STATE/log/$name.log"
