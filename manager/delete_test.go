@@ -39,6 +39,9 @@ type noRecords struct{ operation.Records }
 func (noRecords) CreateOperationLog(context.Context, *database.OperationLog) (string, error) {
 	return "", nil
 }
+func (noRecords) GetOperationLog(context.Context, string) (*database.OperationLog, error) {
+	return nil, errors.ErrUnsupported
+}
 func (noRecords) UpdateOperationLog(context.Context, string, database.OperationLogUpdate) error {
 	return nil
 }

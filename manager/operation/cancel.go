@@ -33,10 +33,15 @@ func NotFound(id string) error {
 }
 
 // Cancelled ends an operation of this worker whose end was asked for in the
-// journal. One that waits for its turn need not wait any longer.
+// journal; it may be told more than once. One that waits for its turn need not
+// wait any longer.
 func (e *Engine) Cancelled(id, by string) {
 	r := e.find(id)
 	if r == nil {
+		if entry, ok := e.unstrand(id); ok {
+			entry.CancelledBy = by
+			e.Adopt(entry)
+		}
 		return
 	}
 	r.cancel(by)
@@ -55,7 +60,9 @@ func (r *run) cancelledBy() string {
 // cancel ends the hooks, or keeps them from starting.
 func (r *run) cancel(by string) {
 	r.mu.Lock()
-	r.entry.CancelledBy = by
+	if r.entry.CancelledBy == "" { // the first who asked counts
+		r.entry.CancelledBy = by
+	}
 	r.mu.Unlock()
 	r.halt(&protection.CancelError{By: by})
 }

@@ -35,6 +35,7 @@ type Grapher interface {
 type Records interface {
 	CreateOperationLog(ctx context.Context, row *database.OperationLog) (string, error)
 	UpdateOperationLog(ctx context.Context, id string, u database.OperationLogUpdate) error
+	GetOperationLog(ctx context.Context, id string) (*database.OperationLog, error)
 	CreateRestore(ctx context.Context, row *database.Record) (string, error)
 	UpdateRestore(ctx context.Context, id string, u database.RecordUpdate) error
 	GetRestore(ctx context.Context, id string) (*database.Record, error)
@@ -109,8 +110,9 @@ type Engine struct {
 	cancel context.CancelCauseFunc
 
 	mu       sync.Mutex
-	runs     map[string]*run // queued and running here
-	coming   map[string]bool // about to be one of them
+	runs     map[string]*run          // queued and running here
+	coming   map[string]bool          // about to be one of them
+	stranded map[string]journal.Entry // this worker's, and it cannot go on with them
 	stopping bool
 	alive    sync.WaitGroup // runs
 }
@@ -134,7 +136,7 @@ func New(c Config) *Engine {
 	}
 	e := &Engine{
 		Config: c, journal: c.Journal, log: telemetry.Named(c.Log, "operation"), scheduler: newScheduler(c.Limits),
-		drain: make(chan struct{}), runs: map[string]*run{}, coming: map[string]bool{},
+		drain: make(chan struct{}), runs: map[string]*run{}, coming: map[string]bool{}, stranded: map[string]journal.Entry{},
 	}
 	e.ctx, e.cancel = context.WithCancelCause(context.Background())
 	return e
@@ -182,7 +184,8 @@ func (e *Engine) Stop(ctx context.Context) {
 func (e *Engine) Working(id string) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.coming[id] || e.runs[id] != nil
+	_, stranded := e.stranded[id]
+	return e.coming[id] || e.runs[id] != nil || stranded
 }
 
 // expect announces a run; the function returned ends the announcement.

@@ -77,6 +77,19 @@ func (m *memoryRecords) UpdateOperationLog(_ context.Context, id string, u datab
 	return nil
 }
 
+func (m *memoryRecords) GetOperationLog(_ context.Context, id string) (*database.OperationLog, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	row, ok := m.logs[id]
+	switch {
+	case m.down:
+		return nil, errDown
+	case !ok:
+		return nil, fault.OperationLogNotFound(id)
+	}
+	return &row, nil
+}
+
 func (m *memoryRecords) UpdateRestore(_ context.Context, id string, u database.RecordUpdate) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -93,11 +93,21 @@ func (f *flow) addHooks(g *workflow.Graph, r resource.Resource) (hooks, error) {
 	if hasHooks(operation) {
 		call = f.call(r)
 	}
+	var names []string
+	add := func(name string, hook protection.Hook) workflow.ID {
+		if hook != nil {
+			names = append(names, name)
+		}
+		return g.Add(f.task(name, r, hook, call))
+	}
 	h := hooks{
-		begin:    g.Add(f.task("on_prepare_begin", r, operation.PrepareBegin, call)),
-		finish:   g.Add(f.task("on_prepare_finish", r, operation.PrepareFinish, call)),
-		main:     g.Add(f.task("on_main", r, operation.Main, call)),
-		complete: g.Add(f.task("on_complete", r, operation.Complete, call)),
+		begin:    add("on_prepare_begin", operation.PrepareBegin),
+		finish:   add("on_prepare_finish", operation.PrepareFinish),
+		main:     add("on_main", operation.Main),
+		complete: add("on_complete", operation.Complete),
+	}
+	if f.run != nil && len(names) > 0 {
+		f.run.track.expect(r.Key(), names)
 	}
 	g.Link(h.begin, h.finish)
 	g.Link(h.finish, h.main)

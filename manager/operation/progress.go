@@ -59,6 +59,8 @@ type Progress struct {
 	EndedAt   *time.Time `json:"ended_at,omitempty"`
 	Error     string     `json:"error,omitempty"`
 
+	// Hooks are all that the resource has, in their order.
+	Hooks []string `json:"hooks,omitempty"`
 	// Done are the hooks that have finished and never run again.
 	Done []string `json:"done,omitempty"`
 	// Restored are the new resources that the hooks of this one have made, by

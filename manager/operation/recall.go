@@ -11,6 +11,7 @@ import (
 
 	"github.com/karbor-project/karbor/pkg/journal"
 	"github.com/karbor-project/karbor/pkg/requestcontext"
+	"github.com/karbor-project/karbor/providers"
 	"github.com/karbor-project/karbor/providers/protection"
 )
 
@@ -66,7 +67,8 @@ func (e *Engine) verdictOf(ctx context.Context, id string) (*verdict, error) {
 
 // Able returns why this worker could not go on with an operation: it knows no
 // such kind, or has not loaded the provider. The entry needs no input. Who adopts
-// it all the same keeps it from a worker that could.
+// it all the same keeps it from a worker that could; one that was cancelled then
+// ends.
 func (e *Engine) Able(entry journal.Entry) error {
 	if !known(protection.Kind(entry.Kind)) {
 		return fmt.Errorf("no operation %q is known here", entry.Kind)
@@ -78,8 +80,8 @@ func (e *Engine) Able(entry journal.Entry) error {
 	return err
 }
 
-// Adopt goes on with an operation that this worker has adopted: entry has the
-// new claim. It does not wait.
+// Adopt goes on with an operation that this worker has adopted, or ends one that
+// was cancelled and cannot go on here: entry has the new claim. It does not wait.
 func (e *Engine) Adopt(entry journal.Entry) {
 	arrived := e.expect(entry.ID)
 	e.mu.Lock()
@@ -99,18 +101,54 @@ func (e *Engine) Adopt(entry journal.Entry) {
 			old.leave(errors.Join(protection.ErrHandover, journal.ErrClaim))
 			<-old.done
 		}
-		if err := e.adopt(e.ctx, entry); err != nil {
+		err := e.adopt(e.ctx, entry)
+		switch {
+		case err == nil:
+			log.Infof("adopted, generation %d", entry.Generation)
+		case entry.CancelledBy != "":
+			log.Warnf("an operation that cannot go on here is ended, as %s wants: %v", entry.CancelledBy, err)
+			e.abandon(e.ctx, entry, err)
+		default:
 			// It stays this worker's: when its provider is there again, a new start
 			// goes on with it.
 			log.Errorf("an adopted operation cannot go on here: %v", err)
-			return
+			e.strand(entry)
 		}
 		arrived()
-		log.Infof("adopted, generation %d", entry.Generation)
 	}()
 }
 
 func (e *Engine) adopt(ctx context.Context, entry journal.Entry) error {
+	in, err := e.inputOf(ctx, entry)
+	if err != nil {
+		return err
+	}
+	p, err := e.Providers.Get(entry.ProviderID)
+	if err != nil {
+		return err
+	}
+	// Without the caller's credentials the hooks fail, and so the operation is
+	// ended as it should.
+	caller, callerErr := in.caller(e.Sealer, entry.ID)
+	if callerErr != nil {
+		caller = &requestcontext.RequestContext{ProjectID: entry.ProjectID}
+	}
+	r := e.resume(entry, in, caller, p)
+	if callerErr != nil {
+		r.log.Errorf("going on without the caller's credentials: %v", callerErr)
+	}
+	if _, ok := e.enlist(r); !ok {
+		return nil // it stops, or is there already
+	}
+	r.start()
+	if entry.CancelledBy != "" {
+		e.Cancelled(entry.ID, entry.CancelledBy) // it waits for no turn
+	}
+	return nil
+}
+
+// inputOf reads the input of an adopted operation.
+func (e *Engine) inputOf(ctx context.Context, entry journal.Entry) (*input, error) {
 	if entry.Input == nil {
 		err := persist(ctx, func(ctx context.Context) error {
 			whole, err := e.journal.Get(ctx, entry.ID)
@@ -120,35 +158,20 @@ func (e *Engine) adopt(ctx context.Context, entry journal.Entry) error {
 			return err
 		})
 		if err != nil {
-			return err
+			return nil, err
 		}
 	}
-	in, err := decodeInput(entry.Input)
-	if err != nil {
-		return err
-	}
-	p, err := e.Providers.Get(entry.ProviderID)
-	if err != nil {
-		return err
-	}
-	entry.Input = nil
-	// Without the caller's credentials the hooks fail, and so the operation is
-	// ended as it should.
-	caller, callerErr := in.caller(e.Sealer, entry.ID)
-	if callerErr != nil {
-		caller = &requestcontext.RequestContext{ProjectID: entry.ProjectID}
-	}
+	return decodeInput(entry.Input)
+}
+
+// resume makes the run of an adopted operation. One that was cancelled starts no
+// hook.
+func (e *Engine) resume(entry journal.Entry, in *input, caller *requestcontext.RequestContext, p *providers.Provider) *run {
+	entry.Input = nil // in says the same
 	r := e.newRun(entry, in, caller, p)
-	if callerErr != nil {
-		r.log.Errorf("going on without the caller's credentials: %v", callerErr)
-	}
 	r.resumed = true
-	if _, ok := e.enlist(r); !ok {
-		return nil // it stops, or is there already
-	}
 	if entry.CancelledBy != "" {
 		r.cancel(entry.CancelledBy)
 	}
-	r.start()
-	return nil
+	return r
 }

@@ -170,14 +170,7 @@ func (o *reading) open(ctx context.Context) error {
 			return err
 		}
 	}
-	if o.record == nil {
-		row := database.OperationLog{ProjectID: rec.ProjectID, OperationType: o.entry.Kind, CheckpointID: o.input.Checkpoint,
-			ProviderID: o.provider.ID, Status: inProgress}
-		if o.flow.kind == protection.Restore {
-			row.RestoreID = rec.ID
-		}
-		o.record = o.engine.openLog(ctx, o.run, row)
-	}
+	o.openRecord(ctx)
 	cp, err := o.provider.Checkpoints.Get(ctx, o.input.Checkpoint)
 	if err != nil {
 		return err
@@ -191,6 +184,20 @@ func (o *reading) open(ctx context.Context) error {
 		return permanent(errNoGraph)
 	}
 	return o.flow.prepare(packed)
+}
+
+// openRecord makes the row in operation_logs.
+func (o *reading) openRecord(ctx context.Context) {
+	if o.record != nil {
+		return
+	}
+	rec := o.input.Record
+	row := database.OperationLog{ProjectID: rec.ProjectID, OperationType: o.entry.Kind, CheckpointID: o.input.Checkpoint,
+		ProviderID: o.entry.ProviderID, Status: inProgress}
+	if o.flow.kind == protection.Restore {
+		row.RestoreID = rec.ID
+	}
+	o.record = o.engine.openLog(ctx, o.run, row)
 }
 
 // begin implements work.
@@ -220,9 +227,10 @@ func (o *reading) finishRecord(ctx context.Context, status string, cause error) 
 	if err != nil && (!final(err) || status == success) {
 		return err
 	}
-	if o.record == nil {
-		return err
+	if o.record == nil && !o.resumed {
+		return err // refused before there was one
 	}
+	o.openRecord(ctx)
 	logErr := o.settle(ctx, "close the operation log", func(ctx context.Context) error { return o.record.end(ctx, status, cause) })
 	return errors.Join(err, logErr)
 }

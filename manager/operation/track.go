@@ -14,7 +14,8 @@ import (
 )
 
 // track is how far an operation has come, resource by resource. Resources
-// without hooks do not stand in it.
+// without hooks do not stand in it, nor do those of an operation that is not
+// open, unless earlier runs have noted them.
 type track struct {
 	mu        sync.Mutex
 	resources map[resource.Key]*Progress
@@ -39,6 +40,18 @@ func (t *track) recall(p *Progress) {
 	defer t.mu.Unlock()
 	t.resources[resource.Key{Type: p.Type, ID: p.ID}] = p
 	maps.Copy(t.noted, p.Restored)
+}
+
+// expect announces a resource and its hooks.
+func (t *track) expect(key resource.Key, hooks []string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	p := t.resources[key]
+	if p == nil {
+		p = &Progress{Type: key.Type, ID: key.ID, State: HookWaiting}
+		t.resources[key] = p
+	}
+	p.Hooks = hooks
 }
 
 // restored returns the new resources that earlier runs have made.

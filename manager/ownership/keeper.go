@@ -69,15 +69,16 @@ type Config struct {
 	// and its input. Before it returns, Working must know the entry.
 	Adopt func(journal.Entry)
 	// Able returns why this worker could not go on with an entry, which then stays
-	// with its dead owner, for a worker that can. The entry has no input. nil: it
-	// can go on with all.
+	// with its dead owner, for a worker that can. If somebody asks for its end and
+	// no such worker has come within a hold, Adopt is given it all the same, to end
+	// it. The entry has no input. nil: it can go on with all.
 	Able func(journal.Entry) error
 	// Working tells whether this worker is at work on an entry, or about to add
 	// it to the journal. Entries of its own that it is not at work on are taken
 	// over like those of others: they are left from before a loss. nil: none.
 	Working func(id string) bool
-	// Cancel is given each entry at work that somebody asked to end, once. It
-	// may be nil.
+	// Cancel is given each entry at work that somebody asked to end, at every look
+	// until it has ended: the worker may not have come to it yet. It may be nil.
 	Cancel func(journal.Entry)
 
 	// For tests; zero values are the machine's.
@@ -105,10 +106,9 @@ type Keeper struct {
 	lock    *os.File
 
 	// Of the goroutine that scans.
-	told  map[string]bool // entries whose end was asked for
-	left  map[string]bool // entries that it is not able to go on with
-	swept map[string]bool // dead owners who left nothing
-	sweep time.Time       // when to look at all entries again
+	left  map[string]time.Time // since when it knows of entries that it is not able to go on with
+	swept map[string]bool      // dead owners who left nothing
+	sweep time.Time            // when to look at all entries again
 }
 
 // New returns the keeper of a run that has not started, with an id of its own.
@@ -116,7 +116,7 @@ func New(c Config) (*Keeper, error) {
 	if err := c.complete(); err != nil {
 		return nil, err
 	}
-	k := &Keeper{config: c, id: c.NewID(), done: make(chan struct{}), told: map[string]bool{}, left: map[string]bool{}, swept: map[string]bool{}}
+	k := &Keeper{config: c, id: c.NewID(), done: make(chan struct{}), left: map[string]time.Time{}, swept: map[string]bool{}}
 	k.config.Log = c.Log.WithField("owner_id", k.id)
 	k.outage.log = k.config.Log
 	k.ctx, k.stop = context.WithCancel(context.Background())

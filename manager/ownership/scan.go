@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"time"
 
 	"github.com/karbor-project/karbor/pkg/journal"
 )
@@ -56,21 +57,15 @@ func (k *Keeper) own(ctx context.Context, fence func() error) error {
 	if err != nil {
 		return fmt.Errorf("list own operations: %w", err)
 	}
-	told := map[string]bool{}
 	var failures error
 	for _, e := range entries {
 		switch {
 		case !k.config.Working(e.ID):
 			failures = errors.Join(failures, k.adopt(ctx, fence, e))
-		case e.CancelledBy == "":
-		default:
-			if !k.told[e.ID] {
-				k.config.Cancel(e)
-			}
-			told[e.ID] = true
+		case e.CancelledBy != "":
+			k.config.Cancel(e)
 		}
 	}
-	k.told = told
 	return failures
 }
 
@@ -93,7 +88,7 @@ func (k *Keeper) others(ctx context.Context, fence func() error, owners []journa
 	now := k.config.Clock.Now()
 	if !news && now.Before(k.sweep) {
 		k.swept = dead
-		return nil
+		return k.unwanted(ctx, fence, live)
 	}
 	entries, err := k.config.Journal.List(ctx, journal.Filter{Unfinished: true})
 	if err != nil {
@@ -106,7 +101,7 @@ func (k *Keeper) others(ctx context.Context, fence func() error, owners []journa
 	for _, e := range entries {
 		unfinished[e.ID] = true
 	}
-	maps.DeleteFunc(k.left, func(id string, _ bool) bool { return !unfinished[id] })
+	maps.DeleteFunc(k.left, func(id string, _ time.Time) bool { return !unfinished[id] })
 	for _, e := range entries {
 		if live[e.Owner] {
 			continue
@@ -123,6 +118,25 @@ func (k *Keeper) others(ctx context.Context, fence func() error, owners []journa
 	return nil
 }
 
+// unwanted takes over what this worker could not go on with and somebody wants to
+// end, without waiting for the next look at all entries.
+func (k *Keeper) unwanted(ctx context.Context, fence func() error, live map[string]bool) error {
+	if len(k.left) == 0 {
+		return nil
+	}
+	entries, err := k.config.Journal.List(ctx, journal.Filter{Unfinished: true, Cancelling: true})
+	if err != nil {
+		return fmt.Errorf("list operations to cancel: %w", err)
+	}
+	var failures error
+	for _, e := range entries {
+		if _, known := k.left[e.ID]; known && !live[e.Owner] {
+			failures = errors.Join(failures, k.adopt(ctx, fence, e))
+		}
+	}
+	return failures
+}
+
 // adopt takes over one entry and hands it on, unless another worker was faster,
 // or this one could not go on with it.
 // What was taken over and could not be handed on, because an answer got lost or
@@ -131,14 +145,9 @@ func (k *Keeper) adopt(ctx context.Context, fence func() error, e journal.Entry)
 	if err := fence(); err != nil {
 		return err
 	}
-	if err := k.config.Able(e); err != nil {
-		if !k.left[e.ID] {
-			k.left[e.ID] = true
-			k.config.Log.WithField("operation_id", e.ID).Warnf("an operation (%s) is left to another worker: %v", e.Kind, err)
-		}
+	if err := k.config.Able(e); err != nil && !k.forsaken(e, err) {
 		return nil
 	}
-	delete(k.left, e.ID)
 	// One entry that somebody has locked does not take the time of all others.
 	ctx, cancel := context.WithTimeoutCause(ctx, k.config.Hold/4, errors.New("the journal takes too long"))
 	defer cancel()
@@ -162,8 +171,22 @@ func (k *Keeper) adopt(ctx context.Context, fence func() error, e journal.Entry)
 	if err := fence(); err != nil {
 		return err
 	}
+	delete(k.left, e.ID)
 	k.config.Log.WithField("operation_id", e.ID).WithField("from_owner_id", e.Owner).
 		Infof("took over an operation (%s), generation %d", e.Kind, claim.Generation)
 	k.config.Adopt(*adopted)
 	return nil
+}
+
+// forsaken tells whether an entry that this worker could not go on with is to end
+// here: somebody has asked for that, and a worker that could go on has had the
+// time to take it.
+func (k *Keeper) forsaken(e journal.Entry, unable error) bool {
+	now := k.config.Clock.Now()
+	since, known := k.left[e.ID]
+	if !known {
+		k.left[e.ID] = now
+		k.config.Log.WithField("operation_id", e.ID).Warnf("an operation (%s) is left to another worker: %v", e.Kind, unable)
+	}
+	return known && e.CancelledBy != "" && now.Sub(since) >= k.config.Hold
 }

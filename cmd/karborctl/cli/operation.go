@@ -85,13 +85,10 @@ func operationFields(o *progress.Operation) *table.Table {
 }
 
 func resourceTable(o *progress.Operation) *table.Table {
-	t := table.New("type", "id", "hook", "state", "percent", "since", "error")
-	for _, r := range o.Resources {
-		since := r.StartedAt
-		if r.EndedAt != nil {
-			since = r.EndedAt
-		}
-		t.Add(r.Type, r.ID, r.Hook, r.State, number(r.Percent), moment(since), r.Error)
+	t := table.New("type", "id", "hook", "state", "percent", "hooks", "started_at", "ended_at", "error")
+	for i := range o.Resources {
+		r := &o.Resources[i]
+		t.Add(r.Type, r.ID, r.Hook, r.State, number(r.Percent), r.Steps(), moment(r.StartedAt), moment(r.EndedAt), r.Error)
 	}
 	return t
 }

@@ -44,7 +44,8 @@ type Resource struct {
 	StartedAt *time.Time `json:"started_at"`
 	EndedAt   *time.Time `json:"ended_at"`
 	Error     string     `json:"error"`
-	Done      []string   `json:"done"` // hooks
+	Hooks     []string   `json:"hooks"` // in their order; nil where the worker that tells does not know
+	Done      []string   `json:"done"`  // those that have ended well
 }
 
 // The statuses of an operation.
@@ -68,19 +69,41 @@ func (o *Operation) Ended() bool {
 	return o.Status != Queued && o.Status != Running && o.EndedAt != nil
 }
 
-// The hooks with which a resource's part is done. Of a resource that has both,
-// the second may wait long for those that depend on it.
-const (
-	mainHook     = "on_main"
-	completeHook = "on_complete"
-)
+// mainHook is the hook that does most of the work, in resources that have it.
+const mainHook = "on_main"
 
-// worked tells whether the hook that does most of the work is over.
-func (r *Resource) worked() bool {
-	return slices.Contains(r.Done, mainHook) || slices.Contains(r.Done, completeHook)
+// heavy is the hook that counts for the work on the resource.
+func (r *Resource) heavy() string {
+	if len(r.Hooks) == 0 || slices.Contains(r.Hooks, mainHook) {
+		return mainHook
+	}
+	return r.Hooks[len(r.Hooks)-1]
 }
 
-func (r *Resource) done() bool { return r.State == finished && r.worked() }
+// done tells whether all hooks have ended: the last one may wait long for the
+// resources that this one depends on.
+func (r *Resource) done() bool {
+	return len(r.Hooks) > 0 && r.State == finished && r.ended() == len(r.Hooks)
+}
+
+// ended is the number of hooks that have.
+func (r *Resource) ended() int {
+	n := 0
+	for _, hook := range r.Hooks {
+		if slices.Contains(r.Done, hook) {
+			n++
+		}
+	}
+	return n
+}
+
+// Steps says how many of its hooks have ended, nothing where they are not known.
+func (r *Resource) Steps() string {
+	if len(r.Hooks) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d/%d", r.ended(), len(r.Hooks))
+}
 
 // counts are how many resources are done, of how many, and how much of the work
 // that is in percent, if all have an equal share of it.
@@ -99,9 +122,9 @@ func (o *Operation) counts() (done, total, percent int) {
 			done++
 		}
 		switch {
-		case r.worked():
+		case slices.Contains(r.Done, r.heavy()):
 			shares += 100
-		case r.State == running && r.Hook == mainHook:
+		case r.State == running && r.Hook == r.heavy():
 			shares += min(max(r.Percent, 0), 100)
 		}
 	}

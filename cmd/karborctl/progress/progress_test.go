@@ -26,12 +26,13 @@ func at(seconds int) *time.Time {
 
 // story is what a worker tells of one operation, look by look.
 func story() []*Operation {
+	hooks := []string{"on_prepare_begin", "on_main"}
 	waits := Resource{Type: "Volume", ID: "c", State: "waiting"}
-	prepared := Resource{Type: "Volume", ID: "a", Hook: "on_prepare_begin", State: "finished", Done: []string{"on_prepare_begin"}}
+	prepared := Resource{Type: "Volume", ID: "a", Hook: "on_prepare_begin", State: "finished", Hooks: hooks, Done: hooks[:1]}
 	runs := func(id string, percent int) Resource {
-		return Resource{Type: "Volume", ID: id, Hook: "on_main", State: "running", Percent: percent, StartedAt: at(5)}
+		return Resource{Type: "Volume", ID: id, Hook: "on_main", State: "running", Percent: percent, StartedAt: at(5), Hooks: hooks}
 	}
-	done := Resource{Type: "Volume", ID: "a", Hook: "on_main", State: "finished", Done: []string{"on_prepare_begin", "on_main"}}
+	done := Resource{Type: "Volume", ID: "a", Hook: "on_main", State: "finished", Hooks: hooks, Done: hooks}
 	broken := Resource{Type: "Volume", ID: "b", Hook: "on_main", State: "failed", Error: "disk\nfull"}
 	o := func(status string, resources ...Resource) *Operation {
 		return &Operation{ID: "o", Type: "protect", Status: status, CreatedAt: noon, StartedAt: at(5), Resources: resources}
@@ -158,8 +159,11 @@ func TestCounts(t *testing.T) {
 		want      string
 	}{
 		"none":                {Running, nil, "t running, 0s"},
-		"done is not all":     {Running, []Resource{{State: "running", Hook: "on_complete", Done: all[:1]}}, "t running, 0/1 done, 99%, 0s"},
-		"all done":            {Running, []Resource{{State: "finished", Done: all}}, "t running, 1/1 done, 100%, 0s"},
+		"done is not all":     {Running, []Resource{{State: "running", Hook: "on_complete", Hooks: all, Done: all[:1]}}, "t running, 0/1 done, 99%, 0s"},
+		"the last is to come": {Running, []Resource{{State: "finished", Hook: "on_main", Hooks: all, Done: all[:1]}}, "t running, 0/1 done, 99%, 0s"},
+		"all done":            {Running, []Resource{{State: "finished", Hooks: all, Done: all}}, "t running, 1/1 done, 100%, 0s"},
+		"no main hook":        {Running, []Resource{{State: "running", Hook: "on_complete", Percent: 40, Hooks: all[1:]}}, "t running, 0/1 done, 40%, 0s"},
+		"hooks not known":     {Running, []Resource{{State: "finished", Hook: "on_main", Done: all[:1]}}, "t running, 0/1 done, 99%, 0s"},
 		"too much":            {Running, []Resource{{State: "running", Hook: "on_main", Percent: 900}}, "t running, 0/1 done, 99%, 0s"},
 		"only prepared":       {Running, []Resource{{State: "finished", Hook: "on_prepare_finish"}}, "t running, 0/1 done, 0%, 0s"},
 		"succeeded means all": {Succeeded, []Resource{{State: "finished", Hook: "on_prepare_finish"}}, "t succeeded, 1/1 done, 100%, 0s"},

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package operation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/karbor-project/karbor/bank/checkpoint"
+	"github.com/karbor-project/karbor/pkg/fault"
+	"github.com/karbor-project/karbor/pkg/journal"
+	"github.com/karbor-project/karbor/pkg/requestcontext"
+	"github.com/karbor-project/karbor/pkg/resource"
+	"github.com/karbor-project/karbor/providers/protection"
+)
+
+// strand keeps an operation of this worker with which it cannot go on.
+func (e *Engine) strand(entry journal.Entry) {
+	entry.Input = nil
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.stranded[entry.ID] = entry
+}
+
+// unstrand takes a stranded operation out.
+func (e *Engine) unstrand(id string) (entry journal.Entry, ok bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	entry, ok = e.stranded[id]
+	delete(e.stranded, id)
+	return entry, ok
+}
+
+// abandon ends an operation that was cancelled and that this worker cannot go on
+// with: unable says why. The tables and the journal are all that it reaches, so
+// what stays elsewhere is told of.
+func (e *Engine) abandon(ctx context.Context, entry journal.Entry, unable error) {
+	in, err := e.inputOf(ctx, entry)
+	if err != nil { // the entry says the most important
+		in = &input{Checkpoint: entry.CheckpointID}
+	}
+	if in.Record == nil {
+		in.Record = &Record{ID: entry.RecordID, ProjectID: entry.ProjectID}
+	}
+	r := e.resume(entry, in, &requestcontext.RequestContext{ProjectID: entry.ProjectID}, nil)
+	if _, ok := e.enlist(r); !ok {
+		return
+	}
+	defer e.forget(entry.ID)
+	r.job.once.Do(func() {}) // it takes no slot
+	if err := r.resign(r.ctx, unable); err != nil {
+		r.log.Infof("%s is left for others to end: %s", entry.Kind, fault.Detail(err))
+	}
+}
+
+// resign ends a run without its provider. An error leaves it to others.
+func (r *run) resign(ctx context.Context, unable error) error {
+	spoken, err := r.recall(ctx)
+	if err != nil && (ctx.Err() != nil || !final(err)) {
+		return r.given(err)
+	}
+	if spoken != nil && !spoken.Cancelled { // it had failed before anybody cancelled it
+		return r.finish(ctx, *spoken, false, errors.New(spoken.Reason))
+	}
+	if spoken == nil && r.walked {
+		seen, err := r.seen(ctx)
+		if err != nil {
+			return r.given(err)
+		}
+		if seen {
+			return r.end(ctx, journal.Succeeded, "")
+		}
+	}
+	cause := error(&protection.CancelError{By: r.cancelledBy()})
+	v := verdict{Reason: cause.Error(), Cancelled: true}
+	if left := r.left(); left != "" {
+		text := "; " + left + ": " + describe(unable)
+		v.Reason, cause = v.Reason+text, fmt.Errorf("%w%s", cause, text)
+	}
+	if err := r.pronounce(ctx, v); err != nil {
+		return r.given(err)
+	}
+	return r.finish(ctx, v, false, cause)
+}
+
+// seen tells whether users see the success of an operation whose hooks have all
+// ended well: of a restore or a verification it is made visible here, of the
+// others it is in the bank before the operation log is closed.
+func (r *run) seen(ctx context.Context) (seen bool, err error) {
+	if o, ok := r.work.(*reading); ok {
+		return true, o.complete(ctx)
+	}
+	err = persist(ctx, func(ctx context.Context) error {
+		row, err := r.engine.Records.GetOperationLog(ctx, r.entry.ID)
+		if err == nil {
+			status := checkpoint.Status(row.Status)
+			seen = !row.EndedAt.IsZero() && (status == checkpoint.Available || status == checkpoint.Deleted)
+		}
+		return err
+	})
+	if err != nil && ctx.Err() == nil && final(err) { // there is no such row
+		return false, nil
+	}
+	return seen, err
+}
+
+// left says what stays of an operation that ends without its provider.
+func (r *run) left() string {
+	var parts []string
+	switch r.flow.kind {
+	case protection.Protect, protection.Copy, protection.Delete:
+		parts = append(parts, "the status of checkpoint "+r.input.Checkpoint+" stays as it is in the bank")
+	}
+	switch r.flow.kind {
+	case protection.Protect, protection.Copy, protection.Restore:
+		if r.entry.State != journal.Queued { // else no hook has run
+			parts = append(parts, "not removed: what was made of "+strings.Join(r.touched(), ", "))
+		}
+	}
+	return strings.Join(parts, "; ")
+}
+
+// touched names the resources of which something may have been made: a hook may
+// have done so before anybody could note it.
+func (r *run) touched() []string {
+	made := map[string]string{} // by resource: the new ones, where they are known
+	if graph, err := resource.Unpack(r.input.Graph); err == nil {
+		for _, node := range graph.Nodes() {
+			made[node.Key().String()] = ""
+		}
+	}
+	for _, p := range r.track.all() {
+		name := resource.Key{Type: p.Type, ID: p.ID}.String()
+		made[name] = ""
+		if len(p.Restored) > 0 {
+			made[name] = " (" + strings.Join(slices.Sorted(maps.Values(p.Restored)), ", ") + ")"
+		}
+	}
+	if len(made) == 0 {
+		return []string{"the resources of checkpoint " + r.entry.CheckpointID}
+	}
+	var names []string
+	for _, name := range slices.Sorted(maps.Keys(made)) {
+		names = append(names, name+made[name])
+	}
+	return names
+}

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package operation
+
+import (
+	"context"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/karbor-project/karbor/pkg/journal"
+	"github.com/karbor-project/karbor/pkg/resource"
+	"github.com/karbor-project/karbor/providers/protection"
+)
+
+// What is shown of a resource says which of its hooks are still to come, also
+// before its turn.
+func TestProgressShown(t *testing.T) {
+	t.Parallel()
+	reached, goOn := make(chan struct{}), make(chan struct{})
+	plugin := hookPlugin{func(_ protection.Kind, r resource.Resource) (*protection.Operation, error) {
+		nothing := func(context.Context, *protection.Call) error { return nil }
+		if r.Key() == server.Key() {
+			return &protection.Operation{Complete: nothing}, nil
+		}
+		return &protection.Operation{Main: nothing, Complete: func(_ context.Context, c *protection.Call) error {
+			c.Progress(40)
+			close(reached)
+			<-goOn
+			return nil
+		}}, nil
+	}}
+	b := setup(t, plugin, children{server.Key(): {volume}})
+	id, err := b.engine.Protect(b.ctx, b.provider, planOf(server), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-reached
+	entries, err := b.engine.journal.List(t.Context(), journal.Filter{CheckpointID: id})
+	if err != nil || len(entries) != 1 {
+		t.Fatalf("%+v, %v", entries, err)
+	}
+	d, err := b.engine.Operation(t.Context(), entries[0].ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Progress{
+		{Type: volume.Type, ID: "v", Hook: "on_complete", State: HookRunning, Percent: 40, Hooks: []string{"on_main", "on_complete"}, Done: []string{"on_main"}},
+		{Type: server.Type, ID: "s", State: HookWaiting, Hooks: []string{"on_complete"}},
+	}
+	if diff := cmp.Diff(want, d.Resources, cmpopts.IgnoreFields(Progress{}, "StartedAt", "EndedAt")); diff != "" {
+		t.Error(diff)
+	}
+	if at := d.Resources[0].StartedAt; at == nil || d.Resources[1].StartedAt != nil {
+		t.Errorf("started at %v and %v", at, d.Resources[1].StartedAt)
+	}
+	close(goOn)
+	b.finish()
+}
