@@ -91,7 +91,7 @@ func TestOperationToItsEnd(t *testing.T) {
 		t.Errorf("watch printed\n%s\nand show\n%s", got.out, shown)
 	}
 	want := regexp.MustCompile(`(?s)^FIELD +VALUE\nid +` + id + `\ntype +protect\nstatus +succeeded\n.*\ncheckpoint_id +` + checkpoint + `\n.*` +
-		`\n\nTYPE +ID +HOOK +STATE +PERCENT +SINCE +ERROR\nOS::Cinder::Volume +v1 +on_main +finished +20\S+Z\n$`)
+		`\n\nTYPE +ID +HOOK +STATE +PERCENT +HOOKS +STARTED_AT +ENDED_AT +ERROR\nOS::Cinder::Volume +v1 +on_main +finished +1/1 +20\S+Z +20\S+Z\n$`)
 	if !want.MatchString(shown) {
 		t.Errorf("show printed\n%s", shown)
 	}
