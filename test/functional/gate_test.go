@@ -4,7 +4,6 @@ package functional
 
 import (
 	"bytes"
-	"context"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -15,14 +14,16 @@ import (
 	"testing"
 )
 
-// gate stands between a worker and Glance. It can hold downloads of image data,
-// which makes a protection as slow as a test wants, and damage them.
+// gate stands between a worker and Glance. It can hold image data on their way,
+// which makes a protection or a restore as slow as a test wants, and damage
+// downloads.
 type gate struct {
 	server *httptest.Server
-	held   chan string // the paths of downloads as they arrive, while it is shut
+	held   chan string // the paths of what it holds, as it arrives
 
 	mu      sync.Mutex
-	release chan struct{} // downloads wait for its closing; nil: they do not
+	method  string        // of what it holds: GET for downloads, PUT for uploads
+	release chan struct{} // that waits for its closing; nil: nothing does
 	damage  bool
 }
 
@@ -39,7 +40,7 @@ func newGate(t testing.TB, glance string) *gate {
 		ErrorHandler:   func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) },
 	}
 	g.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if download(r) && !g.pass(r.Context(), r.URL.Path) {
+		if !g.pass(r) {
 			return
 		}
 		forward.ServeHTTP(w, r)
@@ -53,35 +54,38 @@ func newGate(t testing.TB, glance string) *gate {
 	return g
 }
 
-func download(r *http.Request) bool {
-	return r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/file")
-}
+func download(r *http.Request) bool { return r.Method == http.MethodGet && ofData(r) }
+
+func ofData(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "/file") }
 
 // pass waits at the gate. It is false when the client has given up.
-func (g *gate) pass(ctx context.Context, path string) bool {
+func (g *gate) pass(r *http.Request) bool {
 	g.mu.Lock()
-	release := g.release
+	release, method := g.release, g.method
 	g.mu.Unlock()
-	if release == nil {
+	if release == nil || !ofData(r) || r.Method != method {
 		return true
 	}
-	g.held <- path
+	g.held <- r.URL.Path
 	select {
 	case <-release:
 		return true
-	case <-ctx.Done():
+	case <-r.Context().Done():
 		return false
 	}
 }
 
 // shut makes downloads wait from now on.
-func (g *gate) shut() {
+func (g *gate) shut() { g.shutFor(http.MethodGet) }
+
+// shutFor makes downloads (GET) or uploads (PUT) wait from now on.
+func (g *gate) shutFor(method string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.release = make(chan struct{})
+	g.method, g.release = method, make(chan struct{})
 }
 
-// open lets all downloads go.
+// open lets everything go.
 func (g *gate) open() {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -211,9 +211,9 @@ func (tr *trial) state(events []history.Event) history.State {
 		Strays: tr.db.count("SELECT (SELECT COUNT(*) FROM protection_marks m LEFT JOIN protection_operations o ON o.id = m.operation WHERE o.id IS NULL) + " +
 			"(SELECT COUNT(*) FROM protection_inputs i LEFT JOIN protection_operations o ON o.id = i.operation WHERE o.id IS NULL)"),
 	}
-	tr.db.each("SELECT id, kind, checkpoint_id, plan_id, record_id, state, outcome FROM protection_operations", 7, func(c []string) {
+	tr.db.each("SELECT id, kind, checkpoint_id, plan_id, record_id, state, outcome, cancelled_by FROM protection_operations", 8, func(c []string) {
 		state.Operations = append(state.Operations,
-			history.Operation{ID: c[0], Kind: c[1], Checkpoint: c[2], Plan: c[3], Record: c[4], Ended: c[5] == "ended", Outcome: c[6]})
+			history.Operation{ID: c[0], Kind: c[1], Checkpoint: c[2], Plan: c[3], Record: c[4], Ended: c[5] == "ended", Outcome: c[6], CancelledBy: c[7]})
 	})
 	tr.db.each("SELECT id, status, ended_at FROM operation_logs", 3, func(c []string) {
 		state.Logs = append(state.Logs, history.Log{ID: c[0], Status: c[1], Closed: c[2] != ""})

@@ -52,6 +52,10 @@ func (j entries) End(ctx context.Context, id string, c journal.Claim, o journal.
 	return j.watch.around(e, func(*history.Event) error { return j.Journal.End(ctx, id, c, o, reason) })
 }
 
+func (j entries) Cancel(ctx context.Context, id, by string) error {
+	return j.watch.around(history.Event{What: history.Cancel, Operation: id}, func(*history.Event) error { return j.Journal.Cancel(ctx, id, by) })
+}
+
 func (j entries) Adopt(ctx context.Context, id string, from journal.Claim, owner string) (c journal.Claim, err error) {
 	before := history.Event{What: history.Adopt, Operation: id, From: from.Owner, Owner: owner}
 	err = j.watch.around(before, func(after *history.Event) error {

@@ -52,13 +52,13 @@ func (t transport) Listen(ctx context.Context, target rpc.Target, o rpc.ListenOp
 
 func (t transport) Reply(ctx context.Context, queue string, body func() []byte) error {
 	e := history.Event{What: history.Reply}
-	e.Key, e.Status = answer(body())
+	e.Key, e.Status, e.Text = answer(body())
 	return t.watch.around(e, func(*history.Event) error { return t.Transport.Reply(ctx, queue, body) })
 }
 
-// answer returns the id of the call that a reply is for, and a digest of what it
-// says.
-func answer(body []byte) (id, digest string) {
+// answer returns the id of the call that a reply is for, a digest of what it
+// says, and the failure that it tells of.
+func answer(body []byte) (id, digest, failure string) {
 	var envelope struct {
 		Message string `json:"oslo.message"`
 	}
@@ -69,10 +69,13 @@ func answer(body []byte) (id, digest string) {
 		Ending  bool            `json:"ending"`
 	}
 	if json.Unmarshal(body, &envelope) != nil || json.Unmarshal([]byte(envelope.Message), &message) != nil || !message.Ending {
-		return "", ""
+		return "", "", ""
 	}
 	sum := sha256.Sum256(append(append(message.Result, 0), message.Failure...))
-	return message.ID, hex.EncodeToString(sum[:8])
+	if text := string(message.Failure); text != "null" {
+		failure = text
+	}
+	return message.ID, hex.EncodeToString(sum[:8]), failure
 }
 
 type acks struct {

@@ -94,9 +94,11 @@ func (j *judge) indicesAgree() {
 // nothingLeft looks for what belongs to nobody.
 func (j *judge) nothingLeft() {
 	protected := map[string]bool{}
+	undone := map[string]bool{}
 	for _, o := range j.State.operations() {
-		if o.Kind == "protect" {
+		if makes(o.Kind) {
 			protected[o.Checkpoint] = true
+			undone[o.Checkpoint] = o.Outcome == "cancelled"
 		}
 	}
 	status := map[string]string{}
@@ -106,7 +108,7 @@ func (j *judge) nothingLeft() {
 	}
 	for _, key := range j.State.keys() {
 		id := ofCheckpoint(key)
-		tells := strings.HasSuffix(key, "/index.json") || strings.HasSuffix(key, "/status")
+		tells := strings.HasSuffix(key, "/index.json") || strings.HasSuffix(key, "/status") || !strings.HasPrefix(key, "/checkpoints/")
 		switch s, ok := status[id]; {
 		case strings.HasPrefix(key, "/checkpoints/") && !ok:
 			j.finds(NothingLeft, "%s belongs to no checkpoint", key)
@@ -114,6 +116,8 @@ func (j *judge) nothingLeft() {
 			j.finds(NothingLeft, "%s belongs to a checkpoint that no operation made", key)
 		case s == "deleted" && !tells:
 			j.finds(NothingLeft, "%s is left of a deleted checkpoint", key)
+		case undone[id] && !tells:
+			j.finds(NothingLeft, "%s is left of a checkpoint whose making was cancelled", key)
 		}
 	}
 	j.images()
@@ -140,7 +144,11 @@ func (j *judge) images() {
 		if r.Image == "" {
 			continue
 		}
-		if n := named[r.Image]; n > 1 || n == 0 && r.Answered {
+		n := named[r.Image]
+		switch {
+		case r.Cancelled && n > 0:
+			j.finds(NothingLeft, "%d images are left of a restore that was cancelled (%s)", n, r.Image)
+		case !r.Cancelled && (n > 1 || n == 0 && r.Answered):
 			j.finds(OnceEach, "a restore has made %d images, want 1 (%s)", n, r.Image)
 		}
 		delete(named, r.Image)
@@ -190,6 +198,9 @@ func (j *judge) noSecrets() {
 	for _, e := range j.Events {
 		if e.Error != "" {
 			look("the error of "+e.What, e.Error)
+		}
+		if e.Text != "" {
+			look("a failure that a caller was told", e.Text)
 		}
 	}
 }

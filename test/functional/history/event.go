@@ -28,6 +28,7 @@ const (
 	Start        = "journal.start"    // Operation, Owner, Generation
 	Write        = "journal.write"    // Operation, Owner, Generation, Done
 	End          = "journal.end"      // Operation, Owner, Generation, Status: the outcome
+	Cancel       = "journal.cancel"   // Operation
 	Adopt        = "journal.adopt"    // Operation, From, Owner, then Generation
 	Announce     = "journal.announce" // Owner
 	Retire       = "journal.retire"   // Owner
@@ -39,7 +40,7 @@ const (
 	Delete       = "bank.delete"      // Key, Owner, LeaseLost
 	Call         = "call"             // a request to a service, named with its method: "call.get"; Key: the path
 	Ack          = "ack"
-	Reply        = "reply"  // Key: id of the call, Status: digest of the answer
+	Reply        = "reply"  // Key: id of the call, Status: digest of the answer, Text: of a failure
 	Secret       = "secret" // Key: a token that was sent
 )
 
@@ -74,6 +75,7 @@ type Event struct {
 	Fresh      bool     `json:"fresh,omitempty"`
 	Key        string   `json:"key,omitempty"`
 	Status     string   `json:"status,omitempty"`
+	Text       string   `json:"text,omitempty"`
 	Closed     bool     `json:"closed,omitempty"`
 	LeaseLost  bool     `json:"lease_lost,omitempty"`
 	Done       []string `json:"done,omitempty"` // "resource hook" of hooks that have finished

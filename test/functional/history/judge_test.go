@@ -48,10 +48,12 @@ func failed(text string) func(*Event) { return func(e *Event) { e.Error = text }
 const (
 	indexJSON = "/checkpoints/c1/index.json"
 	section   = "/checkpoints/c1/resource-data/r1/"
+	copied    = "/checkpoints/c6/resource-data/r1/"
 )
 
 // good is a case without a fault: a protection that changed hands, a restore, a
-// verification, and the deletion of another checkpoint.
+// verification, the deletion of another checkpoint, a copy, and a protection and
+// a restore that were cancelled.
 func good() (*builder, Case) {
 	b := &builder{}
 	b.add(Event{What: Secret, Key: "s3cret-token"})
@@ -68,6 +70,16 @@ func good() (*builder, Case) {
 	b.did("p2", Event{What: End, Operation: "o1", Status: "succeeded"})
 	b.did("p2", Event{What: UpdateRecord, Key: "record1", Status: "in_progress"})
 	b.did("p2", Event{What: UpdateRecord, Key: "record1", Status: "success"})
+	b.did("p2", Event{What: Begin, Operation: "o6", Kind: "copy", Checkpoint: "c6", Plan: "plan1", Owner: "w2"})
+	for _, status := range []string{"wait_copying", "copying", "available"} {
+		b.did("p2", Event{What: Put, Key: "/checkpoints/c6/index.json", Status: status})
+	}
+	b.did("p2", Event{What: Begin, Operation: "o7", Kind: "protect", Checkpoint: "c7", Plan: "plan7", Owner: "w2"})
+	b.did("p2", Event{What: Cancel, Operation: "o7"})
+	for _, status := range []string{"protecting", "error"} {
+		b.did("p2", Event{What: Put, Key: "/checkpoints/c7/index.json", Status: status})
+	}
+	b.did("p2", Event{What: UpdateRecord, Key: "record8", Status: "fail"})
 	data := []byte("data of an image")
 	sum := md5.Sum(data)
 	index := func(id, plan, status string) []byte {
@@ -82,6 +94,9 @@ func good() (*builder, Case) {
 			{Kind: "restore", Checkpoint: "c1", Answered: true, Result: "record1", Image: "image1"},
 			{Kind: "verify", Checkpoint: "c1", Answered: true, Result: "record2"},
 			{Kind: "delete", Checkpoint: "c2", Answered: true},
+			{Kind: "copy", Plan: "plan1", Answered: true, Result: "c6"},
+			{Kind: "protect", Plan: "plan7", Answered: true, Result: "c7", Cancelled: true},
+			{Kind: "restore", Checkpoint: "c6", Answered: true, Result: "record8", Image: "image8", Cancelled: true},
 		},
 		State: State{
 			Operations: []Operation{
@@ -90,9 +105,13 @@ func good() (*builder, Case) {
 				{ID: "o3", Kind: "restore", Checkpoint: "c1", Record: "record1", Ended: true, Outcome: "succeeded"},
 				{ID: "o4", Kind: "verify", Checkpoint: "c1", Record: "record2", Ended: true, Outcome: "succeeded"},
 				{ID: "o5", Kind: "delete", Checkpoint: "c2", Ended: true, Outcome: "succeeded"},
+				{ID: "o6", Kind: "copy", Checkpoint: "c6", Plan: "plan1", Ended: true, Outcome: "succeeded"},
+				{ID: "o7", Kind: "protect", Checkpoint: "c7", Plan: "plan7", Ended: true, Outcome: "cancelled", CancelledBy: "alice"},
+				{ID: "o8", Kind: "restore", Checkpoint: "c6", Record: "record8", Ended: true, Outcome: "cancelled", CancelledBy: "alice"},
 			},
-			Logs:    []Log{{"o1", "available", true}, {"o2", "available", true}, {"o3", "success", true}, {"o4", "success", true}, {"o5", "deleted", true}},
-			Records: []Record{{"record1", "restore", "success"}, {"record2", "verify", "success"}},
+			Logs: []Log{{"o1", "available", true}, {"o2", "available", true}, {"o3", "success", true}, {"o4", "success", true}, {"o5", "deleted", true},
+				{"o6", "available", true}, {"o7", "error", true}, {"o8", "fail", true}},
+			Records: []Record{{"record1", "restore", "success"}, {"record2", "verify", "success"}, {"record8", "restore", "fail"}},
 			Objects: map[string][]byte{
 				indexJSON: index("c1", "plan1", "available"), section + "status": []byte(`"available"`), section + "data_1": data,
 				section + "metadata":                          fmt.Appendf(nil, `{"chunks_num": 1, "image_metadata": {"checksum": %q}}`, hex.EncodeToString(sum[:])),
@@ -101,6 +120,20 @@ func good() (*builder, Case) {
 				"/indices/by-provider/prov/proj/7@c1":         nil,
 				"/indices/by-date/2026-01-02/proj/7@c1":       nil,
 				"/indices/by-plan/plan1/proj/2026-01-02/7@c1": nil,
+
+				"/checkpoints/c6/index.json":                  index("c6", "plan1", "available"),
+				copied + "status":                             []byte(`"available"`),
+				copied + "data_1":                             data,
+				copied + "metadata":                           fmt.Appendf(nil, `{"chunks_num": 1, "image_metadata": {"checksum": %q}}`, hex.EncodeToString(sum[:])),
+				"/indices/by-provider/prov/proj/7@c6":         nil,
+				"/indices/by-date/2026-01-02/proj/7@c6":       nil,
+				"/indices/by-plan/plan1/proj/2026-01-02/7@c6": nil,
+
+				"/checkpoints/c7/index.json":                  index("c7", "plan7", "error"),
+				"/checkpoints/c7/resource-data/r1/status":     []byte(`"deleted"`),
+				"/indices/by-provider/prov/proj/7@c7":         nil,
+				"/indices/by-date/2026-01-02/proj/7@c7":       nil,
+				"/indices/by-plan/plan7/proj/2026-01-02/7@c7": nil,
 			},
 			Copies: true,
 			Images: []Image{{"i1", "image1", "active"}},
@@ -131,7 +164,7 @@ func TestJudge(t *testing.T) {
 		"protected twice": {OnceEach, func(_ *builder, c *Case) {
 			operation(c, 1, func(o *Operation) { o.Plan = "plan1" })
 		}},
-		"accepted and lost": {OnceEach, func(_ *builder, c *Case) { c.State.Operations = c.State.Operations[:4] }},
+		"accepted and lost": {OnceEach, func(_ *builder, c *Case) { c.State.Operations = slices.Delete(c.State.Operations, 4, 5) }},
 		"two images of a restore": {OnceEach, func(_ *builder, c *Case) {
 			c.State.Images = append(c.State.Images, Image{"i2", "image1", "active"})
 		}},
@@ -139,16 +172,32 @@ func TestJudge(t *testing.T) {
 		"no record":             {OnceEach, func(_ *builder, c *Case) { c.State.Records = c.State.Records[1:] }},
 		"never ends":            {AllEnd, func(_ *builder, c *Case) { operation(c, 0, func(o *Operation) { o.Ended = false }) }},
 		"failed":                {AllEnd, func(_ *builder, c *Case) { operation(c, 0, func(o *Operation) { o.Outcome = "failed" }) }},
+		"a copy twice": {OnceEach, func(_ *builder, c *Case) {
+			c.State.Operations = append(c.State.Operations, Operation{ID: "o9", Kind: "copy", Checkpoint: "c9", Plan: "plan1", Ended: true, Outcome: "succeeded"})
+		}},
+		"ended as cancelled by nobody": {AllEnd, func(_ *builder, c *Case) { operation(c, 6, func(o *Operation) { o.CancelledBy = "" }) }},
+		"cancelled in vain":            {AllEnd, func(_ *builder, c *Case) { operation(c, 6, func(o *Operation) { o.Outcome = "succeeded" }) }},
+		"cancelled and failed":         {AllEnd, func(_ *builder, c *Case) { operation(c, 7, func(o *Operation) { o.Outcome = "failed" }) }},
+		"cancelled and going on": {AllEnd, func(_ *builder, c *Case) {
+			key := "/checkpoints/c7/index.json"
+			c.State.Objects[key] = []byte(strings.Replace(string(c.State.Objects[key]), "error", "protecting", 1))
+		}},
+		"record of a cancelled restore": {AllEnd, func(_ *builder, c *Case) { c.State.Records[2].Status = "success" }},
 		"stuck": {AllEnd, func(_ *builder, c *Case) {
 			c.State.Objects[indexJSON] = []byte(strings.Replace(string(c.State.Objects[indexJSON]), "available", "protecting", 1))
 		}},
 		"record in progress": {AllEnd, func(_ *builder, c *Case) { c.State.Records[0].Status = "in_progress" }},
 		"a message is left":  {AllEnd, func(_ *builder, c *Case) { c.State.Queues["topic"] = 1 }},
 		"backed up again":    {NotAgain, func(b *builder, _ *Case) { b.did("p2", Event{What: Put, Key: section + "data_1"}) }},
-		"data missing":       {Whole, func(_ *builder, c *Case) { delete(c.State.Objects, section+"data_1") }},
-		"data differ":        {Whole, func(_ *builder, c *Case) { c.State.Objects[section+"data_1"] = []byte("x") }},
-		"data left over":     {Whole, func(_ *builder, c *Case) { c.State.Objects[section+"data_2"] = nil }},
-		"broken index.json":  {Whole, func(_ *builder, c *Case) { c.State.Objects[indexJSON] = []byte("{") }},
+		"copied again": {NotAgain, func(b *builder, _ *Case) {
+			b.did("p2", Event{What: Write, Operation: "o6", Done: []string{"r1 on_main"}})
+			b.did("p2", Event{What: Put, Key: copied + "data_1"})
+		}},
+		"a copy without data": {Whole, func(_ *builder, c *Case) { delete(c.State.Objects, copied+"data_1") }},
+		"data missing":        {Whole, func(_ *builder, c *Case) { delete(c.State.Objects, section+"data_1") }},
+		"data differ":         {Whole, func(_ *builder, c *Case) { c.State.Objects[section+"data_1"] = []byte("x") }},
+		"data left over":      {Whole, func(_ *builder, c *Case) { c.State.Objects[section+"data_2"] = nil }},
+		"broken index.json":   {Whole, func(_ *builder, c *Case) { c.State.Objects[indexJSON] = []byte("{") }},
 		"entry missing": {IndicesAgree, func(_ *builder, c *Case) {
 			delete(c.State.Objects, "/indices/by-date/2026-01-02/proj/7@c1")
 		}},
@@ -167,14 +216,24 @@ func TestJudge(t *testing.T) {
 			c.State.Objects["/checkpoints/c2/resource-data/r1/data_1"] = nil
 		}},
 		"data of no checkpoint": {NothingLeft, func(_ *builder, c *Case) { c.State.Objects["/checkpoints/c9/resource-data/r1/data_1"] = nil }},
-		"image of nobody":       {NothingLeft, func(_ *builder, c *Case) { c.State.Images = append(c.State.Images, Image{"i2", "image2", "active"}) }},
-		"half an image":         {NothingLeft, func(_ *builder, c *Case) { c.State.Images[0].Status = "queued" }},
-		"eternal lease":         {NothingLeft, func(_ *builder, c *Case) { c.State.Leases["w1"] = false }},
-		"stray rows":            {NothingLeft, func(_ *builder, c *Case) { c.State.Strays = 1 }},
-		"open log":              {LogsClosed, func(_ *builder, c *Case) { c.State.Logs[0].Closed = false }},
-		"no log":                {LogsClosed, func(_ *builder, c *Case) { c.State.Logs = c.State.Logs[1:] }},
-		"log of nothing":        {LogsClosed, func(_ *builder, c *Case) { c.State.Logs = append(c.State.Logs, Log{"o9", "success", true}) }},
-		"back to protecting":    {LegalStatuses, func(b *builder, _ *Case) { b.did("p2", Event{What: Put, Key: indexJSON, Status: "protecting"}) }},
+		"data of a cancelled protection": {NothingLeft, func(_ *builder, c *Case) {
+			c.State.Objects["/checkpoints/c7/resource-data/r1/data_1"] = nil
+		}},
+		"image of a cancelled restore": {NothingLeft, func(_ *builder, c *Case) { c.State.Images = append(c.State.Images, Image{"i8", "image8", "active"}) }},
+		"no log of what was cancelled": {LogsClosed, func(_ *builder, c *Case) { c.State.Logs = slices.Delete(c.State.Logs, 6, 7) }},
+		"ended in two ways":            {LegalStatuses, func(b *builder, _ *Case) { b.did("p2", Event{What: End, Operation: "o1", Status: "failed"}) }},
+		"copying after the end": {LegalStatuses, func(b *builder, _ *Case) {
+			b.did("p2", Event{What: Put, Key: "/checkpoints/c6/index.json", Status: "copying"})
+		}},
+		"token in an answer": {NoSecrets, func(b *builder, _ *Case) { b.did("p2", Event{What: Reply, Key: "call9", Text: "s3cret-token"}) }},
+		"image of nobody":    {NothingLeft, func(_ *builder, c *Case) { c.State.Images = append(c.State.Images, Image{"i2", "image2", "active"}) }},
+		"half an image":      {NothingLeft, func(_ *builder, c *Case) { c.State.Images[0].Status = "queued" }},
+		"eternal lease":      {NothingLeft, func(_ *builder, c *Case) { c.State.Leases["w1"] = false }},
+		"stray rows":         {NothingLeft, func(_ *builder, c *Case) { c.State.Strays = 1 }},
+		"open log":           {LogsClosed, func(_ *builder, c *Case) { c.State.Logs[0].Closed = false }},
+		"no log":             {LogsClosed, func(_ *builder, c *Case) { c.State.Logs = c.State.Logs[1:] }},
+		"log of nothing":     {LogsClosed, func(_ *builder, c *Case) { c.State.Logs = append(c.State.Logs, Log{"o9", "success", true}) }},
+		"back to protecting": {LegalStatuses, func(b *builder, _ *Case) { b.did("p2", Event{What: Put, Key: indexJSON, Status: "protecting"}) }},
 		"back to in progress": {LegalStatuses, func(b *builder, _ *Case) {
 			b.did("p2", Event{What: UpdateRecord, Key: "record1", Status: "in_progress"})
 		}},

@@ -88,8 +88,10 @@ func (j *judge) oneAnswer() {
 
 // follows lists the statuses that a status may lead to, itself aside.
 var follows = map[string][]string{
-	"":               {"protecting"},
+	"":               {"protecting", "wait_copying"},
 	"protecting":     {"available", "error", "deleting"},
+	"wait_copying":   {"copying", "error", "deleting"},
+	"copying":        {"available", "error", "deleting"},
 	"available":      {"deleting", "error"},
 	"error":          {"deleting", "available"},
 	"deleting":       {"deleted", "error-deleting", "available", "error"},
@@ -120,6 +122,15 @@ func (j *judge) legalStatuses() {
 			before = nil
 		}
 		possible[d.Key] = append(slices.Clone(before), d.Status)
+	}
+	ended := map[string]string{}
+	for _, d := range of(j.deeds, End) {
+		if last, ok := ended[d.Operation]; ok && d.worked() && d.Status != last {
+			j.finds(LegalStatuses, "operation %s ended as %s, after it had ended as %s", d.Operation, d.Status, last)
+		}
+		if d.worked() {
+			ended[d.Operation] = d.Status
+		}
 	}
 	closed := map[string]string{}
 	for _, d := range of(j.deeds, UpdateLog) {

@@ -12,12 +12,15 @@ import (
 
 // Request is a call that starts an operation, as its caller knows it.
 type Request struct {
-	Kind       string // protect, restore, verify, delete
-	Plan       string // of a protection
+	Kind       string // protect, restore, verify, delete, copy
+	Plan       string // of a protection, and of a copy of all checkpoints of a plan
 	Checkpoint string // of the others
 	Image      string // of a restore: the name, unlike all others, that its image is to have
 	Answered   bool   // without an error; else it may have begun or not
 	Result     string // then: the new checkpoint, or the record of a restore or verification
+	// Cancelled tells that its end was asked for, and that this was answered, while
+	// it was in the midst of its work.
+	Cancelled bool
 }
 
 // State is what is there in the end, when the workers have stopped.
@@ -44,6 +47,7 @@ type Operation struct {
 	ID, Kind, Checkpoint, Plan, Record string
 	Ended                              bool
 	Outcome                            string
+	CancelledBy                        string
 }
 
 // Log is a row of operation_logs, whose id is the operation's.

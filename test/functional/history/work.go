@@ -6,12 +6,15 @@ import (
 	"strings"
 )
 
+// makes tells whether operations of a kind make checkpoints.
+func makes(kind string) bool { return kind == "protect" || kind == "copy" }
+
 // onceEach compares what was asked for with the operations that are there.
 func (j *judge) onceEach() {
 	type subject struct{ kind, of string }
 	asked, answered := map[subject]int{}, map[subject]int{}
 	of := func(kind, plan, checkpoint string) subject {
-		if kind == "protect" {
+		if makes(kind) {
 			return subject{kind, plan}
 		}
 		return subject{kind, checkpoint}
@@ -21,7 +24,7 @@ func (j *judge) onceEach() {
 	for _, o := range j.State.operations() {
 		there[of(o.Kind, o.Plan, o.Checkpoint)]++
 		switch o.Kind {
-		case "protect":
+		case "protect", "copy":
 			byResult[o.Checkpoint]++
 		case "restore", "verify":
 			byResult[o.Record]++
@@ -69,34 +72,54 @@ func (j *judge) allEnd() {
 			byResult[r.Result] = true
 		}
 	}
-	gone := map[string]bool{}
+	gone, undone, lost := map[string]bool{}, map[string]bool{}, map[string]bool{} // checkpoints, the latter two by cancels
+	records := map[string]bool{}                                                  // of restores and verifications that were cancelled
 	for _, o := range j.State.operations() {
 		if !o.Ended {
 			j.finds(AllEnd, "%s %s of checkpoint %s has not ended", o.Kind, o.ID, o.Checkpoint)
 			continue
 		}
-		if o.Kind == "delete" && o.Outcome == "succeeded" {
+		succeeded, cancelled := o.Outcome == "succeeded", o.Outcome == "cancelled"
+		switch {
+		case cancelled && makes(o.Kind):
+			undone[o.Checkpoint] = true
+		case cancelled && o.Kind == "delete":
+			lost[o.Checkpoint] = true
+		case cancelled:
+			records[o.Record] = true
+		case succeeded && o.Kind == "delete":
 			gone[o.Checkpoint] = true
 		}
-		accepted := o.Kind == "protect" || byResult[o.Record] && (o.Kind == "restore" || o.Kind == "verify")
-		if accepted && o.Outcome != "succeeded" {
+		accepted := makes(o.Kind) || byResult[o.Record] && (o.Kind == "restore" || o.Kind == "verify")
+		wanted := succeeded || cancelled && o.CancelledBy != ""
+		if !wanted && (accepted || cancelled) {
 			j.finds(AllEnd, "%s %s of checkpoint %s has %s", o.Kind, o.ID, o.Checkpoint, o.Outcome)
 		}
 	}
+	j.cancels()
 	checkpoints, _ := j.State.checkpoints()
 	for _, c := range checkpoints {
 		switch {
-		case gone[c.ID] || deleted[c.ID]:
+		case gone[c.ID] || deleted[c.ID] && !lost[c.ID]:
 			if c.Status != "deleted" {
 				j.finds(AllEnd, "checkpoint %s is %s, its deletion was accepted", c.ID, c.Status)
 			}
+		case undone[c.ID]:
+			if c.Status != "error" {
+				j.finds(AllEnd, "checkpoint %s is %s, and was never finished", c.ID, c.Status)
+			}
+		case lost[c.ID] && c.Status == "error-deleting":
 		case c.Status != "available":
 			j.finds(AllEnd, "checkpoint %s is %s, want available", c.ID, c.Status)
 		}
 	}
 	for _, r := range j.State.Records {
-		if r.Status != "success" && (r.Status != "fail" || byResult[r.ID]) {
-			j.finds(AllEnd, "%s %s is %s", r.Kind, r.ID, r.Status)
+		want := "success"
+		if records[r.ID] {
+			want = "fail"
+		}
+		if r.Status != want && (r.Status != "fail" || byResult[r.ID]) {
+			j.finds(AllEnd, "%s %s is %s, want %s", r.Kind, r.ID, r.Status, want)
 		}
 	}
 	for name, n := range j.State.Queues {
@@ -106,12 +129,30 @@ func (j *judge) allEnd() {
 	}
 }
 
+// cancels compares the requests to end operations with what has become of these.
+// Such a request comes while the operation waits, so that it is never too late.
+func (j *judge) cancels() {
+	outcomes := map[string]string{} // by the result of the request
+	for _, o := range j.State.operations() {
+		if makes(o.Kind) {
+			outcomes[o.Checkpoint] = o.Outcome
+		} else if o.Record != "" {
+			outcomes[o.Record] = o.Outcome
+		}
+	}
+	for _, r := range j.Requests {
+		if outcome := outcomes[r.Result]; r.Cancelled && r.Answered && outcome != "cancelled" {
+			j.finds(AllEnd, "the %s that was answered with %s has %s, its end was asked for", r.Kind, r.Result, outcome)
+		}
+	}
+}
+
 // notAgain looks for data that are written after the journal knew that this had
 // been done.
 func (j *judge) notAgain() {
 	checkpoints := map[string]string{} // by operation
 	for _, d := range of(j.deeds, Begin) {
-		if d.Kind == "protect" {
+		if makes(d.Kind) {
 			checkpoints[d.Operation] = d.Checkpoint
 		}
 	}
@@ -142,12 +183,13 @@ func (j *judge) logsClosed() {
 			j.finds(LogsClosed, "operation log %s, %s, is open", l.ID, l.Status)
 		}
 		switch l.Status {
-		case "protecting", "deleting", "in_progress", "":
+		case "protecting", "deleting", "wait_copying", "copying", "in_progress", "":
 			j.finds(LogsClosed, "operation log %s says %q in the end", l.ID, l.Status)
 		}
 	}
 	for _, o := range j.State.operations() {
-		if n := len(logs[o.ID]); n != 1 && o.Outcome == "succeeded" {
+		// One that was refused may have none.
+		if n := len(logs[o.ID]); n != 1 && (n > 1 || o.Outcome != "failed") {
 			j.finds(LogsClosed, "%s %s has %d operation logs, want 1", o.Kind, o.ID, n)
 		}
 		delete(logs, o.ID)
