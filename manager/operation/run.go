@@ -67,6 +67,7 @@ const patience = 2 * time.Minute
 
 // newRun makes the run of an entry.
 func (e *Engine) newRun(entry journal.Entry, in *input, caller *requestcontext.RequestContext, p *providers.Provider) *run {
+	in.Caller = "" // it is with the entry, and may be long
 	r := &run{engine: e, entry: entry, input: in, caller: caller, provider: p, done: make(chan struct{}), track: newTrack()}
 	r.log = telemetry.WithRequest(e.log, caller).
 		WithFields(logrus.Fields{"operation": entry.Kind, "operation_id": entry.ID, "checkpoint": in.Checkpoint})

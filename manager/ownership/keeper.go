@@ -109,6 +109,7 @@ type Keeper struct {
 	left  map[string]time.Time // since when it knows of entries that it is not able to go on with
 	swept map[string]bool      // dead owners who left nothing
 	sweep time.Time            // when to look at all entries again
+	rest  time.Time            // until when not to look at all own entries
 }
 
 // New returns the keeper of a run that has not started, with an id of its own.

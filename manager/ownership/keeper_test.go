@@ -7,6 +7,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -230,6 +231,45 @@ func TestCancelRequestsAreTold(t *testing.T) {
 		later(time.Minute)
 		if len(w.cancelled) != before {
 			t.Error("told after its end")
+		}
+	})
+}
+
+// laborious is a journal in which listing many entries takes a while.
+type laborious struct {
+	ownership.Journal
+	listed atomic.Int64 // looks at all of a worker's entries
+}
+
+func (l *laborious) List(ctx context.Context, f journal.Filter) ([]journal.Entry, error) {
+	if f.Owner != "" && !f.Cancelling {
+		l.listed.Add(1)
+		time.Sleep(500 * time.Millisecond)
+	}
+	return l.Journal.List(ctx, f)
+}
+
+// A worker with very many operations does not spend its time on looking at them,
+// and yet hears soon of what it is to end.
+func TestLooksAtManyEntries(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		kept := journal.NewMemory(nil)
+		j := &laborious{Journal: kept}
+		w := newWorker(t, ownership.Config{Journal: j})
+		w.start(t)
+		defer w.end(t)
+		id := begin(t, kept, w.ID(), w)
+		later(10 * time.Minute)
+		if n := j.listed.Load(); n < 50 || n > 60 { // every ten seconds, and a look
+			t.Errorf("it looked %d times", n)
+		}
+		if err := kept.Cancel(t.Context(), id, "alice"); err != nil {
+			t.Fatal(err)
+		}
+		later(4 * time.Second)
+		if len(w.cancelled) == 0 {
+			t.Error("it does not know of the cancel")
 		}
 	})
 }

@@ -51,11 +51,19 @@ func (k *Keeper) scan() error {
 }
 
 // own looks at the entries of this run: those that are left from before a loss
-// are taken up again, those that somebody wants to end are told.
+// are taken up again, those that somebody wants to end are told. Thousands of
+// entries take their time, so that a look at all of them is followed by a rest;
+// those that somebody wants to end are few, and looked at in any case.
 func (k *Keeper) own(ctx context.Context, fence func() error) error {
-	entries, err := k.config.Journal.List(ctx, journal.Filter{Owner: k.id, Unfinished: true})
+	began := k.config.Clock.Now()
+	all := !began.Before(k.rest)
+	entries, err := k.config.Journal.List(ctx, journal.Filter{Owner: k.id, Unfinished: true, Cancelling: !all})
 	if err != nil {
 		return fmt.Errorf("list own operations: %w", err)
+	}
+	if all {
+		now := k.config.Clock.Now()
+		k.rest = now.Add(min(restFactor*now.Sub(began), k.config.Hold))
 	}
 	var failures error
 	for _, e := range entries {
@@ -68,6 +76,10 @@ func (k *Keeper) own(ctx context.Context, fence func() error) error {
 	}
 	return failures
 }
+
+// restFactor is how many times as long as a look at all own entries the rest is
+// that follows it: such looks take a twentieth of a processor at most.
+const restFactor = 20
 
 // others takes over the entries of owners that are dead. All entries are looked
 // at when an owner is newly dead, and else once in a hold: for the entry that

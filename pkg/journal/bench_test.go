@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/google/uuid"
+
 	"github.com/karbor-project/karbor/pkg/journal"
 )
 
@@ -37,6 +39,43 @@ func BenchmarkWrite(b *testing.B) {
 				b.StopTimer()
 				s := j.Stats()
 				b.ReportMetric(float64(s.Commits)/float64(s.Marks), "commits/mark")
+			})
+		}
+	}
+}
+
+// BenchmarkList is one look of a worker at its 10,000 operations: at all of them,
+// and at those that somebody asked to end.
+func BenchmarkList(b *testing.B) {
+	const count = 10_000
+	for _, e := range engines {
+		j := sync.OnceValue(func() *journal.SQL {
+			j := open(b, e.url(b))
+			var wg sync.WaitGroup
+			var next atomic.Int64
+			for range 16 {
+				wg.Go(func() {
+					for next.Add(1) <= count {
+						id := uuid.NewString()
+						if _, _, err := j.Begin(b.Context(), journal.Entry{ID: id, Kind: "protect", Subject: id, Claim: journal.Claim{Owner: "worker"}}); err != nil {
+							b.Error(err)
+							return
+						}
+					}
+				})
+			}
+			wg.Wait()
+			return j
+		})
+		for name, cancelling := range map[string]bool{"all": false, "to end": true} {
+			b.Run(e.name+"/"+name, func(b *testing.B) {
+				j := j()
+				b.ReportAllocs()
+				for b.Loop() {
+					if _, err := j.List(b.Context(), journal.Filter{Owner: "worker", Unfinished: true, Cancelling: cancelling}); err != nil {
+						b.Fatal(err)
+					}
+				}
 			})
 		}
 	}

@@ -12,7 +12,7 @@ import (
 
 // DefaultWorkers is how many tasks run at a time unless an option says
 // otherwise. Workers are made when there is work for them, so that a high
-// bound costs nothing.
+// bound costs nothing; the first is the goroutine that calls Run.
 //
 // taskflow: the size of a green thread pool
 const DefaultWorkers = 1000
@@ -55,9 +55,10 @@ func Run(ctx context.Context, g *Graph, o Options) error {
 	if r.options.Clock == nil {
 		r.options.Clock = time.Now
 	}
-	r.mu.Lock()
-	r.hire()
-	r.mu.Unlock()
+	// The first worker is the caller: thousands of runs that wait for one task
+	// each have one goroutine each.
+	r.hired, r.hiring = 1, true
+	r.work()
 	r.workers.Wait()
 	return r.conclude()
 }
