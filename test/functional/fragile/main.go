@@ -7,6 +7,7 @@
 //
 //	FRAGILE_HISTORY=FILE  append what is done, in the form of package history
 //	FRAGILE_AT=NAME:N     die at the Nth passing of a point
+//	FRAGILE_USE=FILE      at SIGUSR1, write there what of the machine is in use
 package main
 
 import (
@@ -31,6 +32,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(2)
 	}
+	tellUse(os.Getenv("FRAGILE_USE"))
 	setup := service.Builtin()
 	setup.Banks = w.banks(setup.Banks)
 	setup.Wrap = service.Wrap{
