@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -27,7 +28,8 @@ const python = "/usr/bin/python3"
 type size struct {
 	starts, calls, protects, checkpoints, waits, adopted int
 
-	alone bool // without Python peers
+	alone bool   // without Python peers
+	only  string // the parts, "" for all
 }
 
 func main() {
@@ -45,6 +47,7 @@ func main() {
 	flag.IntVar(&s.checkpoints, "checkpoints", 2500, "checkpoints to list")
 	flag.IntVar(&s.waits, "waits", 10000, "operations that wait in polls")
 	flag.IntVar(&s.adopted, "adopted", 1000, "operations that run when their worker is killed")
+	flag.StringVar(&s.only, "only", "", "the parts to measure, separated by commas: "+strings.Join(partNames(), ", ")+"; all by default")
 	flag.BoolVar(&s.alone, "alone", false, "measure without Python peers, which take most of the time")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -82,10 +85,11 @@ func run(ctx context.Context, program string, s size) (err error) {
 	}
 	defer func() { err = errors.Join(err, b.close()) }()
 	fmt.Println(machine())
-	for _, part := range []func(context.Context) error{
-		b.starting, b.calling, b.protecting, b.listing, b.engine, b.remembering, b.journaling, b.waiting, b.adopting,
-	} {
-		if err := part(ctx); err != nil {
+	for _, p := range parts {
+		if s.only != "" && !slices.Contains(strings.Split(s.only, ","), p.name) {
+			continue
+		}
+		if err := p.measure(b, ctx); err != nil {
 			return err
 		}
 	}
@@ -98,6 +102,24 @@ func run(ctx context.Context, program string, s size) (err error) {
 		fmt.Println(note)
 	}
 	return nil
+}
+
+// parts are what is measured, in this order.
+var parts = []struct {
+	name    string
+	measure func(*bench, context.Context) error
+}{
+	{"start", (*bench).starting}, {"calls", (*bench).calling}, {"protects", (*bench).protecting}, {"listing", (*bench).listing},
+	{"engine", (*bench).engine}, {"memory", (*bench).remembering}, {"journal", (*bench).journaling}, {"waits", (*bench).waiting},
+	{"adoption", (*bench).adopting},
+}
+
+func partNames() []string {
+	var names []string
+	for _, p := range parts {
+		names = append(names, p.name)
+	}
+	return names
 }
 
 const legend = `
