@@ -15,7 +15,7 @@ ENVIRONMENTS=(
   'rpc|the RPC library against a real RabbitMQ'
   'interop|Python peers (oslo.messaging) on both sides of a real RabbitMQ, with and without TLS'
   'functional|RabbitMQ, MariaDB, PostgreSQL, Keystone, Swift and Glance: the daemon, banks, database, providers'
-  'openstack|Cinder, Neutron, Nova and Manila besides: what can be protected, and how, in a whole cloud'
+  'openstack|Cinder, Neutron, Nova and Manila besides: what can be protected and how, and the service with all of it, in a whole cloud'
   'cluster|three RabbitMQ nodes in containers, killed and cut off under load (needs a Docker engine)'
   'torture|a RabbitMQ that is restarted, killed and cut off under load'
   'soak|RPC servers and clients for SOAK_DURATION (20m) under random faults, repeated by SOAK_SEED; histories are compared'
@@ -158,7 +158,7 @@ env_openstack() {
   compiler
   services cinder neutron nova manila
   REQUIRED="$REQUIRED|$CLOUD_VARIABLES"
-  service_tests ./pkg/openstack/... ./providers/...
+  service_tests -timeout 2h ./pkg/openstack/... ./providers/... ./test/openstack/...
 }
 
 env_cluster() {

@@ -73,11 +73,6 @@ var kinds = []Kind{
 	VolumeBackup, VolumeSnapshot, Volume, ShareSnapshot, Share, Image,
 }
 
-// Interface is the kind of a server's network cards. They can be listed only.
-func Interface(serverID string) Kind {
-	return Kind{name: "interface", service: nova, path: "servers/" + serverID + "/os-interface", list: "interfaceAttachments"}
-}
-
 func (k Kind) listed() string {
 	if k.listing != "" {
 		return k.listing

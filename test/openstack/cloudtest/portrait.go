@@ -14,7 +14,7 @@ import (
 // Portrait tells in lines what a server is and what it is connected with, by names
 // and by sums of bytes, so that one which was restored can be compared with the
 // one that it was made of: flavor, zone, key pair, metadata, what it was booted
-// from, its volumes by device, its cards in order, its floating IPs.
+// from, its volumes by device, its cards, its floating IPs.
 func Portrait(p *openstacktest.RealProject, id string) []string {
 	s := p.Show(openstacktest.Server, id)
 	lines := []string{
@@ -37,19 +37,19 @@ func Portrait(p *openstacktest.RealProject, id string) []string {
 	return slices.Concat(lines, disks, cards(p, id))
 }
 
-// cards are the server's in Nova's order, which a guest sees. Their MAC addresses
-// are told by Topology.
+// cards are the server's, with the floating IPs that lead to them. Their MAC
+// addresses are told by Topology.
 func cards(p *openstacktest.RealProject, server string) []string {
 	names := newNames(p)
 	var lines []string
-	for _, c := range p.List(openstacktest.Interface(server)) {
-		port := p.Show(openstacktest.Port, c["port_id"].(string))
+	for _, port := range p.List(openstacktest.Port, "device_id", server) {
 		lines = append(lines, fmt.Sprintf("card on %s, %s, groups %s", names.of(port["network_id"]),
 			names.addresses(port), names.all(port["security_groups"])))
-		for _, ip := range p.List(openstacktest.FloatingIP, "port_id", c["port_id"].(string)) {
+		for _, ip := range p.List(openstacktest.FloatingIP, "port_id", port["id"].(string)) {
 			lines = append(lines, fmt.Sprintf("floating IP %v to %v", ip["floating_ip_address"], ip["fixed_ip_address"]))
 		}
 	}
+	slices.Sort(lines)
 	return lines
 }
 
