@@ -153,6 +153,14 @@ free_port() { # free_port NAME DAEMON: a foreign listener on one of our ports is
     die "port ${PORT[$1]} ($1) is taken by somebody else; KARBOR_TEST_PORT_BASE chooses another block"
 }
 
+# Ports that the kernel gives to clients too may be taken by one, now and then, just when a service is started.
+warn_of_client_ports() {
+  local first last
+  read -r first last 2>/dev/null </proc/sys/net/ipv4/ip_local_port_range || return 0
+  [ $((BASE + 17)) -lt "$first" ] || [ "$BASE" -gt "$last" ] ||
+    say "warning: ports from $BASE are among those of clients ($first to $last), so services may fail to start; choose a lower KARBOR_TEST_PORT_BASE"
+}
+
 # done_for NAME PACKAGE / mark_done: slow steps (schema migrations) are run once per version of the package
 done_for() { [ "$(cat "$STATE/var/$1.done" 2>/dev/null)" = "$(dpkg-query -W -f='${Version}' "$2")" ]; }
 mark_done() { dpkg-query -W -f='${Version}' "$2" >"$STATE/var/$1.done"; }
