@@ -74,7 +74,8 @@ func makeTopology(p *openstacktest.RealProject) {
 	p.Update(openstacktest.Router, across, object{"routes": []any{object{"destination": "203.0.113.128/25", "nexthop": "10.7.0.254"}}})
 
 	web := p.Create(openstacktest.SecurityGroup, object{"name": "web", "description": "for the web"})
-	data := p.Create(openstacktest.SecurityGroup, object{"name": "data", "stateful": false})
+	data := p.Create(openstacktest.SecurityGroup, object{"name": "data"})
+	loose := p.Create(openstacktest.SecurityGroup, object{"name": "loose", "stateful": false}) // cannot be mixed with others
 	rule := func(group string, body object) {
 		body["security_group_id"], body["direction"] = group, "ingress"
 		p.Make(openstacktest.SecurityGroupRule, body)
@@ -89,6 +90,7 @@ func makeTopology(p *openstacktest.RealProject) {
 		"fixed_ips":             []any{object{"subnet_id": a, "ip_address": "10.7.0.77"}, object{"subnet_id": a, "ip_address": "10.7.0.78"}},
 		"allowed_address_pairs": []any{object{"ip_address": "10.7.0.200"}},
 	})
+	p.Create(openstacktest.Port, object{"network_id": front, "name": "third", "security_groups": []string{loose}})
 	p.Create(openstacktest.Port, object{"network_id": back, "name": "second", "admin_state_up": false})
 	p.Create(openstacktest.Port, object{"network_id": front, "name": "bare", "port_security_enabled": false, "security_groups": []string{}})
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/karbor-project/karbor/providers/protection/network"
 	"github.com/karbor-project/karbor/providers/protection/noop"
 	"github.com/karbor-project/karbor/providers/protection/pod"
+	"github.com/karbor-project/karbor/providers/protection/project"
 	"github.com/karbor-project/karbor/providers/protection/server"
 	"github.com/karbor-project/karbor/providers/protection/share"
 	"github.com/karbor-project/karbor/providers/protection/volumeglance"
@@ -27,6 +28,7 @@ func Register(r *protection.Registry) {
 	network.Register(r)
 	noop.Register(r)
 	pod.Register(r)
+	project.Register(r)
 	server.Register(r)
 	share.Register(r)
 	volumeglance.Register(r)

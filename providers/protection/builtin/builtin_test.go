@@ -40,8 +40,10 @@ func TestEveryPlugin(t *testing.T) {
 	for _, entry := range r.Entries() {
 		t.Run(entry.Names[0], func(t *testing.T) {
 			t.Parallel()
-			if !strings.HasPrefix(entry.Names[0], "karbor-") || !strings.HasPrefix(entry.Names[1], protection.ClassPrefix) {
-				t.Errorf("names are %v", entry.Names)
+			for i, name := range entry.Names {
+				if prefix := []string{"karbor-", protection.ClassPrefix}[min(i, 1)]; !strings.HasPrefix(name, prefix) {
+					t.Errorf("names are %v", entry.Names)
+				}
 			}
 			plugintest.Run(t, build(t, entry, ""))
 		})
