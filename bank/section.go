@@ -137,6 +137,21 @@ func (s *Section) Open(ctx context.Context, key string) (io.ReadCloser, error) {
 	return io.NopCloser(bytes.NewReader(plain)), nil
 }
 
+// OpenString returns a reader of the string that an object is as JSON, whatever
+// the bank remembers of it: a folder keeps no flags. It fails for an object that
+// is no such string.
+func (s *Section) OpenString(ctx context.Context, key string) (io.ReadCloser, error) {
+	full, data, _, err := s.read(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	var text string
+	if err := json.Unmarshal(data, &text); err != nil {
+		return nil, fault.BankGetObjectFailed(full, "the object is no JSON string").WithCause(err)
+	}
+	return io.NopCloser(strings.NewReader(text)), nil
+}
+
 // List returns keys relative to the section. The prefix and the marker of o
 // are relative to it, too, so that the last key of a page is the marker of the
 // next one.

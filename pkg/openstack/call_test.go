@@ -56,7 +56,7 @@ func TestRetry(t *testing.T) {
 		"post 413, wait":         {"POST", false, 413, asked, 3},
 		"post 413, quota":        {"POST", false, 413, "0", 1},
 		"get 413, no end":        {"GET", false, 413, "", 1},
-		"delete 409":             {"DELETE", false, 409, "", 3},
+		"delete 409":             {"DELETE", false, 409, "", 1},
 		"put 409":                {"PUT", false, 409, "", 1},
 		"put 409 for a while":    {"PUT", false, 409, asked, 3},
 		"post 409":               {"POST", false, 409, asked, 1},

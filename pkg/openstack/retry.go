@@ -113,9 +113,9 @@ func retryAfter(resp *http.Response) (time.Duration, bool) {
 // no harm. A POST that was taken is repeated only if it was turned away because
 // there are too many.
 //
-// A deletion that conflicts meets something that is about to go. Other conflicts
-// are answers, unless the service says for how long they last. Cinder and Nova
-// say 413 for used-up quotas too, with nothing to wait for.
+// A conflict is an answer, unless the service says for how long it lasts: what is
+// busy, and until when, the plugins know better. Cinder and Nova say 413 for
+// used-up quotas too, with nothing to wait for.
 // cinder: api/openstack/wsgi.py Fault, with "Retry-After: 0"
 func (r *retry) worthRepeating(method string, resp *http.Response, err error) bool {
 	if err != nil {
@@ -128,7 +128,7 @@ func (r *retry) worthRepeating(method string, resp *http.Response, err error) bo
 	case http.StatusRequestEntityTooLarge:
 		return says && asked > 0
 	case http.StatusConflict:
-		return method == http.MethodDelete || r.repeatable(method) && says
+		return r.repeatable(method) && says
 	case http.StatusInternalServerError, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 		return r.repeatable(method)
 	}

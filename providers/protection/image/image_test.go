@@ -344,6 +344,9 @@ func TestRestoreOfWhatPythonStored(t *testing.T) {
 			"data_1": {Body: []byte(`"plain text, \u00e4 line\n"`), Serialized: bank.JSON},
 			"data_2": {Body: []byte(`"and the rest"`), Serialized: bank.JSON}, "data_3": {Body: []byte(`""`), Serialized: bank.JSON},
 		},
+		"python 3, in a folder": { // which keeps no flags
+			"data_1": {Body: []byte(`"plain text, \u00e4 line\n"`)}, "data_2": {Body: []byte(`"and the rest"`)}, "data_3": {Body: []byte(`""`)},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -356,11 +359,29 @@ func TestRestoreOfWhatPythonStored(t *testing.T) {
 			h.Memory.Set(path+"metadata", banktest.Stored{Serialized: bank.JSON, Body: fmt.Appendf(nil,
 				`{"resource_id": %q, "chunks_num": "%d", "image_metadata": {"checksum": %q, "disk_format": "raw", "container_format": "bare"}}`,
 				tiny.ID, len(objects), source["checksum"])})
+			h.Memory.Set(path+"status", banktest.Stored{Body: []byte("available"), Serialized: bank.Raw})
+			must(t, h.Run(openstacktest.Context(t), plugin(g, pieceSize), protection.Verify, h.Call(tiny)))
 			must(t, h.Run(openstacktest.Context(t), plugin(g, pieceSize), protection.Restore, h.Call(tiny)))
 			if got := string(g.data[newID]); got != head+tail {
 				t.Errorf("restored %q", got)
 			}
 		})
+	}
+}
+
+// An image whose content looks like a JSON string is one all the same.
+func TestRestoreOfAnImageThatIsAString(t *testing.T) {
+	t.Parallel()
+	const text = `"not what it looks like"`
+	g, h := newGlance(t), plugintest.New(t)
+	source := g.add("source", []byte(text))
+	path := h.Call(tiny).Section.Path()
+	h.Memory.Set(path+"data_1", banktest.Stored{Body: []byte(text)})
+	h.Memory.Set(path+"metadata", banktest.Stored{Body: fmt.Appendf(nil,
+		`{"resource_id": %q, "chunks_num": 1, "image_metadata": {"checksum": %q, "disk_format": "raw", "container_format": "bare"}}`, tiny.ID, source["checksum"])})
+	must(t, h.Run(openstacktest.Context(t), plugin(g, pieceSize), protection.Restore, h.Call(tiny)))
+	if got := string(g.data[newID]); got != text {
+		t.Errorf("restored %q", got)
 	}
 }
 

@@ -32,7 +32,7 @@ var stable = poll.Statuses{
 	Failure: []string{
 		"DELETED", "ERROR", "RESIZED", "SHELVED", "SHELVED_OFFLOADED", "SOFT_DELETED", "RESCUED", "RESCUE", poll.NotFound,
 	},
-	Ignore: []string{"BUILDING", "BUILD", "REBOOT", "HARD_REBOOT", "RESIZE", "VERIFY_RESIZE", "REVERT_RESIZE", "PASSWORD", "MIGRATING"},
+	Ignore: []string{"BUILDING", "BUILD", "REBUILD", "REBOOT", "HARD_REBOOT", "RESIZE", "VERIFY_RESIZE", "REVERT_RESIZE", "PASSWORD", "MIGRATING"},
 }
 
 // serverOf reads server_id from the extra_info of an image: an object, or from a

@@ -22,11 +22,7 @@ func (t *Transfer) Load(ctx context.Context, count Count, checksum *string) erro
 		return err
 	}
 	progress := &progress{report: t.Report, total: int64(len(keys))}
-	md5 := ""
-	if checksum != nil {
-		md5 = *checksum
-	}
-	data := NewReader(ctx, t.Section, keys, md5)
+	data := read(ctx, t.Section, keys, checksum)
 	defer data.Close()
 	// All objects but the last are of one size.
 	data.Passed = func() { progress.add(1) }

@@ -74,9 +74,9 @@ func Verify(ctx context.Context, section *bank.Section, count Count, md5 *string
 	if err != nil {
 		return err
 	}
-	read := &progress{report: report, total: int64(len(keys))}
+	done := &progress{report: report, total: int64(len(keys))}
 	if manifest == nil {
-		return verifyAll(ctx, section, keys, md5, read)
+		return verifyAll(ctx, section, keys, md5, done)
 	}
 	if len(manifest.Objects) != len(keys) {
 		return fmt.Errorf("%w: the manifest knows of %d objects", ErrCount, len(manifest.Objects))
@@ -88,7 +88,7 @@ func Verify(ctx context.Context, section *bank.Section, count Count, md5 *string
 			if err := verifyOne(ctx, section, key, manifest.Objects[i]); err != nil {
 				return err
 			}
-			read.add(1)
+			done.add(1)
 			return nil
 		})
 	}
@@ -96,14 +96,10 @@ func Verify(ctx context.Context, section *bank.Section, count Count, md5 *string
 }
 
 // verifyAll reads the objects one after the other.
-func verifyAll(ctx context.Context, section *bank.Section, keys []string, md5 *string, read *progress) error {
-	want := ""
-	if md5 != nil {
-		want = *md5
-	}
-	data := NewReader(ctx, section, keys, want)
+func verifyAll(ctx context.Context, section *bank.Section, keys []string, md5 *string, done *progress) error {
+	data := read(ctx, section, keys, md5)
 	defer data.Close()
-	data.Passed = func() { read.add(1) }
+	data.Passed = func() { done.add(1) }
 	_, err := io.Copy(io.Discard, data)
 	return err
 }

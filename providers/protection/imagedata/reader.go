@@ -39,6 +39,7 @@ type Reader struct {
 	running sync.WaitGroup
 
 	digest  *digest
+	early   error // met by begins
 	current *object
 	piece   []byte // being consumed
 	rest    []byte // of piece
@@ -53,9 +54,16 @@ type object struct {
 	err    error
 }
 
+// opener opens one object.
+type opener func(ctx context.Context, key string) (io.ReadCloser, error)
+
 // NewReader starts to read the objects. md5 is the expected checksum of all, ""
 // if it is not known. Close has to be called.
 func NewReader(ctx context.Context, section *bank.Section, keys []string, md5 string) *Reader {
+	return newReader(ctx, section.Open, keys, md5)
+}
+
+func newReader(ctx context.Context, open opener, keys []string, md5 string) *Reader {
 	r := &Reader{
 		objects: make(chan *object, openAhead),
 		spent:   make(chan []byte, (openAhead+1)*(queued+1)),
@@ -71,7 +79,7 @@ func NewReader(ctx context.Context, section *bank.Section, keys []string, md5 st
 				return
 			}
 			r.running.Go(func() {
-				o.err = r.fetch(section, key, o.pieces)
+				o.err = r.fetch(open, key, o.pieces)
 				close(o.pieces)
 			})
 		}
@@ -81,8 +89,8 @@ func NewReader(ctx context.Context, section *bank.Section, keys []string, md5 st
 }
 
 // fetch reads one object piece by piece.
-func (r *Reader) fetch(section *bank.Section, key string, pieces chan<- []byte) error {
-	body, err := section.Open(r.ctx, key)
+func (r *Reader) fetch(open opener, key string, pieces chan<- []byte) error {
+	body, err := open(r.ctx, key)
 	if err != nil {
 		return err
 	}
@@ -117,6 +125,9 @@ func (r *Reader) Read(p []byte) (int, error) {
 	if context.Cause(r.ctx) == errClosed {
 		return 0, r.end(errClosed)
 	}
+	if r.early != nil {
+		return 0, r.end(r.early)
+	}
 	for len(r.rest) == 0 {
 		if err := r.next(); err != nil {
 			return 0, r.end(err)
@@ -125,6 +136,14 @@ func (r *Reader) Read(p []byte) (int, error) {
 	n := copy(p, r.rest)
 	r.rest = r.rest[n:]
 	return n, nil
+}
+
+// begins tells, before the first Read, whether the stream begins with a byte.
+func (r *Reader) begins(with byte) bool {
+	for len(r.rest) == 0 && r.early == nil {
+		r.early = r.next()
+	}
+	return len(r.rest) > 0 && r.rest[0] == with
 }
 
 // next takes the next piece, if any is left of the current object, or else goes

@@ -5,6 +5,8 @@ package remote
 import (
 	"encoding/json"
 	"fmt"
+	"strconv"
+	"strings"
 
 	"github.com/karbor-project/karbor/providers/protection/poll"
 )
@@ -22,15 +24,20 @@ type Kind struct {
 	Settled  poll.Statuses
 	// Going are the statuses of one that is deleted; Success has poll.NotFound.
 	Going poll.Statuses
-	// Percent tells how far one is; nil if the service does not tell.
-	Percent func(*Item) int
+	// Progress is the property that tells how far one is, "42%"; "" if there is none.
+	Progress string
 }
 
 // status is what a wait sees of an item.
 func (k Kind) status(i *Item) poll.Status {
 	s := poll.Status{Text: i.Status}
-	if k.Percent != nil {
-		s.Percent = k.Percent(i)
+	var told map[string]json.RawMessage
+	if k.Progress == "" || i.Decode(&told) != nil {
+		return s
+	}
+	var progress string
+	if json.Unmarshal(told[k.Progress], &progress) == nil {
+		s.Percent, _ = strconv.Atoi(strings.TrimSuffix(progress, "%"))
 	}
 	return s
 }

@@ -42,7 +42,7 @@ var (
 // manila: share/api.py, api/v1/shares.py, api/v1/share_snapshots.py
 var (
 	shares = remote.Kind{
-		Service: "manila", Collection: "shares", Listing: "shares/detail", Member: "share",
+		Service: "manila", Collection: "shares", Listing: "shares/detail", Member: "share", Progress: "progress",
 		Refusals: []int{http.StatusBadRequest, http.StatusForbidden, http.StatusConflict},
 		Settled: poll.Statuses{
 			Success: []string{"available", "error", "inactive", "manage_error", poll.NotFound},
@@ -51,7 +51,7 @@ var (
 		Going: going,
 	}
 	snapshots = remote.Kind{
-		Service: "manila", Collection: "snapshots", Listing: "snapshots/detail", Member: "snapshot",
+		Service: "manila", Collection: "snapshots", Listing: "snapshots/detail", Member: "snapshot", Progress: "progress",
 		Refusals: []int{http.StatusBadRequest, http.StatusForbidden, http.StatusConflict},
 		Settled: poll.Statuses{
 			Success: []string{"available", "error", poll.NotFound},

@@ -4,8 +4,6 @@ package volume
 
 import (
 	"net/http"
-	"strconv"
-	"strings"
 
 	"github.com/karbor-project/karbor/providers/protection/poll"
 	"github.com/karbor-project/karbor/providers/protection/remote"
@@ -20,9 +18,9 @@ var (
 			"creating", "deleting", "attaching", "detaching", "reserved", "backing-up", "restoring-backup",
 			"downloading", "uploading", "retyping", "extending", "managing", "maintenance",
 		})
-	Snapshots = progressing(kind("snapshot",
+	Snapshots = kind("snapshot",
 		[]string{"available", "error"},
-		[]string{"creating", "deleting", "backing-up", "restoring", "updating"}))
+		[]string{"creating", "deleting", "backing-up", "restoring", "updating"})
 	Backups = kind("backup",
 		[]string{"available", "error"},
 		[]string{"creating", "deleting", "restoring"})
@@ -32,7 +30,8 @@ var (
 // statuses; the busy ones end by themselves.
 func kind(member string, settled, busy []string) remote.Kind {
 	return remote.Kind{
-		Service: "cinder", Collection: member + "s", Listing: member + "s/detail", Member: member,
+		Progress: "os-extended-snapshot-attributes:progress", // of snapshots alone
+		Service:  "cinder", Collection: member + "s", Listing: member + "s/detail", Member: member,
 		Refusals: []int{http.StatusBadRequest},
 		Settled:  poll.Statuses{Success: append([]string{poll.NotFound}, settled...), Ignore: busy},
 		Going: poll.Statuses{
@@ -41,20 +40,4 @@ func kind(member string, settled, busy []string) remote.Kind {
 			Ignore:  []string{"deleting", "available"},
 		},
 	}
-}
-
-// progressing adds the progress that Cinder tells of snapshots, "42%".
-// cinder: api/contrib/extended_snapshot_attributes.py
-func progressing(k remote.Kind) remote.Kind {
-	k.Percent = func(i *remote.Item) int {
-		var told struct {
-			Progress string `json:"os-extended-snapshot-attributes:progress"`
-		}
-		if i.Decode(&told) != nil {
-			return 0
-		}
-		percent, _ := strconv.Atoi(strings.TrimSuffix(told.Progress, "%"))
-		return percent
-	}
-	return k
 }

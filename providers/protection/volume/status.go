@@ -11,10 +11,12 @@ var (
 	// Usable are those of a volume that can be backed up, or that was made.
 	Usable = poll.Statuses{
 		Success: []string{"available", "in-use", "error_extending", "error_restoring"},
-		Failure: []string{"error", "error_deleting", "error_managing", "error_backing-up", "deleting", poll.NotFound},
+		Failure: []string{
+			"error", "error_deleting", "error_managing", "error_managing_deleting", "error_backing-up", "deleting", poll.NotFound,
+		},
 		Ignore: []string{
 			"attaching", "creating", "backing-up", "restoring-backup", "detaching", "reserved", "downloading",
-			"uploading", "extending", "retyping", "managing",
+			"uploading", "extending", "retyping", "managing", "maintenance", "awaiting-transfer",
 		},
 	}
 	// Created are those of a new volume.
