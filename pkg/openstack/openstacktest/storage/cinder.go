@@ -52,7 +52,7 @@ func view(collection string, t *Thing) map[string]any {
 	switch collection {
 	case Snapshots:
 		v["volume_id"] = t.VolumeID
-		v["os-extended-snapshot-attributes:progress"] = map[string]string{"available": "100%"}[t.Status]
+		v["os-extended-snapshot-attributes:progress"] = map[string]string{"creating": "40%", "available": "100%"}[t.Status]
 	case Backups:
 		v["volume_id"], v["container"], v["is_incremental"], v["fail_reason"] = t.VolumeID, t.Container, t.Incremental, nil
 		if t.FailReason != "" {

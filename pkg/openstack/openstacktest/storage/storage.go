@@ -104,6 +104,16 @@ func (c *Cloud) add(collection string, t *Thing) *Thing {
 	return t
 }
 
+// Busy puts something into a status that ends after a few looks.
+func (c *Cloud) Busy(collection, id, status string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t := c.find(collection, id)
+	before := t.Status
+	t.Status = status
+	c.start(func() { t.Status = before }, t)
+}
+
 // Fail lets the next new thing of a collection end in status "error"; a backup
 // has the reason.
 func (c *Cloud) Fail(collection, reason string) {

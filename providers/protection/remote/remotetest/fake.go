@@ -63,6 +63,8 @@ type Fake struct {
 	*openstacktest.Cloud
 	// Looks is how many looks at something see it on its way; 2 by default.
 	Looks int
+	// Progress is what a new thing tells till it is made, "" is nothing.
+	Progress string
 
 	mu      sync.Mutex
 	things  map[string][]*Thing // the oldest first
@@ -95,6 +97,14 @@ func (f *Fake) Add(kind string, t *Thing) *Thing {
 	defer f.mu.Unlock()
 	f.things[kind] = append(f.things[kind], t)
 	return t
+}
+
+// Busy puts something into a status that ends after a few looks.
+func (f *Fake) Busy(kind, id, status string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	t := f.Find(kind, id)
+	t.next, t.Status, t.looks = t.Status, status, f.Looks
 }
 
 // Things returns all of a kind.
@@ -179,10 +189,13 @@ func (f *Fake) look(kind string, t *Thing) bool {
 	return false
 }
 
-func (t *Thing) view() map[string]any {
+func (f *Fake) view(t *Thing) map[string]any {
 	v := map[string]any{"id": t.ID, "status": t.Status}
 	for name, value := range t.Fields {
 		v[name] = value
+	}
+	if f.Progress != "" && t.looks > 0 {
+		v["progress"] = f.Progress
 	}
 	return v
 }

@@ -35,7 +35,7 @@ func (f *Fake) list(w http.ResponseWriter, r *http.Request, k Kind) {
 	}
 	views := []any{}
 	for _, t := range page {
-		views = append(views, t.view())
+		views = append(views, f.view(t))
 	}
 	body[k.Name] = views
 	answer(w, http.StatusOK, body)
@@ -60,7 +60,7 @@ func (f *Fake) show(w http.ResponseWriter, r *http.Request, k Kind) {
 		refuse(w, Refusal{http.StatusNotFound, fmt.Sprintf("%s %s could not be found.", k.Member, t.ID)})
 		return
 	}
-	answer(w, http.StatusOK, map[string]any{k.Member: t.view()})
+	answer(w, http.StatusOK, map[string]any{k.Member: f.view(t)})
 }
 
 func (f *Fake) remove(w http.ResponseWriter, r *http.Request, k Kind) {
@@ -106,7 +106,7 @@ func (f *Fake) create(w http.ResponseWriter, r *http.Request, k Kind) {
 		t.next, t.Data = k.Failed, ""
 	}
 	f.things[k.Name] = append(f.things[k.Name], t)
-	answer(w, k.Code, map[string]any{k.Member: t.view()})
+	answer(w, k.Code, map[string]any{k.Member: f.view(t)})
 }
 
 func (f *Fake) change(w http.ResponseWriter, r *http.Request, k Kind) {
