@@ -4,7 +4,6 @@ package functional
 
 import (
 	"encoding/json"
-	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -107,67 +106,4 @@ func TestDamagedBackup(t *testing.T) {
 	must(t, os.WriteFile(object, good, 0o600))
 	restored := a.restored(db, u, pl, id, "whole again")
 	checkSame(t, u, source.ID, restored.image)
-}
-
-// The checkpoint in testdata/original_image.json, which the Python service wrote
-// into Swift. Of its one data object, which holds text as a JSON string, the
-// test makes the body.
-const (
-	originalProvider   = "50000000-0000-4000-8000-000000000002"
-	originalCheckpoint = "37277485-e657-433f-9d12-cbd690877ee7"
-	originalImage      = "abdca2a7-d995-4ce4-ad0b-3a6369a6493f"
-	originalChecksum   = "9129e53a543e07ab7351e1df6389607a"
-	originalPlan       = "52088583-27d5-4d7a-8a77-d847a35e9fcc"
-)
-
-// TestCheckpointOfOriginal restores and deletes a checkpoint that the Python
-// service has made.
-func TestCheckpointOfOriginal(t *testing.T) {
-	t.Parallel()
-	s := newSite(t)
-	s.useCloud()
-	db := s.useMariaDB()
-	s.sync()
-	store := swift(t)
-	container := store.container()
-	p := s.swiftProvider(container, image)
-	must(t, os.Remove(s.path("providers.d/"+p.id+".conf")))
-	p.id = originalProvider
-	p.conf.set("provider", "id", p.id)
-	s.writeProvider(p)
-	text, err := os.ReadFile("testdata/original_image.json")
-	must(t, err)
-	var objects map[string]struct{ Body, Serialized string }
-	must(t, json.Unmarshal(text, &objects))
-	if status, _, _ := store.request("PUT", "/"+container, nil, nil); status != 201 {
-		t.Fatalf("make a container: status %d", status)
-	}
-	for name := range maps.Keys(objects) {
-		store.put(container, name, objects[name].Body, objects[name].Serialized)
-	}
-	lines, err := json.Marshal(strings.Repeat("plain ascii text, valid utf-8\n", 10000))
-	must(t, err)
-	store.put(container, "/checkpoints/"+originalCheckpoint+"/resource-data/"+originalImage+"/data_1", string(lines), "True")
-
-	s.started("worker")
-	u := demo(t)
-	admin := *u.caller // the checkpoint is of a project that is not here
-	admin.IsAdmin = true
-	a := s.api(&admin)
-	pl := plan{id: originalPlan, provider: originalProvider, resources: []resource.Resource{{Type: resource.Image, ID: originalImage}}}
-	if view := a.show(pl, originalCheckpoint); view.Status != "available" || view.CreatedAt != "2026-11-22" {
-		t.Errorf("show_checkpoint: %+v", view)
-	}
-	var listed []checkpointView
-	a.call("list_checkpoints", map[string]any{"provider_id": originalProvider, "all_tenants": true, "filters": map[string]any{"plan_id": originalPlan}}, &listed)
-	if len(listed) != 1 || listed[0].ID != originalCheckpoint {
-		t.Errorf("list_checkpoints: %+v", listed)
-	}
-	restored := a.restored(db, u, pl, originalCheckpoint, "from Python")
-	got := u.image(restored.image)
-	if got.Checksum == nil || *got.Checksum != originalChecksum || got.Size != 300000 || got.Status != "active" {
-		t.Errorf("the restored image is %+v, want 300000 bytes with checksum %s", got, originalChecksum)
-	}
-	a.delete(pl, originalCheckpoint)
-	checkDeleted(t, store, container, pl.resources[0], originalCheckpoint)
 }

@@ -3,6 +3,7 @@
 package functional
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -20,6 +21,8 @@ import (
 type shelf interface {
 	// objects are all objects by key.
 	objects() map[string][]byte
+	// put writes an object as the original does.
+	put(key, body, serialized string)
 	// clear removes them.
 	clear()
 	// leases tells of owners whether their leases, if they are there, end by
@@ -37,10 +40,16 @@ func (f folderShelf) objects() map[string][]byte {
 	f.t.Helper()
 	root, objects := filepath.Join(f.path, "karbor"), map[string][]byte{}
 	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // it is removed at this moment
+		}
 		if err != nil || entry.IsDir() {
 			return err
 		}
 		text, err := os.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
 		objects[strings.TrimPrefix(path, root)] = text
 		return err
 	})
@@ -51,6 +60,13 @@ func (f folderShelf) objects() map[string][]byte {
 		}
 	}
 	return objects
+}
+
+func (f folderShelf) put(key, body, _ string) {
+	f.t.Helper()
+	path := filepath.Join(f.path, "karbor", key)
+	must(f.t, os.MkdirAll(filepath.Dir(path), 0o755))
+	must(f.t, os.WriteFile(path, []byte(body), 0o644))
 }
 
 func (f folderShelf) clear() {
@@ -75,6 +91,9 @@ func (s swiftShelf) objects() map[string][]byte {
 	for _, key := range s.list(s.bank) {
 		group.Go(func() error {
 			body, err := s.fetch(at(s.bank, key))
+			if errors.Is(err, errNoObject) {
+				return nil // a listing may be a moment behind the objects
+			}
 			mu.Lock()
 			defer mu.Unlock()
 			objects[key] = body
@@ -84,6 +103,8 @@ func (s swiftShelf) objects() map[string][]byte {
 	must(s.t, group.Wait())
 	return objects
 }
+
+var errNoObject = errors.New("there is no such object")
 
 // fetch is get for other goroutines than that of the test.
 func (a *account) fetch(path string) ([]byte, error) {
@@ -97,10 +118,18 @@ func (a *account) fetch(path string) ([]byte, error) {
 		return nil, err
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("get %s: %s", path, resp.Status)
+	switch resp.StatusCode {
+	case http.StatusOK:
+		return io.ReadAll(resp.Body)
+	case http.StatusNotFound:
+		return nil, errNoObject
 	}
-	return io.ReadAll(resp.Body)
+	return nil, fmt.Errorf("get %s: %s", path, resp.Status)
+}
+
+func (s swiftShelf) put(key, body, serialized string) {
+	s.t.Helper()
+	s.account.put(s.bank, key, body, serialized)
 }
 
 func (s swiftShelf) clear() {

@@ -127,7 +127,14 @@ func (s *site) fsProvider(folder, plugin string) *provider {
 
 // swiftProvider adds a provider with a bank in the container.
 func (s *site) swiftProvider(container, plugin string) *provider {
-	return s.addProvider("karbor-swift-bank-plugin", plugin, ini{
+	options := swiftBank(container)
+	options.set("image_backup_plugin", "poll_interval", "1")
+	return s.addProvider("karbor-swift-bank-plugin", plugin, options)
+}
+
+// swiftBank is a bank in the container.
+func swiftBank(container string) ini {
+	return ini{
 		"swift_client": {
 			"swift_auth_url": os.Getenv("KARBOR_TEST_KEYSTONE"), "swift_user": "karbor", "swift_key": password,
 			"swift_tenant_name": "service", "swift_user_domain_name": "Default", "swift_project_domain_name": "Default",
@@ -137,8 +144,7 @@ func (s *site) swiftProvider(container, plugin string) *provider {
 			"bank_swift_object_container": container,
 			"lease_expire_window":         "60", "lease_renew_window": "20", "lease_validity_window": "10",
 		},
-		"image_backup_plugin": {"poll_interval": "1"},
-	})
+	}
 }
 
 // useCloud lets the service log in, as user karbor.

@@ -233,6 +233,28 @@ func TestShow(t *testing.T) {
 	}
 }
 
+// One registry serves all projects: none sees what another one asked for.
+func TestTwoProjects(t *testing.T) {
+	t.Parallel()
+	c, registry := cloud(t)
+	plugin, err := registry.Get(resource.Network)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []string{tenant, "22222222222222222222222222222222", tenant} {
+		caller := *requestcontext.From(openstacktest.Context(t))
+		caller.ProjectID = id
+		got, err := plugin.List(requestcontext.New(t.Context(), &caller), nil)
+		if err != nil || len(got) != 1 || got[0].ID != id {
+			t.Errorf("project %s: got %v, %v", id, got, err)
+		}
+		calls := c.Calls("GET " + openstacktest.Neutron + "/networks")
+		if last := calls[len(calls)-1].Query; !strings.Contains(last, "project_id="+id) {
+			t.Errorf("project %s: asked for %s", id, last)
+		}
+	}
+}
+
 func TestNoCloud(t *testing.T) {
 	t.Parallel()
 	f := openstack.New(openstack.Config{}, nil)
