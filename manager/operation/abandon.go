@@ -26,12 +26,11 @@ func (e *Engine) strand(entry journal.Entry) {
 	e.stranded[entry.ID] = entry
 }
 
-// unstrand takes a stranded operation out.
-func (e *Engine) unstrand(id string) (entry journal.Entry, ok bool) {
+// strandedOne finds a stranded operation.
+func (e *Engine) strandedOne(id string) (entry journal.Entry, ok bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	entry, ok = e.stranded[id]
-	delete(e.stranded, id)
 	return entry, ok
 }
 

@@ -38,7 +38,7 @@ func NotFound(id string) error {
 func (e *Engine) Cancelled(id, by string) {
 	r := e.find(id)
 	if r == nil {
-		if entry, ok := e.unstrand(id); ok {
+		if entry, ok := e.strandedOne(id); ok {
 			entry.CancelledBy = by
 			e.Adopt(entry)
 		}

@@ -85,6 +85,7 @@ func (e *Engine) Able(entry journal.Entry) error {
 func (e *Engine) Adopt(entry journal.Entry) {
 	arrived := e.expect(entry.ID)
 	e.mu.Lock()
+	delete(e.stranded, entry.ID)
 	stopping := e.stopping
 	if !stopping {
 		e.alive.Add(1)

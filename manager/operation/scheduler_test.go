@@ -195,6 +195,9 @@ func TestClosedScheduler(t *testing.T) {
 	c.submit("1", "p", "a")
 	c.submit("2", "p", "a")
 	c.submit("3", "p", "b")
+	if got := c.names(); !slices.Equal(got, []string{"1"}) {
+		t.Fatalf("%v run", got)
+	}
 	dropped := c.s.close()
 	if len(dropped) != 2 || len(c.s.positions()) != 0 {
 		t.Errorf("dropped %v, places %v", dropped, c.s.positions())
