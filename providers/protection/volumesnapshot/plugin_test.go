@@ -64,7 +64,7 @@ func TestThereAndBack(t *testing.T) {
 	if got := h.Text(disk, "metadata"); got != want {
 		t.Errorf("metadata is %s, not %s", got, want)
 	}
-	if got := h.Text(disk, "status"); got != "available" || fmt.Sprint(told) != "[100]" {
+	if got := h.Text(disk, "status"); got != "available" || len(told) == 0 || told[len(told)-1] != 100 { // what it was before is known to who looked then
 		t.Errorf("status is %s, told %v", got, told)
 	}
 	must(t, h.Run(ctx, p, protection.Verify, h.Call(disk)))
