@@ -18,20 +18,25 @@ import (
 	"github.com/karbor-project/karbor/providers/protection"
 )
 
-// strand keeps an operation of this worker with which it cannot go on.
-func (e *Engine) strand(entry journal.Entry) {
+// stranded is an operation of this worker with which it cannot go on.
+type stranded struct {
+	entry journal.Entry
+	why   error
+}
+
+// strand keeps an operation of which that is so, for its end.
+func (e *Engine) strand(entry journal.Entry, why error) {
 	entry.Input = nil
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.stranded[entry.ID] = entry
+	e.stranded[entry.ID] = stranded{entry, why}
 }
 
-// strandedOne finds a stranded operation.
-func (e *Engine) strandedOne(id string) (entry journal.Entry, ok bool) {
+func (e *Engine) strandedOne(id string) (s stranded, ok bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	entry, ok = e.stranded[id]
-	return entry, ok
+	s, ok = e.stranded[id]
+	return s, ok
 }
 
 // abandon ends an operation that was cancelled and that this worker cannot go on

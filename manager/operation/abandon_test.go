@@ -4,6 +4,7 @@ package operation
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -112,7 +113,8 @@ func TestCancelWithoutTheProvider(t *testing.T) {
 					b.engine.Adopt(*adopted)
 					synctest.Wait()
 					if !early {
-						if d, err := b.engine.Operation(t.Context(), "o"); err != nil || d.EndedAt != nil || !b.engine.Working("o") {
+						if d, err := b.engine.Operation(t.Context(), "o"); err != nil || d.EndedAt != nil ||
+							!b.engine.Working("o") || !strings.HasPrefix(d.Reason, "it cannot go on: ") {
 							t.Fatalf("before the cancel: %+v, %v", d, err)
 						}
 						if err := b.engine.Cancel(t.Context(), "o", "alice"); err != nil {

@@ -38,9 +38,9 @@ func NotFound(id string) error {
 func (e *Engine) Cancelled(id, by string) {
 	r := e.find(id)
 	if r == nil {
-		if entry, ok := e.strandedOne(id); ok {
-			entry.CancelledBy = by
-			e.Adopt(entry)
+		if s, ok := e.strandedOne(id); ok {
+			s.entry.CancelledBy = by
+			e.Adopt(s.entry)
 		}
 		return
 	}

@@ -110,9 +110,9 @@ type Engine struct {
 	cancel context.CancelCauseFunc
 
 	mu       sync.Mutex
-	runs     map[string]*run          // queued and running here
-	coming   map[string]bool          // about to be one of them
-	stranded map[string]journal.Entry // this worker's, and it cannot go on with them
+	runs     map[string]*run // queued and running here
+	coming   map[string]bool // about to be one of them
+	stranded map[string]stranded
 	stopping bool
 	alive    sync.WaitGroup // runs
 }
@@ -136,7 +136,7 @@ func New(c Config) *Engine {
 	}
 	e := &Engine{
 		Config: c, journal: c.Journal, log: telemetry.Named(c.Log, "operation"), scheduler: newScheduler(c.Limits),
-		drain: make(chan struct{}), runs: map[string]*run{}, coming: map[string]bool{}, stranded: map[string]journal.Entry{},
+		drain: make(chan struct{}), runs: map[string]*run{}, coming: map[string]bool{}, stranded: map[string]stranded{},
 	}
 	e.ctx, e.cancel = context.WithCancelCause(context.Background())
 	return e

@@ -113,7 +113,7 @@ func (e *Engine) Adopt(entry journal.Entry) {
 			// It stays this worker's: when its provider is there again, a new start
 			// goes on with it.
 			log.Errorf("an adopted operation cannot go on here: %v", err)
-			e.strand(entry)
+			e.strand(entry, err)
 		}
 		arrived()
 	}()

@@ -77,11 +77,16 @@ func (e *Engine) Operations(ctx context.Context, f journal.Filter) ([]View, erro
 	return views, e.explain(ctx, entries, views)
 }
 
-// explain says of operations whose worker is gone why they do not go on here.
+// explain says why operations do not go on here: this worker's, and those whose
+// worker is gone.
 func (e *Engine) explain(ctx context.Context, entries []journal.Entry, views []View) error {
 	var live map[string]bool
 	for i := range entries {
 		if entries[i].State == journal.Ended {
+			continue
+		}
+		if s, ok := e.strandedOne(entries[i].ID); ok && entries[i].Owner == e.Tenure.ID() {
+			views[i].Reason = "it cannot go on: " + fault.Detail(s.why)
 			continue
 		}
 		err := e.Able(entries[i])
