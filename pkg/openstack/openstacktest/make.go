@@ -61,13 +61,6 @@ func (p *RealProject) Act(k Kind, id, action string, body, answer any) {
 	must(p.t, p.call(p.ctx, k, "POST", k.path+"/"+url.PathEscape(id)+"/action", map[string]any{action: body}, answer))
 }
 
-// Declare has an administrator say in which status a resource is, as after a
-// failure.
-func (p *RealProject) Declare(k Kind, id, status string) {
-	p.t.Helper()
-	must(p.t, p.call(p.admin, k, "POST", k.path+"/"+url.PathEscape(id)+"/action", map[string]any{k.reset: map[string]any{"status": status}}, nil))
-}
-
 // Delete removes a resource and waits until it is gone.
 func (p *RealProject) Delete(k Kind, id string) {
 	p.t.Helper()

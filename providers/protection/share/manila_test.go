@@ -51,8 +51,8 @@ func createSnapshot(f *remotetest.Fake, t *remotetest.Thing) *remotetest.Refusal
 	if share == nil {
 		return &remotetest.Refusal{Code: http.StatusNotFound, Message: "Share could not be found."}
 	}
-	if force, _ := t.Fields["force"].(bool); share.Status != "available" && !force {
-		return &remotetest.Refusal{Code: http.StatusForbidden, Message: "Share status must be available."}
+	if share.Status != "available" { // whatever "force" says
+		return &remotetest.Refusal{Code: http.StatusBadRequest, Message: "Invalid share: Source share status must be available."}
 	}
 	if len(t.Field("description")) > 255 {
 		return &remotetest.Refusal{Code: http.StatusBadRequest, Message: "description is too long"}

@@ -4,7 +4,10 @@ package share
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"maps"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -22,7 +25,6 @@ type site struct {
 	ctx      context.Context
 	interval time.Duration
 	share    resource.Resource
-	become   func(status string) // of the share
 	discard  func(id string)
 }
 
@@ -31,7 +33,6 @@ func TestParameters(t *testing.T) {
 	f := newManila(t)
 	parameters(t, &site{
 		Factory: f.Factory, ctx: openstacktest.Context(t), interval: time.Millisecond, share: home,
-		become:  func(status string) { f.Find("shares", home.ID).Status = status },
 		discard: func(string) {},
 	})
 }
@@ -42,7 +43,6 @@ func TestRealParameters(t *testing.T) {
 	r := newRealShare(t, p, "home")
 	parameters(t, &site{
 		Factory: p.Factory, ctx: p.Context(), interval: 300 * time.Millisecond, share: r,
-		become:  func(status string) { p.Declare(openstacktest.Share, r.ID, status) },
 		discard: func(id string) { p.Delete(openstacktest.Share, id) },
 	})
 }
@@ -52,7 +52,7 @@ func parameters(t *testing.T, s *site) {
 		protection.Protect: {
 			"snapshot_name": {Value: "nightly"},
 			"description":   {Value: "of the house"},
-			"force":         {Value: true}, // the share is in error
+			"force":         {Value: true},
 		},
 		protection.Restore: {"restore_name": {Value: "back"}},
 	}, s.look)
@@ -60,7 +60,8 @@ func parameters(t *testing.T, s *site) {
 
 func (s *site) look(t testing.TB, kind protection.Kind, parameters protection.Parameters) (map[string]any, error) {
 	t.Helper()
-	h, plugin := plugintest.New(t), New(Config{PollInterval: s.interval}, s.Factory)
+	h, asked := plugintest.New(t), map[string]any{}
+	plugin := New(Config{PollInterval: s.interval}, s.Wrapped(noting(asked)))
 	run := func(kind protection.Kind, parameters protection.Parameters) error {
 		c := h.Call(s.share)
 		c.Parameters = parameters
@@ -68,15 +69,12 @@ func (s *site) look(t testing.TB, kind protection.Kind, parameters protection.Pa
 		return h.Run(s.ctx, plugin, kind, c)
 	}
 	if kind == protection.Protect {
-		s.become("error")
-		err := run(kind, parameters)
-		s.become("available")
-		if err != nil {
+		if err := run(kind, parameters); err != nil {
 			return nil, err
 		}
 		snapshot := s.newest(t, "snapshots")
 		description, _, _ := strings.Cut(fmt.Sprint(snapshot["description"]), " [karbor ")
-		shown := map[string]any{"snapshot_name": snapshot["name"], "description": description, "force": true}
+		shown := map[string]any{"snapshot_name": snapshot["name"], "description": description, "force": asked["force"]}
 		return shown, run(protection.Delete, nil)
 	}
 	must(t, run(protection.Protect, nil))
@@ -91,6 +89,22 @@ func (s *site) look(t testing.TB, kind protection.Kind, parameters protection.Pa
 	must(t, err)
 	s.discard(id)
 	return map[string]any{"restore_name": (*restored)["name"]}, nil
+}
+
+// noting keeps what a snapshot was asked for with. Manila takes "force" and shows
+// no trace of it.
+func noting(asked map[string]any) func(http.RoundTripper) http.RoundTripper {
+	return func(next http.RoundTripper) http.RoundTripper {
+		return openstacktest.Through(func(req *http.Request) (*http.Response, error) {
+			if req.Method == http.MethodPost && strings.HasSuffix(req.URL.Path, "/snapshots") {
+				var body struct{ Snapshot map[string]any }
+				if content, err := req.GetBody(); err == nil && json.NewDecoder(content).Decode(&body) == nil {
+					maps.Copy(asked, body.Snapshot)
+				}
+			}
+			return next.RoundTrip(req)
+		})
+	}
 }
 
 // newest returns what Manila shows of the only one of a collection.

@@ -135,8 +135,7 @@ func TestCheckpointOfTheOriginal(t *testing.T) {
 	}
 }
 
-// A share that is busy is waited for; force asks for the snapshot of one that is
-// not available, in each form of the parameter.
+// Force is asked for in each form of the parameter.
 func TestForce(t *testing.T) {
 	t.Parallel()
 	for force, want := range map[string]bool{`"True"`: true, `true`: true, `"1"`: true, `"False"`: false, `false`: false, `null`: false} {

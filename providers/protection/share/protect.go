@@ -67,10 +67,8 @@ func (p *Plugin) snapshot(ctx context.Context, c *protection.Call) error {
 	if err != nil {
 		return err
 	}
-	force, _ := c.Parameters.Bool("force")
 	if !b.state.Snapshot.Asked {
-		err := b.Await(ctx, shares, c.Resource.ID, usable, nil)
-		if err != nil && !(force && damaged(err)) {
+		if err := b.Await(ctx, shares, c.Resource.ID, usable, nil); err != nil {
 			return hook.Instead("Share is in a error status.", err)
 		}
 	}
@@ -83,6 +81,7 @@ func (p *Plugin) snapshot(ctx context.Context, c *protection.Call) error {
 		return err
 	}
 	description, _ := c.Parameters.String("description")
+	force, _ := c.Parameters.Bool("force") // Manila takes it, and makes no difference of it
 	b.order.Body = map[string]any{
 		"share_id": c.Resource.ID, "name": nil, "description": remote.Described(c, description), "force": force,
 	}
@@ -100,17 +99,6 @@ func (p *Plugin) snapshot(ctx context.Context, c *protection.Call) error {
 		return err
 	}
 	return c.Section.PutJSON(ctx, protection.MetadataKey, about)
-}
-
-// damaged tells that a wait has ended with a share that is there, and in no status
-// in which it is safe to use. Who asks for a snapshot by force leaves it to Manila
-// whether there can be one; the original refuses all the same.
-func damaged(err error) bool {
-	switch hook.StatusOf(err) {
-	case "", poll.NotFound, "deleting", "deleted", "unmanaged":
-		return false
-	}
-	return true
 }
 
 // why words the end of the wait for a snapshot as the original does.

@@ -144,7 +144,7 @@ func TestRealFails(t *testing.T) {
 	// A snapshot that cannot be deleted is not taken for deleted.
 	p.Update(openstacktest.Share, r.ID, map[string]any{"display_name": "fail-unsnapshot"})
 	err := h.Run(ctx, plugin, protection.Delete, h.Call(r))
-	if !fault.Is(err, "DeleteResourceFailed") || !strings.Contains(err.Error(), "its status is error_deleting") {
+	if !fault.Is(err, "DeleteResourceFailed") || !strings.Contains(err.Error(), "status is error_deleting") {
 		t.Errorf("delete: got %v", err)
 	}
 }
