@@ -70,4 +70,7 @@ keystone_seed() {
   } | /usr/bin/python3 "$HERE/identity.py" "$(identity_url)" "$PASSWORD" >&2
 }
 
-keystone_variables() { echo "KARBOR_TEST_KEYSTONE=$(identity_url)"; }
+keystone_variables() {
+  echo "KARBOR_TEST_KEYSTONE=$(identity_url)"
+  echo "KARBOR_TEST_BRIEF_LOGIN=/usr/bin/python3 $HERE/brieflogin.py $STATE/etc/keystone.conf"
+}
