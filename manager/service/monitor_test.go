@@ -125,8 +125,11 @@ func checkHealth(t *testing.T, cfg *config.Config) {
 	if code, text := ask(t, m, "/healthz"); code != http.StatusOK {
 		t.Errorf("while it serves: %d %s", code, text)
 	}
-	if _, text := ask(t, m, "/metrics"); !strings.Contains(text, "rpc_consuming 1\n") || !strings.Contains(text, `rpc_connected{link="consume"} 1`) {
-		t.Errorf("metrics: %s", text)
+	_, text := ask(t, m, "/metrics")
+	for _, line := range []string{"rpc_consuming 1\n", `rpc_connected{link="consume"} 1`, `openstack_calls_in_flight{service="cinder"} 0`} {
+		if !strings.Contains(text, line) {
+			t.Errorf("no %s in the metrics: %s", line, text)
+		}
 	}
 	if err := i.stop(ctx); err != nil {
 		t.Error(err)

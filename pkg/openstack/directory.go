@@ -129,6 +129,6 @@ func (f *Factory) keystoneHTTP() (http.RoundTripper, error) {
 	if err != nil {
 		return nil, err
 	}
-	meter := f.metrics.of("keystone")
+	meter := f.meters[keystoneName]
 	return &retry{policy: f.retry, meter: meter, harmless: true, next: &metered{meter: meter, next: transport}}, nil
 }

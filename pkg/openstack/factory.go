@@ -34,6 +34,7 @@ type Factory struct {
 	directory  *directory
 	limits     map[string]*limiter
 	metrics    *Metrics
+	meters     map[string]*meter
 	retry      retryPolicy
 	stall      time.Duration
 	wrap       func(http.RoundTripper) http.RoundTripper // nil: as it is
@@ -47,10 +48,12 @@ func New(cfg Config, log logrus.FieldLogger) *Factory {
 		discard.SetOutput(io.Discard)
 		log = discard
 	}
-	f := &Factory{cfg: cfg, log: log, transports: newTransports(), limits: map[string]*limiter{}, metrics: newMetrics(), retry: defaultRetryPolicy(), stall: stallTimeout}
+	f := &Factory{cfg: cfg, log: log, transports: newTransports(), limits: map[string]*limiter{}, metrics: newMetrics(), meters: map[string]*meter{}, retry: defaultRetryPolicy(), stall: stallTimeout}
 	for _, s := range services {
 		f.limits[s.name] = newLimiter(cfg.service(s).MaxCalls)
+		f.meters[s.name] = f.metrics.of(s.name)
 	}
+	f.meters[keystoneName] = f.metrics.of(keystoneName)
 	if cfg.Trustee != nil {
 		f.identity = newIdentity(*cfg.Trustee, f.keystoneHTTP)
 	}
@@ -122,7 +125,7 @@ func (f *Factory) client(ctx context.Context, s service) (*gophercloud.ServiceCl
 	if session && s.name != freezer.name {
 		tokens = f.identity
 	}
-	meter := f.metrics.of(s.name)
+	meter := f.meters[s.name]
 	provider := &gophercloud.ProviderClient{
 		TokenID: caller.AuthToken,
 		HTTPClient: http.Client{Transport: f.transport(&headers{

@@ -40,4 +40,7 @@ var (
 	services = []service{cinder, freezer, glance, manila, neutron, nova, trove}
 )
 
+// keystoneName is what the one service is called that has no plugin.
+const keystoneName = "keystone"
+
 func (s service) group() string { return s.name + "_client" }
