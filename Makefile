@@ -4,6 +4,8 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo 0.0.
 PREFIX  ?= /usr/local
 DESTDIR ?=
 GO      ?= go
+# build tags; nokubernetes leaves pods out, and with them Kubernetes' libraries
+TAGS    ?=
 # what writes etc/karbor.conf.sample and docs/configuration.md from the option tables: GENCONFIG -sample FILE -reference FILE
 GENCONFIG ?= $(GO) run -buildvcs=false ./tools/genconfig
 SAMPLE    ?= etc/karbor.conf.sample
@@ -22,9 +24,9 @@ help: ## this list
 ##@ products
 
 .PHONY: build
-build: ## static binaries into bin/
+build: ## static binaries into bin/; TAGS=nokubernetes leaves pods out
 	@mkdir -p bin
-	CGO_ENABLED=0 $(GO) build -buildvcs=false -trimpath -ldflags '$(LDFLAGS)' -o bin/ $(PROGRAMS:%=./cmd/%)
+	CGO_ENABLED=0 $(GO) build -buildvcs=false -trimpath -tags '$(TAGS)' -ldflags '$(LDFLAGS)' -o bin/ $(PROGRAMS:%=./cmd/%)
 
 .PHONY: peers
 peers: ## the RPC test server and the load tool into bin/

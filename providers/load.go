@@ -30,7 +30,7 @@ type Loader struct {
 	Banks   *BankRegistry
 	Plugins *protection.Registry
 	Clients *openstack.Factory
-	Cluster *kubernetes.Client // nil: none
+	Cluster kubernetes.Cluster // nil: the program is built without Kubernetes
 	Log     logrus.FieldLogger
 	// Checkpoints are the options of each provider's checkpoint collection.
 	Checkpoints checkpoint.Options

@@ -84,11 +84,12 @@ func newInstance(ctx context.Context, cfg *config.Config, setup Setup, log *tele
 	if err = i.openJournal(cfg, setup.Wrap); err != nil {
 		return nil, err
 	}
-	if i.providers, err = loadProviders(cfg, setup, clients, log); err != nil {
+	cluster := newCluster(cfg)
+	if i.providers, err = loadProviders(cfg, setup, clients, cluster, log); err != nil {
 		return nil, usageError{err}
 	}
 	registry := protectable.NewRegistry(protectable.Options{Log: telemetry.Named(log, "protectable")},
-		protectables.FromConfig(cfg, clients)...)
+		protectables.FromConfig(cfg, clients, cluster)...)
 	if err = i.makeEngine(cfg, setup.Wrap, registry); err != nil {
 		return nil, usageError{err}
 	}
@@ -128,13 +129,13 @@ func (i *instance) view() view {
 	return view{metrics: i.metrics.Handler(), consuming: func() bool { return i.transport.Stats().Consuming }}
 }
 
-func loadProviders(cfg *config.Config, setup Setup, clients *openstack.Factory, log *telemetry.Log) (*providers.Registry, error) {
+func loadProviders(cfg *config.Config, setup Setup, clients *openstack.Factory, cluster kubernetes.Cluster, log *telemetry.Log) (*providers.Registry, error) {
 	dir, err := providers.FindDir(cfg.String("DEFAULT", "provider_config_dir"))
 	if err != nil {
 		return nil, err
 	}
 	loader := &providers.Loader{Banks: setup.Banks, Plugins: setup.Plugins, Clients: clients,
-		Cluster: kubernetes.New(kubernetes.FromConfig(cfg)), Log: telemetry.Named(log, "providers")}
+		Cluster: cluster, Log: telemetry.Named(log, "providers")}
 	return loader.Load(dir)
 }
 

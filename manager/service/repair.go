@@ -59,7 +59,7 @@ func mend(ctx context.Context, cfg *config.Config, setup Setup, log *telemetry.L
 	}
 	clients := openstack.New(identity, telemetry.Named(log, "openstack"))
 	defer clients.Close()
-	loaded, err := loadProviders(cfg, setup, clients, log)
+	loaded, err := loadProviders(cfg, setup, clients, newCluster(cfg), log)
 	if err != nil {
 		return usageError{err}
 	}

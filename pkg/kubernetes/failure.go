@@ -4,10 +4,8 @@ package kubernetes
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 )
@@ -31,17 +29,6 @@ func (e *StatusError) Is(target error) bool {
 	return target == ErrNotFound && e.Code == http.StatusNotFound
 }
 
-// failure reads the Status object of an answer.
-func failure(resp *http.Response) error {
-	status := &StatusError{}
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
-	if json.Unmarshal(body, status) != nil || status.Message == "" {
-		status.Message = http.StatusText(resp.StatusCode)
-	}
-	status.Code = resp.StatusCode
-	return status
-}
-
 // IsAlreadyExists tells that an object of the name is there, whoever made it.
 func IsAlreadyExists(err error) bool { return reason(err) == "AlreadyExists" }
 
@@ -57,13 +44,13 @@ func reason(err error) string {
 }
 
 // IsTransient tells errors that may be gone at the next attempt: of the
-// connection, of an API server that is busy or restarts, and of a listing that
-// took so long that its snapshot is gone.
+// connection, of an API server that is busy, slow or restarts, and of a listing
+// that took so long that its snapshot is gone.
 func IsTransient(err error) bool {
 	var status *StatusError
 	if errors.As(err, &status) {
 		return status.Code >= http.StatusInternalServerError || status.Code == http.StatusTooManyRequests || status.Code == http.StatusGone
 	}
 	var transport *url.Error
-	return errors.As(err, &transport) && !errors.Is(err, context.Canceled)
+	return (errors.As(err, &transport) || errors.Is(err, context.DeadlineExceeded)) && !errors.Is(err, context.Canceled)
 }

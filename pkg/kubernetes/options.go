@@ -12,6 +12,7 @@ var Options = []config.Option{
 	{Group: group, Name: "k8s_ssl_ca_cert", Help: "CA bundle to verify the Kubernetes API server with."},
 	{Group: group, Name: "k8s_cert_file", Help: "Client certificate for the Kubernetes API server."},
 	{Group: group, Name: "k8s_key_file", Help: "Key of the client certificate."},
+	{Group: group, Name: "kubeconfig", Help: "A kubeconfig file, whose current context is used, in place of the options above: for clusters that ask for a token or a program."},
 }
 
 // FromConfig reads Options.
@@ -21,5 +22,7 @@ func FromConfig(cfg *config.Config) Config {
 		CAFile:   cfg.String(group, "k8s_ssl_ca_cert"),
 		CertFile: cfg.String(group, "k8s_cert_file"),
 		KeyFile:  cfg.String(group, "k8s_key_file"),
+
+		Kubeconfig: cfg.String(group, "kubeconfig"),
 	}
 }

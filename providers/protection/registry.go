@@ -19,8 +19,9 @@ const ClassPrefix = "karbor.services.protection.protection_plugins."
 // Deps is what the daemon gives to the plugins that it builds.
 type Deps struct {
 	Clients *openstack.Factory
-	// Cluster is the Kubernetes cluster of karbor.conf. Nil: none.
-	Cluster *kubernetes.Client
+	// Cluster is the Kubernetes cluster of karbor.conf. Nil: the program is built
+	// without Kubernetes.
+	Cluster kubernetes.Cluster
 	Log     logrus.FieldLogger
 }
 

@@ -4,49 +4,95 @@ package kubernetestest
 
 import (
 	"fmt"
+	"net/http"
 	"regexp"
 	"slices"
 	"strings"
 )
 
+// node is where all pods run.
+const node = "node-1"
+
 // tokenPath is where the token of a service account is mounted.
 const tokenPath = "/var/run/secrets/kubernetes.io/serviceaccount"
 
-// admit completes a pod as the plugin for service accounts and the scheduler do.
-// kubernetes: plugin/pkg/admission/serviceaccount
+// admit completes a pod: what the API has defaults for, and what the plugins for
+// service accounts, tolerations and priorities do.
+// kubernetes: pkg/apis/core/v1/defaults.go; plugin/pkg/admission
 func admit(pod map[string]any) {
 	spec := member(pod, "spec")
 	const token = "kube-api-access-x7x2k"
 	mounted := false
-	for _, container := range items(spec, "containers") {
+	for _, container := range append(items(spec, "containers"), items(spec, "initContainers")...) {
 		mounts, _ := container["volumeMounts"].([]any)
 		has := slices.ContainsFunc(items(container, "volumeMounts"), func(m map[string]any) bool { return m["mountPath"] == tokenPath })
 		if !has {
 			container["volumeMounts"] = append(mounts, map[string]any{"name": token, "readOnly": true, "mountPath": tokenPath})
 			mounted = true
 		}
-		if container["resources"] == nil {
-			container["resources"] = map[string]any{}
-		}
-		container["imagePullPolicy"] = "Always"
+		fill(container, map[string]any{
+			"resources": map[string]any{}, "imagePullPolicy": pullPolicy(fmt.Sprint(container["image"])),
+			"terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "File",
+		})
 	}
 	if mounted {
 		volumes, _ := spec["volumes"].([]any)
 		spec["volumes"] = append(volumes, map[string]any{"name": token, "projected": map[string]any{"defaultMode": 420}})
 	}
-	if spec["restartPolicy"] == nil {
-		spec["restartPolicy"] = "Always"
+	fill(spec, map[string]any{
+		"restartPolicy": "Always", "dnsPolicy": "ClusterFirst", "schedulerName": "default-scheduler", "enableServiceLinks": true,
+		"terminationGracePeriodSeconds": 30.0, "securityContext": map[string]any{},
+		"serviceAccountName": "default", "serviceAccount": "default", "priority": 0.0, "preemptionPolicy": "PreemptLowerPriority",
+	})
+	tolerations, _ := spec["tolerations"].([]any)
+	for _, taint := range []string{"node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"} {
+		if !slices.ContainsFunc(items(spec, "tolerations"), func(t map[string]any) bool { return t["key"] == taint }) {
+			tolerations = append(tolerations, map[string]any{"key": taint, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300.0})
+		}
 	}
-	spec["nodeName"] = "node-1"
-	spec["serviceAccountName"], spec["priority"], spec["preemptionPolicy"] = "default", 0.0, "PreemptLowerPriority"
+	spec["tolerations"] = tolerations
 	pod["apiVersion"], pod["kind"], pod["spec"] = "v1", "Pod", spec
+}
+
+// fill sets the members that an object lacks.
+func fill(object, defaults map[string]any) {
+	for name, value := range defaults {
+		if object[name] == nil {
+			object[name] = value
+		}
+	}
+}
+
+// pullPolicy is what an image gets whose manifest has none.
+func pullPolicy(image string) string {
+	if _, tag, ok := strings.Cut(image[strings.LastIndex(image, "/")+1:], ":"); ok && tag != "latest" {
+		return "IfNotPresent"
+	}
+	return "Always"
 }
 
 var dns1123 = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`)
 
+// refusal is how what is asked at creation is refused before anybody looks at the
+// whole object, or with code 0 that it is not.
+// kubernetes: apiserver/pkg/registry/rest, plugin/pkg/admission/priority
+func refusal(pod map[string]any, namespace string) (code int, reason, message string) {
+	metadata, spec := member(pod, "metadata"), member(pod, "spec")
+	switch {
+	case metadata["namespace"] != nil && metadata["namespace"] != namespace:
+		return http.StatusBadRequest, "BadRequest", "the namespace of the provided object does not match the namespace sent on the request"
+	case spec["priority"] != nil:
+		return http.StatusForbidden, "Forbidden", fmt.Sprintf("pods %q is forbidden: the integer value of priority (%v) must not be provided in pod spec; "+
+			"priority admission controller computed 0 from the given PriorityClass name", metadata["name"], spec["priority"])
+	case metadata["resourceVersion"] != nil:
+		return http.StatusInternalServerError, "", "resourceVersion should not be set on objects to be created"
+	}
+	return 0, "", ""
+}
+
 // invalid says what is wrong with a manifest, "" if nothing is.
 // kubernetes: pkg/apis/core/validation
-func (c *Cluster) invalid(pod map[string]any, namespace string) string {
+func invalid(pod map[string]any) string {
 	metadata, spec := member(pod, "metadata"), member(pod, "spec")
 	name, _ := metadata["name"].(string)
 	switch {
@@ -54,10 +100,6 @@ func (c *Cluster) invalid(pod map[string]any, namespace string) string {
 		return "the object is not a Pod of v1"
 	case len(name) > 253 || !dns1123.MatchString(name):
 		return fmt.Sprintf("metadata.name: Invalid value: %q: a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters", name)
-	case metadata["namespace"] != nil && metadata["namespace"] != namespace:
-		return "the namespace of the provided object does not match the namespace sent on the request"
-	case metadata["resourceVersion"] != nil:
-		return "resourceVersion should not be set on objects to be created"
 	case len(items(spec, "containers")) == 0:
 		return "spec.containers: Required value"
 	case spec["ephemeralContainers"] != nil:

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package kubernetestest is an API server for tests: pods, claims and volumes,
-// with what the real one checks, completes and refuses.
-// kubernetes: api-reference v1.30, apimachinery/pkg/api/errors
+// with what the real one checks, completes and refuses. Run is the conformance
+// suite of API servers.
+// kubernetes: api-reference v1.37, apimachinery/pkg/api/errors
 package kubernetestest
 
 import (
@@ -22,13 +23,15 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/karbor-project/karbor/pkg/kubernetes"
+	"github.com/karbor-project/karbor/pkg/kubernetes/client"
 )
 
 // Cluster is an API server with what runs pods behind it.
 type Cluster struct {
-	*kubernetes.Client
+	*client.Client
 	URL string
-	// Looks is how many looks at a pod see it on its way; 2 by default.
+	// Looks is how many looks at a pod see it on its way; 2 by default. If it is
+	// 0, pods go their way by Start and End only.
 	Looks int
 	// PageSize bounds a page of a listing; 500 by default.
 	PageSize int
@@ -37,12 +40,13 @@ type Cluster struct {
 	// Phase is what new pods come to; "Running" by default.
 	Phase string
 
-	mu      sync.Mutex
-	version int // of the newest change
-	objects map[string]map[string]any
-	looks   map[string]int // looks that a pod has left, by key
-	refuses map[string]answer
-	asked   []string
+	mu         sync.Mutex
+	version    int // of the newest change
+	namespaces map[string]bool
+	objects    map[string]map[string]any
+	looks      map[string]int // looks that a pod has left, by key
+	refuses    map[string]answer
+	asked      []string
 }
 
 // began is when all happens: what is kept of a pod is the same in each run.
@@ -57,7 +61,9 @@ type answer struct {
 func New(t testing.TB) *Cluster {
 	t.Helper()
 	c := &Cluster{
-		Looks: 2, PageSize: 500, Phase: "Running", Data: map[string]string{}, objects: map[string]map[string]any{}, looks: map[string]int{}, refuses: map[string]answer{},
+		Looks: 2, PageSize: 500, Phase: "Running", Data: map[string]string{},
+		namespaces: map[string]bool{"default": true},
+		objects:    map[string]map[string]any{}, looks: map[string]int{}, refuses: map[string]answer{},
 	}
 	mux := http.NewServeMux()
 	const pods = "/api/v1/namespaces/{namespace}/pods"
@@ -69,7 +75,7 @@ func New(t testing.TB) *Cluster {
 	mux.HandleFunc("GET /api/v1/persistentvolumes/{name}", func(w http.ResponseWriter, r *http.Request) { c.show(w, r, "persistentvolumes") })
 	server := httptest.NewServer(c.guard(mux))
 	c.URL = server.URL
-	c.Client = kubernetes.New(kubernetes.Config{Host: server.URL})
+	c.Client = client.New(kubernetes.Config{Host: server.URL})
 	t.Cleanup(func() {
 		c.Client.Close()
 		server.Close()
@@ -82,6 +88,10 @@ func (c *Cluster) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
+		if r.Header.Get(stranger) != "" {
+			c.forbid(w, r)
+			return
+		}
 		call := r.Method + " " + r.URL.Path
 		c.asked = append(c.asked, call)
 		for start, refused := range c.refuses {
@@ -121,9 +131,9 @@ func (c *Cluster) Asked(start string) []string {
 	return slices.DeleteFunc(slices.Clone(c.asked), func(call string) bool { return !strings.HasPrefix(call, start) })
 }
 
-// Add puts an object there: a manifest in JSON of a Pod, which runs, a
-// PersistentVolumeClaim or a PersistentVolume. A pod gets what the real server
-// completes.
+// Add puts an object there, and its namespace: a manifest in JSON of a Pod, which
+// runs, a PersistentVolumeClaim or a PersistentVolume. A pod gets what the real
+// server completes.
 func (c *Cluster) Add(t testing.TB, manifest string) {
 	t.Helper()
 	var object map[string]any
@@ -133,12 +143,42 @@ func (c *Cluster) Add(t testing.TB, manifest string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	collection := strings.ToLower(object["kind"].(string)) + "s"
+	if namespace, ok := member(object, "metadata")["namespace"].(string); ok {
+		c.namespaces[namespace] = true
+	}
 	c.complete(object)
 	if collection == "pods" {
 		admit(object)
+		member(object, "spec")["nodeName"] = node
 		object["status"] = map[string]any{"phase": "Running"}
 	}
 	c.objects[key(collection, member(object, "metadata")["namespace"], member(object, "metadata")["name"])] = object
+}
+
+// AddNamespace makes a namespace.
+func (c *Cluster) AddNamespace(name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.namespaces[name] = true
+}
+
+// Start has the new pod of a name run, in whatever namespace it is.
+func (c *Cluster) Start(t testing.TB, name string) { c.advance(t, name) }
+
+// End is the end of the pod of a name whose deletion has begun.
+func (c *Cluster) End(t testing.TB, name string) { c.advance(t, name) }
+
+func (c *Cluster) advance(t testing.TB, name string) {
+	t.Helper()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for k := range c.objects {
+		if strings.HasPrefix(k, "pods/") && strings.HasSuffix(k, "/"+name) {
+			c.pass(k)
+			return
+		}
+	}
+	t.Fatalf("there is no pod %s", name)
 }
 
 // Object returns an object as it is, nil if it is not there. collection is as in

@@ -41,13 +41,20 @@ func (c *Cluster) look(k string) bool {
 		c.looks[k]--
 		return true
 	}
+	c.pass(k)
+	return c.objects[k] != nil
+}
+
+// pass lets a pod go its way: a new one runs, a deleted one ends.
+func (c *Cluster) pass(k string) {
 	delete(c.looks, k)
+	pod := c.objects[k]
 	if member(pod, "metadata")["deletionTimestamp"] != nil {
 		delete(c.objects, k)
-		return false
+		return
 	}
+	member(pod, "spec")["nodeName"] = node
 	pod["status"] = map[string]any{"phase": c.phase(pod)}
-	return true
 }
 
 // phase is what becomes of a new pod: it waits as long as a volume is not there.
@@ -68,6 +75,10 @@ func (c *Cluster) list(w http.ResponseWriter, r *http.Request) {
 		limit = c.PageSize
 	}
 	last := r.URL.Query().Get("continue")
+	if last != "" && !strings.HasPrefix(last, start) {
+		status(w, http.StatusBadRequest, "BadRequest", "continue key is not valid: it is none of this listing")
+		return
+	}
 	page, metadata := []any{}, map[string]any{"resourceVersion": strconv.Itoa(c.version)}
 	for _, k := range slices.Sorted(maps.Keys(c.objects)) {
 		if !strings.HasPrefix(k, start) || k <= last || !c.look(k) {
@@ -99,8 +110,16 @@ func (c *Cluster) create(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	name := fmt.Sprint(member(pod, "metadata")["name"])
-	if wrong := c.invalid(pod, namespace); wrong != "" {
+	if code, reason, message := refusal(pod, namespace); code != 0 {
+		status(w, code, reason, message)
+		return
+	}
+	if wrong := invalid(pod); wrong != "" {
 		status(w, http.StatusUnprocessableEntity, "Invalid", fmt.Sprintf("Pod %q is invalid: %s", name, wrong))
+		return
+	}
+	if !c.namespaces[namespace] {
+		missing(w, "namespaces", namespace)
 		return
 	}
 	k := key("pods", namespace, name)
@@ -112,7 +131,10 @@ func (c *Cluster) create(w http.ResponseWriter, r *http.Request) {
 	member(pod, "metadata")["namespace"] = namespace
 	admit(pod)
 	pod["status"] = map[string]any{"phase": "Pending"}
-	c.objects[k], c.looks[k] = pod, c.Looks
+	c.objects[k] = pod
+	if c.Looks > 0 {
+		c.looks[k] = c.Looks
+	}
 	send(w, http.StatusCreated, pod)
 }
 
@@ -135,10 +157,17 @@ func (c *Cluster) remove(w http.ResponseWriter, r *http.Request) {
 		status(w, http.StatusConflict, "Conflict", fmt.Sprintf("Operation cannot be fulfilled on pods %q: Precondition failed: UID in precondition: %s, UID in object meta: %s", name, wanted, metadata["uid"]))
 		return
 	}
+	if member(pod, "spec")["nodeName"] == nil { // no kubelet has it, so nobody needs to end it
+		delete(c.objects, k)
+		send(w, http.StatusOK, pod)
+		return
+	}
 	c.version++
 	metadata["resourceVersion"] = strconv.Itoa(c.version)
 	metadata["deletionTimestamp"] = began.Add(30 * time.Second).Format(time.RFC3339)
 	metadata["deletionGracePeriodSeconds"] = 30
-	c.looks[k] = c.Looks
+	if c.Looks > 0 {
+		c.looks[k] = c.Looks
+	}
 	send(w, http.StatusOK, pod)
 }

@@ -20,17 +20,23 @@ import (
 
 // Plugins returns one plugin for each of the eight types, in the order of their
 // entry-point names, in which the original loads them and its clients see them.
-func Plugins(clients *openstack.Factory, cluster *kubernetes.Client, namespace string) []protectable.Plugin {
-	return []protectable.Plugin{
+// Without a cluster, in a program that is built without Kubernetes, there are no
+// pods among them.
+func Plugins(clients *openstack.Factory, cluster kubernetes.Cluster, namespace string) []protectable.Plugin {
+	all := []protectable.Plugin{
 		database.New(clients),
 		image.New(clients),
 		network.New(clients),
-		pod.New(cluster, namespace),
+	}
+	if cluster != nil {
+		all = append(all, pod.New(cluster, namespace))
+	}
+	return append(all,
 		project.New(),
 		server.New(clients),
 		share.New(clients),
 		volume.New(clients, cluster),
-	}
+	)
 }
 
 // Options are what the plugins read from karbor.conf, beside the clients'.
@@ -39,6 +45,6 @@ func Options() []config.Option {
 }
 
 // FromConfig returns Plugins as karbor.conf describes them.
-func FromConfig(cfg *config.Config, clients *openstack.Factory) []protectable.Plugin {
-	return Plugins(clients, kubernetes.New(kubernetes.FromConfig(cfg)), cfg.String("pod_protectable", "namespace"))
+func FromConfig(cfg *config.Config, clients *openstack.Factory, cluster kubernetes.Cluster) []protectable.Plugin {
+	return Plugins(clients, cluster, cfg.String("pod_protectable", "namespace"))
 }

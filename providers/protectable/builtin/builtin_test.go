@@ -15,6 +15,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/config"
 	"github.com/karbor-project/karbor/pkg/fault"
 	"github.com/karbor-project/karbor/pkg/kubernetes"
+	"github.com/karbor-project/karbor/pkg/kubernetes/client"
 	"github.com/karbor-project/karbor/pkg/openstack"
 	"github.com/karbor-project/karbor/pkg/openstack/openstacktest"
 	"github.com/karbor-project/karbor/pkg/requestcontext"
@@ -30,7 +31,7 @@ func cloud(t *testing.T) (*openstacktest.Cloud, *protectable.Registry) {
 	t.Helper()
 	c := openstacktest.New(t)
 	registry := protectable.NewRegistry(protectable.Options{},
-		Plugins(c.Factory, kubernetes.New(kubernetes.Config{Host: c.URL}), "default")...)
+		Plugins(c.Factory, client.New(kubernetes.Config{Host: c.URL}), "default")...)
 
 	c.Answer("GET "+openstacktest.Nova+"/servers/detail", 200, `{"servers": [
 		{"id": "s1", "name": "vm1", "status": "ACTIVE", "image": {"id": "i1"}}, {"id": "s2", "name": "vm2", "status": "SHUTOFF", "image": ""},
@@ -204,7 +205,7 @@ func TestShow(t *testing.T) {
 		"pod, namespace":  {resource.Pod, nginx, `{"name": "default:nginx"}`, "OS::Kubernetes::Pod " + nginx + ` default:nginx {"namespace":"default"}`},
 		"pod, no name":    {resource.Pod, nginx, `{}`, "ProtectableResourceNotFound: The resource " + nginx + ` of type OS::Kubernetes::Pod could not be found: the parameter "name" is required`},
 		"path in the id":  {resource.Image, "../images", "", "ProtectableResourceNotFound: The resource ../images of type OS::Glance::Image could not be found: 404 page not found (HTTP 404)"},
-		"pod, other name": {resource.Pod, "x", `{"name": "gone"}`, "ProtectableResourceNotFound: The resource x of type OS::Kubernetes::Pod could not be found: get /api/v1/namespaces/default/pods/gone: Not Found (HTTP 404)"},
+		"pod, other name": {resource.Pod, "x", `{"name": "gone"}`, "ProtectableResourceNotFound: The resource x of type OS::Kubernetes::Pod could not be found: get /api/v1/namespaces/default/pods/gone: the server could not find the requested resource (get pods gone) (HTTP 404)"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -258,7 +259,7 @@ func TestTwoProjects(t *testing.T) {
 func TestNoCloud(t *testing.T) {
 	t.Parallel()
 	f := openstack.New(openstack.Config{}, nil)
-	registry := protectable.NewRegistry(protectable.Options{}, Plugins(f, kubernetes.New(kubernetes.Config{}), "default")...)
+	registry := protectable.NewRegistry(protectable.Options{}, Plugins(f, client.New(kubernetes.Config{}), "default")...)
 	ctx := requestcontext.New(t.Context(), &requestcontext.RequestContext{ProjectID: "p"})
 	for kind, reason := range map[string]string{
 		resource.Database: "Couldn't find the endpoint of service(trove)",
@@ -289,7 +290,7 @@ func TestNoCloud(t *testing.T) {
 // A cloud that has Glance only shows its images and nothing else.
 func TestRealGlance(t *testing.T) {
 	f, ctx := openstacktest.Real(t, "KARBOR_TEST_GLANCE")
-	registry := protectable.NewRegistry(protectable.Options{}, Plugins(f, kubernetes.New(kubernetes.Config{}), "default")...)
+	registry := protectable.NewRegistry(protectable.Options{}, Plugins(f, client.New(kubernetes.Config{}), "default")...)
 	plugin, err := registry.Get(resource.Image)
 	if err != nil {
 		t.Fatal(err)
@@ -334,12 +335,31 @@ func TestFromConfig(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	plugin, err := protectable.NewRegistry(protectable.Options{}, FromConfig(cfg, c.Factory)...).Get(resource.Pod)
+	plugin, err := protectable.NewRegistry(protectable.Options{}, FromConfig(cfg, c.Factory, client.New(kubernetes.FromConfig(cfg)))...).Get(resource.Pod)
 	if err != nil {
 		t.Fatal(err)
 	}
 	got, err := plugin.List(openstacktest.Context(t), nil)
 	if err != nil || len(got) != 1 || got[0].Name != "prod:nginx" {
 		t.Errorf("got %v, %v", got, err)
+	}
+}
+
+// A program that is built without Kubernetes has no pods, and all else.
+func TestWithoutKubernetes(t *testing.T) {
+	t.Parallel()
+	registry := protectable.NewRegistry(protectable.Options{}, Plugins(openstacktest.New(t).Factory, nil, "default")...)
+	want := []string{
+		"OS::Trove::Instance", "OS::Glance::Image", "OS::Neutron::Network",
+		"OS::Keystone::Project", "OS::Nova::Server", "OS::Manila::Share", "OS::Cinder::Volume",
+	}
+	if diff := cmp.Diff(want, registry.Types()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"OS::Cinder::Volume"}, registry.DependentTypes(resource.Server)[1:]); diff != "" {
+		t.Errorf("of a server (-want +got):\n%s", diff)
+	}
+	if types := registry.DependentTypes(resource.Pod); len(types) != 0 {
+		t.Errorf("of a pod: %v", types)
 	}
 }

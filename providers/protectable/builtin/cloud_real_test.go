@@ -10,6 +10,7 @@ import (
 
 	"github.com/karbor-project/karbor/pkg/fault"
 	"github.com/karbor-project/karbor/pkg/kubernetes"
+	"github.com/karbor-project/karbor/pkg/kubernetes/client"
 	"github.com/karbor-project/karbor/pkg/openstack/openstacktest"
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers/protectable"
@@ -28,7 +29,7 @@ type realCloud struct {
 func newRealCloud(t *testing.T) *realCloud {
 	p := openstacktest.NewRealProject(t, "KARBOR_TEST_CINDER", "KARBOR_TEST_GLANCE", "KARBOR_TEST_MANILA", "KARBOR_TEST_NEUTRON", "KARBOR_TEST_NOVA")
 	c := &realCloud{RealProject: p}
-	c.registry = protectable.NewRegistry(protectable.Options{}, Plugins(p.Factory, kubernetes.New(kubernetes.Config{}), "default")...)
+	c.registry = protectable.NewRegistry(protectable.Options{}, Plugins(p.Factory, client.New(kubernetes.Config{}), "default")...)
 	network, _ := p.CreateNetwork("private")
 	c.image = p.UploadImage("disk", openstacktest.Noise(1000))
 	c.server = p.CreateServer("vm", network, map[string]any{"imageRef": c.image})
@@ -174,7 +175,7 @@ func (c *realCloud) testGraph(t *testing.T) {
 func TestRealEmptyProject(t *testing.T) {
 	t.Parallel()
 	p := openstacktest.NewRealProject(t, "KARBOR_TEST_CINDER", "KARBOR_TEST_MANILA", "KARBOR_TEST_NEUTRON", "KARBOR_TEST_NOVA")
-	registry := protectable.NewRegistry(protectable.Options{}, Plugins(p.Factory, kubernetes.New(kubernetes.Config{}), "default")...)
+	registry := protectable.NewRegistry(protectable.Options{}, Plugins(p.Factory, client.New(kubernetes.Config{}), "default")...)
 	for _, kind := range []string{resource.Network, resource.Server, resource.Share, resource.Volume} {
 		plugin, err := registry.Get(kind)
 		if err != nil {

@@ -35,12 +35,12 @@ type Cluster interface {
 // and pods.
 type Plugin struct {
 	clients Clients
-	cluster Cluster
+	cluster Cluster // nil: there are no pods
 }
 
 var _ protectable.Plugin = (*Plugin)(nil)
 
-// New returns the plugin.
+// New returns the plugin. Without a cluster, pods have no volumes.
 func New(clients Clients, cluster Cluster) *Plugin {
 	return &Plugin{clients: clients, cluster: cluster}
 }
@@ -49,7 +49,10 @@ func New(clients Clients, cluster Cluster) *Plugin {
 func (*Plugin) Type() string { return resource.Volume }
 
 // ParentTypes returns server, pod and project.
-func (*Plugin) ParentTypes() []string {
+func (p *Plugin) ParentTypes() []string {
+	if p.cluster == nil {
+		return []string{resource.Server, resource.Project}
+	}
 	return []string{resource.Server, resource.Pod, resource.Project}
 }
 

@@ -10,6 +10,8 @@ import (
 
 	"github.com/karbor-project/karbor/pkg/config"
 	"github.com/karbor-project/karbor/pkg/fault"
+	"github.com/karbor-project/karbor/pkg/kubernetes"
+	"github.com/karbor-project/karbor/pkg/kubernetes/client"
 	"github.com/karbor-project/karbor/pkg/openstack"
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers/protection"
@@ -26,7 +28,7 @@ func build(t *testing.T, entry *protection.Entry, text string) protection.Plugin
 	if err != nil {
 		t.Fatal(err)
 	}
-	plugin, err := entry.Build(cfg, protection.Deps{Clients: openstack.New(openstack.Config{}, nil)})
+	plugin, err := entry.Build(cfg, protection.Deps{Clients: openstack.New(openstack.Config{}, nil), Cluster: client.New(kubernetes.Config{})})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/karbor-project/karbor/pkg/fault"
 	"github.com/karbor-project/karbor/pkg/kubernetes"
+	"github.com/karbor-project/karbor/pkg/kubernetes/client"
 	"github.com/karbor-project/karbor/pkg/kubernetes/kubernetestest"
 	"github.com/karbor-project/karbor/pkg/openstack/openstacktest"
 	"github.com/karbor-project/karbor/pkg/resource"
@@ -156,8 +157,20 @@ func TestVerifyFails(t *testing.T) {
 func TestNoCluster(t *testing.T) {
 	t.Parallel()
 	h := plugintest.New(t)
-	err := h.Run(openstacktest.Context(t), New(Config{}, kubernetes.New(kubernetes.Config{})), protection.Protect, h.Call(web))
+	err := h.Run(openstacktest.Context(t), New(Config{}, client.New(kubernetes.Config{})), protection.Protect, h.Call(web))
 	if err == nil || !strings.Contains(err.Error(), "k8s_host is not configured") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// In a program without Kubernetes, a provider file that names the plugin is told why it is left out.
+func TestLeftOut(t *testing.T) {
+	t.Parallel()
+	r := protection.NewRegistry()
+	Register(r)
+	entry, err := r.Lookup(Names[0])
+	must(t, err)
+	if _, err := entry.Build(nil, protection.Deps{}); err == nil || err.Error() != "this program is built without Kubernetes (build tag nokubernetes)" {
 		t.Errorf("got %v", err)
 	}
 }

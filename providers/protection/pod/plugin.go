@@ -45,8 +45,6 @@ type Cluster interface {
 	CinderVolume(ctx context.Context, namespace string, v kubernetes.Volume) (*kubernetes.Cinder, error)
 }
 
-var _ Cluster = (*kubernetes.Client)(nil)
-
 // Plugin protects OS::Kubernetes::Pod.
 type Plugin struct {
 	cluster Cluster
@@ -70,11 +68,10 @@ func New(cfg Config, cluster Cluster) *Plugin {
 // Register adds the plugin to a registry.
 func Register(r *protection.Registry) {
 	r.Register(Names, Options, func(cfg *config.Config, deps protection.Deps) (protection.Plugin, error) {
-		cluster := deps.Cluster
-		if cluster == nil {
-			cluster = kubernetes.New(kubernetes.Config{}) // whose calls say what is missing
+		if deps.Cluster == nil {
+			return nil, kubernetes.ErrLeftOut
 		}
-		return New(FromConfig(cfg), cluster), nil
+		return New(FromConfig(cfg), deps.Cluster), nil
 	})
 }
 

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build !nokubernetes
+
+package service
+
+import (
+	"github.com/karbor-project/karbor/pkg/config"
+	"github.com/karbor-project/karbor/pkg/kubernetes"
+	"github.com/karbor-project/karbor/pkg/kubernetes/client"
+)
+
+// newCluster returns the way to the cluster of karbor.conf. This is the one place
+// that links Kubernetes' libraries.
+func newCluster(cfg *config.Config) kubernetes.Cluster {
+	return client.New(kubernetes.FromConfig(cfg))
+}

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package client
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	core "k8s.io/api/core/v1"
+	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/util/cert"
+
+	"github.com/karbor-project/karbor/pkg/kubernetes"
+)
+
+// timeout bounds a call with all its attempts, so also how long an API server can
+// ask to come back later.
+const timeout = time.Minute
+
+// newScheme knows the kinds that are read or sent as such. Pods are not among them:
+// they are kept as the text that they are.
+func newScheme() *runtime.Scheme {
+	scheme := runtime.NewScheme()
+	scheme.AddKnownTypes(core.SchemeGroupVersion, &core.PersistentVolumeClaim{}, &core.PersistentVolume{})
+	meta.AddToGroupVersion(scheme, core.SchemeGroupVersion) // Status, ListOptions, DeleteOptions
+	return scheme
+}
+
+// settings says where the API server is and who we are. The library looks at the
+// files of the client certificate every few minutes, so a renewed one is used
+// without a restart.
+func settings(cfg kubernetes.Config) (*rest.Config, error) {
+	settings, err := server(cfg)
+	if err != nil {
+		return nil, err
+	}
+	scheme := newScheme()
+	settings.APIPath = "/api"
+	settings.GroupVersion = &core.SchemeGroupVersion
+	settings.ContentType = runtime.ContentTypeJSON
+	settings.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
+	settings.UserAgent = "karbor-protection"
+	settings.Timeout = timeout
+	settings.QPS = -1 // operations are bounded, and an API server defends itself
+	settings.WarningHandler = rest.NoWarnings{}
+	settings.Proxy = http.ProxyFromEnvironment // set, it gives each client a transport of its own
+	return settings, nil
+}
+
+func server(cfg kubernetes.Config) (*rest.Config, error) {
+	switch {
+	case cfg.Kubeconfig != "" && cfg.Host != "":
+		return nil, errors.New("k8s_host and kubeconfig are both configured: remove one of them")
+	case cfg.Kubeconfig != "":
+		settings, err := clientcmd.BuildConfigFromFlags("", cfg.Kubeconfig)
+		if err != nil {
+			return nil, fmt.Errorf("read kubeconfig: %w", err)
+		}
+		return settings, nil
+	case cfg.Host == "":
+		return nil, errors.New("k8s_host is not configured")
+	}
+	if err := check(cfg); err != nil {
+		return nil, err
+	}
+	return &rest.Config{Host: cfg.Host, TLSClientConfig: rest.TLSClientConfig{CAFile: cfg.CAFile, CertFile: cfg.CertFile, KeyFile: cfg.KeyFile}}, nil
+}
+
+// check reads the files of the certificates before the library does, whose errors
+// do not name the option.
+func check(cfg kubernetes.Config) error {
+	if cfg.CAFile != "" {
+		if _, err := cert.NewPool(cfg.CAFile); err != nil {
+			return fmt.Errorf("read k8s_ssl_ca_cert: %w", err)
+		}
+	}
+	if cfg.CertFile != "" || cfg.KeyFile != "" {
+		if _, err := tls.LoadX509KeyPair(cfg.CertFile, cfg.KeyFile); err != nil {
+			return fmt.Errorf("read k8s_cert_file and k8s_key_file: %w", err)
+		}
+	}
+	return nil
+}
