@@ -118,8 +118,9 @@ pipeline = healthcheck $kind-server
 [app:$kind-server]
 use = egg:swift#$kind
 $(swift_filters healthcheck)
+# each round is a process of its own, which takes a second or two only to become ready
 [$kind-updater]
-interval = 40
+interval = 30
 concurrency = 1
 slowdown = 0
 account_suppression_time = 1

@@ -20,7 +20,8 @@ type Kind struct {
 	member  string // member of an answer, or of a request, that holds one; "" is the whole
 	filter  string // parameter for the project's id, where a listing shows more than the project has
 	ready   string // status in which it can be used; "": it can be as soon as it is there
-	calm    map[string]any
+	// calm is what takes away that which keeps a resource from being removed.
+	calm map[string]any
 	// reset is the administrator's action for a resource that is stuck in a status
 	// in which nobody may delete it.
 	reset string
@@ -44,12 +45,15 @@ var (
 // removed.
 var unnamed = map[string]any{"name": "", "metadata": map[string]any{"fault": ""}}
 
+// unrouted lets a router forget its routes, which hold on to its interfaces.
+var unrouted = map[string]any{"routes": []any{}}
+
 // The kinds that have helpers. Containers are seen in inventories too.
 var (
 	Server         = Kind{name: "server", service: nova, path: "servers", listing: "servers/detail", list: "servers", member: "server", ready: "ACTIVE", calm: map[string]any{"name": "removed"}, reset: "os-resetState"}
 	KeyPair        = Kind{name: "key pair", service: nova, path: "os-keypairs", list: "keypairs", member: "keypair"}
 	FloatingIP     = Kind{name: "floating IP", service: neutron, path: "floatingips", list: "floatingips", member: "floatingip", filter: "project_id"}
-	Router         = Kind{name: "router", service: neutron, path: "routers", list: "routers", member: "router", filter: "project_id"}
+	Router         = Kind{name: "router", service: neutron, path: "routers", list: "routers", member: "router", filter: "project_id", calm: unrouted}
 	Port           = Kind{name: "port", service: neutron, path: "ports", list: "ports", member: "port", filter: "project_id"}
 	Subnet         = Kind{name: "subnet", service: neutron, path: "subnets", list: "subnets", member: "subnet", filter: "project_id"}
 	Network        = Kind{name: "network", service: neutron, path: "networks", list: "networks", member: "network", filter: "project_id", ready: "ACTIVE"}

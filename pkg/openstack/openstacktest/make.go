@@ -16,7 +16,7 @@ import (
 
 // patience bounds every wait for the cloud. It is long because machines that run
 // tests can be slow; the test of a cloud that works never comes near it.
-const patience = 10 * time.Minute
+const patience = 30 * time.Minute
 
 const pause = 200 * time.Millisecond
 

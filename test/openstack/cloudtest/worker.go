@@ -16,7 +16,7 @@ import (
 
 // patience is how long anything may take that is waited for. It is no
 // expectation: a machine may have a lot to do, and a cloud too.
-const patience = 15 * time.Minute
+const patience = 45 * time.Minute
 
 // Worker is one process of the service.
 type Worker struct {
