@@ -5,6 +5,7 @@ package janitor_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/sirupsen/logrus"
 
 	"github.com/karbor-project/karbor/bank/checkpoint"
 	"github.com/karbor-project/karbor/manager/janitor"
@@ -243,6 +245,37 @@ func TestLeavesWhatIsInTheMaking(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// counted counts questions to a journal.
+type counted struct {
+	*journal.Memory
+	lists atomic.Int64
+}
+
+func (c *counted) List(ctx context.Context, f journal.Filter) ([]journal.Entry, error) {
+	c.lists.Add(1)
+	return c.Memory.List(ctx, f)
+}
+
+// Checkpoints that are at work are many, and the journal is asked about all of
+// them at once.
+func TestAsksOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	for i := range 50 {
+		id := fmt.Sprint("c", i)
+		w.create(t, id, checkpoint.Protecting)
+		w.begin(t, id)
+	}
+	kept := &counted{Memory: w.journal}
+	engine := operation.New(operation.Config{Journal: kept, Log: logrus.New()})
+	defer engine.Stop(t.Context())
+	k := w.worker(t, "janitor", true, func(c *janitor.Config) { c.Journal, c.Judge = kept, engine })
+	plan, err := k.Plan(t.Context())
+	if n := kept.lists.Load(); err != nil || len(plan) != 0 || n != 1 {
+		t.Errorf("plan %v, %v, asked %d times", plan, err, n)
 	}
 }
 

@@ -5,6 +5,7 @@ package janitor
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/karbor-project/karbor/bank/checkpoint"
@@ -31,7 +32,11 @@ type marks map[checkpoint.Finding]time.Time
 // look returns what is wrong in a provider's bank and nobody is about to change.
 func (j *Janitor) look(ctx context.Context, p *providers.Provider) ([]checkpoint.Finding, error) {
 	var found []checkpoint.Finding
+	known := sync.OnceValues(func() (map[string]bool, error) { return j.busy(ctx) })
 	err := p.Checkpoints.Survey(ctx, func(f checkpoint.Finding) error {
+		if busy, err := known(); err != nil || busy[f.ID] {
+			return err
+		}
 		left, err := j.left(ctx, p, f)
 		if left {
 			found = append(found, f)
@@ -39,6 +44,22 @@ func (j *Janitor) look(ctx context.Context, p *providers.Provider) ([]checkpoint
 		return err
 	})
 	return found, err
+}
+
+// busy returns the checkpoints that operations are at work on, with one question
+// for all: every checkpoint that is at work looks as if it were not to stay so.
+// Operations that begin later are found by left.
+func (j *Janitor) busy(ctx context.Context) (map[string]bool, error) {
+	entries, err := j.config.Journal.List(ctx, journal.Filter{Unfinished: true})
+	if err != nil {
+		return nil, fmt.Errorf("look for operations: %w", err)
+	}
+	busy := make(map[string]bool, len(entries))
+	for i := range entries {
+		busy[entries[i].CheckpointID] = true
+	}
+	delete(busy, "")
+	return busy, nil
 }
 
 // left tells whether nobody works, or will go on, on what a finding is about.
