@@ -50,18 +50,19 @@ func (c *Client) connected() (*rest.RESTClient, error) {
 	if err != nil {
 		return nil, err
 	}
-	settings.WrapTransport = func(base http.RoundTripper) http.RoundTripper {
-		c.base = base
-		if c.wrap == nil {
-			return base
-		}
-		return c.wrap(base)
-	}
-	made, err := rest.RESTClientFor(settings)
+	web, err := rest.HTTPClientFor(settings)
 	if err != nil {
 		return nil, fmt.Errorf("configure the client for Kubernetes: %w", err)
 	}
-	c.rest = made
+	base := web.Transport
+	if c.wrap != nil { // not by the settings, which the library keeps as long as it has not seen that nobody has base
+		web.Transport = c.wrap(base)
+	}
+	made, err := rest.RESTClientForConfigAndClient(settings, web)
+	if err != nil {
+		return nil, fmt.Errorf("configure the client for Kubernetes: %w", err)
+	}
+	c.rest, c.base = made, base
 	return made, nil
 }
 
