@@ -71,7 +71,9 @@ func (r *rebuild) connect(ctx context.Context, id string, old port, routerID str
 	at := map[string]any{"subnet_id": subnetID}
 	gateway := r.about.Subnets[old.FixedIPs[0].SubnetID].Gateway
 	if len(old.FixedIPs) > 1 || gateway == nil || *gateway != old.FixedIPs[0].Address {
-		made, err := r.make(ctx, order{kind: ports, original: id, name: old.Name, body: r.interfaceBody(old)})
+		made, err := r.make(ctx, order{
+			kind: ports, original: id, name: old.Name, body: r.interfaceBody(old), concessions: []func(map[string]any){without("mac_address")},
+		})
 		if err != nil {
 			return err
 		}
@@ -90,7 +92,11 @@ func (r *rebuild) connect(ctx context.Context, id string, old port, routerID str
 	return nil
 }
 
+// interfaceBody is that of a port which becomes an interface. Addresses in automatic
+// subnets follow from its MAC address.
 func (r *rebuild) interfaceBody(old port) map[string]any {
 	networkID, _ := r.new(networks, old.NetworkID)
-	return map[string]any{"name": old.Name, "network_id": networkID, "fixed_ips": r.addresses(old), "security_groups": []string{}}
+	return map[string]any{
+		"name": old.Name, "network_id": networkID, "mac_address": old.MAC, "fixed_ips": r.addresses(old), "security_groups": []string{},
+	}
 }

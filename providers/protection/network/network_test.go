@@ -171,6 +171,26 @@ func TestThingsAreMadeInTheOrderOfTheirNeeds(t *testing.T) {
 	}
 }
 
+// Addresses in automatic subnets follow from MAC addresses, so that an interface which
+// is made as a port has to have its own again.
+func TestInterfaceHasItsMACAddress(t *testing.T) {
+	t.Parallel()
+	c := newCloud(t)
+	h := protected(t, c)
+	must(t, restore(t, c, h))
+	found := map[any]int{}
+	for _, port := range c.Things(neutron.Ports) {
+		for _, ip := range port["fixed_ips"].(array) {
+			if ip.(thing)["ip_address"] == "10.1.0.9" {
+				found[port["mac_address"]]++
+			}
+		}
+	}
+	if len(found) != 1 {
+		t.Errorf("MAC addresses of the interface, before and after: %v", found)
+	}
+}
+
 func TestNameOfTheRestoredNetwork(t *testing.T) {
 	t.Parallel()
 	c := newCloud(t)
