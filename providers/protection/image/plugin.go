@@ -91,15 +91,16 @@ func (p *Plugin) Operation(kind protection.Kind, r resource.Resource) (*protecti
 	}
 	switch kind {
 	case protection.Protect:
-		return &protection.Operation{Main: p.protect, Undo: p.unprotect}, nil
+		return p.operation(&protection.Operation{Main: p.protect, Undo: p.unprotect}, true), nil
 	case protection.Restore:
-		return &protection.Operation{Main: p.restore, Undo: p.unrestore}, nil
+		return p.operation(&protection.Operation{Main: p.restore, Undo: p.unrestore}, false), nil
 	case protection.Verify:
-		return &protection.Operation{Main: protection.Checked(schemas.Verify, protection.VerifyStatus("image", "Image backup", whole))}, nil
+		main := protection.Checked(schemas.Verify, protection.VerifyStatus("image", "Image backup", whole))
+		return p.operation(&protection.Operation{Main: main}, false), nil
 	case protection.Delete:
-		return &protection.Operation{Main: protection.Purge(title, imagedata.KnownObjects, imagedata.KnownManifest)}, nil
+		return p.operation(&protection.Operation{Main: protection.Purge(title, imagedata.KnownObjects, imagedata.KnownManifest)}, false), nil
 	case protection.Copy:
-		return protection.CopySection(title, imagedata.KnownObjects), nil
+		return p.operation(protection.CopySection(title, imagedata.KnownObjects), false), nil
 	}
 	return nil, fmt.Errorf("%s of %s: %w", kind, r.Key(), protection.ErrNoOperation)
 }

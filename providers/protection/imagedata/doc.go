@@ -20,6 +20,10 @@ import (
 	"github.com/karbor-project/karbor/bank"
 )
 
+// OfServer is the id under which the backup of a server's disk is kept when the
+// server is not the first one that was booted from the image.
+func OfServer(imageID, serverID string) string { return imageID + "@" + serverID }
+
 // Prefix begins the keys of data objects.
 const Prefix = "data_"
 

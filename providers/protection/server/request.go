@@ -14,6 +14,7 @@ import (
 
 	"github.com/karbor-project/karbor/pkg/openstack"
 	"github.com/karbor-project/karbor/providers/protection/hook"
+	"github.com/karbor-project/karbor/providers/protection/imagedata"
 )
 
 // defaultName is the name of a restored server when the user gives none.
@@ -68,6 +69,11 @@ func (r *run) bootFrom(ctx context.Context, body map[string]any) error {
 		return &hook.Failure{Text: noBootDevice + ".", Err: errors.New("the metadata name none")}
 	}
 	if boot.Device == bootImage {
+		// Of servers booted from one image, each but the first has one of its own.
+		if own, ok := r.call.NewResources.Get(imagedata.OfServer(boot.ImageID, r.call.Resource.ID)); ok {
+			body["imageRef"] = own
+			return nil
+		}
 		id, err := r.new("image", boot.ImageID)
 		body["imageRef"] = id
 		return err

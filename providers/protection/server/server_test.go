@@ -17,6 +17,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/openstack/openstacktest/neutron"
 	"github.com/karbor-project/karbor/pkg/openstack/openstacktest/nova"
 	"github.com/karbor-project/karbor/providers/protection"
+	"github.com/karbor-project/karbor/providers/protection/imagedata"
 	"github.com/karbor-project/karbor/providers/protection/plugintest"
 )
 
@@ -253,6 +254,18 @@ func TestWhatIsGoneIsLeftOutWithARemark(t *testing.T) {
 		if !strings.Contains(record.Reason, what) {
 			t.Errorf("%s is not in %q", what, record.Reason)
 		}
+	}
+}
+
+// Of servers booted from one image, each comes back from its own.
+func TestBootsFromItsOwnImage(t *testing.T) {
+	t.Parallel()
+	f := protected(t, newEstate(t, imageID)).lose()
+	f.Images = append(f.Images, "its own image")
+	f.restored[imagedata.OfServer(imageID, f.server.ID)] = "its own image"
+	must(t, f.do(protection.Restore))
+	if s, _ := f.made(); s.Image != "its own image" {
+		t.Errorf("booted from %q", s.Image)
 	}
 }
 
