@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/karbor-project/karbor/pkg/kubernetes"
+	"github.com/karbor-project/karbor/pkg/kubernetes/client"
 	"github.com/karbor-project/karbor/pkg/openstack/openstacktest"
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers/protectable"
@@ -33,7 +34,7 @@ func (b big) cloud(t testing.TB) (*openstacktest.Cloud, *protectable.Registry) {
 	t.Helper()
 	c := openstacktest.New(t)
 	registry := protectable.NewRegistry(protectable.Options{},
-		Plugins(c.Factory, kubernetes.New(kubernetes.Config{Host: c.URL}), "default")...)
+		Plugins(c.Factory, client.New(kubernetes.Config{Host: c.URL}), "default")...)
 	var servers, volumes, images []map[string]any
 	for i := range b.servers {
 		id := fmt.Sprint("s", i)

@@ -446,3 +446,25 @@ func TestBatchCostsLittle(t *testing.T) {
 		g.leave(w)
 	}
 }
+
+// A wait can leave between being chosen to lend its rights and the call, which then
+// must not go on with a service that nobody waits for.
+func TestWhoHasLeftLendsNothing(t *testing.T) {
+	t.Parallel()
+	g := newGroup(NewBatch(BatchOptions{}), volumes)
+	w := &waiter{ctx: t.Context(), wait: Wait{ID: "v"}}
+	g.add(w)
+	ctx, cancel := g.context(w)
+	if ctx.Err() != nil {
+		t.Error("the call of a wait that is there has ended")
+	}
+	g.leave(w)
+	<-ctx.Done()
+	cancel()
+	ctx, cancel = g.context(w)
+	defer cancel()
+	if ctx.Err() == nil {
+		t.Error("the call of a wait that has left goes on")
+	}
+	g.stop()
+}

@@ -209,11 +209,15 @@ func (g *group) show(ids []string, next time.Duration) []string {
 }
 
 // context is that of a call with the rights of a lender. It ends with the
-// lender's context, and when nobody waits any more.
+// lender's context, and when nobody waits any more. It has ended if the lender has
+// left since it was chosen: what ended the calls then would not end this one.
 func (g *group) context(lender *waiter) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(lender.ctx)
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if !slices.Contains(g.waiters[lender.wait.ID], lender) {
+		cancel()
+	}
 	stop := context.AfterFunc(g.calls, cancel)
 	return ctx, func() { stop(); cancel() }
 }
