@@ -68,6 +68,8 @@ func newTrial(t *testing.T, bank, plugin string) *trial {
 		account := swift(t)
 		container := account.container()
 		p, tr.shelf = tr.swiftProvider(container, plugin), swiftShelf{account, container}
+		p.conf.set("swift_client", "swift_retry_attempts", "5") // it is not Swift that is on trial
+		tr.writeProvider(p)
 	} else {
 		folder := t.TempDir()
 		p, tr.shelf = tr.fsProvider(folder, plugin), folderShelf{t, folder}
