@@ -57,6 +57,7 @@ func TestServerOfAnImage(t *testing.T) {
 
 	checkpoint := c.Protected(resource.Resource{Type: resource.Server, ID: id, Name: "vm"})
 	p.RemoveAll(kept...)
+	p.Plug(router, subnet) // its interface is a port too
 	c.Verified(checkpoint)
 	record := c.Restored(checkpoint, parameters)
 	checkRemarks(t, record)
