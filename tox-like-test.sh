@@ -58,7 +58,7 @@ services() {
 without_services() {
   unset RABBIT_URL RABBITMQCTL RABBIT_CTL KARBOR_TEST_MYSQL KARBOR_TEST_POSTGRES KARBOR_TEST_KEYSTONE KARBOR_TEST_SWIFT KARBOR_TEST_GLANCE \
     KARBOR_TEST_CINDER KARBOR_TEST_VOLUMES KARBOR_TEST_NEUTRON KARBOR_TEST_NOVA KARBOR_TEST_MANILA KARBOR_TEST_SHARES \
-    KARBOR_TEST_CLUSTER KARBOR_TEST_RABBITMQ_SERVER
+    KARBOR_TEST_CLUSTER KARBOR_TEST_RABBITMQ_SERVER KARBOR_TEST_DAEMONS KARBOR_TEST_BRIEF_LOGIN
 }
 
 # contained [-n NODES]: RABBIT_URL of a broker in a container, which ends with the environment; the way there is in
@@ -161,6 +161,8 @@ env_openstack() {
   services cinder neutron nova manila
   REQUIRED="$REQUIRED|$CLOUD_VARIABLES"
   service_tests -timeout 2h ./pkg/openstack/... ./providers/... ./test/openstack/...
+  # These kill daemons, so nobody else may use them.
+  KARBOR_TEST_DAEMONS=$PWD/tools/services service_tests -timeout 3h ./test/outage/...
 }
 
 env_cluster() {

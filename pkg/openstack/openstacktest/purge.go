@@ -77,6 +77,28 @@ func (p *RealProject) discard(h held, round int) {
 	}
 }
 
+// Rescue does what an administrator does after the death of a daemon: what it was
+// at work with, and hangs for ever, is declared broken, or fit for use if it is the
+// one to keep.
+func (p *RealProject) Rescue(keep string) {
+	p.t.Helper()
+	all, err := p.held()
+	must(p.t, err)
+	for _, h := range all {
+		if h.kind.reset == "" || !strings.Contains(h.Status, "ing") {
+			continue
+		}
+		key, status := "status", "error"
+		if h.kind.name == Server.name {
+			key = "state"
+		}
+		if h.ID == keep {
+			status = h.kind.ready
+		}
+		must(p.t, p.call(p.admin, h.kind, "POST", h.kind.path+"/"+h.ID+"/action", map[string]any{h.kind.reset: map[string]any{key: status}}, nil))
+	}
+}
+
 // discardDefaultGroup removes the security group that Neutron made by itself,
 // which only an administrator may.
 func (p *RealProject) discardDefaultGroup() {
