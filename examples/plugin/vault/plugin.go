@@ -27,7 +27,7 @@ var Options = []config.Option{
 	{Group: group, Name: "url", Help: "Base URL of Vault."},
 	{Group: group, Name: "token", Secret: true, Help: "Token to call Vault with."},
 	{Group: group, Name: "poll_interval", Kind: config.Int, Default: 10, Min: config.Bound(1), Help: "Seconds between two looks at a copy."},
-	{Group: group, Name: "poll_timeout", Kind: config.Int, Default: 0, Min: config.Bound(0), Help: "Seconds after which a wait fails. 0 is never."},
+	{Group: group, Name: "poll_timeout", Kind: config.Int, Default: 86400, Min: config.Bound(0), Help: "Seconds after which a wait fails. 0 is never."},
 }
 
 // Config is the section of the provider file.

@@ -13,7 +13,7 @@ const group = "cinder_backup_protection_plugin"
 // Options are read from the provider file.
 var Options = []config.Option{
 	{Group: group, Name: "poll_interval", Kind: config.Int, Default: 15, Help: "Seconds between two looks at the status of volumes, snapshots and backups."},
-	{Group: group, Name: "poll_timeout", Kind: config.Int, Default: 0, Min: config.Bound(0), Help: "Seconds after which such a wait fails. 0 is never."},
+	{Group: group, Name: "poll_timeout", Kind: config.Int, Default: 604800, Min: config.Bound(0), Help: "Seconds after which such a wait fails; a week, which data may take. 0 is never, as in the original."},
 	{Group: group, Name: "backup_from_snapshot", Kind: config.Bool, Default: true, Help: "Make a backup of a temporary snapshot of the volume, not of the volume itself."},
 }
 

@@ -13,7 +13,7 @@ const group = "database_backup_plugin"
 // Options are read from the provider file.
 var Options = []config.Option{
 	{Group: group, Name: "poll_interval", Kind: config.Int, Default: 15, Help: "Seconds between two looks at the status of database instances and their backups."},
-	{Group: group, Name: "poll_timeout", Kind: config.Int, Default: 0, Min: config.Bound(0), Help: "Seconds after which such a wait fails. 0 is never."},
+	{Group: group, Name: "poll_timeout", Kind: config.Int, Default: 604800, Min: config.Bound(0), Help: "Seconds after which such a wait fails; a week, which data may take. 0 is never, as in the original."},
 }
 
 // FromConfig reads Options.

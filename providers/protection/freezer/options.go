@@ -13,7 +13,7 @@ const group = "freezer_protection_plugin"
 // Options are read from the provider file.
 var Options = []config.Option{
 	{Group: group, Name: "poll_interval", Kind: config.Int, Default: 20, Help: "Seconds between two looks at the result of jobs."},
-	{Group: group, Name: "poll_timeout", Kind: config.Int, Default: 0, Min: config.Bound(0), Help: "Seconds after which such a wait fails. 0 is never."},
+	{Group: group, Name: "poll_timeout", Kind: config.Int, Default: 604800, Min: config.Bound(0), Help: "Seconds after which such a wait fails; a week, which data may take. 0 is never, as in the original."},
 	{Group: group, Name: "scheduler_client_id", Help: "The freezer-scheduler that runs the jobs. Empty: one of those that Freezer knows."},
 	{Group: group, Name: "container", Default: "karbor", Help: "Where backups are kept; the checkpoint's id is appended."},
 	{Group: group, Name: "storage", Default: "swift", Help: "What keeps backups: swift, s3, ssh or local."},

@@ -14,7 +14,7 @@ const group = "image_backup_plugin"
 var Options = []config.Option{
 	{Group: group, Name: "backup_image_object_size", Kind: config.Int, Default: 10 * pieceSize, Help: "Bytes of one object of image data in the bank, a multiple of 65536."},
 	{Group: group, Name: "poll_interval", Kind: config.Int, Default: 10, Help: "Seconds between two looks at the status of an image or server."},
-	{Group: group, Name: "poll_timeout", Kind: config.Int, Default: 0, Min: config.Bound(0), Help: "Seconds after which such a wait fails. 0 is never."},
+	{Group: group, Name: "poll_timeout", Kind: config.Int, Default: 86400, Min: config.Bound(0), Help: "Seconds after which such a wait fails; a day. 0 is never, as in the original."},
 	{Group: group, Name: "enable_server_snapshot", Kind: config.Bool, Default: true, Help: "Protect a snapshot of the server in place of the image that it was booted from."},
 }
 

@@ -13,7 +13,7 @@ const group = "volume_glance_plugin"
 // Options are read from the provider file.
 var Options = []config.Option{
 	{Group: group, Name: "poll_interval", Kind: config.Int, Default: 15, Help: "Seconds between two looks at the status of volumes, snapshots and images."},
-	{Group: group, Name: "poll_timeout", Kind: config.Int, Default: 0, Min: config.Bound(0), Help: "Seconds after which such a wait fails. 0 is never."},
+	{Group: group, Name: "poll_timeout", Kind: config.Int, Default: 604800, Min: config.Bound(0), Help: "Seconds after which such a wait fails; a week, which data may take. 0 is never, as in the original."},
 	{Group: group, Name: "backup_from_snapshot", Kind: config.Bool, Default: true, Help: "Upload a temporary volume made from a snapshot, not the volume itself."},
 	{Group: group, Name: "backup_image_object_size", Kind: config.Int, Default: 512 * pieceSize, Help: "Bytes of one object of volume data in the bank, rounded down to a multiple of 65536."},
 }
