@@ -123,6 +123,17 @@ func (p *RealProject) List(k Kind, properties ...string) []map[string]any {
 	return found
 }
 
+// Only returns the id of the one resource of a kind.
+func (p *RealProject) Only(k Kind) string {
+	p.t.Helper()
+	items, err := p.listKind(p.ctx, k)
+	must(p.t, err)
+	if len(items) != 1 {
+		p.t.Fatalf("%d of kind %s", len(items), k.name)
+	}
+	return items[0].ID
+}
+
 // Show returns a resource as its service describes it.
 func (p *RealProject) Show(k Kind, id string) map[string]any {
 	p.t.Helper()
