@@ -68,10 +68,11 @@ clean: ## remove what was built and the logs of checks
 test: ## lint, arch, unit, rpc, interop and functional; installs and starts what they need (root)
 	@$(TOX) -e lint,arch,unit,rpc,interop,functional
 
-.PHONY: unit functional openstack interop rpc cluster torture soak chaos lint arch cover bench bench-rpc fuzz
+.PHONY: unit functional openstack kubernetes interop rpc cluster torture soak chaos lint arch cover bench bench-rpc fuzz
 unit: ## every package with the race detector, no services
 functional: ## against real RabbitMQ (in a container if there is an engine), MariaDB, PostgreSQL, Keystone, Swift and Glance
 openstack: ## what functional has, and Cinder, Neutron, Nova and Manila: providers in a whole cloud
+kubernetes: ## pods on a real kube-apiserver, built from its modules the first time
 interop: ## against Python peers over a real RabbitMQ, TLS included
 cluster: ## three RabbitMQ nodes in containers, killed and cut off under load
 torture: ## a RabbitMQ that is restarted, killed and cut off under load
@@ -83,7 +84,7 @@ cover: ## statement coverage, a line per package
 bench: ## benchmarks, beside Python peers
 bench-rpc: ## the RPC server beside a raw echo and oslo.messaging in Python, under one load
 fuzz: ## every fuzz target for FUZZTIME (20s)
-unit functional openstack interop rpc cluster torture soak chaos lint arch cover bench bench-rpc fuzz:
+unit functional openstack kubernetes interop rpc cluster torture soak chaos lint arch cover bench bench-rpc fuzz:
 	@$(TOX) -e $@
 
 ##@ services for tests

@@ -16,6 +16,7 @@ ENVIRONMENTS=(
   'interop|Python peers (oslo.messaging) on both sides of a real RabbitMQ, with and without TLS'
   'functional|RabbitMQ, MariaDB, PostgreSQL, Keystone, Swift and Glance: the daemon, banks, database, providers'
   'openstack|Cinder, Neutron, Nova and Manila besides: what can be protected and how, and the service with all of it, in a whole cloud'
+  'kubernetes|pods on a real kube-apiserver, built from its modules the first time (minutes, and 3 GB of modules and cache)'
   'cluster|three RabbitMQ nodes in containers, killed and cut off under load (needs a Docker engine)'
   'torture|a RabbitMQ that is restarted, killed and cut off under load'
   'soak|RPC servers and clients for SOAK_DURATION (20m) under random faults, repeated by SOAK_SEED; histories are compared'
@@ -58,7 +59,7 @@ services() {
 without_services() {
   unset RABBIT_URL RABBITMQCTL RABBIT_CTL KARBOR_TEST_MYSQL KARBOR_TEST_POSTGRES KARBOR_TEST_KEYSTONE KARBOR_TEST_SWIFT KARBOR_TEST_GLANCE \
     KARBOR_TEST_CINDER KARBOR_TEST_VOLUMES KARBOR_TEST_NEUTRON KARBOR_TEST_NOVA KARBOR_TEST_MANILA KARBOR_TEST_SHARES \
-    KARBOR_TEST_CLUSTER KARBOR_TEST_RABBITMQ_SERVER KARBOR_TEST_DAEMONS KARBOR_TEST_BRIEF_LOGIN
+    KARBOR_TEST_KUBERNETES KARBOR_TEST_CLUSTER KARBOR_TEST_RABBITMQ_SERVER KARBOR_TEST_DAEMONS KARBOR_TEST_BRIEF_LOGIN
 }
 
 # contained [-n NODES]: RABBIT_URL of a broker in a container, which ends with the environment; the way there is in
@@ -163,6 +164,14 @@ env_openstack() {
   service_tests -timeout 2h ./pkg/openstack/... ./providers/... ./test/openstack/...
   # These kill daemons, so nobody else may use them.
   KARBOR_TEST_DAEMONS=$PWD/tools/services service_tests -timeout 3h ./test/outage/...
+}
+
+env_kubernetes() {
+  compiler
+  services kubernetes
+  REQUIRED='KARBOR_TEST_KUBERNETES\b'
+  (cd test/kubernetes && go vet ./...)
+  service_tests -race -run 'Kubernetes|Conformance|RealCertificates|RealKubeconfig' ./pkg/kubernetes/... ./providers/protectable/builtin ./providers/protection/pod
 }
 
 env_cluster() {

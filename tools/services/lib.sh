@@ -5,6 +5,7 @@
 
 SERVICES=(rabbitmq memcached mariadb postgresql swift keystone glance)   # what "all" means
 CLOUD=(cinder neutron placement nova manila)                             # more, for who asks; scripts in ../openstack
+APART=(kubernetes)                                                       # needs none of them; scripts in ../kubernetes
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 STATE=${KARBOR_TEST_STATE:-/var/tmp/karbor-test}
 BASE=${KARBOR_TEST_PORT_BASE:-27000}
@@ -14,13 +15,14 @@ declare -A PORT=(
   [keystone]=$((BASE + 7)) [swift]=$((BASE + 8)) [swift-object]=$((BASE + 9))
   [swift-container]=$((BASE + 10)) [swift-account]=$((BASE + 11)) [glance]=$((BASE + 12))
   [cinder]=$((BASE + 13)) [neutron]=$((BASE + 14)) [placement]=$((BASE + 15)) [nova]=$((BASE + 16)) [manila]=$((BASE + 17))
+  [kubernetes]=$((BASE + 18)) # and the next two for its etcd
 )
 PASSWORD=password   # of every account; nothing here leaves the loopback interface
 
 say() { printf '%s %s\n' "$(date +%T)" "$*" >&2; }
 die() { say "error: $*"; exit 1; }
 
-known() { [[ " ${SERVICES[*]} ${CLOUD[*]} " == *" $1 "* ]] || { say "unknown service \"$1\"; there are: ${SERVICES[*]} ${CLOUD[*]}"; exit 2; }; }
+known() { [[ " ${SERVICES[*]} ${CLOUD[*]} ${APART[*]} " == *" $1 "* ]] || { say "unknown service \"$1\"; there are: ${SERVICES[*]} ${CLOUD[*]} ${APART[*]}"; exit 2; }; }
 
 make_state() {
   mkdir -p "$STATE"/{etc,var,log,run} || die "cannot write to $STATE (KARBOR_TEST_STATE chooses another place)"
@@ -48,6 +50,10 @@ load_services() { # the functions and arrays of all services
   for service in "${CLOUD[@]}"; do
     # shellcheck source=/dev/null
     . "$HERE/../openstack/$service.sh"
+  done
+  for service in "${APART[@]}"; do
+    # shellcheck source=/dev/null
+    . "$HERE/../$service/$service.sh"
   done
 }
 

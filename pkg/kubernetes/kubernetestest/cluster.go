@@ -2,7 +2,7 @@
 
 // Package kubernetestest is an API server for tests: pods, claims and volumes,
 // with what the real one checks, completes and refuses. Run is the conformance
-// suite of API servers.
+// suite that it passes as the real one does, and Real the way to that one.
 // kubernetes: api-reference v1.37, apimachinery/pkg/api/errors
 package kubernetestest
 

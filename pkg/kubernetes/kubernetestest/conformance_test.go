@@ -8,7 +8,7 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(Tests{m}) }
 
 func TestConformance(t *testing.T) {
 	t.Parallel()

@@ -19,7 +19,7 @@ import (
 	"github.com/karbor-project/karbor/providers/protection/plugintest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(kubernetestest.Tests{M: m}) }
 
 var web = resource.Resource{Type: resource.Pod, ID: "c88b92a8-e8b4-504c-bad4-343d92061871", Name: "shop:web"}
 
