@@ -22,6 +22,7 @@ kubernetes_build() {
   local source=$HERE/../../test/kubernetes made=$STATE/bin/apiserver.made of
   of=$(cd "$source" && cat go.mod go.sum apiserver/*.go | sha256sum)
   [ "$(cat "$made" 2>/dev/null)" != "$of" ] || return 0
+  local PATH=${CALLER_PATH:-$PATH}
   command -v go >/dev/null || die 'Go is not in PATH'
   say 'building kube-apiserver, which takes minutes'
   mkdir -p "$STATE/bin"

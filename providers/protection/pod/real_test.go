@@ -124,7 +124,8 @@ func TestRealKubernetes(t *testing.T) {
 		t.Errorf("it is %s", back.Raw)
 	}
 
-	// The name is taken now; what is there is left alone.
+	// For another restore the name is taken; what is there is left alone.
+	h.State = &plugintest.State{}
 	err = h.Run(ctx, p, protection.Restore, h.Call(pod, "restore_name", "back"))
 	if !fault.Is(err, "RestoreResourceFailed") || !strings.Contains(err.Error(), `pods "back" already exists (HTTP 409)`) {
 		t.Errorf("got %v", err)
