@@ -33,28 +33,33 @@ func twins() *resource.Graph {
 // snapshots lets Nova make images of both servers, each with what its disk has.
 func snapshots(g *fakeGlance) {
 	for _, id := range []string{"s1", "s2"} {
-		path := openstacktest.Nova + "/servers/" + id
-		g.Answer("GET "+path, http.StatusOK, fmt.Sprintf(`{"server": {"id": %q, "status": "ACTIVE"}}`, id))
-		g.Handle("POST "+path+"/action", func(w http.ResponseWriter, r *http.Request) {
-			var body struct {
-				CreateImage struct {
-					Name     string            `json:"name"`
-					Metadata map[string]string `json:"metadata"`
-				} `json:"createImage"`
-			}
-			_ = json.NewDecoder(r.Body).Decode(&body)
-			made := uuid.NewString()
-			image := g.add(made, bytes.Repeat([]byte(id), pieceSize/2+1))
-			g.mu.Lock()
-			defer g.mu.Unlock()
-			image["name"] = body.CreateImage.Name
-			for name, value := range body.CreateImage.Metadata {
-				image[name] = value
-			}
-			w.Header().Set("Location", g.URL+"/glance/images/"+made)
-			w.WriteHeader(http.StatusAccepted)
-		})
+		snapshot(g, id, bytes.Repeat([]byte(id), pieceSize/2+1))
 	}
+}
+
+// snapshot lets Nova make images of a server with these data.
+func snapshot(g *fakeGlance, server string, data []byte) {
+	path := openstacktest.Nova + "/servers/" + server
+	g.Answer("GET "+path, http.StatusOK, fmt.Sprintf(`{"server": {"id": %q, "status": "ACTIVE"}}`, server))
+	g.Handle("POST "+path+"/action", func(w http.ResponseWriter, r *http.Request) {
+		var body struct {
+			CreateImage struct {
+				Name     string            `json:"name"`
+				Metadata map[string]string `json:"metadata"`
+			} `json:"createImage"`
+		}
+		_ = json.NewDecoder(r.Body).Decode(&body)
+		id := uuid.NewString()
+		image := g.add(id, data)
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		image["name"] = body.CreateImage.Name
+		for name, value := range body.CreateImage.Metadata {
+			image[name] = value
+		}
+		w.Header().Set("Location", g.URL+"/glance/images/"+id)
+		w.WriteHeader(http.StatusAccepted)
+	})
 }
 
 // Servers booted from one image have disks of their own, and get them back.

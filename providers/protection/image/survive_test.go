@@ -6,11 +6,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net/http"
 	"testing"
 	"time"
-
-	"github.com/google/uuid"
 
 	"github.com/karbor-project/karbor/pkg/openstack/openstacktest"
 	"github.com/karbor-project/karbor/pkg/requestcontext"
@@ -62,26 +59,7 @@ func TestSurvivesWithSnapshots(t *testing.T) {
 	plugintest.Survive(t, options, func(t testing.TB) *plugintest.World {
 		g := newGlance(t)
 		g.add(tiny.ID, noise(10))
-		g.Answer("GET "+serverPath, http.StatusOK, `{"server": {"id": "s1", "status": "ACTIVE"}}`)
-		g.Handle("POST "+serverPath+"/action", func(w http.ResponseWriter, r *http.Request) {
-			var body struct {
-				CreateImage struct {
-					Name     string            `json:"name"`
-					Metadata map[string]string `json:"metadata"`
-				} `json:"createImage"`
-			}
-			_ = json.NewDecoder(r.Body).Decode(&body)
-			id := uuid.NewString()
-			image := g.add(id, noise(pieceSize))
-			g.mu.Lock()
-			defer g.mu.Unlock()
-			image["name"] = body.CreateImage.Name
-			for name, value := range body.CreateImage.Metadata {
-				image[name] = value
-			}
-			w.Header().Set("Location", g.URL+"/glance/images/"+id)
-			w.WriteHeader(http.StatusAccepted)
-		})
+		snapshot(g, "s1", noise(pieceSize))
 		w := worldOf(t, g)
 		w.Resource = ofServer(`{"server_id": "s1"}`)
 		return w
