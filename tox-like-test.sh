@@ -16,7 +16,7 @@ ENVIRONMENTS=(
   'interop|Python peers (oslo.messaging) on both sides of a real RabbitMQ, with and without TLS'
   'functional|RabbitMQ, MariaDB, PostgreSQL, Keystone, Swift and Glance: the daemon, banks, database, providers'
   'openstack|Cinder, Neutron, Nova and Manila besides: what can be protected and how, and the service with all of it, in a whole cloud'
-  'kubernetes|pods on a real kube-apiserver, built from its modules the first time (minutes, and 3 GB of modules and cache)'
+  'kubernetes|pods on a real kube-apiserver and volumes of Cinder; the server is built the first time (minutes, 3 GB of modules and cache)'
   'cluster|three RabbitMQ nodes in containers, killed and cut off under load (needs a Docker engine)'
   'torture|a RabbitMQ that is restarted, killed and cut off under load'
   'soak|RPC servers and clients for SOAK_DURATION (20m) under random faults, repeated by SOAK_SEED; histories are compared'
@@ -168,10 +168,11 @@ env_openstack() {
 
 env_kubernetes() {
   compiler
-  services kubernetes
-  REQUIRED='KARBOR_TEST_KUBERNETES\b'
+  services kubernetes cinder
+  REQUIRED='KARBOR_TEST_(KUBERNETES|CINDER|VOLUMES)\b'
   (cd test/kubernetes && go vet ./...)
   service_tests -race -run 'Kubernetes|Conformance|RealCertificates|RealKubeconfig' ./pkg/kubernetes/... ./providers/protectable/builtin ./providers/protection/pod
+  service_tests -run 'TestPod' ./test/openstack
 }
 
 env_cluster() {

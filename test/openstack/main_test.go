@@ -16,7 +16,7 @@ func TestMain(m *testing.M) { cloudtest.Main(m) }
 // newProject makes a project of the cloud.
 func newProject(t *testing.T) *openstacktest.RealProject {
 	t.Helper()
-	return openstacktest.NewRealProject(t, cloudtest.Needs...)
+	return openstacktest.NewRealProject(t, cloudtest.Infra.Needs...)
 }
 
 // checkHolds compares what a project holds, but for ids.

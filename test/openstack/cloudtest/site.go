@@ -18,12 +18,6 @@ import (
 	"github.com/karbor-project/karbor/pkg/openstack/openstacktest"
 )
 
-// Needs are the variables without which a site cannot be.
-var Needs = []string{
-	"RABBIT_URL", "KARBOR_TEST_MYSQL", "KARBOR_TEST_KEYSTONE", "KARBOR_TEST_SWIFT", "KARBOR_TEST_GLANCE", "KARBOR_TEST_CINDER",
-	"KARBOR_TEST_VOLUMES", "KARBOR_TEST_NEUTRON", "KARBOR_TEST_NOVA", "KARBOR_TEST_MANILA", "KARBOR_TEST_SHARES",
-}
-
 // Site is one installation of the service: the files that an operator writes,
 // tables, a bank, and names on the broker that nobody else uses.
 type Site struct {
@@ -35,16 +29,23 @@ type Site struct {
 	Container string
 
 	t               testing.TB
+	kind            Kind
 	dir             string
 	exchange, topic string
 	bank            *openstacktest.RealProject
 	hosts           map[string]bool
 }
 
-// New prepares a site. Its tables are there, and no worker yet.
+// New prepares a site for a whole cloud. Its tables are there, and no worker yet.
 func New(t testing.TB) *Site {
 	t.Helper()
-	for _, name := range Needs {
+	return NewFor(t, Infra)
+}
+
+// NewFor prepares a site of another kind.
+func NewFor(t testing.TB, kind Kind) *Site {
+	t.Helper()
+	for _, name := range kind.Needs {
 		if os.Getenv(name) == "" {
 			t.Skipf("%s is not set: tools/openstack/up starts the services and prints it", name)
 		}
@@ -53,7 +54,7 @@ func New(t testing.TB) *Site {
 	dir, err := os.MkdirTemp("", "karbor-site-")
 	must(t, err)
 	name := "cloud-" + uuid.NewString()[:8]
-	s := &Site{t: t, dir: dir, exchange: name, topic: name + "-topic", Container: name, Conf: Conf{}, hosts: map[string]bool{}}
+	s := &Site{t: t, kind: kind, dir: dir, exchange: name, topic: name + "-topic", Container: name, Conf: Conf{}, hosts: map[string]bool{}}
 	t.Cleanup(func() { must(t, os.RemoveAll(dir)) })
 	s.bank = openstacktest.RealService(t)
 	t.Cleanup(func() { s.bank.RemoveContainer(s.Container) })
