@@ -35,8 +35,10 @@ func (c *Cluster) look(k string) bool {
 	pod := c.objects[k]
 	left, busy := c.looks[k]
 	switch {
+	case pod == nil: // one that is being made, or has ended
+		return false
 	case !busy:
-		return pod != nil
+		return true
 	case left > 1:
 		c.looks[k]--
 		return true

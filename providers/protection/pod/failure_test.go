@@ -33,6 +33,10 @@ func TestProtectFails(t *testing.T) {
 		"no volume": {func(c *kubernetestest.Cluster, _ *resource.Resource) {
 			c.Refuse("GET /api/v1/persistentvolumes", 403, "Forbidden")
 		}, nil, "CreateResourceFailed", "refused by the test (HTTP 403)"},
+		"volume of another": {func(c *kubernetestest.Cluster, r *resource.Resource) {
+			c.Add(t, `{"kind": "Pod", "metadata": {"namespace": "shop", "name": "thief"}, "spec": {"volumes": [{"name": "loot", "cinder": {"volumeID": "of-another-project"}}]}}`)
+			r.Name = "shop:thief"
+		}, nil, "CreateResourceFailed", "Volume of-another-project, which the pod mounts as loot, is not protected with it"},
 		"unknown parameter": {func(*kubernetestest.Cluster, *resource.Resource) {}, []string{"colour", "red"}, "InvalidInput", "Parameter colour is not known"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -92,7 +96,7 @@ func TestVolumeThatWasNotRestored(t *testing.T) {
 	t.Parallel()
 	c, h := newCluster(t), plugintest.New(t)
 	p, ctx := New(Config{PollInterval: time.Millisecond}, c.Client), openstacktest.Context(t)
-	must(t, h.Run(ctx, p, protection.Protect, h.Call(web)))
+	must(t, h.Run(ctx, plugin(c), protection.Protect, h.Call(web)))
 	err := h.Run(ctx, p, protection.Restore, h.Call(web))
 	if want := "Volume " + claimed + " of the pod was not restored"; !fault.Is(err, "RestoreResourceFailed") || !strings.Contains(err.Error(), want) {
 		t.Errorf("got %v", err)

@@ -5,9 +5,11 @@ package pod
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"strings"
 
 	"github.com/karbor-project/karbor/pkg/kubernetes"
+	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/hook"
 )
@@ -25,6 +27,13 @@ func (p *Plugin) save(ctx context.Context, c *protection.Call) error {
 	about := metadata{ResourceID: c.Resource.ID, ResourceName: c.Resource.Name, Namespace: namespace}
 	if about.Pod, err = p.summarize(ctx, namespace, is); err != nil {
 		return err
+	}
+	for _, v := range about.Pod.Spec.Volumes {
+		// Such a pod could never be restored, nor run without what it mounts.
+		if c.Graph.Find(resource.Key{Type: resource.Volume, ID: v.Cinder.VolumeID}) == nil {
+			return &hook.Failure{Text: fmt.Sprintf("Volume %s, which the pod mounts as %s, is not protected with it: "+
+				"it is not one of the project's, or not in a status in which volumes can be protected", v.Cinder.VolumeID, v.Name)}
+		}
 	}
 	if err := c.Section.PutJSON(ctx, manifestKey, is.Raw); err != nil {
 		return err

@@ -14,12 +14,24 @@ import (
 	"github.com/karbor-project/karbor/providers/protection/plugintest"
 )
 
-// withVolumes is a plugin to whose restores the volumes have been restored.
+// withVolumes is a plugin beside which the volumes are protected and restored.
 type withVolumes struct{ protection.Plugin }
 
 func (w withVolumes) Operation(kind protection.Kind, r resource.Resource) (*protection.Operation, error) {
 	operation, err := w.Plugin.Operation(kind, r)
-	if err == nil && kind == protection.Restore {
+	if err != nil {
+		return nil, err
+	}
+	switch kind {
+	case protection.Protect:
+		main := operation.Main
+		operation.Main = func(ctx context.Context, c *protection.Call) error {
+			c.Graph = &resource.Graph{Roots: []*resource.Node{{Resource: c.Resource, Children: []*resource.Node{
+				{Resource: resource.Resource{Type: resource.Volume, ID: claimed}}, {Resource: resource.Resource{Type: resource.Volume, ID: direct}},
+			}}}}
+			return main(ctx, c)
+		}
+	case protection.Restore:
 		complete := operation.Complete
 		operation.Complete = func(ctx context.Context, c *protection.Call) error {
 			c.NewResources.Set(claimed, restoredClaimed)
@@ -27,7 +39,7 @@ func (w withVolumes) Operation(kind protection.Kind, r resource.Resource) (*prot
 			return complete(ctx, c)
 		}
 	}
-	return operation, err
+	return operation, nil
 }
 
 func TestSurvives(t *testing.T) {
