@@ -39,6 +39,8 @@ type trial struct {
 	shelf    shelf
 	user     *user // nil: the plugin copies nothing
 
+	metrics map[string]string // of a worker, by its host, before it was stopped
+
 	mu       sync.Mutex
 	requests []history.Request
 }
@@ -55,7 +57,7 @@ func newTrial(t *testing.T, bank, plugin string) *trial {
 	t.Helper()
 	path, err := fragile()
 	must(t, err)
-	tr := &trial{site: newSite(t), t: t, program: path}
+	tr := &trial{site: newSite(t), t: t, program: path, metrics: map[string]string{}}
 	tr.useMariaDB()
 	if plugin == image || bank == inSwift {
 		tr.useCloud()
@@ -63,6 +65,7 @@ func newTrial(t *testing.T, bank, plugin string) *trial {
 	tr.sync()
 	tr.conf.set("DEFAULT", "operation_owner_hold", "4")
 	tr.conf.set("DEFAULT", "operation_scan_interval", "1")
+	tr.conf.set("DEFAULT", "metrics_listen", "127.0.0.1:0")
 	var p *provider
 	if bank == inSwift {
 		account := swift(t)
@@ -162,6 +165,7 @@ func (tr *trial) rest(workers ...*worker) {
 	for {
 		await(tr.t, "every operation to end", func() (bool, any) { n := tr.unfinished(); return n == 0, n })
 		for _, w := range workers {
+			tr.metrics[w.host] = w.metrics()
 			w.stop()
 		}
 		left := tr.unfinished()
@@ -244,7 +248,7 @@ func owners(events []history.Event) []string {
 	return slices.Sorted(maps.Keys(seen))
 }
 
-// texts are the logs and all tables.
+// texts are the logs, the metrics and all tables.
 func (tr *trial) texts() map[string]string {
 	tr.t.Helper()
 	texts := map[string]string{}
@@ -252,6 +256,9 @@ func (tr *trial) texts() map[string]string {
 		text, err := os.ReadFile(tr.path(host + ".log"))
 		must(tr.t, err)
 		texts["the log of "+host] = string(text)
+	}
+	for host, text := range tr.metrics {
+		texts["the metrics of "+host] = text
 	}
 	var names []string
 	tr.db.each("SHOW TABLES", 1, func(c []string) { names = append(names, c[0]) })

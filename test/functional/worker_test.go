@@ -6,8 +6,10 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"slices"
@@ -222,6 +224,28 @@ func (w *worker) logged(text string) {
 	await(w.t, fmt.Sprintf("%q in the log of %s", text, w.host), func() (bool, any) {
 		return strings.Contains(w.logText(), text), "no such line"
 	})
+}
+
+// metrics asks the worker as Prometheus does, at the address that is in its log.
+func (w *worker) metrics() string {
+	w.t.Helper()
+	const told = "metrics are served on "
+	text := w.logText()
+	at := strings.LastIndex(text, told)
+	if at < 0 {
+		w.t.Fatalf("worker %s serves no metrics", w.host)
+	}
+	address, _, _ := strings.Cut(text[at+len(told):], "\n")
+	defer http.DefaultClient.CloseIdleConnections()
+	res, err := http.Get("http://" + address + "/metrics")
+	must(w.t, err)
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	must(w.t, err)
+	if res.StatusCode != http.StatusOK || !bytes.Contains(body, []byte("karbor_")) {
+		w.t.Errorf("the metrics of %s: %s\n%s", w.host, res.Status, body)
+	}
+	return string(body)
 }
 
 // memory returns a figure of /proc/PID/status in MiB: VmRSS is what the process
