@@ -48,6 +48,10 @@ func (b *Bank) Section(path string) (*Section, error) {
 	return &Section{bank: b, prefix: prefix, writable: true}, nil
 }
 
+// Disown ends what other processes have begun to write for a piece of work, which
+// the caller has taken over: see Plugin.
+func (b *Bank) Disown(ctx context.Context, work string) error { return b.plugin.Disown(ctx, work) }
+
 // Close stops the lease, which then runs out by itself, and closes the plugin.
 func (b *Bank) Close() error {
 	if b.lease != nil {

@@ -28,6 +28,21 @@ func WithGuard(ctx context.Context, valid func() error) context.Context {
 	return context.WithValue(ctx, guardsKey{}, &guards{valid: valid, outer: outer})
 }
 
+// workKey is the key of the name of a piece of work in a context.
+type workKey struct{}
+
+// WithWork returns a context whose uploads are for a piece of work, by a name that
+// all processes that may come to do it know it by. See Plugin.Disown.
+func WithWork(ctx context.Context, name string) context.Context {
+	return context.WithValue(ctx, workKey{}, name)
+}
+
+// Work returns the name of the piece of work that ctx is for, "" for none.
+func Work(ctx context.Context) string {
+	name, _ := ctx.Value(workKey{}).(string)
+	return name
+}
+
 // Allowed returns nil if a write may go on, and else the error of the guard that
 // forbids it. Plugins ask right before each step that others will see, since a
 // process may be stopped between any two of its steps for longer than it may

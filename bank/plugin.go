@@ -15,6 +15,10 @@ import (
 // it, and it stays in the chain of the errors that a Section returns.
 var ErrNotFound = errors.New("object not found")
 
+// ErrExists reports that an upload that is New found an object under its key. It
+// stays in the chain as ErrNotFound does.
+var ErrExists = errors.New("there is such an object already")
+
 // Plugin is a store of objects. Keys are as Bank normalises them: parts of
 // letters, digits and the characters _.-@ with one slash before each. The store
 // keeps every character of them, the first slash included where it shows. No
@@ -34,7 +38,9 @@ type Plugin interface {
 	// Put stores an object and replaces the one that was there. It is atomic:
 	// readers see the old object or the new one, and after an error one of the
 	// two. It is idempotent. The body is read from its start, several times
-	// where an attempt failed, and belongs to the caller.
+	// where an attempt failed, and belongs to the caller. It fails with ErrExists
+	// for an upload that is New when there is an object, which may be its own: that
+	// of an attempt whose answer was lost.
 	Put(ctx context.Context, key string, u Upload) error
 
 	// Get opens an object. The caller closes the body, and keeps ctx alive
@@ -51,6 +57,12 @@ type Plugin interface {
 	// which callers that clean up take for success.
 	Delete(ctx context.Context, key string) error
 
+	// Disown ends the uploads that were begun for a piece of work (WithWork), by any
+	// process: they store nothing any more. Who takes the work over calls it before
+	// it writes, for a process that was stopped between its last question and the
+	// store. A store that has no means to do so does nothing.
+	Disown(ctx context.Context, work string) error
+
 	// Close frees connections. No method may be called after it.
 	Close() error
 }
@@ -63,6 +75,9 @@ type Upload struct {
 	// Serialized tells readers that the body is JSON that stands for a value,
 	// and not the value itself.
 	Serialized bool
+
+	// New is for an object that must not be there yet.
+	New bool
 }
 
 // Object is an object on its way out of the bank.

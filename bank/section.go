@@ -50,11 +50,22 @@ func (s *Section) Section(path string) (*Section, error) {
 // PutJSON stores a value as JSON in Python's style, for readers to decode.
 // Keys keep the order that encoding/json gives them.
 func (s *Section) PutJSON(ctx context.Context, key string, v any) error {
+	return s.putJSON(ctx, key, v, false)
+}
+
+func (s *Section) putJSON(ctx context.Context, key string, v any, isNew bool) error {
 	text, err := marshal(v)
 	if err != nil {
 		return fault.BankUpdateObjectFailed(s.prefix+key, "value is not JSON: "+err.Error()).WithCause(err)
 	}
-	return s.put(ctx, key, Upload{Body: bytes.NewReader(text), Size: int64(len(text)), Serialized: true})
+	return s.put(ctx, key, Upload{Body: bytes.NewReader(text), Size: int64(len(text)), Serialized: true, New: isNew})
+}
+
+// CreateJSON stores a value as PutJSON does, if there is no object under key;
+// else it fails with ErrExists. So it also does when the object is its own, of an
+// attempt whose answer was lost.
+func (s *Section) CreateJSON(ctx context.Context, key string, v any) error {
+	return s.putJSON(ctx, key, v, true)
 }
 
 // PutText stores a text as it is.

@@ -5,6 +5,7 @@
 package providers
 
 import (
+	"context"
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -81,6 +82,12 @@ func (p *Provider) View() View {
 // Encoded returns the JSON of View, which a provider never changes: it is not
 // made anew for every call. Callers must not write to it.
 func (p *Provider) Encoded() json.RawMessage { return p.encoded }
+
+// Disown ends what other workers have begun to write into the bank for an
+// operation that this one has taken over: see bank.Plugin.
+func (p *Provider) Disown(ctx context.Context, operation string) error {
+	return p.bank.Disown(ctx, operation)
+}
 
 // Plugin returns the plugin for a resource type, or ProtectionPluginNotFound.
 func (p *Provider) Plugin(resourceType string) (protection.Plugin, error) {

@@ -63,9 +63,18 @@ func (m *Memory) Put(ctx context.Context, key string, u bank.Upload) error {
 	if err := bank.Allowed(ctx); err != nil {
 		return err
 	}
-	m.Set(key, Stored{Body: body, Serialized: flag})
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, there := m.objects[key]; there && u.New {
+		return bank.ErrExists
+	}
+	m.objects[key] = Stored{Body: body, Serialized: flag}
 	return nil
 }
+
+// Disown implements bank.Plugin: nothing comes between the last question and the
+// map.
+func (m *Memory) Disown(context.Context, string) error { return nil }
 
 // Get implements bank.Plugin.
 func (m *Memory) Get(ctx context.Context, key string) (*bank.Object, error) {

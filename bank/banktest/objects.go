@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -137,6 +138,72 @@ func (s *suite) testOverwrite(t *testing.T) {
 	}
 	if keys := s.list(t.Context(), t, bank.ListOptions{Prefix: s.base}); len(keys) != 1 {
 		t.Errorf("overwriting one key left %q", keys)
+	}
+}
+
+// testNew puts objects that must not be there yet.
+func (s *suite) testNew(t *testing.T) {
+	for _, size := range []int{0, 1, 300_000} {
+		key := s.base + "deep/" + strconv.Itoa(size)
+		first, second := upload(noise(size, 3), true), upload(noise(size+1, 4), true)
+		first.New, second.New = true, true
+		if err := s.plugin.Put(t.Context(), key, first); err != nil {
+			t.Fatalf("%d bytes, where nothing was: %v", size, err)
+		}
+		if err := s.plugin.Put(t.Context(), key, second); !errors.Is(err, bank.ErrExists) {
+			t.Errorf("%d bytes, where something was: %v", size, err)
+		}
+		if got, _ := s.get(t, key); !bytes.Equal(got, noise(size, 3)) {
+			t.Errorf("%d bytes: the object holds %d others", size, len(got))
+		}
+		if err := s.plugin.Delete(t.Context(), key); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.plugin.Put(t.Context(), key, second); err != nil {
+			t.Errorf("%d bytes, where something had been: %v", size, err)
+		}
+	}
+}
+
+// disowning is a body in the midst of whose reading a piece of work is disowned.
+type disowning struct {
+	*bytes.Reader
+	disown func()
+}
+
+func (d disowning) Read(p []byte) (int, error) {
+	d.disown()
+	return d.Reader.Read(p)
+}
+
+// testDisown disowns work while there are uploads for it and for other work. The
+// one may fail, and then has stored nothing; the other succeeds.
+func (s *suite) testDisown(t *testing.T) {
+	put := func(work, body string) error {
+		of := bank.WithWork(t.Context(), s.base+"mine")
+		disown := func() {
+			if err := s.plugin.Disown(of, s.base+"mine"); err != nil {
+				t.Errorf("disown: %v", err)
+			}
+		}
+		u := bank.Upload{Body: disowning{bytes.NewReader([]byte(body)), disown}, Size: int64(len(body))}
+		return s.plugin.Put(bank.WithWork(of, work), s.base+"key", u)
+	}
+	s.put(t, s.base+"key", "old")
+	want := "old"
+	if err := put(s.base+"mine", "mine"); err == nil {
+		want = "mine" // the store has no means
+	}
+	if got, _ := s.get(t, s.base+"key"); string(got) != want {
+		t.Errorf("the object holds %q, want %q", got, want)
+	}
+	for _, work := range []string{s.base + "mine too", ""} {
+		if err := put(work, "of others "+work); err != nil {
+			t.Errorf("an upload for %q: %v", work, err)
+		}
+		if got, _ := s.get(t, s.base+"key"); string(got) != "of others "+work {
+			t.Errorf("the object holds %q", got)
+		}
 	}
 }
 

@@ -38,6 +38,8 @@ func Run(t *testing.T, newPlugin func(t *testing.T) bank.Plugin, options ...Opti
 		"Keys":             (*suite).testKeys,
 		"Sections":         (*suite).testSections,
 		"Overwrite":        (*suite).testOverwrite,
+		"New":              (*suite).testNew,
+		"Disown":           (*suite).testDisown,
 		"ShortBody":        (*suite).testShortBody,
 		"BrokenBody":       (*suite).testBrokenBody,
 		"NotFound":         (*suite).testNotFound,

@@ -62,6 +62,13 @@ func newWorld(o checkpoint.Options) *world {
 	return w
 }
 
+// pass lets a minute pass.
+func (w *world) pass() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.made++
+}
+
 func (w *world) create(t *testing.T) *checkpoint.Checkpoint {
 	t.Helper()
 	cp, err := w.Create(t.Context(), checkpoint.CreateOptions{Plan: plan})
@@ -95,6 +102,36 @@ func set(t *testing.T, cp *checkpoint.Checkpoint, to checkpoint.Status) {
 	}
 	if err := cp.Commit(t.Context()); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// Two workers make one checkpoint: the one was stopped before it had written
+// anything, for so long that the other took over. Whoever is late finds what is
+// there, and leaves it as it is.
+func TestCreateOfWhatIsThere(t *testing.T) {
+	t.Parallel()
+	w := newWorld(checkpoint.Options{})
+	w.faulty.Queue(banktest.Put, banktest.Fault{Before: func(ctx context.Context, _ string) {
+		cp, err := w.Create(ctx, checkpoint.CreateOptions{ID: "cp", Plan: plan})
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		set(t, cp, checkpoint.Available)
+		w.pass()
+	}})
+	cp, err := w.Create(t.Context(), checkpoint.CreateOptions{ID: "cp", Plan: plan})
+	if err != nil || cp.Status() != checkpoint.Available {
+		t.Errorf("got %v, %v", cp, err)
+	}
+	want := []string{
+		"/checkpoints/cp/index.json",
+		"/indices/by-date/2026-11-22/project-1/1795388400@cp",
+		"/indices/by-plan/plan-1/project-1/2026-11-22/1795388400@cp",
+		"/indices/by-provider/provider-1/project-1/1795388400@cp",
+	}
+	if diff := cmp.Diff(want, w.memory.Keys()); diff != "" {
+		t.Errorf("keys (-want +got):\n%s", diff)
 	}
 }
 

@@ -157,7 +157,16 @@ func (c *Collection) Create(ctx context.Context, o CreateOptions) (*Checkpoint, 
 		return nil, fmt.Errorf("create checkpoint: %w", err)
 	}
 	cp := &Checkpoint{collection: c, id: f.id, document: d, fields: f, base: f.status}
-	if err := c.write(ctx, cp.id, &d); err != nil {
+	err = c.checkpoints.CreateJSON(ctx, indexPath(cp.id), d.text())
+	if errors.Is(err, bank.ErrExists) {
+		// Of an earlier attempt that came to its end after we had looked, or ours,
+		// whose answer was lost. In its place another's indices would lead nowhere.
+		if cp, err = c.Get(ctx, o.ID); err == nil {
+			err = c.indexAgain(ctx, cp)
+		}
+		return cp, err
+	}
+	if err != nil {
 		c.undoCreate(ctx, f)
 		return nil, err
 	}

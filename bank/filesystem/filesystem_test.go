@@ -140,6 +140,55 @@ func TestReadingMakesNothing(t *testing.T) {
 	}
 }
 
+// A process is stopped in the instant after it has asked whether it may write, for
+// so long that another takes over its work and writes. Awake, it stores nothing.
+func TestSleeperInTheLastInstant(t *testing.T) {
+	t.Parallel()
+	for name, key := range map[string]string{"in a directory": "/a/b", "without one": "/new/b"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			sleeper, taker := newStore(t, dir), newStore(t, dir)
+			if err := put(t, taker, "/a/a", "neighbour"); err != nil {
+				t.Fatal(err)
+			}
+			asked, questions := 0, 0
+			guard := func() error { return nil }
+			ctx := bank.WithGuard(bank.WithWork(t.Context(), "work"), func() error {
+				asked++
+				return guard()
+			})
+			upload := func() bank.Upload { return bank.Upload{Body: strings.NewReader("late"), Size: 4} }
+			if err := sleeper.Put(ctx, key, upload()); err != nil {
+				t.Fatal(err)
+			}
+			questions, asked = asked, 0
+			if err := taker.Delete(t.Context(), key); err != nil {
+				t.Fatal(err)
+			}
+			guard = func() error {
+				if asked < questions {
+					return nil
+				}
+				if asked > questions {
+					return errors.New("it is another's")
+				}
+				return errors.Join(taker.Disown(t.Context(), "work"), put(t, taker, key, "taken over"))
+			}
+			err := sleeper.Put(ctx, key, upload())
+			if err == nil {
+				t.Error("the sleeper believes that it has written")
+			}
+			if text, readErr := os.ReadFile(filepath.Join(dir, "karbor", key)); string(text) != "taken over" {
+				t.Errorf("the object holds %q, %v, after %v", text, readErr, err)
+			}
+			if left := files(t, filepath.Join(dir, "karbor", "#incoming")); len(left) > 0 {
+				t.Errorf("left behind: %q", left)
+			}
+		})
+	}
+}
+
 func TestHalfWrittenFilesAreRemovedInTime(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

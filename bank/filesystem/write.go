@@ -8,10 +8,14 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/karbor-project/karbor/bank"
 )
@@ -39,7 +43,7 @@ func (s *store) Put(ctx context.Context, key string, u bank.Upload) error {
 	if err != nil {
 		return err
 	}
-	if err := s.install(ctx, temp, path); err != nil {
+	if err := s.install(ctx, temp, path, u.New); err != nil {
 		os.Remove(temp)
 		s.prune(filepath.Dir(path))
 		return err
@@ -47,15 +51,38 @@ func (s *store) Put(ctx context.Context, key string, u bank.Upload) error {
 	return nil
 }
 
+// incomingName is how the names of incoming files of a piece of work begin.
+func incomingName(work string) string { return url.PathEscape(work) + "#" }
+
+// Disown implements bank.Plugin. It removes the files of the work that are being
+// written, which then cannot move to their places: not even if their writer was
+// stopped in the instant before that. One who begins a file later asks, before he
+// moves it, whether he still may.
+func (s *store) Disown(_ context.Context, work string) error {
+	dir := filepath.Join(s.root, incoming)
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), incomingName(work)) {
+			if removeErr := os.Remove(filepath.Join(dir, e.Name())); !errors.Is(removeErr, fs.ErrNotExist) {
+				err = errors.Join(err, removeErr)
+			}
+		}
+	}
+	return err
+}
+
 // write writes the body into a new file and returns its path.
 func (s *store) write(ctx context.Context, u bank.Upload) (path string, err error) {
-	dir := filepath.Join(s.root, incoming)
-	file, err := os.CreateTemp(dir, "")
+	dir, name := filepath.Join(s.root, incoming), incomingName(bank.Work(ctx))
+	file, err := os.CreateTemp(dir, name)
 	if errors.Is(err, fs.ErrNotExist) {
 		if err := os.MkdirAll(dir, dirMode); err != nil {
 			return "", err
 		}
-		file, err = os.CreateTemp(dir, "")
+		file, err = os.CreateTemp(dir, name)
 	}
 	if err != nil {
 		return "", err
@@ -85,14 +112,18 @@ func (s *store) write(ctx context.Context, u bank.Upload) (path string, err erro
 }
 
 // install moves a file to its place and forces the directory to disk.
-func (s *store) install(ctx context.Context, temp, path string) error {
+func (s *store) install(ctx context.Context, temp, path string, isNew bool) error {
+	move := os.Rename
+	if isNew {
+		move = moveNew
+	}
 	// To force the file to disk took a while, and the caller may have lost the
 	// right to write, or given up.
 	if err := errors.Join(context.Cause(ctx), bank.Allowed(ctx)); err != nil {
 		return err
 	}
 	dir := filepath.Dir(path)
-	err := os.Rename(temp, path)
+	err := move(temp, path)
 	// A deletion may remove the directory between our two steps.
 	for try := 0; errors.Is(err, fs.ErrNotExist) && try < 10; try++ {
 		if err := makeDirs(s.root, dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -101,12 +132,29 @@ func (s *store) install(ctx context.Context, temp, path string) error {
 		if err := bank.Allowed(ctx); err != nil {
 			return err
 		}
-		err = os.Rename(temp, path)
+		err = move(temp, path)
+	}
+	if errors.Is(err, fs.ErrExist) && isNew {
+		return fmt.Errorf("%s: %w", path, bank.ErrExists)
 	}
 	if err != nil {
 		return err
 	}
 	return syncDir(dir)
+}
+
+// moveNew moves a file to a place where there must be none.
+func moveNew(temp, path string) error {
+	err := os.Link(temp, path)
+	if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.ENOTSUP) || errors.Is(err, syscall.ENOSYS) {
+		// A file system without links. Most of these know this.
+		return unix.Renameat2(unix.AT_FDCWD, temp, unix.AT_FDCWD, path, unix.RENAME_NOREPLACE)
+	}
+	if err != nil {
+		return err
+	}
+	_ = os.Remove(temp) // else it goes in time
+	return nil
 }
 
 // makeDirs makes dir and what is missing above it, down from root, and forces

@@ -45,6 +45,12 @@ func (d *download) Read(p []byte) (int, error) {
 	if d.err != nil || len(p) == 0 {
 		return 0, d.err
 	}
+	// The transport notices a cancellation in its own time, and hands out meanwhile
+	// what has arrived.
+	if err := context.Cause(d.ctx); err != nil {
+		d.err = d.store.session.failed(d.r, err)
+		return 0, d.err
+	}
 	for {
 		d.res.watch.touch()
 		n, err := d.res.Body.Read(p)

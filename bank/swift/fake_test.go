@@ -233,6 +233,10 @@ func (f *fake) object(w http.ResponseWriter, r *http.Request, container, name st
 	}
 	switch r.Method {
 	case http.MethodPut:
+		if ok && r.Header.Get("If-None-Match") == "*" {
+			w.WriteHeader(http.StatusPreconditionFailed)
+			return
+		}
 		o = fakeObject{body: body, header: r.Header.Clone()}
 		o.expires = f.expiry(r)
 		objects[name] = o

@@ -8,6 +8,7 @@ package swift
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -81,13 +82,22 @@ func (s *store) Put(ctx context.Context, key string, u bank.Upload) error {
 	if u.Serialized {
 		flag = "True"
 	}
-	return s.call(ctx, request{
-		method: http.MethodPut,
-		path:   objectPath(s.container, key),
-		header: map[string]string{serialized: flag},
-		body:   &u,
-	}, true)
+	header := map[string]string{serialized: flag}
+	if u.New {
+		header["If-None-Match"] = "*"
+	}
+	err := s.call(ctx, request{method: http.MethodPut, path: objectPath(s.container, key), header: header, body: &u}, true)
+	if u.New && isStatus(err, http.StatusPreconditionFailed) {
+		return fmt.Errorf("%w: %w", bank.ErrExists, err)
+	}
+	return err
 }
+
+// Disown implements bank.Plugin. Swift has no means to take a request back. One
+// that it had received in part before the work was taken over is older than all
+// that came after, and loses against it by its time. One of which not a byte had
+// been sent, by a process that was stopped in that instant, is the newest.
+func (s *store) Disown(context.Context, string) error { return nil }
 
 // Delete implements bank.Plugin.
 func (s *store) Delete(ctx context.Context, key string) error {

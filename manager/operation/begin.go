@@ -11,7 +11,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/karbor-project/karbor/bank"
 	"github.com/karbor-project/karbor/pkg/fault"
 	"github.com/karbor-project/karbor/pkg/journal"
 	"github.com/karbor-project/karbor/pkg/requestcontext"
@@ -57,7 +56,7 @@ func (e *Engine) begin(ctx context.Context, entry journal.Entry, in *input, p *p
 	if _, ok := e.enlist(r); !ok { // the service stops: who goes on answers nobody
 		return nil, false, fault.KarborException("The service is stopping; the operation goes on when it is back").WithCause(ErrStopping)
 	}
-	err = r.work.open(bank.WithGuard(ctx, r.fence))
+	err = r.work.open(r.writing(ctx))
 	if err != nil && (r.ctx.Err() != nil || errors.Is(context.Cause(ctx), rpc.ErrStopped)) {
 		// Nothing is wrong with the operation, but this worker has to leave it: it is
 		// on record, and who goes on opens it.
@@ -123,7 +122,7 @@ func inUse(checkpointID string, busy *journal.BusyError) error {
 // refuse ends an operation that could not be opened. told is the text that the
 // caller gets.
 func (r *run) refuse(ctx context.Context, cause error, told string) {
-	ctx, cancel := cleanup(bank.WithGuard(ctx, r.fence))
+	ctx, cancel := cleanup(r.writing(ctx))
 	defer cancel()
 	v := verdict{Reason: describe(cause), Refused: told}
 	err := r.pronounce(ctx, v)

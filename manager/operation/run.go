@@ -74,7 +74,7 @@ func (e *Engine) newRun(entry journal.Entry, in *input, caller *requestcontext.R
 	// The worker's tenure ends the work; a new one begins with a new run.
 	tenure := e.Tenure.Context()
 	r.fence = e.Tenure.Fence()
-	r.ctx, r.leave = context.WithCancelCause(requestcontext.New(bank.WithGuard(openstack.WithPatience(e.ctx, patience), r.fence), caller))
+	r.ctx, r.leave = context.WithCancelCause(requestcontext.New(r.writing(openstack.WithPatience(e.ctx, patience)), caller))
 	r.untie = context.AfterFunc(tenure, func() { r.leave(errors.Join(protection.ErrHandover, context.Cause(tenure))) })
 	r.hooks, r.halt = context.WithCancelCause(protection.WithDrain(r.ctx, e.drain))
 	r.scribe = newScribe(r.ctx, e.journal, entry.ID, entry.Claim, func(err error) {
@@ -84,6 +84,12 @@ func (e *Engine) newRun(entry journal.Entry, in *input, caller *requestcontext.R
 	r.work = newWork(r)
 	r.job = &job{id: entry.ID, provider: entry.ProviderID, project: entry.ProjectID, run: r.execute}
 	return r
+}
+
+// writing returns a context that allows to write to the bank for the operation as
+// long as the tenure lasts.
+func (r *run) writing(ctx context.Context) context.Context {
+	return bank.WithWork(bank.WithGuard(ctx, r.fence), r.entry.ID)
 }
 
 // execute runs the operation in its slot.
@@ -113,6 +119,13 @@ func (r *run) attempt() error {
 	}
 	if r.entry.StartedAt.IsZero() {
 		r.entry.StartedAt = r.engine.Now().UTC()
+	}
+	if r.resumed {
+		// Its former worker may be asleep with a foot in the door of the bank. A bank
+		// that cannot be asked to shut it cannot be written to either, as will show.
+		if err := r.provider.Disown(ctx, r.entry.ID); err != nil {
+			r.log.Warnf("what others had begun to write for the %s may still be written: %v", r.entry.Kind, err)
+		}
 	}
 	if r.sentence != nil {
 		if err := r.pronounce(ctx, *r.sentence); err != nil {
