@@ -7,6 +7,7 @@ import (
 	"crypto/sha512"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"slices"
@@ -23,13 +24,15 @@ type fakeGlance struct {
 	images map[string]map[string]any
 	data   map[string][]byte
 	gone   map[string]bool // ids that no image gets again
+	// late, by method, is what another's request does that arrives just before the next one.
+	late map[string]func()
 	// afterUpload may change what was stored.
 	afterUpload func(image map[string]any)
 }
 
 func newGlance(t testing.TB) *fakeGlance {
 	t.Helper()
-	g := &fakeGlance{Cloud: openstacktest.New(t), images: map[string]map[string]any{}, data: map[string][]byte{}, gone: map[string]bool{}}
+	g := &fakeGlance{Cloud: openstacktest.New(t), images: map[string]map[string]any{}, data: map[string][]byte{}, gone: map[string]bool{}, late: map[string]func(){}}
 	const base = openstacktest.Glance + "/images"
 	g.Handle("GET "+base, g.list)
 	g.Handle("POST "+base, g.create)
@@ -83,9 +86,18 @@ func (g *fakeGlance) list(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(map[string]any{"images": found})
 }
 
+// arrive lets another's request come first. It is called with the lock.
+func (g *fakeGlance) arrive(method string) {
+	if request := g.late[method]; request != nil {
+		delete(g.late, method)
+		request()
+	}
+}
+
 func (g *fakeGlance) create(w http.ResponseWriter, r *http.Request) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.arrive(r.Method)
 	image := map[string]any{}
 	_ = json.NewDecoder(r.Body).Decode(&image)
 	image["status"], image["checksum"] = "queued", nil
@@ -143,8 +155,13 @@ func (g *fakeGlance) upload(w http.ResponseWriter, r *http.Request) {
 	data, err := io.ReadAll(r.Body)
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.arrive(r.Method)
 	image := g.find(w, r)
 	if image == nil || err != nil { // a broken upload leaves the image queued
+		return
+	}
+	if image["status"] != "queued" {
+		http.Error(w, fmt.Sprintf("Image status transition from %s to saving is not allowed", image["status"]), http.StatusConflict)
 		return
 	}
 	g.data[r.PathValue("id")] = data

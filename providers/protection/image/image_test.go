@@ -310,6 +310,14 @@ func TestRestoreAgain(t *testing.T) {
 		"saving":    {func(g *fakeGlance, _ []byte) { g.add("earlier", nil)["status"] = "saving" }, newID, 1},
 		"not there": {func(*fakeGlance, []byte) {}, "earlier", 1},
 		"deleted":   {func(g *fakeGlance, _ []byte) { g.gone["earlier"] = true }, newID, 1},
+		"filled by a late request": {func(g *fakeGlance, _ []byte) {
+			image := g.add("earlier", nil)
+			image["status"] = "queued"
+			g.late["PUT"] = func() { image["status"] = "saving" }
+		}, newID, 2},
+		"made by a late request": {func(g *fakeGlance, _ []byte) {
+			g.late["POST"] = func() { g.images["earlier"] = map[string]any{"id": "earlier", "status": "queued"} }
+		}, newID, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -91,19 +91,8 @@ func (p *Plugin) bring(ctx context.Context, c *protection.Call) (string, error) 
 			return "", err
 		}
 	}
-	if !found.empty && !found.whole {
-		err = create(ctx, c, client, state.ImageID, about.Image)
-		if found.usable && gophercloud.ResponseCodeIs(err, http.StatusConflict) {
-			if err = closeRecord(ctx, c, state.ImageID); err == nil {
-				err = p.choose(ctx, c, &state)
-			}
-			if err == nil {
-				err = create(ctx, c, client, state.ImageID, about.Image)
-			}
-		}
-	}
-	if err == nil && !found.whole {
-		err = p.fill(ctx, c, client, state.ImageID, about)
+	if !found.whole {
+		err = p.make(ctx, c, client, &state, found, about)
 	}
 	if err == nil {
 		err = c.UpdateStatus(ctx, state.ImageID, protection.StatusAvailable, "")
@@ -116,6 +105,32 @@ func (p *Plugin) bring(ctx context.Context, c *protection.Call) (string, error) 
 		}
 	}
 	return state.ImageID, err
+}
+
+// make creates the image, unless it is there, and fills it. What the run before had
+// sent may come to Glance later than anybody looked: its image, or data on their
+// way into this one. Then another image is made in place of that.
+func (p *Plugin) make(ctx context.Context, c *protection.Call, client *gophercloud.ServiceClient, state *restoreState, found leftover, about metadata) error {
+	var err error
+	if !found.empty {
+		err = create(ctx, c, client, state.ImageID, about.Image)
+	}
+	if err == nil {
+		err = p.fill(ctx, c, client, state.ImageID, about)
+	}
+	if !found.usable || !gophercloud.ResponseCodeIs(err, http.StatusConflict) {
+		return err
+	}
+	if err := remove(ctx, client, state.ImageID); err != nil {
+		return err
+	}
+	if err := closeRecord(ctx, c, state.ImageID); err != nil {
+		return err
+	}
+	if err := p.choose(ctx, c, state); err != nil {
+		return err
+	}
+	return p.make(ctx, c, client, state, leftover{}, about)
 }
 
 // unrestore deletes the restored image, as far as it has come.
