@@ -12,6 +12,7 @@ import (
 	"errors"
 
 	"github.com/karbor-project/karbor/pkg/fault"
+	"github.com/karbor-project/karbor/pkg/guard"
 )
 
 // Bank checks and normalises keys, and turns every failure of its plugin into
@@ -96,9 +97,9 @@ func (b *Bank) delete(ctx context.Context, key string) error {
 // write needs none.
 func (b *Bank) guarded(ctx context.Context, write func(context.Context) error) error {
 	for _, valid := range b.guards {
-		ctx = WithGuard(ctx, valid)
+		ctx = guard.With(ctx, valid)
 	}
-	if err := Allowed(ctx); err != nil {
+	if err := guard.Allowed(ctx); err != nil {
 		return err
 	}
 	if b.lease == nil {
@@ -108,7 +109,7 @@ func (b *Bank) guarded(ctx context.Context, write func(context.Context) error) e
 	if err != nil {
 		return err
 	}
-	return write(WithGuard(ctx, valid))
+	return write(guard.With(ctx, valid))
 }
 
 func getFailed(key string, err error) error {

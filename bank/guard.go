@@ -5,28 +5,9 @@ package bank
 import (
 	"context"
 	"io"
-	"sync"
+
+	"github.com/karbor-project/karbor/pkg/guard"
 )
-
-// guardsKey is the key of a guard in a context.
-type guardsKey struct{}
-
-// guards is a list: a write needs all of them.
-type guards struct {
-	valid func() error
-	outer *guards
-}
-
-// WithGuard returns a context under which writes to a bank need that valid
-// returns nil, beside what they needed before. A context that does not end with
-// ctx (context.WithoutCancel) keeps the guard. A nil valid changes nothing.
-func WithGuard(ctx context.Context, valid func() error) context.Context {
-	if valid == nil {
-		return ctx
-	}
-	outer, _ := ctx.Value(guardsKey{}).(*guards)
-	return context.WithValue(ctx, guardsKey{}, &guards{valid: valid, outer: outer})
-}
 
 // workKey is the key of the name of a piece of work in a context.
 type workKey struct{}
@@ -43,23 +24,9 @@ func Work(ctx context.Context) string {
 	return name
 }
 
-// Allowed returns nil if a write may go on, and else the error of the guard that
-// forbids it. Plugins ask right before each step that others will see, since a
-// process may be stopped between any two of its steps for longer than it may
-// own anything.
-func Allowed(ctx context.Context) error {
-	g, _ := ctx.Value(guardsKey{}).(*guards)
-	for ; g != nil; g = g.outer {
-		if err := g.valid(); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // Guarded returns p with writes that need valid, and the guards of their
 // context, to return nil: else they fail with that error. The guards are asked
-// before the call, by the plugin itself (Allowed), and each time that the body
+// before the call, by the plugin itself (guard.Allowed), and each time that the body
 // of an upload is read: an upload that they interrupt breaks off and leaves no
 // object. What once refused a write refuses the rest of it, too. Reads are not
 // guarded. A nil valid is for the guards of contexts alone.
@@ -94,26 +61,8 @@ func (g *guarded) Delete(ctx context.Context, key string) error {
 // enter returns the context of one write whose guards are one that remembers a
 // refusal.
 func (g *guarded) enter(ctx context.Context) (context.Context, error) {
-	outer := WithGuard(ctx, g.valid)
-	latch := &latch{valid: func() error { return Allowed(outer) }}
-	return context.WithValue(ctx, guardsKey{}, &guards{valid: latch.ask}), latch.ask()
-}
-
-// latch is a guard that stays with its first refusal.
-type latch struct {
-	valid func() error
-
-	mu      sync.Mutex
-	refused error
-}
-
-func (l *latch) ask() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.refused == nil {
-		l.refused = l.valid()
-	}
-	return l.refused
+	ctx = guard.Latched(guard.With(ctx, g.valid))
+	return ctx, guard.Allowed(ctx)
 }
 
 // guardedBody is the body of an upload that may have to break off.
@@ -130,11 +79,11 @@ func (b *guardedBody) Read(p []byte) (int, error) {
 	if b.left <= 0 && b.size > 0 {
 		return b.from.Read(p)
 	}
-	if err := Allowed(b.ctx); err != nil {
+	if err := guard.Allowed(b.ctx); err != nil {
 		return 0, err
 	}
 	n, err := b.from.Read(p)
-	if refused := Allowed(b.ctx); refused != nil {
+	if refused := guard.Allowed(b.ctx); refused != nil {
 		return 0, refused
 	}
 	b.left -= int64(n)

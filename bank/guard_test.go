@@ -14,6 +14,7 @@ import (
 	"github.com/karbor-project/karbor/bank/banktest"
 	"github.com/karbor-project/karbor/bank/filesystem"
 	"github.com/karbor-project/karbor/pkg/fault"
+	"github.com/karbor-project/karbor/pkg/guard"
 )
 
 func TestGuardedConformance(t *testing.T) {
@@ -50,14 +51,14 @@ func TestGuardsOfBankAndContext(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(bank.WithGuard(bank.WithGuard(t.Context(), operation.valid), nil))
+	ctx, cancel := context.WithCancel(guard.With(guard.With(t.Context(), operation.valid), nil))
 	if err := s.PutText(ctx, "k", "1"); err != nil {
 		t.Fatal(err)
 	}
 	cancel()
 	aftermath := context.WithoutCancel(ctx)
-	for name, guard := range map[string]*switchable{"bank": worker, "context": operation} {
-		guard.err = errOver
+	for name, forbidding := range map[string]*switchable{"bank": worker, "context": operation} {
+		forbidding.err = errOver
 		if err := s.PutText(aftermath, "k", "2"); !errors.Is(err, errOver) || !fault.Is(err, "BankUpdateObjectFailed") {
 			t.Errorf("%s: put gives %v", name, err)
 		}
@@ -70,7 +71,7 @@ func TestGuardsOfBankAndContext(t *testing.T) {
 		if keys, err := s.List(aftermath, bank.ListOptions{}); len(keys) != 1 || err != nil {
 			t.Errorf("%s: listing %q, %v", name, keys, err)
 		}
-		guard.err = nil
+		forbidding.err = nil
 	}
 	if err := s.PutText(aftermath, "k", "3"); err != nil {
 		t.Error(err)
@@ -92,17 +93,17 @@ func (h *hook) Read(p []byte) (int, error) {
 func TestRefusalStays(t *testing.T) {
 	t.Parallel()
 	memory := banktest.NewMemory()
-	guard := &switchable{}
+	allows := &switchable{}
 	reads := 0
 	body := &hook{Reader: bytes.NewReader(make([]byte, 100)), on: func() {
 		reads++
-		guard.err = nil
+		allows.err = nil
 		if reads == 3 {
-			guard.err = errOver
+			allows.err = errOver
 		}
 	}}
 	twice := tryTwice{memory}
-	err := bank.Guarded(twice, guard.valid).Put(t.Context(), "/k", bank.Upload{Body: body, Size: 100})
+	err := bank.Guarded(twice, allows.valid).Put(t.Context(), "/k", bank.Upload{Body: body, Size: 100})
 	if !errors.Is(err, errOver) || len(memory.Keys()) != 0 {
 		t.Errorf("put gives %v, keys %q", err, memory.Keys())
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/karbor-project/karbor/bank"
+	"github.com/karbor-project/karbor/pkg/guard"
 )
 
 var _ bank.Plugin = (*Memory)(nil)
@@ -60,7 +61,7 @@ func (m *Memory) Put(ctx context.Context, key string, u bank.Upload) error {
 	if u.Serialized {
 		flag = bank.JSON
 	}
-	if err := bank.Allowed(ctx); err != nil {
+	if err := guard.Allowed(ctx); err != nil {
 		return err
 	}
 	m.mu.Lock()
@@ -109,7 +110,7 @@ func (m *Memory) Delete(ctx context.Context, key string) error {
 	if err := context.Cause(ctx); err != nil {
 		return fmt.Errorf("delete: %w", err)
 	}
-	if err := bank.Allowed(ctx); err != nil {
+	if err := guard.Allowed(ctx); err != nil {
 		return err
 	}
 	m.mu.Lock()

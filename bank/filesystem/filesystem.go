@@ -20,6 +20,7 @@ import (
 
 	"github.com/karbor-project/karbor/bank"
 	"github.com/karbor-project/karbor/pkg/fault"
+	"github.com/karbor-project/karbor/pkg/guard"
 )
 
 // Permissions are what the original gets from its umask of 022.
@@ -112,7 +113,7 @@ func (s *store) Delete(ctx context.Context, key string) error {
 	if info, err := os.Lstat(path); err == nil && info.IsDir() {
 		return notFile{errors.New(path + " is a directory")}
 	}
-	if err := bank.Allowed(ctx); err != nil {
+	if err := guard.Allowed(ctx); err != nil {
 		return err
 	}
 	err = os.Remove(path)

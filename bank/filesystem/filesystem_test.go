@@ -19,6 +19,7 @@ import (
 	"github.com/karbor-project/karbor/bank"
 	"github.com/karbor-project/karbor/bank/banktest"
 	"github.com/karbor-project/karbor/bank/filesystem"
+	"github.com/karbor-project/karbor/pkg/guard"
 )
 
 func newStore(t *testing.T, path string) bank.Plugin {
@@ -153,10 +154,10 @@ func TestSleeperInTheLastInstant(t *testing.T) {
 				t.Fatal(err)
 			}
 			asked, questions := 0, 0
-			guard := func() error { return nil }
-			ctx := bank.WithGuard(bank.WithWork(t.Context(), "work"), func() error {
+			answer := func() error { return nil }
+			ctx := guard.With(bank.WithWork(t.Context(), "work"), func() error {
 				asked++
-				return guard()
+				return answer()
 			})
 			upload := func() bank.Upload { return bank.Upload{Body: strings.NewReader("late"), Size: 4} }
 			if err := sleeper.Put(ctx, key, upload()); err != nil {
@@ -166,7 +167,7 @@ func TestSleeperInTheLastInstant(t *testing.T) {
 			if err := taker.Delete(t.Context(), key); err != nil {
 				t.Fatal(err)
 			}
-			guard = func() error {
+			answer = func() error {
 				if asked < questions {
 					return nil
 				}

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/karbor-project/karbor/bank"
+	"github.com/karbor-project/karbor/pkg/guard"
 )
 
 // incoming is the directory, below the root, of files that are being written.
@@ -119,7 +120,7 @@ func (s *store) install(ctx context.Context, temp, path string, isNew bool) erro
 	}
 	// To force the file to disk took a while, and the caller may have lost the
 	// right to write, or given up.
-	if err := errors.Join(context.Cause(ctx), bank.Allowed(ctx)); err != nil {
+	if err := errors.Join(context.Cause(ctx), guard.Allowed(ctx)); err != nil {
 		return err
 	}
 	dir := filepath.Dir(path)
@@ -129,7 +130,7 @@ func (s *store) install(ctx context.Context, temp, path string, isNew bool) erro
 		if err := makeDirs(s.root, dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-		if err := bank.Allowed(ctx); err != nil {
+		if err := guard.Allowed(ctx); err != nil {
 			return err
 		}
 		err = move(temp, path)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/karbor-project/karbor/bank"
+	"github.com/karbor-project/karbor/pkg/guard"
 )
 
 // request is one call of Swift's API, to be sent once or more.
@@ -186,8 +187,8 @@ func (s *session) attempt(ctx context.Context, r request) (*response, error) {
 		return nil, err
 	}
 	if r.writes() {
-		if err := bank.Allowed(ctx); err != nil {
-			return nil, &refusedError{cause: err}
+		if err := guard.Allowed(ctx); err != nil {
+			return nil, &guard.RefusedError{Cause: err}
 		}
 	}
 	res, err := s.checked(ctx, r, l)
@@ -229,7 +230,7 @@ func temporary(err error) bool {
 		return auth.temporary()
 	}
 	var body *bodyError
-	var refused *refusedError
+	var refused *guard.RefusedError
 	return !errors.As(err, &body) && !errors.As(err, &refused)
 }
 

@@ -7,7 +7,7 @@ import (
 	"errors"
 	"time"
 
-	"github.com/karbor-project/karbor/bank"
+	"github.com/karbor-project/karbor/pkg/guard"
 	"github.com/karbor-project/karbor/pkg/tenure"
 )
 
@@ -68,11 +68,11 @@ func (j *Janitor) enter(ctx context.Context, wait bool) (_ context.Context, end 
 		return ctx, nil, false
 	}
 	held, fence := t.Present()
-	work, cancel := context.WithCancelCause(bank.WithGuard(ctx, fence))
+	work, cancel := context.WithCancelCause(guard.With(ctx, fence))
 	untie := []func() bool{context.AfterFunc(held, func() { cancel(context.Cause(held)) })}
 	if own := j.config.Tenure; own != nil {
 		lasts := own.Context()
-		work = bank.WithGuard(work, own.Fence())
+		work = guard.With(work, own.Fence())
 		untie = append(untie, context.AfterFunc(lasts, func() { cancel(context.Cause(lasts)) }))
 	}
 	return work, func() {

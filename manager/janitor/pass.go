@@ -7,8 +7,8 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/karbor-project/karbor/bank"
 	"github.com/karbor-project/karbor/bank/checkpoint"
+	"github.com/karbor-project/karbor/pkg/guard"
 	"github.com/karbor-project/karbor/providers"
 	"github.com/karbor-project/karbor/providers/protection"
 )
@@ -92,7 +92,7 @@ func (j *Janitor) mend(ctx context.Context, p *providers.Provider, f checkpoint.
 	}
 	if f.Flaw == checkpoint.Unended {
 		// The rows are for those who may write to the bank.
-		if err := bank.Allowed(ctx); err != nil {
+		if err := guard.Allowed(ctx); err != nil {
 			return false, err
 		}
 		// They come first: with the status the finding is gone.

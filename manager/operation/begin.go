@@ -15,6 +15,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/journal"
 	"github.com/karbor-project/karbor/pkg/requestcontext"
 	"github.com/karbor-project/karbor/providers"
+	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/rpc"
 )
 
@@ -57,7 +58,7 @@ func (e *Engine) begin(ctx context.Context, entry journal.Entry, in *input, p *p
 		return nil, false, fault.KarborException("The service is stopping; the operation goes on when it is back").WithCause(ErrStopping)
 	}
 	err = r.work.open(r.writing(ctx))
-	if err != nil && (r.ctx.Err() != nil || errors.Is(context.Cause(ctx), rpc.ErrStopped)) {
+	if err != nil && (r.ctx.Err() != nil || errors.Is(err, protection.ErrHandover) || errors.Is(context.Cause(ctx), rpc.ErrStopped)) {
 		// Nothing is wrong with the operation, but this worker has to leave it: it is
 		// on record, and who goes on opens it.
 		r.log.Infof("%s is opened later: %s", entry.Kind, fault.Detail(err))

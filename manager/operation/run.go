@@ -14,6 +14,7 @@ import (
 
 	"github.com/karbor-project/karbor/bank"
 	"github.com/karbor-project/karbor/pkg/fault"
+	"github.com/karbor-project/karbor/pkg/guard"
 	"github.com/karbor-project/karbor/pkg/journal"
 	"github.com/karbor-project/karbor/pkg/openstack"
 	"github.com/karbor-project/karbor/pkg/requestcontext"
@@ -54,7 +55,7 @@ type run struct {
 	ctx   context.Context
 	leave context.CancelCauseFunc
 	untie func() bool  // from the tenure
-	fence func() error // of the tenure, without which the bank is not written to
+	fence func() error // of the tenure, without which nothing is written or changed
 	hooks context.Context
 	halt  context.CancelCauseFunc
 
@@ -73,7 +74,7 @@ func (e *Engine) newRun(entry journal.Entry, in *input, caller *requestcontext.R
 		WithFields(logrus.Fields{"operation": entry.Kind, "operation_id": entry.ID, "checkpoint": in.Checkpoint})
 	// The worker's tenure ends the work; a new one begins with a new run.
 	tenure := e.Tenure.Context()
-	r.fence = e.Tenure.Fence()
+	r.fence = fence(e.Tenure)
 	r.ctx, r.leave = context.WithCancelCause(requestcontext.New(r.writing(openstack.WithPatience(e.ctx, patience)), caller))
 	r.untie = context.AfterFunc(tenure, func() { r.leave(errors.Join(protection.ErrHandover, context.Cause(tenure))) })
 	r.hooks, r.halt = context.WithCancelCause(protection.WithDrain(r.ctx, e.drain))
@@ -86,10 +87,25 @@ func (e *Engine) newRun(entry journal.Entry, in *input, caller *requestcontext.R
 	return r
 }
 
-// writing returns a context that allows to write to the bank for the operation as
-// long as the tenure lasts.
+// fence is that of a tenure, whose refusal tells hooks that they have nothing to put
+// in order.
+func fence(t Tenure) func() error {
+	valid := t.Fence()
+	if valid == nil {
+		return nil
+	}
+	return func() error {
+		if err := valid(); err != nil {
+			return fmt.Errorf("%w: %w", protection.ErrHandover, err)
+		}
+		return nil
+	}
+}
+
+// writing returns a context that allows to write to the bank and to change something
+// at services for the operation as long as the tenure lasts.
 func (r *run) writing(ctx context.Context) context.Context {
-	return bank.WithWork(bank.WithGuard(ctx, r.fence), r.entry.ID)
+	return bank.WithWork(guard.With(ctx, r.fence), r.entry.ID)
 }
 
 // execute runs the operation in its slot.

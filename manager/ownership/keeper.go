@@ -25,7 +25,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/sirupsen/logrus"
 
-	"github.com/karbor-project/karbor/bank"
+	"github.com/karbor-project/karbor/pkg/guard"
 	"github.com/karbor-project/karbor/pkg/journal"
 	"github.com/karbor-project/karbor/pkg/tenure"
 	"github.com/karbor-project/karbor/providers/protection"
@@ -250,11 +250,11 @@ func (k *Keeper) Fence() func() error { return k.tenure.Fence() }
 // Context returns the context of the present tenure. It ends with a cause that
 // wraps ErrLost a margin before others may take over; there is a new one when
 // the worker could announce itself again. Writes to a bank under it, or under
-// any context that comes from it, need the fence (bank.WithGuard). Before the
+// any context that comes from it, need the fence (guard.With). Before the
 // first announcement it is the context of the first tenure.
 func (k *Keeper) Context() context.Context {
 	ctx, fence := k.tenure.Present()
-	return bank.WithGuard(ctx, fence)
+	return guard.With(ctx, fence)
 }
 
 // Lost returns the channel that is closed when the present tenure ends.

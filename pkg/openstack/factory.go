@@ -18,6 +18,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/karbor-project/karbor/pkg/fault"
+	"github.com/karbor-project/karbor/pkg/guard"
 	"github.com/karbor-project/karbor/pkg/requestcontext"
 )
 
@@ -134,7 +135,7 @@ func (f *Factory) client(ctx context.Context, s service) (*gophercloud.ServiceCl
 			next: &retry{policy: f.retry, meter: meter, next: &limited{
 				limiter: f.limits[s.name],
 				meter:   meter,
-				next:    &metered{meter: meter, next: &stall{timeout: f.stall, next: transport}},
+				next:    &metered{meter: meter, next: &stall{timeout: f.stall, next: guard.Transport(transport)}},
 			}},
 		})},
 		RetryFunc: translate(s),

@@ -11,6 +11,8 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"github.com/karbor-project/karbor/pkg/guard"
 )
 
 // retryPolicy says how often and after which waits a call is made again.
@@ -61,7 +63,7 @@ func (r *retry) RoundTrip(req *http.Request) (*http.Response, error) {
 	for attempt := 1; ; attempt++ {
 		resp, err := r.next.RoundTrip(req)
 		untaken := untaken(resp, err)
-		if ctx.Err() != nil || !untaken && !r.worthRepeating(req.Method, resp, err) || !replayable(req) {
+		if ctx.Err() != nil || errors.As(err, new(*guard.RefusedError)) || !untaken && !r.worthRepeating(req.Method, resp, err) || !replayable(req) {
 			return resp, err
 		}
 		if attempt >= r.policy.attempts && (waited >= patience || !untaken && !unavailable(resp)) {

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/client-go/rest"
 
+	"github.com/karbor-project/karbor/pkg/guard"
 	"github.com/karbor-project/karbor/pkg/kubernetes"
 )
 
@@ -55,8 +56,9 @@ func (c *Client) connected() (*rest.RESTClient, error) {
 		return nil, fmt.Errorf("configure the client for Kubernetes: %w", err)
 	}
 	base := web.Transport
+	web.Transport = guard.Transport(base)
 	if c.wrap != nil { // not by the settings, which the library keeps as long as it has not seen that nobody has base
-		web.Transport = c.wrap(base)
+		web.Transport = c.wrap(web.Transport)
 	}
 	made, err := rest.RESTClientForConfigAndClient(settings, web)
 	if err != nil {

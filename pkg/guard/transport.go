@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package guard
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"sync/atomic"
+)
+
+// RefusedError is the failure of a request that a guard has refused. To repeat it
+// is of no use.
+type RefusedError struct{ Cause error }
+
+func (e *RefusedError) Error() string { return e.Cause.Error() }
+
+// Unwrap returns the guard's error.
+func (e *RefusedError) Unwrap() error { return e.Cause }
+
+// Trace returns the context of a request that changes something. The guards are
+// asked when there is a connection for it, for to make one may have taken long; if
+// they refuse, the connection is closed before a byte is sent, and refuse is told
+// the reason.
+func Trace(ctx context.Context, refuse func(error)) context.Context {
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotConn: func(got httptrace.GotConnInfo) {
+			if err := Allowed(ctx); err != nil {
+				refuse(err)
+				got.Conn.Close()
+			}
+		},
+	})
+}
+
+// Transport returns a transport for services: requests that change something, by
+// their methods, need the guards of their contexts when they begin, when they have
+// a connection, and as often as their bodies are read. Else they fail with a
+// RefusedError. next is an *http.Transport, or has one at its end.
+func Transport(next http.RoundTripper) http.RoundTripper { return transport{next} }
+
+type transport struct{ next http.RoundTripper }
+
+func (t transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	ctx := req.Context()
+	if safe(req.Method) || ctx.Value(key{}) == nil {
+		return t.next.RoundTrip(req)
+	}
+	ctx = Latched(ctx)
+	if err := Allowed(ctx); err != nil {
+		if req.Body != nil {
+			req.Body.Close()
+		}
+		return nil, &RefusedError{err}
+	}
+	var refused atomic.Pointer[RefusedError]
+	guarded := req.WithContext(Trace(ctx, func(err error) { refused.Store(&RefusedError{err}) }))
+	if req.Body != nil && req.Body != http.NoBody {
+		guarded.Body = newBody(ctx, req.Body, req.ContentLength)
+	}
+	if req.GetBody != nil {
+		guarded.GetBody = func() (io.ReadCloser, error) {
+			again, err := req.GetBody()
+			if err != nil {
+				return nil, err
+			}
+			return newBody(ctx, again, req.ContentLength), nil
+		}
+	}
+	res, err := t.next.RoundTrip(guarded)
+	if e := refused.Load(); err != nil && e != nil {
+		return nil, e
+	}
+	return res, err
+}
+
+// safe tells whether requests of a method change nothing.
+func safe(method string) bool {
+	return method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions
+}
+
+// body is the body of a request that may have to break off.
+type body struct {
+	io.ReadCloser
+	ctx        context.Context
+	size, left int64 // bytes; 0 or less: of unknown length
+}
+
+func newBody(ctx context.Context, from io.ReadCloser, size int64) *body {
+	return &body{ReadCloser: from, ctx: ctx, size: size, left: size}
+}
+
+// Read asks when it has read, which may have taken long. A service has a request of
+// known length with its last byte, so there is nothing to refuse after that.
+func (b *body) Read(p []byte) (int, error) {
+	if b.size > 0 && b.left <= 0 {
+		return b.ReadCloser.Read(p)
+	}
+	n, err := b.ReadCloser.Read(p)
+	if refused := Allowed(b.ctx); refused != nil {
+		return 0, &RefusedError{refused}
+	}
+	b.left -= int64(n)
+	return n, err
+}
