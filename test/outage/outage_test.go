@@ -142,7 +142,7 @@ func (p *performance) succeeded(kind protection.Kind, unprotected []string) {
 func (p *performance) failed(kind protection.Kind, err error, before, unprotected []string) {
 	p.t.Helper()
 	p.t.Logf("ended: %v", err)
-	if !fault.Is(err, endings[kind]) || strings.Contains(err.Error(), "http://") {
+	if !fault.Is(err, endings[kind]) || strings.Contains(err.Error(), `"http://`) {
 		p.t.Errorf("it ended with %v", err)
 	}
 	named := strings.Contains(err.Error(), "left behind")
