@@ -72,9 +72,13 @@ func (j *judge) ownersWrite() {
 	}
 }
 
-// oneAnswer compares the answers to each call.
+// oneAnswer compares the answers to each call. A process answers it once; another
+// one may answer again when the first died between the answer and the
+// acknowledgement, and its caller takes one.
 func (j *judge) oneAnswer() {
 	answers := map[string]string{}
+	type answerer struct{ process, call string }
+	given := map[answerer]bool{}
 	for _, d := range of(j.deeds, Reply) {
 		if d.Key == "" { // a sign of life
 			continue
@@ -82,6 +86,11 @@ func (j *judge) oneAnswer() {
 		if before, ok := answers[d.Key]; ok && before != d.Status {
 			j.finds(OneAnswer, "call %s was answered in two ways", d.Key)
 		}
+		by := answerer{d.Process, d.Key}
+		if given[by] {
+			j.finds(OneAnswer, "call %s was answered twice by %s", d.Key, d.Process)
+		}
+		given[by] = true
 		answers[d.Key] = d.Status
 	}
 }
