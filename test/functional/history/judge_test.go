@@ -211,7 +211,7 @@ func TestJudge(t *testing.T) {
 		"write without the lease": {OwnersWrite, func(b *builder, _ *Case) {
 			b.did("p2", Event{What: Put, Key: section + "status", LeaseLost: true})
 		}},
-		"two answers": {OneAnswer, func(b *builder, _ *Case) { b.did("p2", Event{What: Reply, Key: "call1", Status: "failed"}) }},
+		"two answers":    {OneAnswer, func(b *builder, _ *Case) { b.did("p2", Event{What: Reply, Key: "call1", Status: "failed"}) }},
 		"answered twice": {OneAnswer, func(b *builder, _ *Case) { b.did("p1", Event{What: Reply, Key: "call1", Status: "ok"}) }},
 		"data of a deleted checkpoint": {NothingLeft, func(_ *builder, c *Case) {
 			c.State.Objects["/checkpoints/c2/resource-data/r1/data_1"] = nil
