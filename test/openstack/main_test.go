@@ -7,11 +7,12 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/karbor-project/karbor/pkg/kubernetes/kubernetestest"
 	"github.com/karbor-project/karbor/pkg/openstack/openstacktest"
 	"github.com/karbor-project/karbor/test/openstack/cloudtest"
 )
 
-func TestMain(m *testing.M) { cloudtest.Main(m) }
+func TestMain(m *testing.M) { cloudtest.Main(kubernetestest.Tests{M: m}) }
 
 // newProject makes a project of the cloud.
 func newProject(t *testing.T) *openstacktest.RealProject {

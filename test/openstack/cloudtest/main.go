@@ -32,10 +32,10 @@ var programs struct {
 }
 
 // Main runs the tests of a package that has sites, several at a time since they
-// wait more than they compute, and exits.
-func Main(m *testing.M) { os.Exit(run(m)) }
+// wait more than they compute, looks for leaks, and exits. m is a *testing.M.
+func Main(m goleak.TestingM) { os.Exit(run(m)) }
 
-func run(m *testing.M) int {
+func run(m goleak.TestingM) int {
 	folder, err := os.MkdirTemp("", "karbor-programs-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
