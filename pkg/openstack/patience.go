@@ -10,6 +10,8 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"github.com/gophercloud/gophercloud/v2"
 )
 
 type patienceKey struct{}
@@ -26,6 +28,30 @@ func WithPatience(ctx context.Context, patience time.Duration) context.Context {
 func patienceOf(ctx context.Context) time.Duration {
 	patience, _ := ctx.Value(patienceKey{}).(time.Duration)
 	return patience
+}
+
+// Insist calls create, which makes something, again while the service fails in it,
+// as Nova does when one that it needs is away: for as long as the patience of ctx
+// lasts, once without it. Such a POST is not repeated by itself, since nobody knows
+// how far it has come; create looks for what an earlier call of it has made.
+func Insist(ctx context.Context, create func() error) error {
+	return insist(ctx, defaultRetryPolicy(), create)
+}
+
+func insist(ctx context.Context, policy retryPolicy, create func() error) error {
+	patience, waited := patienceOf(ctx), time.Duration(0)
+	for attempt := 1; ; attempt++ {
+		err := create()
+		var answer gophercloud.ErrUnexpectedResponseCode
+		if waited >= patience || !errors.As(err, &answer) || answer.Actual < http.StatusInternalServerError {
+			return err
+		}
+		wait := policy.wait(attempt, nil)
+		waited += wait
+		if policy.sleep(ctx, wait) != nil {
+			return err
+		}
+	}
 }
 
 // withoutKeystone is what a service answers to a call of which it cannot find out

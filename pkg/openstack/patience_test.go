@@ -4,6 +4,8 @@ package openstack
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -12,6 +14,49 @@ import (
 
 	"github.com/gophercloud/gophercloud/v2"
 )
+
+// What a service could not make because another was away is made when that is back.
+func TestInsist(t *testing.T) {
+	t.Parallel()
+	failure := func(status int) error {
+		return fmt.Errorf("create it: %w", gophercloud.ErrUnexpectedResponseCode{Actual: status})
+	}
+	for name, tc := range map[string]struct {
+		failures int
+		err      error
+		patience time.Duration
+		calls    int
+		works    bool
+	}{
+		"away":              {20, failure(http.StatusInternalServerError), time.Hour, 21, true},
+		"away for too long": {20, failure(http.StatusBadGateway), time.Second, 3, false},
+		"without patience":  {1, failure(http.StatusInternalServerError), 0, 1, false},
+		"refused":           {1, failure(http.StatusConflict), time.Hour, 1, false},
+		"something else":    {1, io.ErrUnexpectedEOF, time.Hour, 1, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			policy := defaultRetryPolicy()
+			policy.jitter = func(d time.Duration) time.Duration { return d }
+			policy.sleep = func(context.Context, time.Duration) error { return nil }
+			calls := 0
+			err := insist(WithPatience(t.Context(), tc.patience), policy, func() error {
+				if calls++; calls <= tc.failures {
+					return tc.err
+				}
+				return nil
+			})
+			if (err == nil) != tc.works || calls != tc.calls {
+				t.Errorf("%d calls, %v", calls, err)
+			}
+		})
+	}
+	ctx, cancel := context.WithCancel(WithPatience(t.Context(), time.Hour))
+	cancel()
+	if err := Insist(ctx, func() error { return failure(http.StatusInternalServerError) }); err == nil || errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want what failed", err)
+	}
+}
 
 // A service that is restarted is waited for, by a POST too as long as nobody has
 // taken it.

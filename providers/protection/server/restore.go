@@ -58,7 +58,7 @@ func (p *Plugin) bring(ctx context.Context, c *protection.Call, remarks *remark.
 	if err := c.Section.GetJSON(ctx, protection.MetadataKey, &r.about); err != nil {
 		return "", err
 	}
-	if err := r.make(ctx); err != nil {
+	if err := openstack.Insist(ctx, func() error { return r.make(ctx) }); err != nil {
 		return r.state.ServerID, err
 	}
 	id := r.state.ServerID
@@ -100,7 +100,7 @@ func (r *run) marks() map[string]string {
 	}
 }
 
-// make asks for the server, unless an earlier run has.
+// make asks for the server, unless an earlier run or call has.
 func (r *run) make(ctx context.Context) error {
 	if err := r.find(ctx); err != nil || r.state.ServerID != "" {
 		return err

@@ -3,16 +3,19 @@
 package server
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"os"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/karbor-project/karbor/pkg/fault"
+	"github.com/karbor-project/karbor/pkg/openstack"
 	"github.com/karbor-project/karbor/pkg/openstack/openstacktest"
 	"github.com/karbor-project/karbor/pkg/openstack/openstacktest/neutron"
 	"github.com/karbor-project/karbor/pkg/openstack/openstacktest/nova"
@@ -44,6 +47,11 @@ func protected(t *testing.T, e *estate) *flow {
 
 func (f *flow) do(kind protection.Kind, parameters ...string) error {
 	f.t.Helper()
+	return f.doIn(openstacktest.Context(f.t), kind, parameters...)
+}
+
+func (f *flow) doIn(ctx context.Context, kind protection.Kind, parameters ...string) error {
+	f.t.Helper()
 	call := f.Call(f.server, parameters...)
 	call.Graph = f.graph
 	if kind == protection.Restore {
@@ -51,7 +59,7 @@ func (f *flow) do(kind protection.Kind, parameters ...string) error {
 			f.NewResources.Set(original, restored)
 		}
 	}
-	return f.Run(openstacktest.Context(f.t), newPlugin(f), kind, call)
+	return f.Run(ctx, newPlugin(f), kind, call)
 }
 
 // lose lets the old server be gone.
@@ -341,6 +349,23 @@ func TestFailuresCleanUp(t *testing.T) {
 			records := f.Status.Records()
 			if last := records[len(records)-1]; last.Status != protection.StatusError || !strings.Contains(last.Reason, c.want) {
 				t.Errorf("recorded %+v", last)
+			}
+		})
+	}
+}
+
+// Nova fails when it does not reach Neutron, and nobody knows whether it has made the
+// server.
+func TestNovaFailsOnce(t *testing.T) {
+	t.Parallel()
+	for name, done := range map[string]bool{"nothing is made": false, "it is made": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := protected(t, newEstate(t, "")).lose()
+			f.FailOnce("POST /servers", done)
+			must(t, f.doIn(openstack.WithPatience(openstacktest.Context(t), time.Minute), protection.Restore))
+			if made, _ := f.made(); made.ID == "" || len(f.Servers()) != 1 {
+				t.Errorf("there are %+v", f.Servers())
 			}
 		})
 	}

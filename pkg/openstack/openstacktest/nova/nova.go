@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
@@ -74,6 +75,8 @@ type job struct {
 type refusal struct {
 	status int
 	body   string
+	once   bool
+	obeyed bool // it is done all the same
 }
 
 // New starts a cloud that ends with the test.
@@ -105,7 +108,18 @@ func (c *Cloud) Refuse(call string, status int, message string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	body, _ := json.Marshal(fault(status, message))
-	c.refuses[call] = refusal{status, string(body)}
+	c.refuses[call] = refusal{status: status, body: string(body)}
+}
+
+// FailOnce answers the next such call with an internal error, and does or does not
+// what it asks for.
+func (c *Cloud) FailOnce(call string, done bool) {
+	c.Refuse(call, http.StatusInternalServerError, "Unexpected API Error.")
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r := c.refuses[call]
+	r.once, r.obeyed = true, done
+	c.refuses[call] = r
 }
 
 // AddServer makes a server that runs, of flavor 1, with these ports and volumes, the
@@ -250,6 +264,12 @@ func (c *Cloud) handle(pattern string, h http.HandlerFunc) {
 		for call, refused := range c.refuses {
 			method, end, _ := strings.Cut(call, " ")
 			if r.Method == method && strings.HasSuffix(r.URL.Path, end) {
+				if refused.once {
+					delete(c.refuses, call)
+				}
+				if refused.obeyed {
+					h(httptest.NewRecorder(), r)
+				}
 				w.Header().Set("Content-Type", "application/json")
 				w.WriteHeader(refused.status)
 				_, _ = w.Write([]byte(refused.body))
