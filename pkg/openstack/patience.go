@@ -54,18 +54,31 @@ func insist(ctx context.Context, policy retryPolicy, create func() error) error 
 	}
 }
 
-// withoutKeystone is what a service answers to a call of which it cannot find out
-// whose it is. keystonemiddleware: auth_token/__init__.py
-const withoutKeystone = "The Keystone service is temporarily unavailable."
+const (
+	// withoutKeystone is what a service answers to a call of which it cannot find out
+	// whose it is. keystonemiddleware: auth_token/__init__.py
+	withoutKeystone = "The Keystone service is temporarily unavailable."
+	// withoutGlance is what Cinder answers, as a bad request, when it cannot make the
+	// image that a volume was to become. The volume is then as it was.
+	// cinder: exception.py GlanceConnectionFailed, volume/api.py copy_volume_to_image
+	withoutGlance = "Connection to glance failed"
+)
 
 // untaken tells that nobody has taken a call, so that to repeat even a POST does no
-// harm: there was no connection, or the call came no further than its token.
+// harm: there was no connection, or the call came no further than its token or than
+// the first that its service needs.
 func untaken(resp *http.Response, err error) bool {
 	if err != nil {
 		var op *net.OpError
 		return errors.As(err, &op) && op.Op == "dial"
 	}
-	return unavailable(resp) && bytes.Contains(peek(resp), []byte(withoutKeystone))
+	switch resp.StatusCode {
+	case http.StatusServiceUnavailable:
+		return bytes.Contains(peek(resp), []byte(withoutKeystone))
+	case http.StatusBadRequest:
+		return bytes.Contains(peek(resp), []byte(withoutGlance))
+	}
+	return false
 }
 
 func unavailable(resp *http.Response) bool {

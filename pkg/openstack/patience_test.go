@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -64,7 +65,7 @@ func TestPatience(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
 		method   string
-		body     string // of the 503
+		body     string // of the refusals
 		refusals int
 		patience time.Duration
 		calls    int // that reach the service
@@ -76,13 +77,18 @@ func TestPatience(t *testing.T) {
 		"post, no Keystone":        {"POST", withoutKeystone, 30, time.Hour, 31, true},
 		"post, no patience needed": {"POST", withoutKeystone, 2, 0, 3, true},
 		"post, overloaded":         {"POST", "Overloaded.", 1, time.Hour, 1, false},
+		"post, no Glance":          {"POST", withoutGlance + ": refused", 30, time.Hour, 31, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			cloud := record(t, func(n int, w http.ResponseWriter, _ *http.Request) {
 				if n <= tc.refusals {
 					w.Header().Set("Retry-After", "0")
-					w.WriteHeader(http.StatusServiceUnavailable)
+					status := http.StatusServiceUnavailable
+					if strings.HasPrefix(tc.body, withoutGlance) {
+						status = http.StatusBadRequest
+					}
+					w.WriteHeader(status)
 					_, _ = io.WriteString(w, tc.body)
 				}
 			})
