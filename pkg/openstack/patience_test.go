@@ -16,6 +16,62 @@ import (
 	"github.com/gophercloud/gophercloud/v2"
 )
 
+// upload is a body that can be read once.
+type upload struct {
+	io.Reader
+	closed int
+}
+
+func (u *upload) Close() error {
+	u.closed++
+	return nil
+}
+
+// An upload waits for its service too, as long as nobody has read of it. The body
+// is closed once.
+func TestPatienceOfUploads(t *testing.T) {
+	t.Parallel()
+	refusal := &net.OpError{Op: "dial", Err: errors.New("connection refused")}
+	for name, tc := range map[string]struct {
+		refusals int
+		read     bool // by a call that fails
+		works    bool
+	}{
+		"away":              {3, false, true},
+		"away for too long": {30, false, false},
+		"gone in the midst": {1, true, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			body, calls, got := &upload{Reader: strings.NewReader("data")}, 0, ""
+			r := &retry{policy: defaultRetryPolicy(), meter: newMetrics().of("glance"), next: roundTripper(func(req *http.Request) (*http.Response, error) {
+				defer req.Body.Close()
+				calls++
+				if calls <= tc.refusals && !tc.read {
+					return nil, refusal
+				}
+				data, err := io.ReadAll(req.Body)
+				if got = string(data); calls <= tc.refusals {
+					return nil, refusal
+				}
+				return &http.Response{StatusCode: http.StatusNoContent, Body: http.NoBody}, err
+			})}
+			r.policy.sleep = func(context.Context, time.Duration) error { return nil }
+			req, err := http.NewRequestWithContext(WithPatience(t.Context(), 10*time.Second), http.MethodPut, "http://glance/file", body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp, err := r.RoundTrip(req)
+			if err == nil {
+				resp.Body.Close()
+			}
+			if (err == nil) != tc.works || tc.works && got != "data" || body.closed != 1 {
+				t.Errorf("%d calls, %q came, %v; closed %d times", calls, got, err, body.closed)
+			}
+		})
+	}
+}
+
 // What a service could not make because another was away is made when that is back.
 func TestInsist(t *testing.T) {
 	t.Parallel()

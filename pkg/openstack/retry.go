@@ -60,10 +60,12 @@ type retry struct {
 func (r *retry) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx := req.Context()
 	patience, waited := patienceOf(ctx), time.Duration(0)
+	req, body := streamOf(req)
+	defer body.finish()
 	for attempt := 1; ; attempt++ {
 		resp, err := r.next.RoundTrip(req)
 		untaken := untaken(resp, err)
-		if ctx.Err() != nil || errors.As(err, new(*guard.RefusedError)) || !untaken && !r.worthRepeating(req.Method, resp, err) || !replayable(req) {
+		if ctx.Err() != nil || errors.As(err, new(*guard.RefusedError)) || !untaken && !r.worthRepeating(req.Method, resp, err) || !replayable(req) && !body.fresh() {
 			return resp, err
 		}
 		if attempt >= r.policy.attempts && (waited >= patience || !untaken && !unavailable(resp)) {
@@ -145,7 +147,7 @@ func (r *retry) repeatable(method string) bool {
 	return r.harmless
 }
 
-// replayable tells whether the body, if any, can be sent a second time. That of
+// replayable tells whether the body, if any, can be read a second time. That of
 // an image upload cannot: it is a stream.
 func replayable(req *http.Request) bool {
 	return req.Body == nil || req.Body == http.NoBody || req.GetBody != nil
