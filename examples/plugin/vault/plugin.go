@@ -15,6 +15,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/karbor-project/karbor/pkg/config"
+	"github.com/karbor-project/karbor/pkg/guard"
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/hook"
@@ -75,7 +76,7 @@ func Register(r *protection.Registry) {
 			URL: cfg.String(group, "url"), Token: cfg.String(group, "token"),
 			PollInterval: time.Duration(cfg.Int64(group, "poll_interval")) * time.Second,
 			PollTimeout:  time.Duration(cfg.Int64(group, "poll_timeout")) * time.Second,
-		}, http.DefaultTransport), nil
+		}, guard.Transport(http.DefaultTransport)), nil
 	})
 }
 
