@@ -57,7 +57,7 @@ type Tenure interface {
 	// is renewed after a loss, there is a new context.
 	Context() context.Context
 	// Fence returns what tells, by the clock, whether the present tenure still
-	// lasts: nil, or an error for ever after.
+	// lasts: nil, or for ever after an error that is a protection.ErrHandover.
 	Fence() func() error
 }
 

@@ -26,7 +26,7 @@ type awake struct {
 func (a *awake) Fence() func() error {
 	return func() error {
 		if a.over.Load() {
-			return errKilled
+			return errors.Join(protection.ErrHandover, errKilled)
 		}
 		return context.Cause(a.process.ctx)
 	}

@@ -74,7 +74,7 @@ func (e *Engine) newRun(entry journal.Entry, in *input, caller *requestcontext.R
 		WithFields(logrus.Fields{"operation": entry.Kind, "operation_id": entry.ID, "checkpoint": in.Checkpoint})
 	// The worker's tenure ends the work; a new one begins with a new run.
 	tenure := e.Tenure.Context()
-	r.fence = fence(e.Tenure)
+	r.fence = e.Tenure.Fence()
 	r.ctx, r.leave = context.WithCancelCause(requestcontext.New(r.writing(openstack.WithPatience(e.ctx, patience)), caller))
 	r.untie = context.AfterFunc(tenure, func() { r.leave(errors.Join(protection.ErrHandover, context.Cause(tenure))) })
 	r.hooks, r.halt = context.WithCancelCause(protection.WithDrain(r.ctx, e.drain))
@@ -85,21 +85,6 @@ func (e *Engine) newRun(entry journal.Entry, in *input, caller *requestcontext.R
 	r.work = newWork(r)
 	r.job = &job{id: entry.ID, provider: entry.ProviderID, project: entry.ProjectID, run: r.execute}
 	return r
-}
-
-// fence is that of a tenure, whose refusal tells hooks that they have nothing to put
-// in order.
-func fence(t Tenure) func() error {
-	valid := t.Fence()
-	if valid == nil {
-		return nil
-	}
-	return func() error {
-		if err := valid(); err != nil {
-			return fmt.Errorf("%w: %w", protection.ErrHandover, err)
-		}
-		return nil
-	}
 }
 
 // writing returns a context that allows to write to the bank and to change something
