@@ -45,7 +45,7 @@ func (g *guarded) Put(ctx context.Context, key string, u Upload) error {
 	if err != nil {
 		return err
 	}
-	u.Body = &guardedBody{ctx: ctx, from: u.Body, size: u.Size, left: u.Size}
+	u.Body = guardedBody{guard.NewReader(ctx, u.Body, u.Size), u.Body}
 	return g.Plugin.Put(ctx, key, u)
 }
 
@@ -67,31 +67,12 @@ func (g *guarded) enter(ctx context.Context) (context.Context, error) {
 
 // guardedBody is the body of an upload that may have to break off.
 type guardedBody struct {
-	ctx        context.Context
-	from       io.ReadSeeker
-	size, left int64
-}
-
-// Read asks before it reads, and again when it has: reading may take long. A
-// store may have taken the object with its last byte, so there is nothing to
-// refuse after that.
-func (b *guardedBody) Read(p []byte) (int, error) {
-	if b.left <= 0 && b.size > 0 {
-		return b.from.Read(p)
-	}
-	if err := guard.Allowed(b.ctx); err != nil {
-		return 0, err
-	}
-	n, err := b.from.Read(p)
-	if refused := guard.Allowed(b.ctx); refused != nil {
-		return 0, refused
-	}
-	b.left -= int64(n)
-	return n, err
+	*guard.Reader
+	from io.Seeker
 }
 
 // Seek is to the start, for another attempt.
-func (b *guardedBody) Seek(offset int64, whence int) (int64, error) {
-	b.left = b.size
+func (b guardedBody) Seek(offset int64, whence int) (int64, error) {
+	b.Rewind()
 	return b.from.Seek(offset, whence)
 }

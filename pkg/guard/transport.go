@@ -82,25 +82,10 @@ func safe(method string) bool {
 
 // body is the body of a request that may have to break off.
 type body struct {
-	io.ReadCloser
-	ctx        context.Context
-	size, left int64 // bytes; 0 or less: of unknown length
+	*Reader
+	io.Closer
 }
 
-func newBody(ctx context.Context, from io.ReadCloser, size int64) *body {
-	return &body{ReadCloser: from, ctx: ctx, size: size, left: size}
-}
-
-// Read asks when it has read, which may have taken long. A service has a request of
-// known length with its last byte, so there is nothing to refuse after that.
-func (b *body) Read(p []byte) (int, error) {
-	if b.size > 0 && b.left <= 0 {
-		return b.ReadCloser.Read(p)
-	}
-	n, err := b.ReadCloser.Read(p)
-	if refused := Allowed(b.ctx); refused != nil {
-		return 0, &RefusedError{refused}
-	}
-	b.left -= int64(n)
-	return n, err
+func newBody(ctx context.Context, from io.ReadCloser, size int64) body {
+	return body{NewReader(ctx, from, size), from}
 }

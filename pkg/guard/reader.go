@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package guard
+
+import (
+	"context"
+	"io"
+)
+
+// Reader is what is sent on its way to where others will see it, and breaks off when
+// the guards refuse the rest.
+type Reader struct {
+	ctx        context.Context
+	from       io.Reader
+	size, left int64 // bytes; 0 or less: of unknown length, or none
+}
+
+// NewReader returns a reader of size bytes, 0 or less if nobody knows.
+func NewReader(ctx context.Context, from io.Reader, size int64) *Reader {
+	return &Reader{ctx: ctx, from: from, size: size, left: size}
+}
+
+// Read asks before it reads, and again when it has: reading may take long. Who is
+// sent to has all of a known length with the last byte, so there is nothing to refuse
+// after that. It fails with a RefusedError.
+func (r *Reader) Read(p []byte) (int, error) {
+	if r.size > 0 && r.left <= 0 {
+		return r.from.Read(p)
+	}
+	if err := Allowed(r.ctx); err != nil {
+		return 0, &RefusedError{err}
+	}
+	n, err := r.from.Read(p)
+	if refused := Allowed(r.ctx); refused != nil {
+		return 0, &RefusedError{refused}
+	}
+	r.left -= int64(n)
+	return n, err
+}
+
+// Rewind is for another attempt, from the start.
+func (r *Reader) Rewind() { r.left = r.size }
