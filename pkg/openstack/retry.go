@@ -65,7 +65,7 @@ func (r *retry) RoundTrip(req *http.Request) (*http.Response, error) {
 	for attempt := 1; ; attempt++ {
 		resp, err := r.next.RoundTrip(req)
 		untaken := untaken(resp, err)
-		if ctx.Err() != nil || errors.As(err, new(*guard.RefusedError)) || !untaken && !r.worthRepeating(req.Method, resp, err) || !replayable(req) && !body.fresh() {
+		if ctx.Err() != nil || !untaken && !r.worthRepeating(req.Method, resp, err) || !replayable(req) && !body.fresh() {
 			return resp, err
 		}
 		if attempt >= r.policy.attempts && (waited >= patience || !untaken && !unavailable(resp)) {
@@ -123,7 +123,7 @@ func retryAfter(resp *http.Response) (time.Duration, bool) {
 // cinder: api/openstack/wsgi.py Fault, with "Retry-After: 0"
 func (r *retry) worthRepeating(method string, resp *http.Response, err error) bool {
 	if err != nil {
-		return r.repeatable(method) && !errors.As(err, new(*tls.CertificateVerificationError))
+		return r.repeatable(method) && !errors.As(err, new(*tls.CertificateVerificationError)) && !errors.As(err, new(*guard.RefusedError))
 	}
 	asked, says := retryAfter(resp)
 	switch resp.StatusCode {
