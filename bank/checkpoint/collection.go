@@ -119,12 +119,8 @@ type CreateOptions struct {
 // indices. When one of these fails, what was written is removed again.
 func (c *Collection) Create(ctx context.Context, o CreateOptions) (*Checkpoint, error) {
 	if o.Resumed {
-		cp, err := c.Get(ctx, o.ID)
-		if err == nil {
-			return cp, c.indexAgain(ctx, cp)
-		}
-		if !errors.Is(err, bank.ErrNotFound) {
-			return nil, err
+		if cp, err := c.takeUp(ctx, o.ID); cp != nil || !errors.Is(err, bank.ErrNotFound) {
+			return cp, err
 		}
 	}
 	if o.Status == "" {
@@ -161,10 +157,7 @@ func (c *Collection) Create(ctx context.Context, o CreateOptions) (*Checkpoint, 
 	if errors.Is(err, bank.ErrExists) {
 		// Of an earlier attempt that came to its end after we had looked, or ours,
 		// whose answer was lost. In its place another's indices would lead nowhere.
-		if cp, err = c.Get(ctx, o.ID); err == nil {
-			err = c.indexAgain(ctx, cp)
-		}
-		return cp, err
+		return c.takeUp(ctx, o.ID)
 	}
 	if err != nil {
 		c.undoCreate(ctx, f)
@@ -177,14 +170,17 @@ func (c *Collection) Create(ctx context.Context, o CreateOptions) (*Checkpoint, 
 	return cp, nil
 }
 
-// indexAgain writes the entries of a checkpoint whose creation may have been cut
-// off before them.
-func (c *Collection) indexAgain(ctx context.Context, cp *Checkpoint) error {
-	f := cp.read()
-	if f.status == Deleted {
-		return nil
+// takeUp returns a checkpoint whose creation may have been cut off before its
+// entries, which it writes: also with an error if they could not be written.
+func (c *Collection) takeUp(ctx context.Context, id string) (*Checkpoint, error) {
+	cp, err := c.Get(ctx, id)
+	if err != nil {
+		return nil, err
 	}
-	return c.writeIndices(ctx, f)
+	if f := cp.read(); f.status != Deleted {
+		err = c.writeIndices(ctx, f)
+	}
+	return cp, err
 }
 
 // writeIndices writes a checkpoint's three entries at the same time. When one

@@ -60,13 +60,13 @@ func incomingName(work string) string { return url.PathEscape(work) + "#" }
 // stopped in the instant before that. One who begins a file later asks, before he
 // moves it, whether he still may.
 func (s *store) Disown(_ context.Context, work string) error {
-	dir := filepath.Join(s.root, incoming)
+	dir, name := filepath.Join(s.root, incoming), incomingName(work)
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), incomingName(work)) {
+		if strings.HasPrefix(e.Name(), name) {
 			if removeErr := os.Remove(filepath.Join(dir, e.Name())); !errors.Is(removeErr, fs.ErrNotExist) {
 				err = errors.Join(err, removeErr)
 			}
