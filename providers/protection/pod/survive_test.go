@@ -18,26 +18,16 @@ import (
 type withVolumes struct{ protection.Plugin }
 
 func (w withVolumes) Operation(kind protection.Kind, r resource.Resource) (*protection.Operation, error) {
-	operation, err := w.Plugin.Operation(kind, r)
-	if err != nil {
-		return nil, err
+	operation, err := plugintest.Restored(w.Plugin, map[string]string{claimed: restoredClaimed, direct: restoredDirect}).Operation(kind, r)
+	if err != nil || kind != protection.Protect {
+		return operation, err
 	}
-	switch kind {
-	case protection.Protect:
-		main := operation.Main
-		operation.Main = func(ctx context.Context, c *protection.Call) error {
-			c.Graph = &resource.Graph{Roots: []*resource.Node{{Resource: c.Resource, Children: []*resource.Node{
-				{Resource: resource.Resource{Type: resource.Volume, ID: claimed}}, {Resource: resource.Resource{Type: resource.Volume, ID: direct}},
-			}}}}
-			return main(ctx, c)
-		}
-	case protection.Restore:
-		complete := operation.Complete
-		operation.Complete = func(ctx context.Context, c *protection.Call) error {
-			c.NewResources.Set(claimed, restoredClaimed)
-			c.NewResources.Set(direct, restoredDirect)
-			return complete(ctx, c)
-		}
+	main := operation.Main
+	operation.Main = func(ctx context.Context, c *protection.Call) error {
+		c.Graph = &resource.Graph{Roots: []*resource.Node{{Resource: c.Resource, Children: []*resource.Node{
+			{Resource: resource.Resource{Type: resource.Volume, ID: claimed}}, {Resource: resource.Resource{Type: resource.Volume, ID: direct}},
+		}}}}
+		return main(ctx, c)
 	}
 	return operation, nil
 }

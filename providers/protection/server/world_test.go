@@ -96,28 +96,17 @@ type among struct {
 }
 
 func (a among) Operation(kind protection.Kind, r resource.Resource) (*protection.Operation, error) {
-	operation, err := a.Plugin.Operation(kind, r)
-	if err != nil {
-		return nil, err
+	operation, err := plugintest.Restored(a.Plugin, a.estate.restored).Operation(kind, r)
+	if err != nil || kind != protection.Protect {
+		return operation, err
 	}
-	switch kind {
-	case protection.Protect:
-		main := operation.Main
-		operation.Main = func(ctx context.Context, c *protection.Call) error {
-			if err := main(ctx, c); err != nil {
-				return err
-			}
-			a.estate.Destroy(r.ID)
-			return nil
+	main := operation.Main
+	operation.Main = func(ctx context.Context, c *protection.Call) error {
+		if err := main(ctx, c); err != nil {
+			return err
 		}
-	case protection.Restore:
-		complete := operation.Complete
-		operation.Complete = func(ctx context.Context, c *protection.Call) error {
-			for original, restored := range a.estate.restored {
-				c.NewResources.Set(original, restored)
-			}
-			return complete(ctx, c)
-		}
+		a.estate.Destroy(r.ID)
+		return nil
 	}
 	return operation, nil
 }
