@@ -14,6 +14,7 @@ import (
 
 	"github.com/karbor-project/karbor/bank"
 	"github.com/karbor-project/karbor/pkg/guard"
+	"github.com/karbor-project/karbor/pkg/httpclient"
 )
 
 // request is one call of Swift's API, to be sent once or more.
@@ -231,7 +232,8 @@ func temporary(err error) bool {
 	}
 	var body *bodyError
 	var refused *guard.RefusedError
-	return !errors.As(err, &body) && !errors.As(err, &refused)
+	var redirect *httpclient.RedirectError
+	return !errors.As(err, &body) && !errors.As(err, &refused) && !errors.As(err, &redirect)
 }
 
 // failed words an error as the original does, and adds the request.

@@ -17,13 +17,15 @@ import (
 	"github.com/gophercloud/gophercloud/v2"
 	"github.com/gophercloud/gophercloud/v2/openstack"
 	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/tokens"
+
+	"github.com/karbor-project/karbor/pkg/httpclient"
 )
 
 // session is one identity in Keystone and its connections. The data of a bank
 // and its lease have one each.
 type session struct {
 	cfg  Config
-	http *http.Client
+	http http.Client
 
 	// turn holds the present login. Whoever takes it out may replace it, so
 	// that one goroutine authenticates and the others wait for it.
@@ -38,7 +40,7 @@ func newSession(cfg Config) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &session{cfg: cfg, http: &http.Client{Transport: transport}, turn: make(chan *login, 1)}
+	s := &session{cfg: cfg, http: httpclient.New(transport), turn: make(chan *login, 1)}
 	s.turn <- nil
 	return s, nil
 }
@@ -102,7 +104,7 @@ func (s *session) authenticate(ctx context.Context) (*login, error) {
 	if err != nil {
 		return nil, err
 	}
-	client.HTTPClient = *s.http
+	client.HTTPClient = s.http
 	err = openstack.AuthenticateV3(ctx, client, &gophercloud.AuthOptions{
 		Username:   s.cfg.User,
 		Password:   s.cfg.Key,
@@ -154,7 +156,8 @@ func (e *authError) temporary() bool {
 	if errors.As(e.cause, &status) {
 		return temporaryStatus(status.Actual)
 	}
-	return !errors.Is(e.cause, errNoEndpoint)
+	var redirect *httpclient.RedirectError
+	return !errors.Is(e.cause, errNoEndpoint) && !errors.As(e.cause, &redirect)
 }
 
 func (s *session) close() { s.http.CloseIdleConnections() }

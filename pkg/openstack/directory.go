@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/gophercloud/gophercloud/v2"
+
+	"github.com/karbor-project/karbor/pkg/httpclient"
 )
 
 // directoryTTL is how long an endpoint that Keystone named is used without
@@ -108,7 +110,7 @@ func (f *Factory) keystone(ctx context.Context) (*gophercloud.ServiceClient, err
 	}
 	provider := &gophercloud.ProviderClient{
 		TokenID:    token,
-		HTTPClient: http.Client{Transport: transport},
+		HTTPClient: httpclient.New(transport),
 	}
 	provider.ReauthFunc = func(ctx context.Context) error {
 		fresh, err := f.identity.Token(ctx, provider.Token())

@@ -13,10 +13,14 @@ import (
 
 // endpoint selects the URL of a service for a caller: the configured one, then
 // the one in the caller's catalogue, then the one that Keystone tells the
-// service's own identity. It ends with a slash. Why a step had no result is
-// logged only; the error names the service.
+// service's own identity. It ends with a slash; own reports that the caller has no
+// part in it but its project's id. Why a step had no result is logged only; the
+// error names the service.
 // karbor: services/protection/clients/utils.py get_url
-func (f *Factory) endpoint(ctx context.Context, caller *requestcontext.RequestContext, s service) (string, error) {
+func (f *Factory) endpoint(ctx context.Context, caller *requestcontext.RequestContext, s service) (endpoint string, own bool, err error) {
+	if err := checkProject(caller.ProjectID); err != nil {
+		return "", false, err
+	}
 	cfg := f.cfg.service(s)
 	if cfg.Endpoint != "" {
 		url, substituted := substitute(cfg.Endpoint, caller.ProjectID)
@@ -24,19 +28,20 @@ func (f *Factory) endpoint(ctx context.Context, caller *requestcontext.RequestCo
 		if s.perProject && !substituted {
 			url += "/" + caller.ProjectID
 		}
-		return url + "/", nil
+		return url + "/", true, nil
 	}
 	url, err := fromCatalog(caller.ServiceCatalog, cfg)
 	if err != nil {
 		f.log.WithField("service", s.name).Debugf("no endpoint in the caller's catalogue: %v", err)
 		url, err = f.directory.lookup(ctx, cfg)
+		own = true
 	}
 	if err != nil {
 		f.log.WithField("service", s.name).Debugf("no endpoint in Keystone: %v", err)
-		return "", fault.KarborException("Couldn't find the endpoint of service(" + s.name + ")").WithCause(err)
+		return "", false, fault.KarborException("Couldn't find the endpoint of service(" + s.name + ")").WithCause(err)
 	}
 	url, _ = substitute(url, caller.ProjectID)
-	return strings.TrimRight(url, "/") + "/", nil
+	return strings.TrimRight(url, "/") + "/", own, nil
 }
 
 // fromCatalog finds the first entry of the type that catalog_info names. Its

@@ -44,7 +44,7 @@ func TestEndpoint(t *testing.T) {
 			c := caller("p")
 			c.ServiceCatalog = catalog
 			f := factory(t, Config{Services: map[string]ServiceConfig{tc.service.name: tc.cfg}})
-			got, err := f.endpoint(t.Context(), c, tc.service)
+			got, _, err := f.endpoint(t.Context(), c, tc.service)
 			if tc.want == "" {
 				want := "Couldn't find the endpoint of service(" + tc.service.name + ")"
 				if !fault.Is(err, "KarborException") || err.Error() != want {
@@ -64,7 +64,7 @@ func TestEndpointFromKeystone(t *testing.T) {
 	identity := keystone(t, time.Hour)
 	f := factory(t, Config{AuthURI: identity.URL, Trustee: trusteeAt(identity.URL)})
 	for range 2 {
-		got, err := f.endpoint(t.Context(), caller("p"), cinder)
+		got, _, err := f.endpoint(t.Context(), caller("p"), cinder)
 		if got != "http://in.example/v3/p/" || err != nil {
 			t.Fatalf("got %q, %v", got, err)
 		}
@@ -72,7 +72,7 @@ func TestEndpointFromKeystone(t *testing.T) {
 	if identity.count() != 3 { // login, services, endpoints
 		t.Errorf("%d calls of Keystone", identity.count())
 	}
-	if _, err := f.endpoint(t.Context(), caller("p"), nova); err == nil {
+	if _, _, err := f.endpoint(t.Context(), caller("p"), nova); err == nil {
 		t.Error("a service that Keystone does not know has an endpoint")
 	}
 }

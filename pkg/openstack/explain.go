@@ -30,9 +30,12 @@ func translate(s service) gophercloud.RetryFunc {
 	}
 }
 
-// IsNotFound tells that a service answered 404: what was asked for is not there,
-// or not for this caller.
-func IsNotFound(err error) bool { return gophercloud.ResponseCodeIs(err, http.StatusNotFound) }
+// IsNotFound reports whether what was asked for is not there, or not for this
+// caller: a service answered 404, or nothing can have the id.
+func IsNotFound(err error) bool {
+	var id *IDError
+	return gophercloud.ResponseCodeIs(err, http.StatusNotFound) || errors.As(err, &id)
+}
 
 // Reason returns the text of an error for those who see no logs: the message of
 // a service's answer with its HTTP code, as OpenStack's Python clients write it,

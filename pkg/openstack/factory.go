@@ -11,6 +11,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 
 	"github.com/karbor-project/karbor/pkg/fault"
 	"github.com/karbor-project/karbor/pkg/guard"
+	"github.com/karbor-project/karbor/pkg/httpclient"
 	"github.com/karbor-project/karbor/pkg/requestcontext"
 )
 
@@ -56,7 +58,7 @@ func New(cfg Config, log logrus.FieldLogger) *Factory {
 	}
 	f.meters[keystoneName] = f.metrics.of(keystoneName)
 	if cfg.Trustee != nil {
-		f.identity = newIdentity(*cfg.Trustee, f.keystoneHTTP)
+		f.identity = newIdentity(*cfg.Trustee, f.keystoneHTTP, log)
 	}
 	f.directory = newDirectory(f)
 	return f
@@ -109,9 +111,13 @@ func (f *Factory) Backup(ctx context.Context) (*gophercloud.ServiceClient, error
 // karbor: services/protection/client_factory.py
 func (f *Factory) client(ctx context.Context, s service) (*gophercloud.ServiceClient, error) {
 	caller := requestcontext.From(ctx)
-	endpoint, err := f.endpoint(ctx, caller, s)
+	endpoint, own, err := f.endpoint(ctx, caller, s)
 	if err != nil {
 		return nil, err
+	}
+	base, err := url.Parse(endpoint)
+	if err != nil {
+		return nil, fault.KarborException("The endpoint of service(" + s.name + ") is not a URL").WithCause(err)
 	}
 	session := caller.AuthTokenInfo != nil
 	if s.needsSession && !session {
@@ -129,15 +135,16 @@ func (f *Factory) client(ctx context.Context, s service) (*gophercloud.ServiceCl
 	meter := f.meters[s.name]
 	provider := &gophercloud.ProviderClient{
 		TokenID: caller.AuthToken,
-		HTTPClient: http.Client{Transport: f.transport(&headers{
+		HTTPClient: httpclient.New(f.transport(&addressed{origin: httpclient.Origin(base), next: &headers{
 			requestID: forwardedID(caller),
 			tokens:    tokens,
+			own:       own,
 			next: &retry{policy: f.retry, meter: meter, next: &limited{
 				limiter: f.limits[s.name],
 				meter:   meter,
 				next:    &metered{meter: meter, next: &stall{timeout: f.stall, next: guard.Transport(transport)}},
 			}},
-		})},
+		}})),
 		RetryFunc: translate(s),
 	}
 	provider.UserAgent.Prepend(UserAgent)

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/gophercloud/gophercloud/v2"
+	"github.com/sirupsen/logrus"
 	"go.uber.org/goleak"
 
 	"github.com/karbor-project/karbor/pkg/fault"
@@ -108,11 +109,11 @@ func TestHeadersOfACall(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Show[struct{}](ctx, client, "volumes", "v/1", "volume"); err != nil {
+	if _, err := Show[struct{}](ctx, client, "volumes", "v 1", "volume"); err != nil {
 		t.Fatal(err)
 	}
 	r := cloud.requests[0]
-	if r.URL.EscapedPath() != "/v3/p/volumes/v%2F1" {
+	if r.URL.EscapedPath() != "/v3/p/volumes/v%201" {
 		t.Errorf("path is %s", r.URL.EscapedPath())
 	}
 	for name, want := range map[string]string{
@@ -277,7 +278,7 @@ func TestRefusedServiceTokenIsReplacedOnce(t *testing.T) {
 func TestServiceTokenExpires(t *testing.T) {
 	t.Parallel()
 	identity := keystone(t, time.Hour)
-	i := newIdentity(*trusteeAt(identity.URL), func() (http.RoundTripper, error) { return http.DefaultTransport, nil })
+	i := newIdentity(*trusteeAt(identity.URL), func() (http.RoundTripper, error) { return http.DefaultTransport, nil }, logrus.New())
 	t.Cleanup(http.DefaultTransport.(*http.Transport).CloseIdleConnections)
 	now := time.Now()
 	i.now = func() time.Time { return now }

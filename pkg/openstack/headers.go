@@ -9,10 +9,12 @@ import (
 // headers adds what each call of a client carries beside the caller's token:
 // the request's id and the service token. keystonemiddleware accepts an expired
 // user token for a while when a valid service token comes with it, which is
-// what carries long operations.
+// what carries long operations. The catalogue of a context is the caller's word, so
+// an endpoint of it gets the service token only if our own catalogue has it too.
 type headers struct {
 	requestID string
 	tokens    *identity // nil: no service token
+	own       bool      // the endpoint is of our configuration or of our look-up in Keystone
 	next      http.RoundTripper
 }
 
@@ -26,6 +28,9 @@ func (h *headers) RoundTrip(req *http.Request) (*http.Response, error) {
 		if token, err = h.tokens.Token(ctx, ""); err != nil {
 			closeBody(req)
 			return nil, err
+		}
+		if !h.own && !h.tokens.lists(req.URL) {
+			token = ""
 		}
 	}
 	resp, err := h.send(req, token)

@@ -6,14 +6,17 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/url"
 	"sync"
 	"time"
 
 	"github.com/gophercloud/gophercloud/v2"
 	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/tokens"
+	"github.com/sirupsen/logrus"
 	"golang.org/x/sync/singleflight"
 
 	"github.com/karbor-project/karbor/pkg/fault"
+	"github.com/karbor-project/karbor/pkg/httpclient"
 )
 
 // renewBefore is how long before its end a service token is replaced, so that
@@ -39,13 +42,30 @@ type identity struct {
 	now  func() time.Time
 
 	logins singleflight.Group
-	mu     sync.Mutex
-	token  string
-	until  time.Time
+	log    logrus.FieldLogger
+
+	mu      sync.Mutex
+	token   string
+	until   time.Time
+	origins map[string]bool // of the catalogue: whether an endpoint is there; false has been logged
 }
 
-func newIdentity(cfg IdentityConfig, transport func() (http.RoundTripper, error)) *identity {
-	return &identity{cfg: cfg, http: transport, now: time.Now}
+func newIdentity(cfg IdentityConfig, transport func() (http.RoundTripper, error), log logrus.FieldLogger) *identity {
+	return &identity{cfg: cfg, http: transport, now: time.Now, log: log}
+}
+
+// lists reports whether the catalogue of the last login has an endpoint at the
+// server of u.
+func (i *identity) lists(u *url.URL) bool {
+	origin := httpclient.Origin(u)
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	there, seen := i.origins[origin]
+	if !seen {
+		i.origins[origin] = false
+		i.log.WithField("endpoint", origin).Warn("an endpoint in the catalogue of a request is not in the service's own: it gets no service token")
+	}
+	return there
 }
 
 // Token returns a valid token. refused is a token that a service has just
@@ -88,7 +108,7 @@ func (i *identity) login(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", fault.AuthorizationFailure("trustee").WithCause(err)
 	}
-	provider := &gophercloud.ProviderClient{HTTPClient: http.Client{Transport: transport}}
+	provider := &gophercloud.ProviderClient{HTTPClient: httpclient.New(transport)}
 	provider.UserAgent.Prepend(UserAgent)
 	client := &gophercloud.ServiceClient{ProviderClient: provider, Endpoint: versioned(i.cfg.AuthURL) + "/", Type: "identity"}
 	result := tokens.Create(ctx, client, &i.cfg.Options)
@@ -96,8 +116,20 @@ func (i *identity) login(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", fault.AuthorizationFailure("trustee").WithCause(fmt.Errorf("log in at %s: %w", i.cfg.AuthURL, err))
 	}
+	origins := map[string]bool{}
+	// An unscoped token has no catalogue.
+	if catalog, err := result.ExtractServiceCatalog(); err == nil {
+		for _, service := range catalog.Entries {
+			for _, endpoint := range service.Endpoints {
+				// The host of an endpoint has no placeholders.
+				if u, err := url.Parse(endpoint.URL); err == nil {
+					origins[httpclient.Origin(u)] = true
+				}
+			}
+		}
+	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.token, i.until = token.ID, token.ExpiresAt.Add(-renewBefore)
+	i.token, i.until, i.origins = token.ID, token.ExpiresAt.Add(-renewBefore), origins
 	return token.ID, nil
 }

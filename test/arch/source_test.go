@@ -4,6 +4,9 @@ package arch
 
 import (
 	"bufio"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"os"
 	"path/filepath"
 	"slices"
@@ -29,6 +32,54 @@ func TestSource(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestClients holds that each HTTP client of production code comes from
+// pkg/httpclient: any other one takes tokens along to wherever it is redirected.
+func TestClients(t *testing.T) {
+	t.Parallel()
+	for _, p := range list(t, "./...") {
+		path, _ := rel(p.ImportPath)
+		if testKit(path) || path == "pkg/httpclient" || under(path, "test") || under(path, "tools") {
+			continue
+		}
+		for _, name := range p.GoFiles {
+			file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(p.Dir, name), nil, parser.SkipObjectResolution)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ast.Inspect(file, func(n ast.Node) bool {
+				if what := client(n); what != "" {
+					t.Errorf("%s/%s uses %s, not pkg/httpclient", path, name, what)
+				}
+				return true
+			})
+		}
+	}
+}
+
+// client returns what makes n an HTTP client of its own, or "".
+func client(n ast.Node) string {
+	selected := func(e ast.Expr) string {
+		if s, ok := e.(*ast.SelectorExpr); ok {
+			if x, ok := s.X.(*ast.Ident); ok && (x.Name == "http" || x.Name == "rest") {
+				return x.Name + "." + s.Sel.Name
+			}
+		}
+		return ""
+	}
+	switch n := n.(type) {
+	case *ast.CompositeLit:
+		if what := selected(n.Type); what == "http.Client" {
+			return what + "{}"
+		}
+	case *ast.SelectorExpr:
+		what := selected(n)
+		if slices.Contains([]string{"http.DefaultClient", "http.Get", "http.Head", "http.Post", "http.PostForm", "rest.HTTPClientFor"}, what) {
+			return what
+		}
+	}
+	return ""
 }
 
 func firstLine(path string) (string, error) {

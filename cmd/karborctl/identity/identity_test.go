@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -67,6 +68,23 @@ func TestMistakes(t *testing.T) {
 		if _, err := Resolve(t.Context(), o); !errors.As(err, new(Mistake)) || strings.Contains(err.Error(), "hush") {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// TestLoginIsNotRedirected has a Keystone that sends the password on to somebody else.
+func TestLoginIsNotRedirected(t *testing.T) {
+	t.Parallel()
+	var stolen atomic.Int64
+	stranger := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { stolen.Add(1) }))
+	t.Cleanup(stranger.Close)
+	keystone := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, stranger.URL+r.URL.Path, http.StatusTemporaryRedirect)
+	}))
+	t.Cleanup(keystone.Close)
+	_, err := Resolve(t.Context(), Options{Getenv: environment("OS_AUTH_URL", keystone.URL+"/v3", "OS_USERNAME", "demo",
+		"OS_PASSWORD", "hush", "OS_PROJECT_NAME", "demo", "OS_USER_DOMAIN_NAME", "Default", "OS_PROJECT_DOMAIN_NAME", "Default")})
+	if err == nil || !strings.Contains(err.Error(), "which is not followed") || stolen.Load() != 0 {
+		t.Errorf("%d requests went on, error %v", stolen.Load(), err)
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/gophercloud/gophercloud/v2/openstack/config"
 	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/tokens"
 
+	"github.com/karbor-project/karbor/pkg/httpclient"
 	"github.com/karbor-project/karbor/pkg/requestcontext"
 )
 
@@ -26,9 +27,9 @@ const roleAdmin = "admin"
 // login gets a token and makes the request context that keystonemiddleware and
 // karbor-api make of one.
 func (c *credentials) login(ctx context.Context) (*requestcontext.RequestContext, error) {
-	client := http.Client{Transport: &http.Transport{
+	client := httpclient.New(&http.Transport{
 		Proxy: http.ProxyFromEnvironment, TLSClientConfig: c.tls, DisableKeepAlives: true,
-	}}
+	})
 	provider, err := config.NewProviderClient(ctx, c.auth, config.WithHTTPClient(client))
 	if err != nil {
 		return nil, fmt.Errorf("log in at %s: %w", c.auth.IdentityEndpoint, plain(err))

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/karbor-project/karbor/pkg/httpclient"
 	"github.com/karbor-project/karbor/providers/protection/poll"
 )
 
@@ -40,11 +41,13 @@ func (e *answerError) Error() string { return fmt.Sprintf("%s (HTTP %d)", e.text
 // client calls Vault.
 type client struct {
 	cfg  Config
-	http *http.Client
+	http http.Client
 }
 
 func newClient(cfg Config, transport http.RoundTripper) *client {
-	return &client{cfg: cfg, http: &http.Client{Transport: transport, Timeout: time.Minute}}
+	c := &client{cfg: cfg, http: httpclient.New(transport)}
+	c.http.Timeout = time.Minute
+	return c
 }
 
 // call sends a request, with body as JSON unless it is nil, and reads the answer

@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/karbor-project/karbor/pkg/guard"
+	"github.com/karbor-project/karbor/pkg/httpclient"
 	"github.com/karbor-project/karbor/pkg/kubernetes"
 )
 
@@ -51,16 +52,15 @@ func (c *Client) connected() (*rest.RESTClient, error) {
 	if err != nil {
 		return nil, err
 	}
-	web, err := rest.HTTPClientFor(settings)
+	base, err := rest.TransportFor(settings)
 	if err != nil {
 		return nil, fmt.Errorf("configure the client for Kubernetes: %w", err)
 	}
-	base := web.Transport
-	web.Transport = guard.Transport(base)
+	web := httpclient.New(guard.Transport(base))
 	if c.wrap != nil { // not by the settings, which the library keeps as long as it has not seen that nobody has base
 		web.Transport = c.wrap(web.Transport)
 	}
-	made, err := rest.RESTClientForConfigAndClient(settings, web)
+	made, err := rest.RESTClientForConfigAndClient(settings, &web)
 	if err != nil {
 		return nil, fmt.Errorf("configure the client for Kubernetes: %w", err)
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 
 	"github.com/gophercloud/gophercloud/v2"
 
@@ -227,7 +228,7 @@ func (b *protecting) uploadImage(ctx context.Context, source, name string) (stri
 			ImageID string `json:"image_id"`
 		} `json:"os-volume_upload_image"`
 	}
-	_, err := b.Post(ctx, b.ServiceURL("volumes", source, "action"), body, &answer, &gophercloud.RequestOpts{OkCodes: []int{http.StatusAccepted}})
+	_, err := b.Post(ctx, b.ServiceURL("volumes", url.PathEscape(source), "action"), body, &answer, &gophercloud.RequestOpts{OkCodes: []int{http.StatusAccepted}})
 	if err != nil {
 		return "", fmt.Errorf("upload volume %s: %w", source, err)
 	}

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package openstack
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/karbor-project/karbor/pkg/fault"
+	"github.com/karbor-project/karbor/pkg/httpclient"
+)
+
+// addressed lets those calls through that go to the endpoint of their client and
+// whose path means what it says. Ids in paths come from plans, parameters and
+// banks, which tenants write.
+type addressed struct {
+	origin string // of the endpoint
+	next   http.RoundTripper
+}
+
+// IDError is a call that was not made because an id in its path would have changed
+// the path. No resource has such an id.
+type IDError struct{ Segment string }
+
+func (e *IDError) Error() string {
+	return fmt.Sprintf("%q is not an id that can stand in a URL", e.Segment)
+}
+
+// RoundTrip makes the call or says what is wrong with its URL.
+func (a *addressed) RoundTrip(req *http.Request) (*http.Response, error) {
+	if err := a.check(req.URL); err != nil {
+		closeBody(req)
+		return nil, err
+	}
+	return a.next.RoundTrip(req)
+}
+
+func (a *addressed) check(u *url.URL) error {
+	if origin := httpclient.Origin(u); origin != a.origin {
+		return fmt.Errorf("%s is not the endpoint %s of this client", origin, a.origin)
+	}
+	for _, segment := range strings.Split(u.EscapedPath(), "/") {
+		name, err := url.PathUnescape(segment)
+		// A service unescapes the path before it looks at the slashes.
+		if err != nil || name == "." || name == ".." || strings.ContainsAny(name, "/\\") || strings.ContainsFunc(name, isControl) {
+			return &IDError{Segment: segment}
+		}
+	}
+	return nil
+}
+
+func isControl(r rune) bool { return r < ' ' || r == 0x7f }
+
+// maxProjectID is the width of a project's id in Keystone.
+// keystone: resource/backends/sql_model.py Project
+const maxProjectID = 64
+
+// checkProject refuses the id of a project that would change more of an endpoint
+// than its own place.
+func checkProject(id string) error {
+	odd := func(r rune) bool {
+		return r != '-' && r != '_' && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
+	}
+	if len(id) > maxProjectID || strings.ContainsFunc(id, odd) {
+		return fault.InvalidInput(fmt.Sprintf("project_id %.80q of the context is not the id of a project", id))
+	}
+	return nil
+}
