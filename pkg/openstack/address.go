@@ -22,10 +22,10 @@ type addressed struct {
 
 // IDError is a call that was not made because an id in its path would have changed
 // the path. No resource has such an id.
-type IDError struct{ Segment string }
+type IDError struct{ ID string }
 
 func (e *IDError) Error() string {
-	return fmt.Sprintf("%q is not an id that can stand in a URL", e.Segment)
+	return fmt.Sprintf("%.80q is not an id that can stand in a URL", e.ID)
 }
 
 // RoundTrip makes the call or says what is wrong with its URL.
@@ -45,7 +45,7 @@ func (a *addressed) check(u *url.URL) error {
 		name, err := url.PathUnescape(segment)
 		// A service unescapes the path before it looks at the slashes.
 		if err != nil || name == "." || name == ".." || strings.ContainsAny(name, "/\\") || strings.ContainsFunc(name, isControl) {
-			return &IDError{Segment: segment}
+			return &IDError{ID: name}
 		}
 	}
 	return nil

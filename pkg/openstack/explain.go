@@ -15,6 +15,7 @@ import (
 	"github.com/gophercloud/gophercloud/v2"
 
 	"github.com/karbor-project/karbor/pkg/fault"
+	"github.com/karbor-project/karbor/pkg/httpclient"
 )
 
 // translate gives the errors of a service's answers their final form. A 401
@@ -52,6 +53,14 @@ func Reason(err error) string {
 			text = http.StatusText(answer.Actual)
 		}
 		return fmt.Sprintf("%s (HTTP %d)", text, answer.Actual)
+	}
+	var id *IDError
+	var redirect *httpclient.RedirectError
+	switch {
+	case errors.As(err, &id):
+		return id.Error()
+	case errors.As(err, &redirect):
+		return "the service redirects to another address"
 	}
 	var transport *url.Error
 	if errors.As(err, &transport) {

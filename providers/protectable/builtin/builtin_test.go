@@ -204,7 +204,7 @@ func TestShow(t *testing.T) {
 		"pod":             {resource.Pod, nginx, `{"name": "nginx"}`, "OS::Kubernetes::Pod " + nginx + ` default:nginx {"namespace":"default"}`},
 		"pod, namespace":  {resource.Pod, nginx, `{"name": "default:nginx"}`, "OS::Kubernetes::Pod " + nginx + ` default:nginx {"namespace":"default"}`},
 		"pod, no name":    {resource.Pod, nginx, `{}`, "ProtectableResourceNotFound: The resource " + nginx + ` of type OS::Kubernetes::Pod could not be found: the parameter "name" is required`},
-		"path in the id":  {resource.Image, "../images", "", "ProtectableResourceNotFound: The resource ../images of type OS::Glance::Image could not be found: 404 page not found (HTTP 404)"},
+		"path in the id":  {resource.Image, "../images", "", "ProtectableResourceNotFound: The resource ../images of type OS::Glance::Image could not be found: \"../images\" is not an id that can stand in a URL"},
 		"pod, other name": {resource.Pod, "x", `{"name": "gone"}`, "ProtectableResourceNotFound: The resource x of type OS::Kubernetes::Pod could not be found: get /api/v1/namespaces/default/pods/gone: the server could not find the requested resource (get pods gone) (HTTP 404)"},
 	} {
 		t.Run(name, func(t *testing.T) {
