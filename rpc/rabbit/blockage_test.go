@@ -10,7 +10,7 @@ import (
 
 func TestBlockedTimeAddsUp(t *testing.T) {
 	t.Parallel()
-	s := &session{free: make(chan struct{})}
+	s := &session{conn: &connection{}, free: make(chan struct{})}
 	close(s.free)
 	block := func(active bool) { s.block(amqp.Blocking{Active: active}, discard()) }
 	if s.blockedTime() != 0 || s.isBlocked() {

@@ -51,7 +51,7 @@ func (d *dialer) shuffle() {
 
 // dialAny tries each host once, beginning behind the one used last. Each has
 // credentials of its own, so that one that refuses says nothing of the others.
-func (d *dialer) dialAny(ctx context.Context) (*amqp.Connection, error) {
+func (d *dialer) dialAny(ctx context.Context) (*connection, error) {
 	if d.options.FailoverStrategy == "shuffle" && d.next > 0 {
 		d.shuffle()
 	}
@@ -71,13 +71,16 @@ func (d *dialer) dialAny(ctx context.Context) (*amqp.Connection, error) {
 	return nil, errors.Join(errs...)
 }
 
-func (d *dialer) dial(ctx context.Context, h rpc.Host) (*amqp.Connection, error) {
+func (d *dialer) dial(ctx context.Context, h rpc.Host) (*connection, error) {
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
 	var plain net.Dialer
 	conn, err := plain.DialContext(ctx, "tcp", h.Address())
 	if err != nil {
 		return nil, err
+	}
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		setUserTimeout(tcp, answerTime)
 	}
 	// The handshake knows no context: end it by closing the socket.
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
@@ -110,7 +113,7 @@ func (d *dialer) dial(ctx context.Context, h rpc.Host) (*amqp.Connection, error)
 		}
 		return nil, fmt.Errorf("AMQP handshake: %w", err)
 	}
-	return c, nil
+	return &connection{Connection: c, socket: conn}, nil
 }
 
 // config is made anew for each connection: the library clears the password and

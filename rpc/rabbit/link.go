@@ -142,7 +142,7 @@ func (l *link) run(done chan struct{}) {
 
 // close waits for the goroutine, whose life must be over, and closes the
 // connection.
-func (l *link) close() {
+func (l *link) close(ctx context.Context) {
 	l.mu.Lock()
 	s, done := l.session, l.done
 	l.mu.Unlock()
@@ -150,7 +150,7 @@ func (l *link) close() {
 		<-done
 	}
 	if s != nil {
-		s.close()
+		s.close(ctx)
 	}
 }
 

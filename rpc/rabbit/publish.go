@@ -166,11 +166,11 @@ func (t *Transport) attempt(ctx context.Context, s *session, m *message) error {
 	}
 	switch {
 	case m.queue != nil:
-		if err := s.ensure(m.queue, t.log); err != nil {
+		if err := s.ensure(ctx, m.queue, t.log); err != nil {
 			return err
 		}
 	case m.exchange != nil:
-		if err := s.ensure(m.exchange, t.log); err != nil {
+		if err := s.ensure(ctx, m.exchange, t.log); err != nil {
 			return err
 		}
 	}
@@ -183,7 +183,7 @@ func (t *Transport) attempt(ctx context.Context, s *session, m *message) error {
 	default:
 		select {
 		case o.window <- struct{}{}:
-		case <-s.lost:
+		case <-s.life.Done():
 			return amqp.ErrClosed
 		case <-ctx.Done():
 			return ctx.Err()

@@ -22,9 +22,10 @@ const closeGrace = 3 * time.Second
 // on a connection hangs on its session, so that nothing of an old connection can
 // be used on a new one.
 type session struct {
-	conn       *amqp.Connection
+	conn       *connection
 	generation uint64
-	lost       chan struct{} // closed when the connection is gone
+	life       context.Context // ends when the connection is gone
+	end        context.CancelFunc
 	closes     chan *amqp.Error
 	blocks     chan amqp.Blocking
 
@@ -32,38 +33,31 @@ type session struct {
 	free     chan struct{} // closed while the broker takes publishings
 	since    time.Time     // of the present blockage
 	waited   time.Duration // in earlier blockages
-	declared map[string]bool
+	declared map[string]*declaration
 	hung     string // the round trip for which the connection was given up
 
-	// These are held during round trips, which take long while the broker is
-	// blocked; mu never is.
-	declaring sync.Mutex
-	opening   sync.Mutex
-	outlets   [outletCount]*outlet
-	retired   [outletCount]time.Time // when the last one was taken out of use
+	// It is held during round trips, which take long while the broker is blocked;
+	// mu never is.
+	opening sync.Mutex
+	outlets [outletCount]*outlet
+	retired [outletCount]time.Time // when the last one was taken out of use
 }
 
-func newSession(c *amqp.Connection, generation uint64) *session {
+func newSession(c *connection, generation uint64) *session {
 	s := &session{
-		conn: c, generation: generation, lost: make(chan struct{}),
+		conn: c, generation: generation,
 		// Buffered and always read until closed: the library drops slow listeners.
 		closes:   c.NotifyClose(make(chan *amqp.Error, 1)),
 		blocks:   c.NotifyBlocked(make(chan amqp.Blocking, 16)),
 		free:     make(chan struct{}),
-		declared: make(map[string]bool),
+		declared: make(map[string]*declaration),
 	}
+	s.life, s.end = context.WithCancel(context.Background())
 	close(s.free)
 	return s
 }
 
-func (s *session) alive() bool {
-	select {
-	case <-s.lost:
-		return false
-	default:
-		return true
-	}
-}
+func (s *session) alive() bool { return s.life.Err() == nil }
 
 // watch follows the connection until its loss, whose reason it returns, or until
 // life ends, when the connection is left open for an orderly close.
@@ -79,7 +73,7 @@ func (s *session) watch(life context.Context, log logrus.FieldLogger) error {
 			}
 			s.blocks = nil
 		case reason := <-s.closes:
-			close(s.lost)
+			s.end()
 			s.abandon()
 			if what := s.hungIn(); what != "" {
 				return fmt.Errorf("the broker did not answer while %s", what)
@@ -100,11 +94,14 @@ func (s *session) block(b amqp.Blocking, log logrus.FieldLogger) {
 		log.WithField("reason", b.Reason).Warn("the broker takes no messages for now, publishing waits")
 		if s.since.IsZero() {
 			s.free, s.since = make(chan struct{}), time.Now()
+			// It reads nothing more, which says nothing about its health.
+			s.conn.tolerate(0)
 		}
 		return
 	}
 	s.waited += s.blockage()
 	s.since = time.Time{}
+	s.conn.tolerate(answerTime)
 	log.Info("the broker takes messages again")
 	closeOnce(s.free)
 }
@@ -144,7 +141,7 @@ func (s *session) unblocked(ctx context.Context) error {
 	select {
 	case <-gate:
 		return nil
-	case <-s.lost:
+	case <-s.life.Done():
 		return amqp.ErrClosed
 	case <-ctx.Done():
 		return fmt.Errorf("the broker takes no messages: %w", ctx.Err())
@@ -162,52 +159,60 @@ func (s *session) abandon() {
 
 // control runs declarations on a channel of their own: an error of the broker
 // closes that channel and nothing else.
-func (s *session) control(do func(*amqp.Channel) error) error {
-	defer s.expectAnswer("declaring", answerTime)()
-	ch, err := s.conn.Channel()
-	if err != nil {
-		return fmt.Errorf("opening a channel: %w", err)
-	}
-	if err := do(ch); err != nil {
-		_ = ch.Close()
-		return err
-	}
-	// What was declared stays declared, however the channel ends.
-	_ = ch.Close()
-	return nil
+func (s *session) control(ctx context.Context, do func(*amqp.Channel) error) error {
+	return s.roundTrip(ctx, "declaring", func() error {
+		ch, err := s.conn.Channel()
+		if err != nil {
+			return fmt.Errorf("opening a channel: %w", err)
+		}
+		// What was declared stays declared, however the channel ends.
+		defer func() { _ = ch.Close() }()
+		return do(ch)
+	})
 }
 
 // declarable is an exchange or a queue with its bindings.
 type declarable interface {
 	// mark names it among all that a session has declared.
 	mark() string
-	declare(*session, logrus.FieldLogger) error
+	declare(context.Context, *session, logrus.FieldLogger) error
 }
 
-// ensure declares something once per connection.
-func (s *session) ensure(d declarable, log logrus.FieldLogger) error {
+// declaration is the one declaration of something on a connection, which many
+// may wait for.
+type declaration struct {
+	done chan struct{}
+	err  error // valid when done is closed
+}
+
+// ensure declares something once per connection. The declaration goes on when ctx
+// ends before it, for the others who need it.
+func (s *session) ensure(ctx context.Context, d declarable, log logrus.FieldLogger) error {
 	mark := d.mark()
-	if s.isDeclared(mark) {
-		return nil
-	}
-	s.declaring.Lock()
-	defer s.declaring.Unlock()
-	if s.isDeclared(mark) {
-		return nil
-	}
-	if err := d.declare(s, log); err != nil {
-		return err
-	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.declared[mark] = true
-	return nil
-}
-
-func (s *session) isDeclared(mark string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.declared[mark]
+	one := s.declared[mark]
+	if one == nil {
+		one = &declaration{done: make(chan struct{})}
+		s.declared[mark] = one
+		go func() {
+			defer close(one.done)
+			if one.err = d.declare(s.life, s, log); one.err != nil {
+				s.undeclare(mark)
+			}
+		}()
+	}
+	s.mu.Unlock()
+	select {
+	case <-one.done:
+		return one.err
+	default:
+	}
+	select {
+	case <-one.done:
+		return one.err
+	case <-ctx.Done():
+		return fmt.Errorf("declaring: %w", ctx.Err())
+	}
 }
 
 // undeclare is for something that turned out to be missing.
@@ -217,8 +222,27 @@ func (s *session) undeclare(mark string) {
 	delete(s.declared, mark)
 }
 
-func (s *session) close() {
-	_ = s.conn.CloseDeadline(time.Now().Add(closeGrace))
+// giveUp ends a connection on which the broker has not answered.
+func (s *session) giveUp(what string) {
+	s.mu.Lock()
+	s.hung = what
+	s.mu.Unlock()
+	ended, end := context.WithCancel(context.Background())
+	end()
+	s.conn.close(ended)
+}
+
+func (s *session) hungIn() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.hung
+}
+
+// close ends the session in good order, within ctx.
+func (s *session) close(ctx context.Context) {
+	s.conn.close(ctx)
+	s.end()
+	s.abandon()
 }
 
 var _ rpc.Transport = (*Transport)(nil)

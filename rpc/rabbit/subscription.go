@@ -131,7 +131,7 @@ func (s *subscription) consume(session *session, consuming func()) error {
 		}
 	}
 	for i := range s.queues {
-		if err := s.queues[i].declare(session, s.log); err != nil {
+		if err := s.queues[i].declare(s.life, session, s.log); err != nil {
 			_ = ch.Close()
 			return err
 		}
@@ -229,7 +229,7 @@ func (s *subscription) pump(session *session, ch *amqp.Channel, a *acks, i int, 
 			}
 			q := &s.queues[i]
 			answered := session.expectAnswer("consuming again", answerTime)
-			err := q.declare(session, s.log)
+			err := q.declare(s.life, session, s.log)
 			if err == nil {
 				// After a cancel the stream may be a new one with offsets of its own.
 				deliveries, err = s.subscribe(ch, i, streamStart)
@@ -306,7 +306,7 @@ func (s *subscription) close(ctx context.Context) error {
 	s.mu.Lock()
 	ch := s.ch
 	s.mu.Unlock()
-	s.remove()
+	s.remove(ctx)
 	s.finish()
 	if ch != nil {
 		_ = ch.Close()
@@ -317,7 +317,7 @@ func (s *subscription) close(ctx context.Context) error {
 
 // remove deletes owned queues. Without a connection the broker removes them
 // itself when they expire.
-func (s *subscription) remove() {
+func (s *subscription) remove(ctx context.Context) {
 	session := s.link.current()
 	if session == nil {
 		return
@@ -327,7 +327,7 @@ func (s *subscription) remove() {
 		if !q.owned {
 			continue
 		}
-		err := session.control(func(ch *amqp.Channel) error {
+		err := session.control(ctx, func(ch *amqp.Channel) error {
 			_, err := ch.QueueDelete(q.name, false, false, false)
 			return err
 		})

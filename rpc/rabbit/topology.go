@@ -3,6 +3,7 @@
 package rabbit
 
 import (
+	"context"
 	"fmt"
 	"strings"
 
@@ -119,8 +120,8 @@ func (o *Options) streamArguments() amqp.Table {
 // declare makes sure of the exchange. When it exists with another durability, as
 // configurations in transition have it, it is used as it is: RabbitMQ routes the
 // same. oslo.messaging: impl_rabbit.py _declare_fallback, since 14.1.0
-func (x *exchange) declare(s *session, log logrus.FieldLogger) error {
-	err := s.control(func(ch *amqp.Channel) error {
+func (x *exchange) declare(ctx context.Context, s *session, log logrus.FieldLogger) error {
+	err := s.control(ctx, func(ch *amqp.Channel) error {
 		return ch.ExchangeDeclare(x.name, x.kind, x.durable, x.autoDelete, false, false, nil)
 	})
 	if err == nil {
@@ -129,7 +130,7 @@ func (x *exchange) declare(s *session, log logrus.FieldLogger) error {
 	if ofCode(err, amqp.PreconditionFailed) && strings.Contains(err.Error(), "inequivalent arg 'durable'") {
 		log.WithField("exchange", x.name).WithError(err).
 			Warn("exchange exists with another durability than configured, using it as it is")
-		err = s.control(func(ch *amqp.Channel) error {
+		err = s.control(ctx, func(ch *amqp.Channel) error {
 			return ch.ExchangeDeclarePassive(x.name, x.kind, x.durable, x.autoDelete, false, false, nil)
 		})
 	}
@@ -148,17 +149,17 @@ func (q *queue) bindings() []binding {
 }
 
 // declare makes sure of the queue, its exchanges and its bindings.
-func (q *queue) declare(s *session, log logrus.FieldLogger) error {
+func (q *queue) declare(ctx context.Context, s *session, log logrus.FieldLogger) error {
 	bindings := q.bindings()
 	for i, b := range bindings {
 		if i > 0 && b.exchange.name == bindings[i-1].exchange.name {
 			continue
 		}
-		if err := b.exchange.declare(s, log); err != nil {
+		if err := b.exchange.declare(ctx, s, log); err != nil {
 			return err
 		}
 	}
-	err := s.control(func(ch *amqp.Channel) error {
+	err := s.control(ctx, func(ch *amqp.Channel) error {
 		if _, err := ch.QueueDeclare(q.name, q.durable, q.autoDelete, false, false, q.args); err != nil {
 			return err
 		}

@@ -122,8 +122,12 @@ func (t *Transport) Close(ctx context.Context) error {
 	}
 	t.mu.Unlock()
 	if !first {
-		<-t.closed
-		return nil
+		select {
+		case <-t.closed:
+			return nil
+		case <-ctx.Done():
+			return fmt.Errorf("closing the transport: %w", ctx.Err())
+		}
 	}
 	defer close(t.closed)
 	var err error
@@ -139,8 +143,8 @@ func (t *Transport) Close(ctx context.Context) error {
 		_ = t.replySub.close(ctx)
 		t.replies.Load().Close(rpc.ErrClosed)
 	}
-	t.receivers.close()
-	t.senders.close()
+	t.receivers.close(ctx)
+	t.senders.close(ctx)
 	t.patience.end()
 	<-t.replyTurn
 	t.names.release()
