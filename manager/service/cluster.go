@@ -8,10 +8,11 @@ import (
 	"github.com/karbor-project/karbor/pkg/config"
 	"github.com/karbor-project/karbor/pkg/kubernetes"
 	"github.com/karbor-project/karbor/pkg/kubernetes/client"
+	"github.com/karbor-project/karbor/providers/protectable/pod"
 )
 
 // newCluster returns the way to the cluster of karbor.conf. This is the one place
 // that links Kubernetes' libraries.
 func newCluster(cfg *config.Config) kubernetes.Cluster {
-	return client.New(kubernetes.FromConfig(cfg))
+	return kubernetes.Within(client.New(kubernetes.FromConfig(cfg)), pod.Namespaces(cfg)...)
 }

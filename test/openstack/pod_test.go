@@ -8,10 +8,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/karbor-project/karbor/pkg/kubernetes"
 	"github.com/karbor-project/karbor/pkg/kubernetes/kubernetestest"
 	"github.com/karbor-project/karbor/pkg/openstack/openstacktest"
 	"github.com/karbor-project/karbor/pkg/resource"
-	"github.com/karbor-project/karbor/providers/protectable/pod"
 	"github.com/karbor-project/karbor/test/openstack/cloudtest"
 )
 
@@ -52,7 +52,7 @@ func TestPod(t *testing.T) {
 	before := p.Holdings()
 	worker, c := s.Start("worker"), s.Client(p)
 
-	checkpoint := c.Protected(resource.Resource{Type: resource.Pod, ID: pod.ID(w.Namespace, "web"), Name: w.Namespace + ":web"})
+	checkpoint := c.Protected(resource.Resource{Type: resource.Pod, ID: kubernetes.PodID(w.Namespace, "web"), Name: w.Namespace + ":web"})
 	if n := len(p.List(openstacktest.VolumeBackup)); n != len(old) {
 		t.Errorf("%d backups of %d volumes", n, len(old))
 	}

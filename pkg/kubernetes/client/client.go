@@ -57,6 +57,7 @@ func (c *Client) connected() (*rest.RESTClient, error) {
 		return nil, fmt.Errorf("configure the client for Kubernetes: %w", err)
 	}
 	web := httpclient.New(guard.Transport(base))
+	web.Timeout = settings.Timeout
 	if c.wrap != nil { // not by the settings, which the library keeps as long as it has not seen that nobody has base
 		web.Transport = c.wrap(web.Transport)
 	}

@@ -22,14 +22,14 @@ import (
 // entry-point names, in which the original loads them and its clients see them.
 // Without a cluster, in a program that is built without Kubernetes, there are no
 // pods among them.
-func Plugins(clients *openstack.Factory, cluster kubernetes.Cluster, namespace string) []protectable.Plugin {
+func Plugins(clients *openstack.Factory, cluster kubernetes.Cluster, namespaces ...string) []protectable.Plugin {
 	all := []protectable.Plugin{
 		database.New(clients),
 		image.New(clients),
 		network.New(clients),
 	}
 	if cluster != nil {
-		all = append(all, pod.New(cluster, namespace))
+		all = append(all, pod.New(cluster, namespaces...))
 	}
 	return append(all,
 		project.New(),
@@ -46,5 +46,5 @@ func Options() []config.Option {
 
 // FromConfig returns Plugins as karbor.conf describes them.
 func FromConfig(cfg *config.Config, clients *openstack.Factory, cluster kubernetes.Cluster) []protectable.Plugin {
-	return Plugins(clients, cluster, cfg.String("pod_protectable", "namespace"))
+	return Plugins(clients, cluster, pod.Namespaces(cfg)...)
 }

@@ -10,11 +10,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/karbor-project/karbor/pkg/fault"
+	"github.com/karbor-project/karbor/pkg/kubernetes"
 	"github.com/karbor-project/karbor/pkg/kubernetes/kubernetestest"
 	"github.com/karbor-project/karbor/pkg/openstack/openstacktest"
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers/protectable"
-	"github.com/karbor-project/karbor/providers/protectable/pod"
 )
 
 // The pods of a real API server, on volumes of a cloud that is none.
@@ -44,7 +44,7 @@ func TestRealKubernetes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"OS::Kubernetes::Pod " + pod.ID(w.Namespace, "web") + " " + w.Namespace + `:web {"namespace":"` + w.Namespace + `"}`}
+	want := []string{"OS::Kubernetes::Pod " + kubernetes.PodID(w.Namespace, "web") + " " + w.Namespace + `:web {"namespace":"` + w.Namespace + `"}`}
 	listed, err := plugin.List(ctx, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -52,7 +52,7 @@ func TestRealKubernetes(t *testing.T) {
 	if diff := cmp.Diff(want, render(listed)); diff != "" {
 		t.Errorf("listed (-want +got):\n%s", diff)
 	}
-	shown, err := plugin.Show(ctx, "x", protectable.Parameters{"name": json.RawMessage(`"web"`)})
+	shown, err := plugin.Show(ctx, listed[0].ID, protectable.Parameters{"name": json.RawMessage(`"web"`)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +60,7 @@ func TestRealKubernetes(t *testing.T) {
 		t.Errorf("shown (-want +got):\n%s", diff)
 	}
 	for name, reason := range map[string]string{"gone": `pods "gone" not found (HTTP 404)`, "waiting": "Pending"} {
-		_, err = plugin.Show(ctx, "x", protectable.Parameters{"name": json.RawMessage(`"` + name + `"`)})
+		_, err = plugin.Show(ctx, kubernetes.PodID(w.Namespace, name), protectable.Parameters{"name": json.RawMessage(`"` + name + `"`)})
 		if err == nil || !strings.Contains(err.Error(), reason) {
 			t.Errorf("%s: got %v", name, err)
 		}

@@ -7,10 +7,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
-
-	"github.com/google/uuid"
 
 	"github.com/karbor-project/karbor/pkg/config"
 	"github.com/karbor-project/karbor/pkg/kubernetes"
@@ -24,7 +23,12 @@ var unfit = []string{"Pending", "Failed", "Unknown"}
 
 // Options are read from karbor.conf.
 var Options = []config.Option{
-	{Group: "pod_protectable", Name: "namespace", Default: "default", Help: "Kubernetes namespace whose pods can be protected."},
+	{Group: "pod_protectable", Name: "namespace", Default: "default", Help: "Kubernetes namespace whose pods can be protected, or several with commas between them. Pods of other namespaces are not there, whoever asks. Every project can protect and restore the pods of these."},
+}
+
+// Namespaces reads Options.
+func Namespaces(cfg *config.Config) []string {
+	return strings.FieldsFunc(cfg.String("pod_protectable", "namespace"), func(r rune) bool { return r == ',' || r == ' ' })
 }
 
 // Cluster reads pods.
@@ -33,17 +37,18 @@ type Cluster interface {
 	Pod(ctx context.Context, namespace, name string) (*kubernetes.Pod, error)
 }
 
-// Plugin lists the pods of one namespace.
+// Plugin lists the pods of some namespaces.
 type Plugin struct {
-	cluster   Cluster
-	namespace string
+	cluster    Cluster
+	namespaces []string
 }
 
 var _ protectable.Plugin = (*Plugin)(nil)
 
-// New returns the plugin for a namespace.
-func New(cluster Cluster, namespace string) *Plugin {
-	return &Plugin{cluster: cluster, namespace: namespace}
+// New returns the plugin for namespaces. The first is that of pods whose name says
+// none.
+func New(cluster Cluster, namespaces ...string) *Plugin {
+	return &Plugin{cluster: cluster, namespaces: namespaces}
 }
 
 // Type returns OS::Kubernetes::Pod.
@@ -52,17 +57,10 @@ func (*Plugin) Type() string { return resource.Pod }
 // ParentTypes returns the project.
 func (*Plugin) ParentTypes() []string { return []string{resource.Project} }
 
-// ID returns the id by which Karbor knows a pod. Names of pods are reused, and so
-// is the id. The original makes it from the configured namespace even for a pod
-// of another one; the pods of the configured one have the same ids here.
-func ID(namespace, name string) string {
-	return uuid.NewSHA1(uuid.NameSpaceOID, []byte(namespace+":"+name)).String()
-}
-
 func toResource(namespace string, p kubernetes.Pod) resource.Resource {
 	return resource.Resource{
 		Type:      resource.Pod,
-		ID:        ID(namespace, p.Metadata.Name),
+		ID:        kubernetes.PodID(namespace, p.Metadata.Name),
 		Name:      namespace + ":" + p.Metadata.Name,
 		ExtraInfo: protectable.ExtraInfo(map[string]string{"namespace": namespace}),
 	}
@@ -70,21 +68,24 @@ func toResource(namespace string, p kubernetes.Pod) resource.Resource {
 
 // List returns the pods that are fit to be protected.
 func (p *Plugin) List(ctx context.Context, _ protectable.Parameters) ([]resource.Resource, error) {
-	pods, err := p.cluster.Pods(ctx, p.namespace)
-	if err != nil {
-		return nil, protectable.ListFailed(resource.Pod, err)
-	}
 	found := []resource.Resource{}
-	for _, pod := range pods {
-		if !slices.Contains(unfit, pod.Status.Phase) {
-			found = append(found, toResource(p.namespace, pod))
+	for _, namespace := range p.namespaces {
+		pods, err := p.cluster.Pods(ctx, namespace)
+		if err != nil {
+			return nil, protectable.ListFailed(resource.Pod, err)
+		}
+		for _, pod := range pods {
+			if !slices.Contains(unfit, pod.Status.Phase) {
+				found = append(found, toResource(namespace, pod))
+			}
 		}
 	}
 	return found, nil
 }
 
 // Show returns the pod that the parameter "name" names, with or without
-// "namespace:" before it. A name cannot be found from an id.
+// "namespace:" before it. A name cannot be found from an id, but the id must be that
+// of the name.
 func (p *Plugin) Show(ctx context.Context, id string, parameters protectable.Parameters) (*resource.Resource, error) {
 	var text string
 	if err := json.Unmarshal(parameters["name"], &text); err != nil || text == "" {
@@ -92,7 +93,10 @@ func (p *Plugin) Show(ctx context.Context, id string, parameters protectable.Par
 	}
 	namespace, name, ok := strings.Cut(text, ":")
 	if !ok {
-		namespace, name = p.namespace, text
+		namespace, name = p.namespaces[0], text
+	}
+	if id != kubernetes.PodID(namespace, name) || !slices.Contains(p.namespaces, namespace) {
+		return nil, protectable.ShowFailed(resource.Pod, id, fmt.Errorf("it is not the id of a pod %q of namespace %s", name, strings.Join(p.namespaces, " or ")))
 	}
 	pod, err := p.cluster.Pod(ctx, namespace, name)
 	if err != nil {
@@ -105,7 +109,7 @@ func (p *Plugin) Show(ctx context.Context, id string, parameters protectable.Par
 	return &r, nil
 }
 
-// Dependents returns the pods of the configured namespace, for any project.
+// Dependents returns the pods of the configured namespaces, for any project.
 func (p *Plugin) Dependents(ctx context.Context, _ resource.Resource) ([]resource.Resource, error) {
 	return p.List(ctx, nil)
 }

@@ -28,14 +28,16 @@ func TestProtectFails(t *testing.T) {
 		class      string
 		reason     string
 	}{
-		"no pod":       {func(_ *kubernetestest.Cluster, r *resource.Resource) { r.Name = "shop:other" }, nil, "CreateResourceFailed", `pods "other" not found (HTTP 404)`},
+		"no pod": {func(_ *kubernetestest.Cluster, r *resource.Resource) {
+			r.ID, r.Name = kubernetes.PodID("shop", "other"), "shop:other"
+		}, nil, "CreateResourceFailed", `pods "other" not found (HTTP 404)`},
 		"no namespace": {func(_ *kubernetestest.Cluster, r *resource.Resource) { r.Name = "web" }, nil, "CreateResourceFailed", "not of the form namespace:name: web"},
 		"no volume": {func(c *kubernetestest.Cluster, _ *resource.Resource) {
 			c.Refuse("GET /api/v1/persistentvolumes", 403, "Forbidden")
 		}, nil, "CreateResourceFailed", "refused by the test (HTTP 403)"},
 		"volume of another": {func(c *kubernetestest.Cluster, r *resource.Resource) {
 			c.Add(t, `{"kind": "Pod", "metadata": {"namespace": "shop", "name": "thief"}, "spec": {"volumes": [{"name": "loot", "cinder": {"volumeID": "of-another-project"}}]}}`)
-			r.Name = "shop:thief"
+			r.ID, r.Name = kubernetes.PodID("shop", "thief"), "shop:thief"
 		}, nil, "CreateResourceFailed", "Volume of-another-project, which the pod mounts as loot, is not protected with it"},
 		"unknown parameter": {func(*kubernetestest.Cluster, *resource.Resource) {}, []string{"colour", "red"}, "InvalidInput", "Parameter colour is not known"},
 	} {
@@ -88,6 +90,29 @@ func TestRestoreFails(t *testing.T) {
 				t.Errorf("there is %v", there)
 			}
 		})
+	}
+}
+
+// TestPodsOfOthers tries to protect pods that no project was given: by a name in a
+// namespace of the system, and by a name that is not the id's.
+func TestPodsOfOthers(t *testing.T) {
+	t.Parallel()
+	for name, r := range map[string]resource.Resource{
+		"a namespace of the system":  {Type: resource.Pod, ID: kubernetes.PodID("kube-system", "etcd"), Name: "kube-system:etcd"},
+		"an id of another pod":       {Type: resource.Pod, ID: web.ID, Name: "kube-system:etcd"},
+		"the right id, another name": {Type: resource.Pod, ID: kubernetes.PodID("shop", "db"), Name: "shop:web"},
+		"no namespace":               {Type: resource.Pod, ID: web.ID, Name: "web"},
+	} {
+		c, h := newCluster(t), plugintest.New(t)
+		c.AddNamespace("kube-system")
+		c.Add(t, `{"kind": "Pod", "metadata": {"namespace": "kube-system", "name": "etcd"}, "spec": {"containers": [{"name": "main", "image": "etcd"}]}}`)
+		p := withVolumes{New(Config{PollInterval: time.Millisecond}, kubernetes.Within(c.Client, "shop"))}
+		if err := h.Run(openstacktest.Context(t), p, protection.Protect, h.Call(r)); err == nil {
+			t.Errorf("%s: protected", name)
+		}
+		if asked := c.Asked("GET /api/v1/namespaces/kube-system"); len(asked) != 0 {
+			t.Errorf("%s: asked for %q", name, asked)
+		}
 	}
 }
 

@@ -21,10 +21,10 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(kubernetestest.Tests{M: m}) }
 
-var web = resource.Resource{Type: resource.Pod, ID: "c88b92a8-e8b4-504c-bad4-343d92061871", Name: "shop:web"}
+var web = resource.Resource{Type: resource.Pod, ID: "5503ec3d-2963-5762-9af8-5b451629a2d5", Name: "shop:web"}
 
 // original is what the original keeps of the pod.
-const original = `{"resource_id": "c88b92a8-e8b4-504c-bad4-343d92061871", "resource_name": "shop:web", "namespace": "shop", "pod_metadata": {` +
+const original = `{"resource_id": "5503ec3d-2963-5762-9af8-5b451629a2d5", "resource_name": "shop:web", "namespace": "shop", "pod_metadata": {` +
 	`"apiVersion": "v1", "kind": "Pod", "metadata": {"labels": {"app": "web", "tier": "front"}, "name": "web", "namespace": "shop"}, "spec": {` +
 	`"containers": [{"command": ["nginx"], "image": "nginx:1.25", "name": "main", "resources": {"limits": null, "requests": {"cpu": "100m", "memory": "64Mi"}}, ` +
 	`"volumeMounts": [{"name": "data", "mountPath": "/data", "readOnly": null}, {"name": "logs", "mountPath": "/logs", "readOnly": true}, {"name": "settings", "mountPath": "/etc/nginx", "readOnly": null}]}], ` +

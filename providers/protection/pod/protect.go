@@ -20,6 +20,9 @@ func (p *Plugin) save(ctx context.Context, c *protection.Call) error {
 	if !ok {
 		return &hook.Failure{Text: "The name of the pod is not of the form namespace:name: " + c.Resource.Name}
 	}
+	if c.Resource.ID != kubernetes.PodID(namespace, name) {
+		return &hook.Failure{Text: fmt.Sprintf("%s is not the id of pod %s in namespace %s", c.Resource.ID, name, namespace)}
+	}
 	is, err := p.cluster.Pod(ctx, namespace, name)
 	if err != nil {
 		return err

@@ -51,7 +51,7 @@ func shop(t *testing.T, w kubernetestest.World) resource.Resource {
 	_, err := w.Client.CreatePod(t.Context(), w.Namespace, manifest)
 	must(t, err)
 	w.Start(t, "web")
-	return resource.Resource{Type: resource.Pod, ID: web.ID, Name: w.Namespace + ":web"}
+	return resource.Resource{Type: resource.Pod, ID: kubernetes.PodID(w.Namespace, "web"), Name: w.Namespace + ":web"}
 }
 
 // spec is what of a pod's specification must come back: all but where it runs, the
@@ -160,7 +160,7 @@ func TestRealKubernetesRefuses(t *testing.T) {
 func TestRealKubernetesCheckpointOfTheOriginal(t *testing.T) {
 	s := kubernetestest.Real(t)
 	w, h := s.World(t), plugintest.New(t)
-	pod := resource.Resource{Type: resource.Pod, ID: web.ID, Name: w.Namespace + ":web"}
+	pod := resource.Resource{Type: resource.Pod, ID: kubernetes.PodID(w.Namespace, "web"), Name: w.Namespace + ":web"}
 	p, ctx := withVolumes{New(Config{PollInterval: time.Millisecond}, w.Client)}, openstacktest.Context(t)
 	section := h.Call(pod).Section
 	must(t, section.PutText(ctx, "status", "available"))
