@@ -5,16 +5,51 @@ package service
 import (
 	"errors"
 	"fmt"
+	"io"
+	stdlog "log"
 	"net"
 	"net/http"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/sirupsen/logrus"
 )
 
-// headerTime bounds how long a client of the monitor may take to ask.
-const headerTime = 5 * time.Second
+const (
+	// headerTime bounds how long a client of the monitor may take to ask, and
+	// answerTime how long to take the answer.
+	headerTime = 5 * time.Second
+	answerTime = 30 * time.Second
+	// maxConnections is how many clients the monitor has at the same time. The
+	// worker needs its descriptors for other things.
+	maxConnections = 64
+)
+
+// crowd is the connections of the monitor that ask for nothing now. When there are
+// too many, the one that has been silent for longest is closed.
+type crowd struct {
+	limit int
+
+	mu    sync.Mutex
+	conns []net.Conn // the longest silent first
+}
+
+// note is http.Server.ConnState.
+func (c *crowd) note(conn net.Conn, state http.ConnState) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.conns = slices.DeleteFunc(c.conns, func(known net.Conn) bool { return known == conn })
+	if state != http.StateNew && state != http.StateIdle {
+		return
+	}
+	c.conns = append(c.conns, conn)
+	if len(c.conns) > c.limit {
+		_ = c.conns[0].Close()
+		c.conns = c.conns[1:]
+	}
+}
 
 // view is what the monitor shows of an instance.
 type view struct {
@@ -28,6 +63,7 @@ type view struct {
 type monitor struct {
 	server   http.Server
 	listener net.Listener
+	silent   crowd
 	current  atomic.Pointer[view]
 	ended    chan struct{}
 }
@@ -42,11 +78,14 @@ func newMonitor(address string, log logrus.FieldLogger) (*monitor, error) {
 	if err != nil {
 		return nil, fmt.Errorf("option metrics_listen: %w", err)
 	}
-	m := &monitor{listener: l, ended: make(chan struct{})}
+	m := &monitor{listener: l, silent: crowd{limit: maxConnections}, ended: make(chan struct{})}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /metrics", m.metrics)
 	mux.HandleFunc("GET /healthz", m.health)
-	m.server = http.Server{Handler: mux, ReadHeaderTimeout: headerTime}
+	m.server = http.Server{
+		Handler: mux, ReadHeaderTimeout: headerTime, ReadTimeout: headerTime, WriteTimeout: answerTime, IdleTimeout: answerTime,
+		MaxHeaderBytes: 16 << 10, ConnState: m.silent.note, ErrorLog: stdlog.New(io.Discard, "", 0),
+	}
 	go func() {
 		defer close(m.ended)
 		if err := m.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {

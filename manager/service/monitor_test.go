@@ -5,6 +5,7 @@ package service
 import (
 	"context"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"strings"
@@ -50,6 +51,34 @@ func TestMonitorIsOffWithoutAnAddress(t *testing.T) {
 	m.close()
 	if _, err := newMonitor("127.0.0.1:none", quietLog(t)); err == nil || !strings.Contains(err.Error(), "metrics_listen") {
 		t.Errorf("a wrong address: %v", err)
+	}
+}
+
+// TestMonitorAmongSilentConnections opens far more connections than the monitor
+// takes, none of which asks for anything. It answers all the same, and keeps no
+// more than its limit.
+func TestMonitorAmongSilentConnections(t *testing.T) {
+	t.Parallel()
+	m, err := newMonitor("127.0.0.1:0", quietLog(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(m.close)
+	m.show(view{metrics: http.NotFoundHandler(), consuming: func() bool { return true }})
+	for range 2 * maxConnections {
+		c, err := net.Dial("tcp", m.listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+	}
+	if code, _ := ask(t, m, "/healthz"); code != http.StatusOK {
+		t.Errorf("answered %d", code)
+	}
+	m.silent.mu.Lock()
+	defer m.silent.mu.Unlock()
+	if n := len(m.silent.conns); n > maxConnections {
+		t.Errorf("%d silent connections are kept", n)
 	}
 }
 
