@@ -82,7 +82,9 @@ func (m *Manager) executeReading(ctx context.Context, fields map[string]json.Raw
 	if err != nil {
 		return nil, fault.InvalidPlan(err.Error())
 	}
-	r.forCaller(ctx)
+	if r.ProjectID, err = projectFor(ctx, r.ProjectID); err != nil {
+		return nil, err
+	}
 	p, cp, err := m.prepareReading(ctx, r, kind)
 	if err != nil {
 		return nil, err

@@ -7,6 +7,7 @@
 package manager
 
 import (
+	"cmp"
 	"context"
 	"errors"
 
@@ -106,6 +107,21 @@ func (m *Manager) Endpoints() []rpc.Endpoint {
 		"show_verification": {Delivery: read, Handler: m.handler(m.showVerification)},
 	}}
 	return []rpc.Endpoint{api, records}
+}
+
+// projectFor returns the project that a plan or a record is of: the one that it names,
+// else the caller's. Only an administrator works for another project than that of the
+// request: what karbor-api has checked, nobody has on the bus.
+func projectFor(ctx context.Context, named string) (string, error) {
+	caller := requestcontext.From(ctx)
+	project := cmp.Or(named, caller.ProjectID)
+	switch {
+	case project == "":
+		return "", fault.InvalidInput("the request is of no project")
+	case !caller.CanAccess(project):
+		return "", fault.InvalidInput("project_id " + project + " is not the project of the request")
+	}
+	return project, nil
 }
 
 // handler gives a method its request context, and makes every error that leaves

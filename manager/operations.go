@@ -35,6 +35,9 @@ func (m *Manager) listOperations(ctx context.Context, a *arguments) (any, error)
 	caller := requestcontext.From(ctx)
 	if !all || !caller.IsAdmin {
 		f.ProjectID = caller.ProjectID
+		if f.ProjectID == "" { // which to the journal is that of all
+			return []operation.View{}, nil
+		}
 	}
 	return m.operations.Operations(ctx, f)
 }

@@ -33,8 +33,8 @@ func (m *Manager) protectPlan(ctx context.Context, plan operation.Plan, properti
 	if err != nil {
 		return nil, err
 	}
-	if plan.ProjectID == "" {
-		plan.ProjectID = requestcontext.From(ctx).ProjectID
+	if plan.ProjectID, err = projectFor(ctx, plan.ProjectID); err != nil {
+		return nil, err
 	}
 	extraInfo, err := checkpointProperties(properties)
 	if err != nil {
@@ -89,9 +89,8 @@ func (m *Manager) copyPlan(ctx context.Context, plan operation.Plan) (any, error
 	if err != nil {
 		return nil, err
 	}
-	caller := requestcontext.From(ctx)
-	if plan.ProjectID == "" {
-		plan.ProjectID = caller.ProjectID
+	if plan.ProjectID, err = projectFor(ctx, plan.ProjectID); err != nil {
+		return nil, err
 	}
 	sources, err := m.checkpointsOf(ctx, p, plan.ID, operation.Copyable)
 	if err != nil {

@@ -10,8 +10,8 @@ import (
 
 	"github.com/karbor-project/karbor/bank/checkpoint"
 	"github.com/karbor-project/karbor/manager/operation"
+	"github.com/karbor-project/karbor/pkg/database"
 	"github.com/karbor-project/karbor/pkg/fault"
-	"github.com/karbor-project/karbor/pkg/requestcontext"
 	"github.com/karbor-project/karbor/providers"
 	"github.com/karbor-project/karbor/providers/protection"
 )
@@ -37,6 +37,9 @@ func (m *Manager) restore(ctx context.Context, a *arguments) (any, error) {
 		return nil, err
 	}
 	p, cp, err := m.prepareReading(ctx, r, protection.Restore)
+	if err == nil {
+		err = m.checkRecord(ctx, &r, m.records.GetRestore)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -54,6 +57,9 @@ func (m *Manager) verification(ctx context.Context, a *arguments) (any, error) {
 		return nil, err
 	}
 	p, cp, err := m.prepareReading(ctx, r, protection.Verify)
+	if err == nil {
+		err = m.checkRecord(ctx, &r, m.records.GetVerification)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -114,9 +120,21 @@ func readingOf(fields map[string]json.RawMessage) (reading, error) {
 	return r, err
 }
 
-// forCaller fills what a record without karbor-api does not say.
-func (r *reading) forCaller(ctx context.Context) {
-	if r.ProjectID == "" {
-		r.ProjectID = requestcontext.From(ctx).ProjectID
+// checkRecord refuses a record of another project or checkpoint, by what the request
+// says of it and by its row. The operation would write into it.
+func (m *Manager) checkRecord(ctx context.Context, r *reading, get func(context.Context, string) (*database.Record, error)) error {
+	var err error
+	if r.ProjectID, err = projectFor(ctx, r.ProjectID); err != nil {
+		return err
 	}
+	row, err := get(ctx, r.ID)
+	switch {
+	case fault.Is(err, "RestoreNotFound"), fault.Is(err, "VerificationNotFound"):
+		return nil
+	case err != nil:
+		return err
+	case row.ProjectID != r.ProjectID || row.CheckpointID != r.checkpointID:
+		return fault.InvalidInput("the id " + r.ID + " is that of another record")
+	}
+	return nil
 }

@@ -47,7 +47,7 @@ var (
 func KarborException(message string) *Error {
 	e := karborException.with()
 	if message != "" {
-		e.message = message
+		e.message = bounded(message)
 	}
 	return e
 }

@@ -127,8 +127,20 @@ type class struct {
 	template string
 }
 
+// maxValue bounds a value of an error in bytes. Most values are what a caller has
+// sent, and an error goes into replies, records and logs.
+const maxValue = 2048
+
+// bounded returns a value of at most maxValue bytes and a mark, cut between characters.
+func bounded(value string) string {
+	if len(value) <= maxValue {
+		return value
+	}
+	return strings.ToValidUTF8(value[:maxValue], "") + "..."
+}
+
 // with fills the template. Values are strings, since the Python side formats
-// them into text and may pickle them no further.
+// them into text and may pickle them no further. Long ones are cut.
 func (c class) with(pairs ...string) *Error {
 	if len(pairs)%2 != 0 {
 		panic(fmt.Sprintf("fault: class %s: odd number of keyword arguments", c.name))
@@ -136,8 +148,9 @@ func (c class) with(pairs ...string) *Error {
 	kwargs := make(map[string]any, len(pairs)/2)
 	replace := make([]string, 0, len(pairs))
 	for i := 0; i < len(pairs); i += 2 {
-		kwargs[pairs[i]] = pairs[i+1]
-		replace = append(replace, "%("+pairs[i]+")s", pairs[i+1])
+		value := bounded(pairs[i+1])
+		kwargs[pairs[i]] = value
+		replace = append(replace, "%("+pairs[i]+")s", value)
 	}
 	return &Error{
 		class:   c.name,

@@ -5,7 +5,9 @@ package fault
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -72,5 +74,17 @@ func TestIsLooksThroughCauses(t *testing.T) {
 	}
 	if Is(err, "ProviderNotFound") {
 		t.Error("a class that is not in the chain is found")
+	}
+}
+
+// What a caller has sent comes back in an error, but not all of it.
+func TestValuesAreBounded(t *testing.T) {
+	t.Parallel()
+	err := CheckpointNotFound(strings.Repeat("é", 100_000))
+	if n := len(err.Error()); n > 4096 || !utf8.ValidString(err.Error()) {
+		t.Errorf("the text has %d bytes", n)
+	}
+	if value := err.Kwargs()["checkpoint_id"].(string); len(value) > 4096 || !strings.HasSuffix(value, "...") {
+		t.Errorf("the value has %d bytes", len(value))
 	}
 }

@@ -225,7 +225,8 @@ func From(ctx context.Context) *RequestContext {
 	return &RequestContext{}
 }
 
-// CanAccess reports whether the caller may touch what belongs to a project.
+// CanAccess reports whether the caller may touch what belongs to a project. A caller
+// without a project has nothing, not even what has none either.
 func (c *RequestContext) CanAccess(projectID string) bool {
-	return c.IsAdmin || c.ProjectID == projectID
+	return c.IsAdmin || c.ProjectID != "" && c.ProjectID == projectID
 }
