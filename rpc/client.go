@@ -18,10 +18,13 @@ const DefaultTimeout = 60 * time.Second
 // ClientOptions tune a client; the zero value is ready for use.
 type ClientOptions struct {
 	// Timeout bounds the wait for an answer, counted from the publishing; 0 means
-	// DefaultTimeout. It is also how long the broker keeps the request.
+	// DefaultTimeout. It is also how long the broker keeps the request, unless the
+	// context of the call ends before.
 	Timeout time.Duration
 	// CallMonitorTimeout asks the server for heartbeats and ends a call that has
-	// heard none for that long. Whole seconds; 0 means no monitoring.
+	// heard none for that long. Whole seconds, 2 at least: servers send a heartbeat
+	// after half of them, and none at all when that is less than a second. 0 means no
+	// monitoring.
 	CallMonitorTimeout time.Duration
 	// AtLeastOnce makes Call and Cast fail with ErrUndeliverable at once when no
 	// queue takes the request.
@@ -107,7 +110,13 @@ func (c *Client) Call(ctx context.Context, rc Context, method string, args map[s
 	if err != nil {
 		return err
 	}
+	if m := c.options.CallMonitorTimeout; m > 0 && m < minMonitor {
+		return fmt.Errorf("rpc: CallMonitorTimeout %s of %s is too short: servers send no heartbeats below %s", m, method, minMonitor)
+	}
 	answer, err := c.exchange(ctx, o)
+	if err == nil {
+		err = answer.problem
+	}
 	if err != nil {
 		return fmt.Errorf("calling %s of %s: %w", method, c.target, err)
 	}
@@ -164,12 +173,24 @@ func (c *Client) exchange(ctx context.Context, o *outgoing) (reply, error) {
 	}
 	defer replies.remove(o.msgID)
 	err = c.transport.Send(publishing, c.target, Publishing{
-		Body: body, Expiration: c.options.Timeout, Mandatory: c.options.AtLeastOnce, Headers: c.headers(ctx),
+		Body: body, Expiration: c.expiration(ctx), Mandatory: c.options.AtLeastOnce, Headers: c.headers(ctx),
 	})
 	if err != nil {
 		return reply{}, c.late(ctx, publishing, err)
 	}
 	return c.await(ctx, w, o.msgID)
+}
+
+// minMonitor is the shortest call-monitor timeout. oslo.messaging: rpc/server.py
+const minMonitor = 2 * time.Second
+
+// expiration is how long the caller waits: for its timeout or until ctx ends.
+func (c *Client) expiration(ctx context.Context) time.Duration {
+	patience := c.options.Timeout
+	if end, ok := ctx.Deadline(); ok {
+		patience = min(patience, time.Until(end))
+	}
+	return max(patience, time.Millisecond) // less would read as for ever
 }
 
 // late turns an error of publishing that the client's own timeout brought about

@@ -49,7 +49,7 @@ func (s *Server) perform(t task) {
 		<-s.slots
 		return
 	}
-	s.serve(t.request, t.method, t.problem, t.job)
+	s.serve(t)
 }
 
 // admit reports whether an AtMostOnce request may run.
@@ -57,6 +57,9 @@ func (s *Server) admit(t task) bool {
 	// A request whose acknowledgement fails comes again: it must not run now.
 	if err := t.message.Ack(); err != nil {
 		s.log.WithError(err).Warn("left a request that could not be acknowledged")
+		return false
+	}
+	if s.abandoned(t.request) {
 		return false
 	}
 	if !s.recent.add(t.request.UniqueID) {

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"strings"
 	"unicode/utf8"
 )
@@ -26,8 +27,23 @@ const (
 	CompressionBz2  = "application/x-bz2"
 )
 
-// maxDecompressed bounds what a compressed body may grow to.
-const maxDecompressed = 256 << 20
+// compressions are the names that kombu has for what is understood here, its aliases
+// among them. kombu: compression.py
+var compressions = map[string]func(io.Reader) (io.Reader, error){
+	CompressionGzip: unzlib, "gzip": unzlib, "zlib": unzlib,
+	CompressionBz2: unbzip2, "bzip2": unbzip2, "bzip": unbzip2,
+}
+
+func unzlib(r io.Reader) (io.Reader, error)  { return zlib.NewReader(r) }
+func unbzip2(r io.Reader) (io.Reader, error) { return bzip2.NewReader(r), nil }
+
+// DefaultMaxDecompressed bounds the bytes that a compressed body may grow to. It is
+// the size of the largest message that RabbitMQ 4 takes uncompressed.
+const DefaultMaxDecompressed = 16 << 20
+
+// decompressing has a token for each body that is being decompressed: many small
+// bodies that grow large must take neither all processors nor all memory.
+var decompressing = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))
 
 // The envelope of version 2.0 holds the payload as text.
 // oslo.messaging: common.py serialize_msg
@@ -44,32 +60,105 @@ func appendEnvelope(dst, payload []byte) []byte {
 	return append(dst, '}')
 }
 
-// payload undoes content type, encoding, compression and envelope. The result is
-// a valid JSON object; an error means that the message must be rejected.
+// errNotFinite is the error of a message that only Python takes for JSON.
+var errNotFinite = errors.New("NaN and Infinity are not JSON")
+
+// payload is open for receivers that take JSON alone.
 func (m *Incoming) payload() ([]byte, error) {
+	payload, finite, err := m.open(DefaultMaxDecompressed)
+	if err == nil && !finite {
+		err = errNotFinite
+	}
+	return payload, err
+}
+
+// isCompressed reports whether it takes more than a look to read the body.
+func (m *Incoming) isCompressed() bool { return compressions[m.Compression] != nil }
+
+// open undoes content type, encoding, compression and envelope. The payload is a
+// valid JSON object; an error means that the message must be rejected. A payload that
+// is not finite had NaN or Infinity in the places of null.
+func (m *Incoming) open(limit int) (payload []byte, finite bool, err error) {
 	if kind, _, _ := strings.Cut(m.ContentType, ";"); strings.TrimSpace(kind) != ContentType {
-		return nil, fmt.Errorf("content type %q is not %s", m.ContentType, ContentType)
+		return nil, false, fmt.Errorf("content type %q is not %s", m.ContentType, ContentType)
 	}
-	body, err := decompress(m.Compression, m.Body)
+	body, err := m.decompress(limit)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	if body, err = toUTF8(m.ContentEncoding, body); err != nil {
-		return nil, err
+	if payload, finite, err = openBody(m.ContentEncoding, body); err != nil && m.Compression != "" && !m.isCompressed() {
+		err = fmt.Errorf("compression %q is not known: %w", m.Compression, err)
+	}
+	return payload, finite, err
+}
+
+func openBody(encoding string, body []byte) (payload []byte, finite bool, err error) {
+	if body, err = toUTF8(encoding, body); err != nil {
+		return nil, false, err
 	}
 	// Python decodes an empty body to an empty payload.
 	if len(body) == 0 {
-		return []byte("{}"), nil
+		return []byte("{}"), true, nil
 	}
-	if !validJSON(body) {
-		return nil, errors.New("body is not valid JSON")
+	body, finite = lenient(body)
+	if body == nil {
+		return nil, false, errors.New("body is not valid JSON")
 	}
-	return openEnvelope(body)
+	payload, enveloped, err := openEnvelope(body)
+	if err != nil || !enveloped {
+		return payload, finite, err
+	}
+	if payload, finite = lenient(payload); payload == nil {
+		return nil, false, errors.New("payload is not valid JSON")
+	}
+	if i := skipSpace(payload, 0); payload[i] != '{' {
+		return nil, false, fmt.Errorf("payload is %w", errNotObject)
+	}
+	return payload, finite, nil
 }
 
-func openEnvelope(body []byte) ([]byte, error) {
+// lenient gives text back when it is JSON. When it is so but for the numbers that
+// Python writes as NaN and Infinity, it gives a copy with null in their places, and
+// finite is false. Else it gives nil.
+func lenient(text []byte) (_ []byte, finite bool) {
+	if validJSON(text) {
+		return text, true
+	}
+	if text = withoutNonFinite(text); !validJSON(text) {
+		return nil, false
+	}
+	return text, false
+}
+
+// withoutNonFinite replaces NaN, Infinity and -Infinity outside of strings.
+func withoutNonFinite(text []byte) []byte {
+	out := make([]byte, 0, len(text))
+	for i := 0; i < len(text); {
+		end := i + 1
+		switch text[i] {
+		case '"':
+			if end = validString(text, i); end < 0 {
+				end = len(text)
+			}
+		case 'N', 'I', '-':
+			for _, name := range []string{"NaN", "Infinity", "-Infinity"} {
+				if after := validWord(text, i, name); after > 0 {
+					out = append(out, "null"...)
+					i, end = after, after
+				}
+			}
+		}
+		out = append(out, text[i:end]...)
+		i = end
+	}
+	return out
+}
+
+// openEnvelope takes the text of the payload out of a body, or gives the body back
+// when it is no envelope.
+func openEnvelope(body []byte) (payload []byte, enveloped bool, err error) {
 	var version, message []byte
-	err := eachMember(body, func(key, value []byte) {
+	err = eachMember(body, func(key, value []byte) {
 		switch string(key) {
 		case envelopeVersion:
 			version = value
@@ -78,25 +167,18 @@ func openEnvelope(body []byte) ([]byte, error) {
 		}
 	})
 	if err != nil {
-		return nil, fmt.Errorf("body is %w", err)
+		return nil, false, fmt.Errorf("body is %w", err)
 	}
 	if version == nil || message == nil {
-		return body, nil
+		return body, false, nil
 	}
 	if err := checkEnvelope(version); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if message[0] != '"' {
-		return nil, errors.New("envelope does not hold its message as text")
+		return nil, false, errors.New("envelope does not hold its message as text")
 	}
-	payload := appendUnquoted(make([]byte, 0, len(message)), message)
-	if !validJSON(payload) {
-		return nil, errors.New("payload is not valid JSON")
-	}
-	if i := skipSpace(payload, 0); payload[i] != '{' {
-		return nil, fmt.Errorf("payload is %w", errNotObject)
-	}
-	return payload, nil
+	return appendUnquoted(make([]byte, 0, len(message)), message), true, nil
 }
 
 func checkEnvelope(version []byte) error {
@@ -114,26 +196,23 @@ func checkEnvelope(version []byte) error {
 }
 
 // decompress leaves the body of an unknown compression alone, as kombu does.
-func decompress(name string, body []byte) ([]byte, error) {
-	var r io.Reader
-	switch name {
-	case CompressionGzip:
-		z, err := zlib.NewReader(bytes.NewReader(body))
-		if err != nil {
-			return nil, fmt.Errorf("decompressing %s: %w", name, err)
-		}
-		r = z
-	case CompressionBz2:
-		r = bzip2.NewReader(bytes.NewReader(body))
-	default:
-		return body, nil
+func (m *Incoming) decompress(limit int) ([]byte, error) {
+	reader := compressions[m.Compression]
+	if reader == nil {
+		return m.Body, nil
 	}
-	plain, err := io.ReadAll(io.LimitReader(r, maxDecompressed+1))
+	decompressing <- struct{}{}
+	defer func() { <-decompressing }()
+	r, err := reader(bytes.NewReader(m.Body))
+	var plain []byte
+	if err == nil {
+		plain, err = io.ReadAll(io.LimitReader(r, int64(limit)+1))
+	}
 	if err != nil {
-		return nil, fmt.Errorf("decompressing %s: %w", name, err)
+		return nil, fmt.Errorf("decompressing %s: %w", m.Compression, err)
 	}
-	if len(plain) > maxDecompressed {
-		return nil, fmt.Errorf("decompressing %s: more than %d bytes", name, maxDecompressed)
+	if len(plain) > limit {
+		return nil, fmt.Errorf("decompressing %s: more than %d bytes", m.Compression, limit)
 	}
 	return plain, nil
 }

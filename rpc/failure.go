@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 )
 
 // RemoteError is an error that knows which Python exception it is.
@@ -54,29 +55,28 @@ func NewFailure(module, class, message string) *Failure {
 	return &Failure{Class: class, Module: module, Message: message, Args: []any{message}}
 }
 
-// failureOf finds the wire form of a handler's error. generic serves errors that
-// do not know their Python class.
-func failureOf(err error, generic func(error) *Failure) *Failure {
-	var remote RemoteError
-	if errors.As(err, &remote) {
-		return &Failure{
-			Class: remote.Class(), Module: remote.Module(), Message: remote.Error(),
-			Args: remote.Args(), Kwargs: remote.Kwargs(),
+// failureOf finds the wire form of a handler's error. It is nil for an error that
+// does not know its Python class, and an error when the one that does breaks.
+func failureOf(err error) (f *Failure, broken error) {
+	broken = Guard(func() error {
+		var remote RemoteError
+		if errors.As(err, &remote) {
+			f = &Failure{
+				Class: remote.Class(), Module: remote.Module(), Message: remote.Error(),
+				Args: remote.Args(), Kwargs: remote.Kwargs(),
+			}
+		} else if !errors.As(err, &f) {
+			f = nil
 		}
-	}
-	var f *Failure
-	if errors.As(err, &f) {
-		return f
-	}
-	if f = generic(err); f != nil {
-		return f
-	}
-	return runtimeError(err)
+		return nil
+	})
+	return f, broken
 }
 
 // runtimeError is the failure of an error that nobody gave a class.
 func runtimeError(err error) *Failure {
-	return NewFailure(builtins, "RuntimeError", err.Error())
+	// fmt survives an error without a usable text.
+	return NewFailure(builtins, "RuntimeError", fmt.Sprint(err))
 }
 
 // builtins is the module of Python's own exceptions; Python 2 said "exceptions".
@@ -97,8 +97,18 @@ type wireFailure struct {
 	Kwargs  map[string]any `json:"kwargs"`
 }
 
-// encode gives the JSON object that the failure member holds as a string.
-// Arguments that cannot be encoded are replaced by the message alone.
+const (
+	// maxFailure bounds the JSON text of a failure. It is quoted twice on its way, so
+	// that it can grow eightfold.
+	maxFailure = 1 << 20
+	// maxMessage bounds the message of a failure that is too large.
+	maxMessage = 64 << 10
+)
+
+// encode gives the JSON object that the failure member holds as a string. What is
+// too large is shortened, so that the caller learns of the failure: first traceback,
+// message and positional arguments, then the rest. Arguments that cannot be encoded
+// are replaced by the message alone.
 func (f *Failure) encode() []byte {
 	w := wireFailure{
 		Class: strings.TrimSuffix(f.Class, remoteSuffix), Module: strings.TrimSuffix(f.Module, remoteSuffix),
@@ -113,14 +123,37 @@ func (f *Failure) encode() []byte {
 	if w.Kwargs == nil {
 		w.Kwargs = map[string]any{}
 	}
-	text, err := json.Marshal(w)
-	if err == nil {
+	text, err := Marshal(w)
+	if err == nil && len(text) > maxFailure {
+		w.shorten()
+		text, err = Marshal(w)
+	}
+	if err == nil && len(text) <= maxFailure {
 		return text
 	}
-	w.Args, w.Kwargs = []any{f.Message}, map[string]any{}
+	w.shorten()
+	w.Kwargs = map[string]any{}
+	w.Class, w.Module = shortened(w.Class, maxQueueName), shortened(w.Module, maxQueueName)
 	// Strings alone always encode.
 	text, _ = json.Marshal(w)
 	return text
+}
+
+func (w *wireFailure) shorten() {
+	w.Message = shortened(w.Message, maxMessage)
+	w.TB, w.Args = []string{}, []any{w.Message}
+}
+
+// shortened cuts a text that is longer than limit, between two runes.
+func shortened(text string, limit int) string {
+	if len(text) <= limit {
+		return text
+	}
+	end := limit
+	for end > 0 && !utf8.RuneStart(text[end]) {
+		end--
+	}
+	return fmt.Sprintf("%s... (%d bytes)", text[:end], len(text))
 }
 
 // decodeFailure reads the text of a failure member. Absent keys stay zero.
@@ -128,6 +161,10 @@ func decodeFailure(text []byte) (*Failure, error) {
 	var w struct {
 		wireFailure
 		Message json.RawMessage `json:"message"`
+	}
+	// The arguments of a Python exception may be anything, NaN among them.
+	if clean, _ := lenient(text); clean != nil {
+		text = clean
 	}
 	if err := unmarshal(text, &w); err != nil {
 		return nil, fmt.Errorf("decoding a failure: %w", err)

@@ -2,10 +2,7 @@
 
 package rpc
 
-import (
-	"slices"
-	"sync"
-)
+import "sync"
 
 // minWindow is the number of unique ids that a Python server remembers.
 // oslo.messaging: amqp.py DUP_MSG_CHECK_SIZE
@@ -14,18 +11,26 @@ const minWindow = 16
 // maxRemembered bounds the bytes of answers kept for repeated requests.
 const maxRemembered = 16 << 20
 
-// recent remembers the requests of late, first in first out.
+// recent remembers the requests of late, first in first out. A job has no place in
+// the order before it has ended: one that is still running is never forgotten,
+// however many pass meanwhile.
 type recent struct {
 	mu    sync.Mutex
 	jobs  map[string]*job // nil value: an AtMostOnce request
-	order []string        // ring of ids; "" is an unused place
+	order []remembered    // ring; the zero value is an unused place
 	next  int
-	bytes int
+	bytes int // of the answers in order
+}
+
+// remembered is a request whose job, if it has one, has ended.
+type remembered struct {
+	id  string
+	job *job
 }
 
 func newRecent(window int) *recent {
 	window = max(window, minWindow)
-	return &recent{jobs: make(map[string]*job, window), order: make([]string, window)}
+	return &recent{jobs: make(map[string]*job, window), order: make([]remembered, window)}
 }
 
 // add remembers an AtMostOnce request and reports whether it is new. Requests
@@ -39,7 +44,8 @@ func (r *recent) add(id string) bool {
 	if _, known := r.jobs[id]; known {
 		return false
 	}
-	r.insert(id, nil)
+	r.jobs[id] = nil
+	r.place(remembered{id: id})
 	return true
 }
 
@@ -53,60 +59,71 @@ func (r *recent) begin(id string) (j *job, fresh bool) {
 	if j = r.jobs[id]; j != nil {
 		return j, false
 	}
-	j = &job{}
-	r.insert(id, j)
+	j = &job{id: id}
+	r.jobs[id] = j
 	return j, true
 }
 
-// insert takes the oldest place. A job that is still running is forgotten too:
-// the window is far larger than the number of workers.
-func (r *recent) insert(id string, j *job) {
-	r.drop(r.order[r.next])
-	r.jobs[id] = j
-	r.order[r.next] = id
+// place takes the place of the oldest.
+func (r *recent) place(e remembered) {
+	r.drop(r.next)
+	r.order[r.next] = e
 	r.next = (r.next + 1) % len(r.order)
 }
 
-func (r *recent) drop(id string) {
-	if id == "" {
+// drop forgets what has the place. The id may have a job of its own again.
+func (r *recent) drop(place int) {
+	e := r.order[place]
+	r.order[place] = remembered{}
+	if e.id == "" {
 		return
 	}
-	if j := r.jobs[id]; j != nil {
-		r.bytes -= j.size
+	if e.job != nil {
+		r.bytes -= e.job.size
 	}
-	delete(r.jobs, id)
+	if r.jobs[e.id] == e.job {
+		delete(r.jobs, e.id)
+	}
 }
 
 // forget makes room for a request that will be executed again.
-func (r *recent) forget(id string) {
+func (r *recent) forget(j *job) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.drop(id)
-	// Its place must not drop the entry that comes next under this id.
-	if i := slices.Index(r.order, id); i >= 0 && id != "" {
-		r.order[i] = ""
-	}
+	delete(r.jobs, j.id)
 }
 
 // finish stores the answer of a job and acknowledges what still waits. The oldest
 // answers go when all of them grow too big.
 func (r *recent) finish(j *job, o outcome) {
-	r.mu.Lock()
-	j.size = len(o.result) + len(o.failure)
-	r.bytes += j.size
-	for i := 0; r.bytes > maxRemembered && i < len(r.order); i++ {
-		place := (r.next + i) % len(r.order)
-		r.drop(r.order[place])
-		r.order[place] = ""
+	if j.id != "" {
+		r.remember(j, len(o.result)+len(o.failure))
 	}
-	r.mu.Unlock()
 	j.finish(o)
+}
+
+func (r *recent) remember(j *job, size int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if size > maxRemembered { // all others would have to go for it
+		delete(r.jobs, j.id)
+		return
+	}
+	j.size = size
+	r.place(remembered{j.id, j})
+	r.bytes += size
+	for i := 0; r.bytes > maxRemembered && i < len(r.order); i++ {
+		if place := (r.next + i) % len(r.order); r.order[place].job != nil {
+			r.drop(place)
+		}
+	}
 }
 
 // job is one UntilAccepted request: its deliveries that are not acknowledged yet
 // and, in the end, its outcome.
 type job struct {
-	size int // guarded by recent.mu
+	id   string // empty: it is not remembered
+	size int    // guarded by recent.mu
 
 	mu      sync.Mutex
 	ok      bool // accepted

@@ -5,6 +5,7 @@ package rpc
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/sirupsen/logrus"
@@ -67,6 +68,8 @@ type reply struct {
 	result  json.RawMessage
 	failure []byte
 	ending  bool
+	// problem makes a reply unreadable whose caller is known.
+	problem error
 }
 
 func decodeReply(payload []byte) (reply, error) {
@@ -101,8 +104,11 @@ type Replies struct {
 	queue string
 	log   logrus.FieldLogger
 
+	unpacking chan struct{} // one token for each compressed reply that waits
+
 	mu      sync.Mutex
 	waiters map[string]*waiter
+	packed  []Incoming // compressed replies, the first of which is being read
 	closed  error
 }
 
@@ -121,17 +127,49 @@ type waiter struct {
 
 // NewReplies makes the waiters' table of the reply queue of that name.
 func NewReplies(queue string, log logrus.FieldLogger) *Replies {
-	return &Replies{queue: queue, log: orDiscard(log), waiters: make(map[string]*waiter)}
+	return &Replies{
+		queue: queue, log: orDiscard(log), waiters: make(map[string]*waiter),
+		unpacking: make(chan struct{}, minUnpacking),
+	}
 }
 
 // Queue is the name of the reply queue.
 func (r *Replies) Queue() string { return r.queue }
 
 // Receive hands a reply to the call that waits for it and drops it when there is
-// none. It does not acknowledge the message, keeps nothing of it but its body,
-// and never blocks.
+// none. It does not acknowledge the message and keeps nothing of it but its body. It
+// blocks only while many compressed replies wait to be read.
 func (r *Replies) Receive(m Incoming) {
-	payload, err := m.payload()
+	if !m.isCompressed() {
+		r.read(m)
+		return
+	}
+	// Few bytes can take seconds to decompress; other replies do not wait for that.
+	// Compressed ones keep their order.
+	r.unpacking <- struct{}{}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.packed = append(r.packed, m); len(r.packed) == 1 {
+		go r.unpack(m)
+	}
+}
+
+// unpack reads compressed replies until none is left.
+func (r *Replies) unpack(m Incoming) {
+	for more := true; more; {
+		r.read(m)
+		<-r.unpacking
+		r.mu.Lock()
+		r.packed = slices.Delete(r.packed, 0, 1)
+		if more = len(r.packed) > 0; more {
+			m = r.packed[0]
+		}
+		r.mu.Unlock()
+	}
+}
+
+func (r *Replies) read(m Incoming) {
+	payload, finite, err := m.open(DefaultMaxDecompressed)
 	var answer reply
 	if err == nil {
 		answer, err = decodeReply(payload)
@@ -139,6 +177,9 @@ func (r *Replies) Receive(m Incoming) {
 	if err != nil {
 		r.log.WithError(err).Warn("dropped an unreadable reply")
 		return
+	}
+	if !finite {
+		answer.problem = errNotFinite
 	}
 	if !r.deliver(answer) {
 		r.log.WithField("msg_id", answer.msgID).Debug("dropped a reply that nobody waits for")
@@ -163,7 +204,7 @@ func (r *Replies) deliver(answer reply) bool {
 // take merges the parts of a reply: servers before oslo.messaging 4.0 send the
 // content first and the end after it.
 func (w *waiter) take(r reply) {
-	if r.result != nil || r.failure != nil {
+	if r.result != nil || r.failure != nil || r.problem != nil {
 		w.part = r
 	}
 	if !r.ending {

@@ -35,8 +35,9 @@ type Request struct {
 	WantsReply bool
 	// Redelivered says that the broker has delivered the request before.
 	Redelivered bool
-	// Deadline is when the caller gives up, counted from the receipt of the request;
-	// zero for casts and for callers that do not tell. See [ServerOptions].
+	// Deadline is when the caller gives up, counted from the arrival of the request;
+	// zero for casts and for callers that do not tell. A request that has waited for a
+	// worker until then does not run. See [ServerOptions].
 	Deadline time.Time
 	// Headers are the AMQP headers with values of text, such as traceparent.
 	Headers map[string]string
@@ -54,23 +55,29 @@ func (r *Request) Accept() {
 	}
 }
 
-// Encoded is a result that is JSON already. A server sends it as it is, neither
-// checked nor copied by encoding/json: for answers that are asked for much more
-// often than they change. Empty or invalid text makes an unreadable reply.
+// Encoded is a result that is JSON already. A server sends it as it is, checked but
+// not copied by encoding/json: for answers that are asked for much more often than
+// they change. Nil is null; text that is not JSON, such as none at all, is a failure
+// of the call.
 type Encoded []byte
 
 // MarshalJSON implements json.Marshaler.
-func (e Encoded) MarshalJSON() ([]byte, error) { return e, nil }
+func (e Encoded) MarshalJSON() ([]byte, error) {
+	if e == nil {
+		return null, nil
+	}
+	return e, nil
+}
 
 // expire reads the caller's timeout off the message's expiration, which a client
 // sets on calls alone. oslo.messaging: impl_rabbit.py topic_send
-func (r *Request) expire(expiration string, now time.Time) {
+func (r *Request) expire(expiration string, arrived time.Time) {
 	if !r.WantsReply || expiration == "" {
 		return
 	}
 	ms, err := strconv.ParseInt(expiration, 10, 64)
 	if err == nil && ms > 0 && ms <= maxPatience.Milliseconds() {
-		r.Deadline = now.Add(time.Duration(ms) * time.Millisecond)
+		r.Deadline = arrived.Add(time.Duration(ms) * time.Millisecond)
 	}
 }
 
@@ -78,8 +85,8 @@ func (r *Request) expire(expiration string, now time.Time) {
 const maxPatience = 10 * 365 * 24 * time.Hour
 
 // Handler executes one request. The context ends when the server is stopped hard
-// and, for [AtMostOnce] methods, at the request's Deadline. The result is encoded as JSON, unless it is [Encoded]; nil becomes null.
-// An error becomes a failure at the caller, see [RemoteError] and
+// and, for [AtMostOnce] methods, at the request's Deadline. The result is encoded as
+// JSON, unless it is [Encoded]; nil becomes null. An error becomes a failure at the caller, see [RemoteError] and
 // [ServerOptions].
 type Handler func(ctx context.Context, req *Request) (any, error)
 

@@ -10,19 +10,37 @@ import (
 	"unicode/utf8"
 )
 
-// errNotJSON is the error of raw JSON that is none.
-var errNotJSON = errors.New("raw message is not valid JSON")
-
 // encodeResult gives the JSON text of a handler's result. What handlers return most
-// is written without reflection; the rest is left to encoding/json.
-func encodeResult(result any) ([]byte, error) {
-	if raw, ok := result.(json.RawMessage); ok {
-		if raw != nil && (!validJSON(raw) || !utf8.Valid(raw)) {
-			return nil, errNotJSON
-		}
-		return raw, nil
+// is written without reflection; the rest is left to encoding/json. The text is
+// empty for null.
+func encodeResult(result any) (text []byte, err error) {
+	switch raw := result.(type) {
+	case Encoded:
+		return raw, checkRaw(raw)
+	case json.RawMessage:
+		return raw, checkRaw(raw)
 	}
-	return appendJSON(make([]byte, 0, sizeOf(result)), result)
+	err = Guard(func() error {
+		if err := checkNesting(result); err != nil {
+			return err
+		}
+		text, err = appendJSON(make([]byte, 0, sizeOf(result, sizedLevels)), result)
+		return err
+	})
+	return text, err
+}
+
+// checkRaw refuses text that is not JSON, or that peers could not read. None at all
+// is null.
+func checkRaw(raw []byte) error {
+	switch {
+	case raw == nil, validWithin(raw, maxNesting) && utf8.Valid(raw):
+		return nil
+	case validJSON(raw) && utf8.Valid(raw):
+		return errTooDeep
+	default:
+		return errNotJSON
+	}
 }
 
 func appendJSON(dst []byte, value any) ([]byte, error) {
@@ -49,20 +67,17 @@ func appendJSON(dst []byte, value any) ([]byte, error) {
 		return appendObject(dst, v, appendJSON)
 	}
 	text, err := json.Marshal(value)
-	if err == nil && !utf8.Valid(text) { // of a raw message deep inside
-		err = errNotJSON
+	if err == nil {
+		err = checkRaw(text)
 	}
 	return append(dst, text...), err
 }
 
 func appendRaw(dst []byte, raw json.RawMessage) ([]byte, error) {
-	switch {
-	case raw == nil:
+	if raw == nil {
 		return append(dst, "null"...), nil
-	case !validJSON(raw) || !utf8.Valid(raw):
-		return dst, errNotJSON
 	}
-	return append(dst, raw...), nil
+	return append(dst, raw...), checkRaw(raw)
 }
 
 // appendObject writes the members in the order of their names, as encoding/json
@@ -97,8 +112,11 @@ func appendObject[M ~map[string]V, V any](dst []byte, members M, value func([]by
 // minResult is the room for a result of unknown size.
 const minResult = 64
 
+// sizedLevels are the levels of a result whose sizes are looked at.
+const sizedLevels = 4
+
 // sizeOf guesses the size of the JSON text, so that it is allocated once.
-func sizeOf(value any) int {
+func sizeOf(value any, levels int) int {
 	switch v := value.(type) {
 	case string:
 		return len(v) + minResult
@@ -110,8 +128,11 @@ func sizeOf(value any) int {
 		return sizeOfRaw(v)
 	case map[string]any:
 		size := minResult
+		if levels == 0 {
+			return size
+		}
 		for name, member := range v {
-			size += len(name) + len(`"":,`) + sizeOf(member)
+			size += len(name) + len(`"":,`) + sizeOf(member, levels-1)
 		}
 		return size
 	default:

@@ -6,35 +6,42 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"sync"
 	"time"
 )
 
-// PanicError is a panic of a handler on its way to becoming a failure.
-type PanicError struct {
-	Value any
-	Stack []byte
+// receive takes one message through the pipeline: decode, wait for a worker, resolve,
+// acknowledge, drop repetitions, run. Its blocking is the back-pressure on the
+// broker. oslo.messaging: amqpdriver.py AMQPListener, rpc/server.py
+func (s *Server) receive(m Incoming) {
+	if m.Arrived.IsZero() {
+		m.Arrived = time.Now()
+	}
+	if !m.isCompressed() {
+		s.take(m)
+		return
+	}
+	// Few bytes can take seconds to decompress. Others do not wait for that.
+	select {
+	case s.unpacking <- struct{}{}:
+	case <-s.soft.Done():
+		s.settle(m.Reject(true))
+		return
+	}
+	s.running.Go(func() {
+		defer func() { <-s.unpacking }()
+		s.take(m)
+	})
 }
 
-func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
-
-// receive takes one message through the pipeline: decode, resolve, wait for a
-// worker, acknowledge, drop repetitions, run. Its blocking is the back-pressure
-// on the broker. oslo.messaging: amqpdriver.py AMQPListener, rpc/server.py
-func (s *Server) receive(m Incoming) {
-	payload, err := m.payload()
-	var r *Request
-	if err == nil {
-		r, err = decodeRequest(payload)
-	}
+// take decodes a message and has its request begun once there is a slot.
+func (s *Server) take(m Incoming) {
+	r, err := s.decode(m)
 	if err != nil {
 		s.log.WithError(err).Error("rejected a message that is no request")
 		s.settle(m.Reject(false))
 		return
 	}
-	r.Redelivered, r.Headers = m.Redelivered, m.Headers
-	r.expire(m.Expiration, time.Now())
 	select {
 	case <-s.soft.Done():
 		s.settle(m.Reject(true))
@@ -54,6 +61,33 @@ func (s *Server) receive(m Incoming) {
 	}
 }
 
+// decode reads a request. An error means that the message must be rejected.
+func (s *Server) decode(m Incoming) (*Request, error) {
+	payload, finite, err := m.open(s.options.MaxDecompressed)
+	if err != nil {
+		return nil, err
+	}
+	r, err := decodeRequest(payload)
+	if err != nil {
+		return nil, err
+	}
+	if !finite {
+		// A caller can be told.
+		if !r.WantsReply {
+			return nil, errNotFinite
+		}
+		r.wire.fail("ValueError", errNotFinite.Error())
+	}
+	if !s.options.AnyReplyQueue {
+		if err := r.checkReplyQueue(); err != nil {
+			return nil, err
+		}
+	}
+	r.Redelivered, r.Headers = m.Redelivered, m.Headers
+	r.expire(m.Expiration, m.Arrived)
+	return r, nil
+}
+
 // begin starts the request and reports whether it now owns the worker's slot.
 func (s *Server) begin(m Incoming, r *Request) bool {
 	method, err := s.dispatcher.Resolve(r)
@@ -63,6 +97,10 @@ func (s *Server) begin(m Incoming, r *Request) bool {
 		s.hire(task{message: m, request: r, method: method, problem: err})
 		return true
 	}
+	if s.abandoned(r) {
+		s.settle(m.Ack())
+		return false
+	}
 	job, fresh := s.recent.begin(r.UniqueID)
 	if !fresh {
 		s.repeat(m, r, job)
@@ -71,6 +109,17 @@ func (s *Server) begin(m Incoming, r *Request) bool {
 	job.hold(m, s.settle)
 	r.accept = job.accept
 	s.hire(task{message: m, request: r, method: method, job: job})
+	return true
+}
+
+// abandoned reports whether the caller has given up while the request waited for a
+// worker. It does not run then, as if the broker had still had it, which drops what
+// has expired.
+func (s *Server) abandoned(r *Request) bool {
+	if r.Deadline.IsZero() || s.options.IgnoreDeadline || time.Now().Before(r.Deadline) {
+		return false
+	}
+	s.log.WithField("method", r.Method).Warn("request did not run: its caller had given up")
 	return true
 }
 
@@ -92,19 +141,31 @@ func (s *Server) repeat(m Incoming, r *Request, job *job) {
 	}()
 }
 
-// serve runs a request and answers it. problem is set when nothing serves it.
-func (s *Server) serve(r *Request, method Method, problem error, job *job) {
-	o, requeue := s.execute(r, method, problem, job)
+// serve runs a request and answers it.
+func (s *Server) serve(t task) {
+	returned := false
+	defer func() {
+		if !returned { // by runtime.Goexit, which nothing stops
+			s.conclude(t, s.failed(t.request, errGoexit), false)
+		}
+	}()
+	o, requeue := s.execute(t)
+	returned = true
+	s.conclude(t, o, requeue)
+}
+
+// conclude gives the worker's slot back and sends the answer.
+func (s *Server) conclude(t task, o outcome, requeue bool) {
 	if requeue {
-		s.recent.forget(r.UniqueID)
-		job.giveBack()
+		s.recent.forget(t.job)
+		t.job.giveBack()
 		<-s.slots
 		return
 	}
-	if job != nil {
-		s.recent.finish(job, o)
+	if t.job != nil {
+		s.recent.finish(t.job, o)
 	}
-	if !r.WantsReply {
+	if !t.request.WantsReply {
 		<-s.slots
 		return
 	}
@@ -112,24 +173,21 @@ func (s *Server) serve(r *Request, method Method, problem error, job *job) {
 	// the client is gone.
 	s.replying <- struct{}{}
 	<-s.slots
-	s.reply(r, o)
+	s.reply(t.request, o)
 }
 
-// execute runs the handler under heartbeats. requeue says that a hard stop came
-// before an UntilAccepted handler had accepted.
-func (s *Server) execute(r *Request, method Method, problem error, job *job) (o outcome, requeue bool) {
-	if problem != nil {
-		s.log.WithField("method", r.Method).WithError(problem).Warn("request is not served here")
-		return s.failed(r, problem), false
+// execute runs the handler. requeue says that a hard stop came before an
+// UntilAccepted handler had accepted.
+func (s *Server) execute(t task) (o outcome, requeue bool) {
+	r := t.request
+	if t.problem != nil {
+		s.log.WithField("method", r.Method).WithError(t.problem).Warn("request is not served here")
+		return s.failed(r, t.problem), false
 	}
-	ctx, cancel := s.handling(r, method)
-	defer cancel()
-	stop := s.heartbeat(ctx, r)
-	result, err := call(ctx, method.Handler, r)
-	stop()
+	result, err := s.call(t)
 	if err != nil {
 		stopping := errors.Is(context.Cause(s.hard), ErrStopped)
-		if stopping && job != nil && !job.accepted() {
+		if stopping && t.job != nil && !t.job.accepted() {
 			return o, true
 		}
 		return s.failed(r, err), false
@@ -137,15 +195,23 @@ func (s *Server) execute(r *Request, method Method, problem error, job *job) (o 
 	if !r.WantsReply || result == nil {
 		return o, false
 	}
-	if text, ok := result.(Encoded); ok {
-		o.result = text
-		return o, false
-	}
 	if o.result, err = encodeResult(result); err != nil {
 		err = fmt.Errorf("encoding the result of %s: %w", r.Method, err)
 		return s.failed(r, err), false
 	}
 	return o, false
+}
+
+// call runs the handler under heartbeats.
+func (s *Server) call(t task) (result any, err error) {
+	ctx, cancel := s.handling(t.request, t.method)
+	defer cancel()
+	defer s.heartbeat(ctx, t.request)()
+	err = Guard(func() (err error) {
+		result, err = t.method.Handler(ctx, t.request)
+		return err
+	})
+	return result, err
 }
 
 // handling is the context of one handler.
@@ -156,29 +222,46 @@ func (s *Server) handling(r *Request, method Method) (context.Context, context.C
 	return context.WithDeadlineCause(s.hard, r.Deadline, ErrAbandoned)
 }
 
-func call(ctx context.Context, h Handler, r *Request) (result any, err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			result, err = nil, &PanicError{Value: v, Stack: debug.Stack()}
-		}
-	}()
-	return h(ctx, r)
+// failed is the answer to a request that ended with an error.
+func (s *Server) failed(r *Request, err error) outcome {
+	f, broken := failureOf(err)
+	if broken != nil {
+		err = broken
+	}
+	if f == nil {
+		f = s.generic(r, err)
+	}
+	if f == nil {
+		f = runtimeError(err)
+	}
+	return outcome{failure: f.encode()}
 }
 
-func (s *Server) failed(r *Request, err error) outcome {
-	f := failureOf(err, func(err error) *Failure {
-		if s.options.Failure != nil {
-			return s.options.Failure(s.hard, r, err)
-		}
-		log := s.log.WithField("method", r.Method).WithError(err)
-		var p *PanicError
-		if errors.As(err, &p) {
-			log = log.WithField("stack", string(p.Stack))
-		}
-		log.Error("request failed")
+// generic asks ServerOptions.Failure about an error that names no Python class.
+func (s *Server) generic(r *Request, err error) (f *Failure) {
+	if s.options.Failure == nil {
+		s.logFailure(r, err)
+		return nil
+	}
+	broken := Guard(func() error {
+		f = s.options.Failure(s.hard, r, err)
 		return nil
 	})
-	return outcome{failure: f.encode()}
+	if broken != nil {
+		s.logFailure(r, err)
+		s.logFailure(r, fmt.Errorf("choosing the failure for the caller: %w", broken))
+		return nil
+	}
+	return f
+}
+
+func (s *Server) logFailure(r *Request, err error) {
+	log := s.log.WithField("method", r.Method).WithError(err)
+	var p *PanicError
+	if errors.As(err, &p) {
+		log = log.WithField("stack", string(p.Stack))
+	}
+	log.Error("request failed")
 }
 
 // reply sends the one final answer and gives its token back.

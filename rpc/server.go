@@ -19,9 +19,11 @@ const DefaultWorkers = 64
 const (
 	// defaultWindow is how many unique ids a server remembers; Python knows 16.
 	defaultWindow = 4096
-	// minPendingReplies bounds replies on their way, many of which may wait for
-	// the queue of a client that is gone.
-	minPendingReplies = 1024
+	// minPendingReplies bounds replies on their way. It is twice of what may wait for
+	// the queues of clients that are gone.
+	minPendingReplies = 2 * maxLate
+	// minUnpacking bounds the compressed messages that wait beside the others.
+	minUnpacking = 64
 	// defaultGrace is how long cancelled handlers may take to return.
 	defaultGrace = 5 * time.Second
 )
@@ -51,6 +53,13 @@ type ServerOptions struct {
 	// call, so its context never does; a handler that wants to end with its caller
 	// derives a context from Request.Deadline itself.
 	IgnoreDeadline bool
+	// AnyReplyQueue lets callers name any queue for the answer. Without it the name
+	// must begin with "reply_", as it does in oslo.messaging: else a caller could have
+	// messages put into the queues of other services.
+	AnyReplyQueue bool
+	// MaxDecompressed bounds the bytes of a request that came compressed; 0 means
+	// DefaultMaxDecompressed.
+	MaxDecompressed int
 	// Window is how many unique ids are remembered; 0 means 4096, and less than
 	// the 16 that Python remembers is raised to that.
 	Window int
@@ -68,12 +77,13 @@ type Server struct {
 	options    ServerOptions
 	log        logrus.FieldLogger
 
-	slots    chan struct{} // one token for each running handler
-	replying chan struct{} // one token for each reply on its way
-	idle     chan task     // takes work when a goroutine is idle
-	rest     chan struct{} // one token for each idle goroutine
-	recent   *recent
-	running  sync.WaitGroup
+	slots     chan struct{} // one token for each running handler
+	unpacking chan struct{} // one token for each compressed message that has not begun
+	replying  chan struct{} // one token for each reply on its way
+	idle      chan task     // takes work when a goroutine is idle
+	rest      chan struct{} // one token for each idle goroutine
+	recent    *recent
+	running   sync.WaitGroup
 
 	// Three contexts end one after the other when the server stops.
 	soft    context.Context // of receiving; ends when Stop begins
@@ -103,6 +113,9 @@ func NewServer(t Transport, target Target, endpoints []Endpoint, o ServerOptions
 	if o.Window == 0 {
 		o.Window = defaultWindow
 	}
+	if o.MaxDecompressed == 0 {
+		o.MaxDecompressed = DefaultMaxDecompressed
+	}
 	if o.Grace == 0 {
 		o.Grace = defaultGrace
 	}
@@ -115,13 +128,14 @@ func NewServer(t Transport, target Target, endpoints []Endpoint, o ServerOptions
 	}
 	s := &Server{
 		transport: t, target: target, dispatcher: dispatcher, options: o,
-		log:      orDiscard(o.Log).WithField("target", target.String()),
-		slots:    make(chan struct{}, o.Workers),
-		replying: make(chan struct{}, max(minPendingReplies, 4*o.Workers)),
-		idle:     make(chan task),
-		rest:     make(chan struct{}, o.Workers),
-		recent:   newRecent(o.Window),
-		finished: make(chan struct{}),
+		log:       orDiscard(o.Log).WithField("target", target.String()),
+		slots:     make(chan struct{}, o.Workers),
+		unpacking: make(chan struct{}, max(minUnpacking, o.Workers)),
+		replying:  make(chan struct{}, max(minPendingReplies, 4*o.Workers)),
+		idle:      make(chan task),
+		rest:      make(chan struct{}, o.Workers),
+		recent:    newRecent(o.Window),
+		finished:  make(chan struct{}),
 	}
 	s.soft, s.drain = context.WithCancel(context.Background())
 	s.hard, s.cancel = context.WithCancelCause(context.Background())

@@ -41,8 +41,9 @@ type Transport interface {
 	Send(ctx context.Context, target Target, p Publishing) error
 	// Reply publishes to a client's reply queue and returns when the broker has
 	// confirmed it. While the queue is missing it tries again, asking body for each
-	// attempt, until the transport's own patience or ctx ends; the error then wraps
-	// ErrUndeliverable. Messages for one queue keep their order.
+	// attempt, until the transport's own patience or ctx ends, or newer replies take
+	// its place; the error then wraps ErrUndeliverable. [LateReplies] does that for a
+	// transport. Messages for one queue keep their order.
 	Reply(ctx context.Context, queue string, body func() []byte) error
 }
 
@@ -79,6 +80,8 @@ type Incoming struct {
 	Body    []byte
 	// Redelivered is set by the broker when it has sent the message before.
 	Redelivered bool
+	// Arrived is when the message came from the broker; zero means now.
+	Arrived time.Time
 }
 
 // Acknowledger settles one message with the broker. Its methods fail when the

@@ -15,8 +15,11 @@ var plain = func() (t [256]bool) {
 
 // validJSON reports whether text is one JSON value. It is json.Valid in a fifth of
 // the time: every message is checked twice, once as envelope and once as payload.
-func validJSON(text []byte) bool {
-	i := validValue(text, skipSpace(text, 0), 0)
+func validJSON(text []byte) bool { return validWithin(text, maxDepth) }
+
+// validWithin is validJSON for text that nests no deeper than that many levels.
+func validWithin(text []byte, levels int) bool {
+	i := validValue(text, skipSpace(text, 0), maxDepth-levels)
 	return i >= 0 && skipSpace(text, i) == len(text)
 }
 

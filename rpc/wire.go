@@ -4,6 +4,7 @@ package rpc
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 )
@@ -64,7 +66,8 @@ func decodeRequest(payload []byte) (*Request, error) {
 		case keyTimeout:
 			timeout = value
 		case keyUniqueID:
-			r.UniqueID, _ = textOf(value)
+			id, _ := textOf(value)
+			r.UniqueID = BoundedID(id)
 		default:
 			if isContext(key) {
 				context = append(context, member{key[len(keyContext):], value})
@@ -110,6 +113,18 @@ func (r *Request) readReplyQueue(value []byte) error {
 		return fmt.Errorf("%w: %d bytes, at most %d", errReplyQueue, n, maxQueueName)
 	}
 	return nil
+}
+
+// replyQueuePrefix begins the name of every reply queue.
+// oslo.messaging: amqpdriver.py _get_reply_q
+const replyQueuePrefix = "reply_"
+
+// checkReplyQueue refuses a call that wants its answer in a queue of another kind.
+func (r *Request) checkReplyQueue() error {
+	if !r.WantsReply || r.wire.replyQ == "" || strings.HasPrefix(r.wire.replyQ, replyQueuePrefix) {
+		return nil
+	}
+	return fmt.Errorf("%w of replies: %q does not begin with %s", errReplyQueue, r.wire.replyQ, replyQueuePrefix)
 }
 
 func isContext(key []byte) bool {
@@ -212,7 +227,7 @@ func (o *outgoing) encode() ([]byte, error) {
 	args := []byte("{}")
 	if len(o.args) > 0 {
 		var err error
-		if args, err = json.Marshal(o.args); err != nil {
+		if args, err = Marshal(o.args); err != nil {
 			return nil, fmt.Errorf("encoding the arguments of %s: %w", o.method, err)
 		}
 	}
@@ -276,6 +291,19 @@ func appendID(dst []byte) []byte {
 	b[6] = b[6]&0x0f | 0x40
 	b[8] = b[8]&0x3f | 0x80
 	return hex.AppendEncode(dst, b[:])
+}
+
+// maxID is the length of the longest id that is kept as it is.
+const maxID = 64
+
+// BoundedID is the unique id of a message as a receiver keeps it: one that is longer
+// than ids are is replaced by its hash, because many are remembered for long.
+func BoundedID(id string) string {
+	if len(id) <= maxID {
+		return id
+	}
+	sum := sha256.Sum256([]byte(id))
+	return hex.EncodeToString(sum[:])
 }
 
 // NewID makes the hex32 ids of messages and of transient queue names.

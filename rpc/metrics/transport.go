@@ -5,6 +5,7 @@ package metrics
 import (
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/karbor-project/karbor/rpc"
 	"github.com/karbor-project/karbor/rpc/rabbit"
 )
 
@@ -54,7 +55,12 @@ func (t transport) Collect(out chan<- prometheus.Metric) {
 	put := func(d *prometheus.Desc, kind prometheus.ValueType, value float64, labels ...string) {
 		out <- prometheus.MustNewConstMetric(d, kind, value, labels...)
 	}
-	s := t.source.Stats()
+	var s rabbit.Stats
+	// The registry collects in goroutines of its own, where a panic ends the process.
+	if err := rpc.Guard(func() error { s = t.source.Stats(); return nil }); err != nil {
+		out <- prometheus.NewInvalidMetric(connected, err)
+		return
+	}
 	for name, l := range map[string]rabbit.LinkStats{"consume": s.Consume, "publish": s.Publish} {
 		put(connected, gauge, truth(l.Connected), name)
 		put(reconnects, counter, float64(max(l.Connections, 1)-1), name)

@@ -4,7 +4,6 @@ package middleware
 
 import (
 	"context"
-	"runtime/debug"
 
 	"github.com/karbor-project/karbor/rpc"
 )
@@ -15,12 +14,11 @@ import (
 func Recovery() rpc.Middleware {
 	return func(next rpc.Handler) rpc.Handler {
 		return func(ctx context.Context, r *rpc.Request) (result any, err error) {
-			defer func() {
-				if v := recover(); v != nil {
-					result, err = nil, &rpc.PanicError{Value: v, Stack: debug.Stack()}
-				}
-			}()
-			return next(ctx, r)
+			err = rpc.Guard(func() (err error) {
+				result, err = next(ctx, r)
+				return err
+			})
+			return result, err
 		}
 	}
 }

@@ -154,5 +154,5 @@ func decode(payload []byte) (e *Event, uniqueID string, known bool, err error) {
 			e.Context[short] = value
 		}
 	}
-	return e, text("_unique_id"), known, nil
+	return e, rpc.BoundedID(text("_unique_id")), known, nil
 }

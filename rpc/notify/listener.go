@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"runtime/debug"
 	"slices"
 	"sync"
 
@@ -183,6 +182,32 @@ func (l *Listener) Stop(ctx context.Context) error {
 // receive takes one message. Its blocking is the back-pressure on the broker.
 // oslo.messaging: notify/listener.py, amqpdriver.py NotificationAMQPIncomingMessage
 func (l *Listener) receive(m rpc.Incoming) {
+	if l.soft.Err() == nil {
+		select {
+		case l.slots <- struct{}{}:
+			l.running.Go(func() { l.work(m) })
+			return
+		case <-l.soft.Done():
+		}
+	}
+	l.settle(m.Reject(true))
+}
+
+// work runs the handlers of an event.
+func (l *Listener) work(m rpc.Incoming) {
+	defer func() { <-l.slots }()
+	e, id := l.read(m)
+	if e == nil {
+		return
+	}
+	err := errGoexit
+	defer func() { l.conclude(m, e, id, err) }()
+	err = l.handle(e)
+}
+
+// read decodes a message. One that there is nothing to do for is settled, and the
+// event nil.
+func (l *Listener) read(m rpc.Incoming) (*Event, string) {
 	payload, err := m.Payload()
 	var e *Event
 	var id string
@@ -194,43 +219,37 @@ func (l *Listener) receive(m rpc.Incoming) {
 	case err != nil:
 		l.log.WithError(err).Error("rejected a message that is no notification")
 		l.settle(m.Reject(false))
-		return
 	case !known:
 		l.log.WithField("priority", string(e.Priority)).Warn("dropped a notification of an unknown priority")
 		l.settle(m.Ack())
-		return
 	case l.seen.has(id):
 		l.settle(m.Ack())
-		return
+	default:
+		return e, id
 	}
-	if l.soft.Err() == nil {
-		select {
-		case l.slots <- struct{}{}:
-			l.running.Go(func() { l.work(m, e, id) })
-			return
-		case <-l.soft.Done():
-		}
-	}
-	l.settle(m.Reject(true))
+	return nil, ""
 }
 
-// work runs the handlers of an event and settles it. Only what is acknowledged is
-// remembered, so that what comes again is worked on again.
-func (l *Listener) work(m rpc.Incoming, e *Event, id string) {
-	defer func() { <-l.slots }()
-	again := false
+// errGoexit is the outcome of a handler that ended its goroutine.
+var errGoexit = errors.New("the handler has ended its goroutine")
+
+// handle asks the endpoints in turn, until one of them fails.
+func (l *Listener) handle(e *Event) error {
 	for i := range l.endpoints {
-		err := l.endpoints[i].handle(l.hard, e)
-		if err == nil {
-			continue
+		if err := l.endpoints[i].handle(l.hard, e); err != nil {
+			return err
 		}
-		again = true
-		if !errors.Is(err, ErrRequeue) {
-			l.log.WithError(err).WithField("event_type", e.Type).Error("notification failed")
-		}
-		break
 	}
-	if again && (l.options.AllowRequeue || l.hard.Err() != nil) {
+	return nil
+}
+
+// conclude settles an event that has been worked on. Only what is acknowledged is
+// remembered, so that what comes again is worked on again.
+func (l *Listener) conclude(m rpc.Incoming, e *Event, id string, err error) {
+	if err != nil && err != ErrRequeue {
+		l.log.WithError(err).WithField("event_type", e.Type).Error("notification failed")
+	}
+	if err != nil && (l.options.AllowRequeue || l.hard.Err() != nil) {
 		l.settle(m.Reject(true))
 		return
 	}
@@ -242,21 +261,22 @@ func (l *Listener) work(m rpc.Incoming, e *Event, id string) {
 }
 
 // handle passes over events that the endpoint does not care for. A panic becomes
-// an error.
-func (n *Endpoint) handle(ctx context.Context, e *Event) (err error) {
+// an error, and every error that wraps ErrRequeue ErrRequeue itself.
+func (n *Endpoint) handle(ctx context.Context, e *Event) error {
 	handler := n.Handlers[e.Priority]
 	if handler == nil {
 		return nil
 	}
-	defer func() {
-		if v := recover(); v != nil {
-			err = &rpc.PanicError{Value: v, Stack: debug.Stack()}
+	return rpc.Guard(func() error {
+		if n.Accept != nil && !n.Accept(e) {
+			return nil
 		}
-	}()
-	if n.Accept != nil && !n.Accept(e) {
-		return nil
-	}
-	return handler(ctx, e)
+		err := handler(ctx, e)
+		if errors.Is(err, ErrRequeue) {
+			return ErrRequeue
+		}
+		return err
+	})
 }
 
 // settle notes that an acknowledgement failed; the broker delivers again.

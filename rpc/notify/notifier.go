@@ -4,7 +4,6 @@ package notify
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -55,7 +54,7 @@ func (n *Notifier) Notify(ctx context.Context, rc rpc.Context, p Priority, event
 	if err != nil {
 		return err
 	}
-	text, err := json.Marshal(payload)
+	text, err := rpc.Marshal(payload)
 	if err != nil {
 		return fmt.Errorf("encoding the payload of %s: %w", eventType, err)
 	}

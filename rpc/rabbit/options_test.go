@@ -112,27 +112,6 @@ func TestBackoffSequence(t *testing.T) {
 	}
 }
 
-func TestChecklist28_GoneQueuesAreRememberedForAMinute(t *testing.T) {
-	t.Parallel()
-	now := time.Unix(0, 0)
-	g := newGoneQueues(func() time.Time { return now })
-	g.add("a")
-	now = now.Add(59 * time.Second)
-	if !g.has("a") || g.has("b") {
-		t.Error("forgotten too early")
-	}
-	for i := range goneLimit {
-		g.add(fmt.Sprint(i))
-	}
-	if g.has("a") || !g.has("0") || len(g.until) > goneLimit {
-		t.Error("not the oldest made room")
-	}
-	now = now.Add(61 * time.Second)
-	if g.has("0") {
-		t.Error("remembered for too long")
-	}
-}
-
 func TestRefusalsAreExplained(t *testing.T) {
 	t.Parallel()
 	refusal := &amqp.Error{Code: amqp.InternalError, Reason: "INTERNAL_ERROR - Feature `transient_nonexcl_queues` is deprecated"}

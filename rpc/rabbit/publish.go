@@ -14,11 +14,6 @@ import (
 )
 
 const (
-	// missingRetry is the pause before a reply to a missing queue is tried again,
-	// and goneFor how long the queue of a reply that was given up is not tried at
-	// all. oslo.messaging: amqpdriver.py
-	missingRetry = 250 * time.Millisecond
-	goneFor      = 60 * time.Second
 	// replyPatience is the least time that a reply waits for a broker that is away.
 	replyPatience = 10 * time.Second
 	// republishPause keeps a failing message from spinning.
@@ -70,32 +65,20 @@ func (t *Transport) Send(ctx context.Context, target rpc.Target, p rpc.Publishin
 
 // Reply implements rpc.Transport.
 func (t *Transport) Reply(ctx context.Context, queue string, body func() []byte) error {
-	if t.gone.has(queue) {
-		t.undeliverable.Add(1)
-		return fmt.Errorf("reply queue %s has been missing for long: %w", queue, rpc.ErrUndeliverable)
-	}
 	patience := time.Duration(t.options.MissingConsumerTimeout) * time.Second
 	ctx, done := t.patience.of(ctx, max(patience, replyPatience))
 	defer done()
-	giveUp := time.Now().Add(patience)
-	for {
+	err := t.late.Send(ctx, queue, body, func(body []byte) error {
 		m := message{key: queue, mandatory: t.options.DirectMandatory}
-		if err := t.fill(&m, body()); err != nil {
+		if err := t.fill(&m, body); err != nil {
 			return err
 		}
-		err := t.publish(ctx, &m)
-		if !errors.Is(err, rpc.ErrUndeliverable) {
-			return err
-		}
-		if time.Now().Add(missingRetry).After(giveUp) {
-			t.gone.add(queue)
-			t.undeliverable.Add(1)
-			return fmt.Errorf("reply queue %s is missing: %w", queue, err)
-		}
-		if !pause(ctx, missingRetry) {
-			return fmt.Errorf("reply queue %s is missing: %w", queue, err)
-		}
+		return t.publish(ctx, &m)
+	})
+	if errors.Is(err, rpc.ErrUndeliverable) {
+		t.undeliverable.Add(1)
 	}
+	return err
 }
 
 // fill sets the properties that every message has.

@@ -29,7 +29,7 @@ type Transport struct {
 	end       context.CancelCauseFunc
 	receivers *link
 	senders   *link
-	gone      *goneQueues
+	late      *rpc.LateReplies
 	patience  patience
 
 	republishPause time.Duration // longer after each negative confirm
@@ -87,7 +87,7 @@ func New(u *rpc.TransportURL, o Options, log logrus.FieldLogger) (*Transport, er
 		log = discard()
 	}
 	t := &Transport{
-		options: o, log: log, gone: newGoneQueues(time.Now), republishPause: republishPause,
+		options: o, log: log, late: rpc.NewLateReplies(time.Duration(o.MissingConsumerTimeout) * time.Second), republishPause: republishPause,
 		replyTurn: make(chan struct{}, 1),
 		listeners: make(map[*listener]struct{}),
 		closed:    make(chan struct{}),

@@ -6,6 +6,7 @@ package rpctest
 
 import (
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -91,7 +92,11 @@ func (b *Broker) Len(name string) int {
 
 // Publish puts a message into a queue and reports whether the queue exists.
 func (b *Broker) Publish(name string, m RawMessage) bool {
-	return b.put(name, &message{RawMessage: m}, false)
+	raw := &message{RawMessage: m}
+	if ms, err := strconv.Atoi(m.Expiration); err == nil {
+		raw.expires = time.Now().Add(time.Duration(ms) * time.Millisecond)
+	}
+	return b.put(name, raw, false)
 }
 
 // Get takes a message out of a queue, waiting for one until done is closed.

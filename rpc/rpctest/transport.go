@@ -5,7 +5,6 @@ package rpctest
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strconv"
 	"sync"
 	"time"
@@ -13,21 +12,18 @@ import (
 	"github.com/karbor-project/karbor/rpc"
 )
 
-const (
-	// missingRetry and patience are those of package rabbit for replies whose queue
-	// is missing.
-	missingRetry = 250 * time.Millisecond
-	patience     = 60 * time.Second
-)
+// patience is that of package rabbit for replies whose queue is missing.
+const patience = 60 * time.Second
 
 // Transport is one peer's connection to a Broker in memory.
 type Transport struct {
 	broker *Broker
+	late   *rpc.LateReplies
+	life   context.Context // ends when the transport is closed
+	end    context.CancelFunc
 
 	mu      sync.Mutex
 	replies *rpc.Replies
-	closed  chan struct{}
-	ended   bool
 	pumps   sync.WaitGroup
 }
 
@@ -35,18 +31,17 @@ var _ rpc.Transport = (*Transport)(nil)
 
 // Transport makes a peer of the broker; its owner closes it.
 func (b *Broker) Transport() *Transport {
-	return &Transport{broker: b, closed: make(chan struct{})}
+	t := &Transport{broker: b, late: rpc.NewLateReplies(patience)}
+	t.life, t.end = context.WithCancel(context.Background())
+	return t
 }
 
 // Close ends the transport and waits for its goroutines.
 func (t *Transport) Close(context.Context) error {
 	t.mu.Lock()
-	if !t.ended {
-		t.ended = true
-		close(t.closed)
-		if t.replies != nil {
-			t.replies.Close(rpc.ErrClosed)
-		}
+	t.end()
+	if t.replies != nil {
+		t.replies.Close(rpc.ErrClosed)
 	}
 	t.mu.Unlock()
 	t.pumps.Wait()
@@ -84,34 +79,29 @@ func envelope(p rpc.Publishing) *message {
 
 // Reply implements rpc.Transport.
 func (t *Transport) Reply(ctx context.Context, queue string, body func() []byte) error {
-	giveUp := time.Now().Add(patience)
-	for {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(t.life, cancel)()
+	err := t.late.Send(ctx, queue, body, func(text []byte) error {
 		if err := t.usable(ctx); err != nil {
 			return err
 		}
-		if t.broker.put(queue, envelope(rpc.Publishing{Body: body()}), false) {
-			return nil
+		if !t.broker.put(queue, envelope(rpc.Publishing{Body: text}), false) {
+			return rpc.ErrUndeliverable
 		}
-		if time.Now().Add(missingRetry).After(giveUp) {
-			return fmt.Errorf("reply queue %s is missing: %w", queue, rpc.ErrUndeliverable)
-		}
-		wait := time.NewTimer(missingRetry)
-		select {
-		case <-wait.C:
-		case <-ctx.Done():
-		case <-t.closed:
-		}
-		wait.Stop()
+		return nil
+	})
+	if t.life.Err() != nil && err != nil {
+		return rpc.ErrClosed
 	}
+	return err
 }
 
 func (t *Transport) usable(ctx context.Context) error {
-	select {
-	case <-t.closed:
+	if t.life.Err() != nil {
 		return rpc.ErrClosed
-	default:
-		return ctx.Err()
 	}
+	return ctx.Err()
 }
 
 // Replies implements rpc.Transport.
@@ -129,7 +119,7 @@ func (t *Transport) Replies(ctx context.Context) (*rpc.Replies, error) {
 	r := rpc.NewReplies(name, nil)
 	t.pumps.Go(func() {
 		for {
-			m := t.broker.take(name, t.closed)
+			m := t.broker.take(name, t.life.Done())
 			if m == nil {
 				return
 			}
@@ -144,7 +134,7 @@ func incoming(m *message, a rpc.Acknowledger) rpc.Incoming {
 	return rpc.Incoming{
 		Acknowledger: a, ContentType: m.ContentType, ContentEncoding: m.ContentEncoding,
 		Compression: m.Compression, Expiration: m.Expiration, Headers: m.Headers,
-		Body: m.Body, Redelivered: m.redelivered,
+		Body: m.Body, Redelivered: m.redelivered, Arrived: time.Now(),
 	}
 }
 

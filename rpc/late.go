@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rpc
+
+import (
+	"container/list"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+)
+
+const (
+	// lateRetry is the pause before a reply to a missing queue is tried again, and
+	// goneFor how long a queue is not tried at all after its replies were given up.
+	// oslo.messaging: amqpdriver.py
+	lateRetry = 250 * time.Millisecond
+	goneFor   = 60 * time.Second
+	// maxGone bounds the queues of which that is remembered.
+	// oslo.messaging: amqpdriver.py ObsoleteReplyQueuesCache
+	maxGone = 200
+	// maxLate bounds the replies that wait for queues, and maxLateBytes their bodies.
+	maxLate      = 1024
+	maxLateBytes = 64 << 20
+)
+
+// LateReplies is what a Transport has for replies whose queue is missing: a client
+// that has lost its connection declares its queue again, one that has died never
+// does. Of all replies to one missing queue the oldest is tried again and again and
+// the others wait for it. What waits is bounded; the oldest are given up first. So
+// clients that have vanished cost little, whatever they had asked for.
+type LateReplies struct {
+	patience time.Duration
+
+	mu      sync.Mutex
+	missing map[string]*missingQueue
+	gone    map[string]time.Time // until when a queue is not tried
+	waiting list.List            // of all *lateReply, oldest first
+	bytes   int                  // of their bodies
+}
+
+// missingQueue is a queue with late replies. It ends when none is left.
+type missingQueue struct {
+	giveUp time.Time
+	late   []*lateReply // oldest first
+}
+
+type lateReply struct {
+	queue string
+	size  int
+	place *list.Element // nil when it waits no more
+	turn  chan struct{} // closed when it is the first of its queue
+	pause bool          // before its next attempt; valid at its turn
+	over  chan struct{} // closed when it waits no more
+}
+
+// NewLateReplies makes the table of one transport. A queue that stays missing for
+// that long is given up.
+func NewLateReplies(patience time.Duration) *LateReplies {
+	return &LateReplies{patience: patience, missing: make(map[string]*missingQueue), gone: make(map[string]time.Time)}
+}
+
+// Send has a reply published until that succeeds, fails with an error that does not
+// wrap [ErrUndeliverable], or is in vain for too long. body is asked anew for each
+// attempt.
+func (l *LateReplies) Send(ctx context.Context, queue string, body func() []byte, publish func(body []byte) error) error {
+	reply, err := l.join(queue, body)
+	if err != nil {
+		return err
+	}
+	if reply == nil {
+		text := body()
+		if err = publish(text); !errors.Is(err, ErrUndeliverable) {
+			return err
+		}
+		reply = l.add(queue, len(text))
+	}
+	delivered := false
+	defer func() { l.leave(reply, delivered) }()
+	select {
+	case <-reply.turn:
+	case <-reply.over:
+		return missing(queue)
+	case <-ctx.Done():
+		return fmt.Errorf("%w: %w", missing(queue), ctx.Err())
+	}
+	for ; ; reply.pause = true {
+		if reply.pause {
+			if err := l.wait(ctx, reply); err != nil {
+				return err
+			}
+		}
+		if err := publish(body()); !errors.Is(err, ErrUndeliverable) {
+			delivered = err == nil
+			return err
+		}
+	}
+}
+
+func missing(queue string) error {
+	return fmt.Errorf("reply queue %s is missing: %w", queue, ErrUndeliverable)
+}
+
+// wait makes the pause before an attempt. It is an error when there is to be none.
+func (l *LateReplies) wait(ctx context.Context, reply *lateReply) error {
+	if l.isTooLate(reply.queue) {
+		return missing(reply.queue)
+	}
+	timer := time.NewTimer(lateRetry)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-reply.over:
+		return missing(reply.queue)
+	case <-ctx.Done():
+		return fmt.Errorf("%w: %w", missing(reply.queue), ctx.Err())
+	}
+}
+
+// join queues a reply behind others for the same missing queue; it is nil when there
+// are none. An error says that the queue is not to be tried.
+func (l *LateReplies) join(queue string, body func() []byte) (*lateReply, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if until, ok := l.gone[queue]; ok {
+		if time.Now().Before(until) {
+			return nil, fmt.Errorf("reply queue %s has been missing for long: %w", queue, ErrUndeliverable)
+		}
+		delete(l.gone, queue)
+	}
+	if l.missing[queue] == nil {
+		return nil, nil
+	}
+	return l.insert(queue, len(body())), nil
+}
+
+// add is for a reply that found its queue missing.
+func (l *LateReplies) add(queue string, size int) *lateReply {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.insert(queue, size)
+}
+
+func (l *LateReplies) insert(queue string, size int) *lateReply {
+	reply := &lateReply{queue: queue, size: size, turn: make(chan struct{}), over: make(chan struct{})}
+	q := l.missing[queue]
+	if q == nil {
+		q = &missingQueue{giveUp: time.Now().Add(l.patience)}
+		l.missing[queue] = q
+	}
+	if q.late = append(q.late, reply); len(q.late) == 1 {
+		reply.pause = true
+		close(reply.turn)
+	}
+	reply.place = l.waiting.PushBack(reply)
+	l.bytes += size
+	for l.waiting.Len() > 1 && (l.waiting.Len() > maxLate || l.bytes > maxLateBytes) {
+		l.drop(l.waiting.Front().Value.(*lateReply), false)
+	}
+	return reply
+}
+
+// leave ends a reply's wait, if it has not been given up.
+func (l *LateReplies) leave(reply *lateReply, delivered bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if reply.place != nil {
+		l.drop(reply, delivered)
+	}
+}
+
+// drop ends a reply's wait and lets the next of its queue have its turn, at once when
+// this one was delivered.
+func (l *LateReplies) drop(reply *lateReply, delivered bool) {
+	l.end(reply)
+	q := l.missing[reply.queue]
+	first := q.late[0] == reply
+	q.late = slices.DeleteFunc(q.late, func(r *lateReply) bool { return r == reply })
+	switch {
+	case len(q.late) == 0:
+		delete(l.missing, reply.queue)
+	case first:
+		q.late[0].pause = !delivered
+		close(q.late[0].turn)
+	}
+}
+
+func (l *LateReplies) end(reply *lateReply) {
+	l.waiting.Remove(reply.place)
+	reply.place = nil
+	l.bytes -= reply.size
+	close(reply.over)
+}
+
+// isTooLate reports whether a queue has been missing for too long. All that wait for
+// it are given up then.
+func (l *LateReplies) isTooLate(queue string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	q := l.missing[queue]
+	if q == nil {
+		return true
+	}
+	if !time.Now().Add(lateRetry).After(q.giveUp) {
+		return false
+	}
+	for _, reply := range q.late {
+		l.end(reply)
+	}
+	delete(l.missing, queue)
+	l.forsake(queue)
+	return true
+}
+
+// forsake notes that a queue is not to be tried for some time. When there are too
+// many, the one that would be forgotten first makes room.
+func (l *LateReplies) forsake(queue string) {
+	if len(l.gone) >= maxGone {
+		var oldest string
+		for name, until := range l.gone {
+			if oldest == "" || until.Before(l.gone[oldest]) {
+				oldest = name
+			}
+		}
+		delete(l.gone, oldest)
+	}
+	l.gone[queue] = time.Now().Add(goneFor)
+}
