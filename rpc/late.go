@@ -105,10 +105,11 @@ func missing(queue string) error {
 
 // wait makes the pause before an attempt. It is an error when there is to be none.
 func (l *LateReplies) wait(ctx context.Context, reply *lateReply) error {
-	if l.isTooLate(reply.queue) {
+	pause, ok := l.pause(reply.queue)
+	if !ok {
 		return missing(reply.queue)
 	}
-	timer := time.NewTimer(lateRetry)
+	timer := time.NewTimer(pause)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
@@ -195,24 +196,27 @@ func (l *LateReplies) end(reply *lateReply) {
 	close(reply.over)
 }
 
-// isTooLate reports whether a queue has been missing for too long. All that wait for
-// it are given up then.
-func (l *LateReplies) isTooLate(queue string) bool {
+// pause is the time before the next attempt for a queue, if there is to be one. It
+// grows with the queues that are missing, so that all attempts together stay as few
+// as those of Python's 64 threads. A queue that has been missing for too long is
+// given up with all that waits for it.
+func (l *LateReplies) pause(queue string) (pause time.Duration, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	q := l.missing[queue]
 	if q == nil {
-		return true
+		return 0, false
 	}
-	if !time.Now().Add(lateRetry).After(q.giveUp) {
-		return false
+	pause = lateRetry * time.Duration(1+(len(l.missing)-1)/DefaultWorkers)
+	if !time.Now().Add(pause).After(q.giveUp) {
+		return pause, true
 	}
 	for _, reply := range q.late {
 		l.end(reply)
 	}
 	delete(l.missing, queue)
 	l.forsake(queue)
-	return true
+	return 0, false
 }
 
 // forsake notes that a queue is not to be tried for some time. When there are too

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -218,6 +219,57 @@ func TestRecentForgetsTheOldest(t *testing.T) {
 	}
 	if k2, fresh := r.begin("big2"); fresh || k2 != k {
 		t.Error("the newest answer is forgotten")
+	}
+}
+
+// A running job has no place that others could take, and counts once.
+func TestRecentKeepsRunningJobs(t *testing.T) {
+	t.Parallel()
+	r := newRecent(1)
+	var running []*job
+	for i := range 3 * minWindow { // more than the window has places
+		j, _ := r.begin(strconv.Itoa(i))
+		running = append(running, j)
+	}
+	for i := range 5 * minWindow {
+		r.add("read" + strconv.Itoa(i))
+	}
+	for i, j := range running {
+		if again, fresh := r.begin(strconv.Itoa(i)); fresh || again != j {
+			t.Fatalf("running job %d is forgotten", i)
+		}
+	}
+	for round := range 40 {
+		for _, j := range running {
+			if round > 0 {
+				j, _ = r.begin(j.id + "x" + strconv.Itoa(round))
+			}
+			r.finish(j, outcome{result: make([]byte, 1<<10)})
+		}
+		anonymous, _ := r.begin("")
+		r.finish(anonymous, outcome{result: make([]byte, 1<<10)})
+	}
+	held := 0
+	for _, e := range r.order {
+		if e.job != nil {
+			held += e.job.size
+		}
+	}
+	if r.bytes != held || held != minWindow<<10 || len(r.jobs) != minWindow {
+		t.Errorf("%d bytes counted, %d held, of %d jobs", r.bytes, held, len(r.jobs))
+	}
+	// An answer that is too large for the memory leaves the others alone.
+	r.add("small")
+	j, _ := r.begin("huge")
+	r.finish(j, outcome{result: make([]byte, maxRemembered+1)})
+	if r.add("small") || r.bytes > held {
+		t.Errorf("%d bytes, and small is forgotten", r.bytes)
+	}
+	// One that is given back may come again, and then has one place.
+	j, _ = r.begin("back")
+	r.forget(j)
+	if again, fresh := r.begin("back"); !fresh || again == j {
+		t.Error("a request that was given back is known")
 	}
 }
 

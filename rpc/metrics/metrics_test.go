@@ -87,3 +87,19 @@ func TestStateOfATransport(t *testing.T) {
 		`rpc_consuming 1`, `rpc_undeliverable_replies_total 7`,
 	)
 }
+
+// broken is a transport that cannot tell its state.
+type broken struct{}
+
+func (broken) Stats() rabbit.Stats { panic("no state") }
+
+func TestStateThatBreaks(t *testing.T) {
+	t.Parallel()
+	m := metrics.New()
+	if err := m.Watch(broken{}); err != nil {
+		t.Fatal(err)
+	}
+	if text := page(m); !strings.Contains(text, "panic: no state") {
+		t.Error(text)
+	}
+}

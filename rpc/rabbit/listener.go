@@ -4,6 +4,7 @@ package rabbit
 
 import (
 	"context"
+	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
@@ -34,12 +35,14 @@ func (t *Transport) Listen(ctx context.Context, target rpc.Target, o rpc.ListenO
 		t.options.topicQueue(x, target.Topic+"."+target.Server),
 		t.options.fanoutQueue(target.Topic, suffix),
 	}, o, func(s *subscription, a *acks, deliveries <-chan amqp.Delivery) {
-		for d := range deliveries {
+		eachArrival(deliveries, func(d *amqp.Delivery, at time.Time) {
 			if t.options.StreamFanout {
-				s.sawOffset(&d)
+				s.sawOffset(d)
 			}
-			receive(a.incoming(&d))
-		}
+			m := a.incoming(d)
+			m.Arrived = at
+			receive(m)
+		})
 	})
 }
 

@@ -4,6 +4,7 @@ package rpctest
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -13,17 +14,23 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// The clock of each check is its own: nothing depends on how fast the machine is.
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	Run(t, func(t *testing.T) Pair {
-		b := NewBroker()
-		p := Pair{Server: b.Transport(), Client: b.Transport(), Wire: memoryWire{t, b}}
-		t.Cleanup(func() {
-			_ = p.Server.(*Transport).Close(t.Context())
-			_ = p.Client.(*Transport).Close(t.Context())
+	for _, c := range suite() {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				b := NewBroker()
+				p := Pair{Server: b.Transport(), Client: b.Transport(), Wire: memoryWire{t, b}}
+				t.Cleanup(func() {
+					_ = p.Server.(*Transport).Close(t.Context())
+					_ = p.Client.(*Transport).Close(t.Context())
+				})
+				c.run(t, newHarness(t, p))
+			})
 		})
-		return p
-	})
+	}
 }
 
 type memoryWire struct {

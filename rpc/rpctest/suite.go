@@ -5,6 +5,7 @@ package rpctest
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"testing"
 	"time"
 
@@ -44,14 +45,17 @@ type check struct {
 // each check, whose cleanup it registers with the test.
 func Run(t *testing.T, connect func(t *testing.T) Pair) {
 	t.Helper()
-	for _, checks := range [][]check{requestChecks, replyChecks, clientChecks, acceptChecks, contextChecks, notifyChecks} {
-		for _, c := range checks {
-			t.Run(c.name, func(t *testing.T) {
-				t.Parallel()
-				c.run(t, newHarness(t, connect(t)))
-			})
-		}
+	for _, c := range suite() {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			c.run(t, newHarness(t, connect(t)))
+		})
 	}
+}
+
+// suite is all there is to check.
+func suite() []check {
+	return slices.Concat(requestChecks, replyChecks, clientChecks, acceptChecks, contextChecks, surviveChecks, hostileChecks, notifyChecks)
 }
 
 // soon is longer than anything that must happen takes, and briefly long enough
@@ -222,5 +226,16 @@ func wait[T any](t *testing.T, c <-chan T, what string) T {
 	case <-time.After(soon):
 		t.Fatalf("waited in vain for %s", what)
 		panic("unreachable")
+	}
+}
+
+// until waits for a state of the broker, which tells nobody when it is reached.
+func (h *harness) until(what string, ok func() bool) {
+	h.t.Helper()
+	for !ok() {
+		if h.ctx.Err() != nil {
+			h.t.Fatalf("waited in vain until %s", what)
+		}
+		time.Sleep(5 * time.Millisecond)
 	}
 }

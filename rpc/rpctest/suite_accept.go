@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"testing"
-	"time"
 
 	"github.com/karbor-project/karbor/rpc"
 )
@@ -144,8 +143,5 @@ func checkSameAnswer(t *testing.T, h *harness) {
 	if a.UniqueID == b.UniqueID {
 		t.Error("two replies with one unique id")
 	}
-	deadline := time.Now().Add(soon)
-	for h.Wire.Len(h.queue()) != 0 && time.Now().Before(deadline) {
-		time.Sleep(10 * time.Millisecond)
-	}
+	h.until("the queue is empty", func() bool { return h.Wire.Len(h.queue()) == 0 })
 }

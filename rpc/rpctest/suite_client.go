@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"strconv"
 	"testing"
 	"time"
 
@@ -54,7 +55,7 @@ func checkTypedFailure(t *testing.T, h *harness) {
 
 func checkRequestForm(t *testing.T, h *harness) {
 	queue := h.queue()
-	c := h.client(rpc.ClientOptions{Timeout: 1500 * time.Millisecond})
+	c := h.client(rpc.ClientOptions{})
 	take := func() (RawMessage, map[string]any) {
 		t.Helper()
 		m, ok := h.Wire.Get(queue, soon)
@@ -73,35 +74,39 @@ func checkRequestForm(t *testing.T, h *harness) {
 		m.Body = nil
 		return m, got
 	}
-	errs := make(chan error, 1)
+	ctx, giveUp := context.WithCancel(h.ctx)
+	defer giveUp()
+	errs := make(chan error, 2)
 	rc := rpc.Context{"user": json.RawMessage(`"u"`), "client_timeout": json.RawMessage(`5`)}
-	full := c.With(func(o *rpc.ClientOptions) { o.CallMonitorTimeout = 2 * time.Second }).Prepare(func(to *rpc.Target) {
+	full := c.With(func(o *rpc.ClientOptions) { o.CallMonitorTimeout = soon }).Prepare(func(to *rpc.Target) {
 		to.Version, to.Namespace = "1.2", "backup"
 	})
-	go func() { errs <- full.Call(h.ctx, rc, "run", map[string]any{"x": 1}, nil) }()
+	go func() { errs <- full.Call(ctx, rc, "run", map[string]any{"x": 1}, nil) }()
 	properties, call := take()
 	expiring := jsonMessage(nil)
-	expiring.Expiration = "1500"
+	expiring.Expiration = strconv.FormatInt(soon.Milliseconds(), 10)
 	if diff := cmp.Diff(expiring, properties); diff != "" {
 		t.Errorf("call: %s", diff)
 	}
 	want := map[string]any{
 		"method": "run", "args": map[string]any{"x": 1.0}, "version": "1.2", "namespace": "backup",
-		"_timeout": 2.0, "_context_user": "u",
+		"_timeout": soon.Seconds(), "_context_user": "u",
 		"_msg_id": call["_msg_id"], "_reply_q": call["_reply_q"], "_unique_id": call["_unique_id"],
 	}
 	if diff := cmp.Diff(want, call); diff != "" || call["_msg_id"] == nil || call["_reply_q"] == nil || call["_unique_id"] == nil {
 		t.Errorf("call: %v %s", call, diff)
 	}
-	if err := wait(t, errs, "the timeout"); !errors.Is(err, rpc.ErrTimeout) {
-		t.Errorf("error is %v", err)
-	}
-	go func() { errs <- c.Call(h.ctx, nil, "run", nil, nil) }()
+	go func() { errs <- c.Call(ctx, nil, "run", nil, nil) }()
 	_, second := take()
 	if v, ok := second["_timeout"]; v != nil || !ok || second["_reply_q"] != call["_reply_q"] || second["_unique_id"] == call["_unique_id"] {
 		t.Errorf("second call: %v", second)
 	}
-	_ = wait(t, errs, "the timeout")
+	giveUp()
+	for range 2 {
+		if err := wait(t, errs, "the end of a call"); !errors.Is(err, context.Canceled) {
+			t.Errorf("error is %v", err)
+		}
+	}
 
 	if err := c.Cast(h.ctx, nil, "note", nil); err != nil {
 		t.Fatal(err)
@@ -143,23 +148,26 @@ func checkTimeout(t *testing.T, h *harness) {
 }
 
 func checkMonitor(t *testing.T, h *harness) {
-	release := make(chan struct{})
-	defer close(release)
+	// Heartbeats come at half the time, and the handler takes longer than all of it.
+	const monitor = 8 * time.Second
 	h.serve(rpc.ServerOptions{}, methods("", map[string]rpc.Handler{
 		"slow": func(context.Context, *rpc.Request) (any, error) {
-			time.Sleep(3200 * time.Millisecond)
+			time.Sleep(monitor + time.Second)
 			return "done", nil
 		},
 	}))
-	c := h.client(rpc.ClientOptions{CallMonitorTimeout: 2 * time.Second})
+	c := h.client(rpc.ClientOptions{CallMonitorTimeout: monitor, Timeout: time.Minute})
+	// Nobody takes this one, so nobody sends heartbeats.
+	h.Wire.Bind(rpc.Target{Topic: h.target.Topic + "x"})
+	lost := make(chan error, 1)
+	go func() {
+		lost <- c.Prepare(func(to *rpc.Target) { to.Topic += "x" }).Call(h.ctx, nil, "slow", nil, nil)
+	}()
 	var got string
 	if err := c.Call(h.ctx, nil, "slow", nil, &got); err != nil || got != "done" {
 		t.Errorf("monitored call: %q, %v", got, err)
 	}
-	// Nobody takes this one, so nobody sends heartbeats.
-	h.Wire.Bind(rpc.Target{Topic: h.target.Topic + "x"})
-	err := c.Prepare(func(to *rpc.Target) { to.Topic += "x" }).Call(h.ctx, nil, "slow", nil, nil)
-	if !errors.Is(err, rpc.ErrTimeout) {
+	if err := wait(t, lost, "the end of the call that nobody takes"); !errors.Is(err, rpc.ErrTimeout) {
 		t.Errorf("error is %v", err)
 	}
 }
@@ -226,7 +234,13 @@ func checkRefusals(t *testing.T, h *harness) {
 		return c.Prepare(func(to *rpc.Target) { to.Version = version })
 	}
 	fanout := at("1.0").Prepare(func(to *rpc.Target) { to.Fanout = true })
+	hasty := func(monitor time.Duration) error {
+		return at("1.0").With(func(o *rpc.ClientOptions) { o.CallMonitorTimeout = monitor }).Call(h.ctx, nil, "m", nil, nil)
+	}
 	for name, err := range map[string]error{
+		"monitor 1ms": hasty(time.Millisecond),
+		"monitor 1s":  hasty(time.Second),
+		"monitor 2s-": hasty(2*time.Second - 1),
 		"fanout call": fanout.Call(h.ctx, nil, "m", nil, nil),
 		"minor":       at("1.4").Cast(h.ctx, nil, "m", nil),
 		"major":       at("2.0").Call(h.ctx, nil, "m", nil, nil),

@@ -4,8 +4,11 @@ package rpctest
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -26,6 +29,8 @@ var notifyChecks = []check{
 	{"Checklist61_OddNotifications", checkOddEvents},
 	{"Checklist61_PoolsGetCopies", checkPools},
 	{"Checklist61_StopGivesBack", checkListenerStop},
+	{"Survive_NotificationHandlersThatBreak", checkBreakingListener},
+	{"Hostile_OddNotifications", checkHostileEvents},
 }
 
 // carrier is the transport's part for notifications.
@@ -55,12 +60,17 @@ func (h *harness) forget(queue string) { h.t.Cleanup(func() { h.Wire.Delete(queu
 // listen starts a listener for one priority and stops it with the check.
 func (h *harness) listen(o notify.ListenerOptions, p notify.Priority, handler notify.Handler, topics ...string) *notify.Listener {
 	h.t.Helper()
+	return h.listenOn(h.carrier(h.Server), o, p, handler, topics...)
+}
+
+func (h *harness) listenOn(c notify.Transport, o notify.ListenerOptions, p notify.Priority, handler notify.Handler, topics ...string) *notify.Listener {
+	h.t.Helper()
 	var sources []notify.Source
 	for _, topic := range topics {
 		sources = append(sources, notify.Source{Topic: topic})
 	}
 	endpoint := notify.Endpoint{Handlers: map[notify.Priority]notify.Handler{p: handler}}
-	l, err := notify.NewListener(h.carrier(h.Server), sources, []notify.Endpoint{endpoint}, o)
+	l, err := notify.NewListener(c, sources, []notify.Endpoint{endpoint}, o)
 	if err == nil {
 		err = l.Start(h.ctx)
 	}
@@ -75,6 +85,28 @@ func (h *harness) listen(o notify.ListenerOptions, p notify.Priority, handler no
 		}
 	})
 	return l
+}
+
+// watched tells when a consumption has been cancelled.
+type watched struct {
+	notify.Transport
+	cancelled chan struct{}
+}
+
+func (w watched) Subscribe(ctx context.Context, from []rpc.Binding, o rpc.ListenOptions, receive func(rpc.Incoming)) (rpc.Listener, error) {
+	l, err := w.Transport.Subscribe(ctx, from, o, receive)
+	return watchedListener{l, w.cancelled}, err
+}
+
+type watchedListener struct {
+	rpc.Listener
+	cancelled chan struct{}
+}
+
+func (w watchedListener) Cancel(ctx context.Context) error {
+	err := w.Listener.Cancel(ctx)
+	w.cancelled <- struct{}{}
+	return err
 }
 
 // into is a handler that reports events.
@@ -286,7 +318,8 @@ func checkPools(t *testing.T, h *harness) {
 func checkListenerStop(t *testing.T, h *harness) {
 	topic := h.target.Topic
 	working, finish := make(chan struct{}, 3), make(chan struct{})
-	l := h.listen(notify.ListenerOptions{Workers: 1}, notify.Info, func(context.Context, *notify.Event) error {
+	watch := watched{h.carrier(h.Server), make(chan struct{}, 1)}
+	l := h.listenOn(watch, notify.ListenerOptions{Workers: 1}, notify.Info, func(context.Context, *notify.Event) error {
 		working <- struct{}{}
 		<-finish
 		return nil
@@ -301,17 +334,79 @@ func checkListenerStop(t *testing.T, h *harness) {
 	stopped := make(chan error, 1)
 	go func() { stopped <- l.Stop(h.ctx) }()
 	// What has not started goes back while the first is still in work.
-	for h.Wire.Len(topic+".info") != 2 {
-		if h.ctx.Err() != nil {
-			t.Fatal("unstarted events did not go back")
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
+	wait(t, watch.cancelled, "the end of the consumption")
+	h.until("unstarted events have gone back", func() bool { return h.Wire.Len(topic+".info") == 2 })
 	close(finish)
 	if err := wait(t, stopped, "the stop"); err != nil {
 		t.Error(err)
 	}
 	if n := h.Wire.Len(topic + ".info"); n != 2 {
 		t.Errorf("%d events left", n)
+	}
+}
+
+// matching breaks when it is compared with others.
+type matching struct{ error }
+
+func (matching) Is(error) bool { panic("no comparison") }
+
+// A handler that breaks has failed, and its worker goes on.
+func checkBreakingListener(t *testing.T, h *harness) {
+	topic := h.target.Topic
+	var noFailure *rpc.Failure
+	events := make(chan *notify.Event, 8)
+	h.listen(notify.ListenerOptions{Workers: 1}, notify.Info, func(_ context.Context, e *notify.Event) error {
+		events <- e
+		switch e.Type {
+		case "nil":
+			return noFailure
+		case "compare":
+			return matching{errors.New("x")}
+		case "cycle":
+			panic(cyclicMap())
+		case "exit":
+			runtime.Goexit()
+		}
+		return nil
+	}, topic)
+	n := h.notifier(notify.Info, topic)
+	for _, kind := range []string{"nil", "compare", "cycle", "exit", "fine"} {
+		if err := n.Info(h.ctx, nil, kind, nil); err != nil {
+			t.Fatal(err)
+		}
+		if e := wait(t, events, kind); e.Type != kind {
+			t.Errorf("%s instead of %s", e.Type, kind)
+		}
+	}
+	for name, payload := range map[string]any{"cycle": cyclicMap(), "chain": longChain(1 << 20), "bomb": &bomb{}} {
+		if err := n.Info(h.ctx, nil, "e", payload); err == nil {
+			t.Errorf("%s: sent", name)
+		}
+	}
+}
+
+// Events that would cost much, or that only Python reads, are rejected.
+func checkHostileEvents(t *testing.T, h *harness) {
+	topic := h.target.Topic
+	events := make(chan *notify.Event, 8)
+	h.listen(notify.ListenerOptions{Workers: 1}, notify.Info, into(events), topic)
+	queue := topic + ".info"
+	h.forget(queue)
+	bzip2, err := base64.StdEncoding.DecodeString(bzip2Bomb)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.Wire.Put(queue, RawMessage{ContentType: rpc.ContentType, Compression: rpc.CompressionBz2, Body: bzip2})
+	h.Wire.Put(queue, jsonMessage(wrapped(`{"priority": "INFO", "event_type": "NaN", "payload": {"load": NaN}}`)))
+	h.Wire.Put(queue, jsonMessage(wrapped(`{"priority": "INFO", "event_type": "deep", "payload": `+nestedJSON(10001)+`}`)))
+	long := `{"priority": "INFO", "event_type": "long", "_unique_id": "` + strings.Repeat("u", 1<<20) + `"}`
+	for range 2 {
+		h.Wire.Put(queue, jsonMessage(wrapped(long)))
+	}
+	h.Wire.Put(queue, jsonMessage(wrapped(`{"priority": "INFO", "event_type": "last", "payload": `+nestedJSON(9000)+`}`)))
+	for _, kind := range []string{"long", "last"} {
+		if e := wait(t, events, kind); e.Type != kind {
+			t.Errorf("%s instead of %s", e.Type, kind)
+		}
 	}
 }

@@ -83,27 +83,31 @@ func checkEncoded(t *testing.T, h *harness) {
 }
 
 func checkHeartbeats(t *testing.T, h *harness) {
+	release := make(chan struct{})
 	h.serve(rpc.ServerOptions{}, methods("", map[string]rpc.Handler{
-		"slow": func(ctx context.Context, r *rpc.Request) (any, error) {
-			var seconds float64
-			if err := r.Unpack(rpc.Required("secs", &seconds)); err != nil {
-				return nil, err
-			}
-			select {
-			case <-time.After(time.Duration(seconds * float64(time.Second))):
-			case <-ctx.Done():
-			}
-			return "done", nil
-		},
+		"slow": func(context.Context, *rpc.Request) (any, error) { <-release; return "done", nil },
 	}))
-	slow := h.ask(`"method": "slow", "args": {"secs": 3.5}, "_timeout": 2`)
+	slow := h.ask(`"method": "slow", "_timeout": 2`)
 	missing := h.ask(`"method": "nosuch", "_timeout": 2`)
-	for i := range 3 {
-		if r := h.answer(slow); r.Ending || r.Result != nil || r.Failure != nil || r.MsgID != "m1" || !hex32.MatchString(r.UniqueID) {
-			t.Errorf("heartbeat %d: %+v", i, r)
+	beat := func() (r reply, ended bool) {
+		t.Helper()
+		r = h.answer(slow)
+		if !r.Ending && (r.Result != nil || r.Failure != nil || r.MsgID != "m1" || !hex32.MatchString(r.UniqueID)) {
+			t.Errorf("heartbeat: %+v", r)
+		}
+		return r, r.Ending
+	}
+	for range 3 {
+		if r, ended := beat(); ended {
+			t.Fatalf("an answer instead of a heartbeat: %+v", r)
 		}
 	}
-	if r := h.answer(slow); !r.Ending || r.Result != "done" {
+	close(release)
+	r, ended := beat()
+	for !ended { // one more may have been on its way
+		r, ended = beat()
+	}
+	if r.Result != "done" {
 		t.Errorf("answer: %+v", r)
 	}
 	h.failed(missing)
@@ -149,22 +153,33 @@ func checkMissingReplyQueue(t *testing.T, h *harness) {
 
 func checkWorkers(t *testing.T, h *harness) {
 	const workers, calls = 5, 200
+	started, release := make(chan struct{}, calls), make(chan struct{})
 	var running, most atomic.Int32
 	h.serve(rpc.ServerOptions{Workers: workers}, methods("", map[string]rpc.Handler{
 		"slow": func(context.Context, *rpc.Request) (any, error) {
 			n := running.Add(1)
 			for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
 			}
-			time.Sleep(5 * time.Millisecond)
+			started <- struct{}{}
+			<-release
 			running.Add(-1)
 			return nil, nil
 		},
 	}))
 	errs := make(chan error, calls)
-	c := h.client(rpc.ClientOptions{})
+	c := h.client(rpc.ClientOptions{Timeout: time.Minute})
 	for range calls {
 		go func() { errs <- c.Call(h.ctx, nil, "slow", nil, nil) }()
 	}
+	for range workers {
+		wait(t, started, "a handler")
+	}
+	select {
+	case <-started:
+		t.Error("one handler too many")
+	case <-time.After(briefly):
+	}
+	close(release)
 	for range calls {
 		if err := wait(t, errs, "a call"); err != nil {
 			t.Error(err)
