@@ -88,14 +88,14 @@ func TestDecompressionHoldsNobodyUp(t *testing.T) {
 // What is rejected is named.
 func TestRejectionsAreNamed(t *testing.T) {
 	t.Parallel()
-	bomb, err := Compress([]byte(strings.Repeat(" ", DefaultMaxDecompressed+1)))
+	bomb, err := Compress([]byte(strings.Repeat(" ", 1025)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for want, m := range map[string]Incoming{
 		`compression "application/x-lzma" is not known`: {ContentType: ContentType, Compression: "application/x-lzma", Body: []byte("\xfd7zXZ\x00")},
 		`compression "zstd" is not known`:               {ContentType: ContentType, Compression: "zstd", Body: []byte("(")},
-		`decompressing zlib: more than 16777216 bytes`:  {ContentType: ContentType, Compression: "zlib", Body: bomb},
+		`decompressing zlib: more than 1024 bytes`:      {ContentType: ContentType, Compression: "zlib", Body: bomb},
 		`decompressing gzip: zlib`:                      {ContentType: ContentType, Compression: "gzip", Body: []byte("plain")},
 		`NaN and Infinity are not JSON`:                 plainMessage(`{"method": "m", "args": {"x": NaN}}`),
 		`"nova" does not begin with reply_`:             plainMessage(`{"method": "m", "_msg_id": "m", "_reply_q": "nova"}`),
@@ -105,7 +105,7 @@ func TestRejectionsAreNamed(t *testing.T) {
 		log.SetOutput(out)
 		log.SetFormatter(&logrus.JSONFormatter{})
 		l := &loopback{replies: make(chan []byte, 1)}
-		s, err := NewServer(l, Target{Topic: "t", Server: "s"}, []Endpoint{{}}, ServerOptions{Log: log})
+		s, err := NewServer(l, Target{Topic: "t", Server: "s"}, []Endpoint{{}}, ServerOptions{Log: log, MaxDecompressed: 1024})
 		if err == nil {
 			err = s.Start(t.Context())
 		}
