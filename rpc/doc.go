@@ -30,8 +30,9 @@
 // beyond stay with the broker, for this server or another.
 //
 // The context of a handler ends when the caller's patience is over, because nobody
-// waits for the answer any more: the cause is [ErrAbandoned]. It also ends when
-// the server is stopped hard, with the cause [ErrStopped].
+// waits for the answer any more: the cause is [ErrAbandoned]. A request whose caller
+// gave up before a worker was free does not run. The context also ends when the
+// server is stopped hard, with the cause [ErrStopped].
 //
 // # Delivery
 //
@@ -52,7 +53,9 @@
 // exception that it names, and so does a [*Failure] made with [NewFailure]. Python
 // clients raise the exception itself when it is one of Python's own or its module
 // is in their allowed_remote_exmods, else oslo_messaging.RemoteError. A panic
-// becomes a RuntimeError, and the server goes on.
+// becomes a RuntimeError, and the server goes on; so does whatever else breaks in a
+// handler, its middleware, its result or its error. Only an endless recursion in the
+// handler's own code ends the process, which Go does not let a program survive.
 //
 // A caller gets a [*Failure] with class, module, message and arguments of the
 // exception that the server raised. No answer in time is an error that wraps
