@@ -51,5 +51,6 @@ func isNilPointer(err error) bool {
 	return v.Kind() == reflect.Pointer && v.IsNil()
 }
 
-// errGoexit is the outcome of a handler that ended its goroutine.
+// errGoexit is the outcome of a handler, or of what works for it, that ended the
+// goroutine.
 var errGoexit = errors.New("the handler has ended its goroutine and returned nothing")

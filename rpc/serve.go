@@ -146,7 +146,8 @@ func (s *Server) serve(t task) {
 	returned := false
 	defer func() {
 		if !returned { // by runtime.Goexit, which nothing stops
-			s.conclude(t, s.failed(t.request, errGoexit), false)
+			s.logFailure(t.request, errGoexit)
+			s.conclude(t, outcome{failure: runtimeError(errGoexit).encode()}, false)
 		}
 	}()
 	o, requeue := s.execute(t)
