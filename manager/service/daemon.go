@@ -4,12 +4,9 @@ package service
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"sync"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -19,154 +16,262 @@ import (
 	"github.com/karbor-project/karbor/pkg/telemetry"
 )
 
+// service is what a daemon runs; instance is the one outside of tests.
+type service interface {
+	// start returns nil when requests are consumed.
+	start(ctx context.Context) error
+	// stop takes no more requests, lets operations finish until ctx ends, and
+	// closes everything. It may come at any time, once start has returned.
+	stop(ctx context.Context)
+	view() view
+	String() string
+}
+
 // daemon runs one instance of the service after the other: SIGHUP replaces the
-// one that serves by one with the configuration as it is now, while the old
-// one's operations go on to their end.
+// one that serves by one with the configuration as it is now. The new instance
+// consumes before the old one lets go, so that an instance that cannot start
+// costs nothing.
+//
+// One loop decides everything. What may take time (reading files, starting,
+// stopping) runs beside it, so that signals are obeyed at every moment.
 type daemon struct {
 	version string
-	setup   Setup
 	load    func() (*config.Config, error)
+	make    func(context.Context, *config.Config) (service, error)
 	log     *telemetry.Log
 	notify  *systemd.Notifier
 	monitor *monitor
-	signals chan os.Signal
+
+	// Signals. One that waits to be read stands for all of its kind that came
+	// meanwhile, and requests to reload cannot keep one to stop from being noticed.
+	terminate <-chan os.Signal // SIGTERM and SIGINT
+	hangUp    <-chan os.Signal // SIGHUP
+
+	current *attempt // serves, or is to be the first that does; nil when that one could not
+	next    *attempt // is to follow current; nil without a reload under way
+	again   bool     // another reload is to follow the one under way
 
 	// hard ends when operations may take no more time.
 	hard     context.Context
 	hurry    context.CancelFunc
 	retiring sync.WaitGroup
+	stopped  chan struct{} // closed when everything has ended; nil before the end has begun
+	failure  error         // why the end has begun
+	grace    time.Duration // for operations at the end; 0 is no limit
 }
+
+// attempt is an instance from the reading of its configuration until it serves.
+type attempt struct {
+	cancel   context.CancelFunc
+	finished chan struct{} // closed when the fields below are set
+	cfg      *config.Config
+	instance service // nil when it could not be made
+	err      error   // nil when it serves
+
+	noticed bool // the loop has seen the outcome
+}
+
+// outcome returns the channel that is closed when the attempt has an outcome
+// that the loop has not seen.
+func (a *attempt) outcome() <-chan struct{} {
+	if a == nil || a.noticed {
+		return nil
+	}
+	return a.finished
+}
+
+// serves reports whether the instance has begun to serve.
+func (a *attempt) serves() bool { return a != nil && a.noticed && a.err == nil }
 
 // run serves until SIGTERM or SIGINT, and then until operations have finished
 // or graceful_shutdown_timeout is over. A second signal ends that time at once,
 // a third one the process.
 func (d *daemon) run(cfg *config.Config) error {
-	d.notify = systemd.FromEnvironment()
-	d.signals = make(chan os.Signal, 4)
-	signal.Notify(d.signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
-	defer signal.Stop(d.signals)
 	d.hard, d.hurry = context.WithCancel(context.Background())
 	defer d.hurry()
-	var err error
-	if d.monitor, err = newMonitor(cfg.String("DEFAULT", "metrics_listen"), d.log); err != nil {
-		return err
+	var alive <-chan time.Time // ticks while systemd wants to know
+	if interval := d.notify.WatchdogInterval(); interval > 0 {
+		ticker := time.NewTicker(interval)
+		defer ticker.Stop()
+		alive = ticker.C
 	}
-	defer d.monitor.close()
-	current, err := newInstance(d.hard, cfg, d.setup, d.log)
-	if err != nil {
-		return err
-	}
-	for {
-		d.tellConfig(current.cfg)
-		next, err := d.serve(current)
-		if err != nil {
-			return errors.Join(err, d.end(current))
-		}
-		if next == nil {
-			return d.end(current)
-		}
-		d.retire(current)
-		current = next
-	}
-}
-
-// serve starts an instance and waits for what ends its turn: it returns the
-// instance that is to follow, or nil when the process is to end.
-func (d *daemon) serve(current *instance) (*instance, error) {
-	d.monitor.show(current.view())
-	ctx, cancel := context.WithCancel(d.hard)
-	defer cancel()
-	started := make(chan error, 1)
-	go func() { started <- current.start(ctx) }()
-	defer func() { // it may still be waiting for the broker
-		cancel()
-		if started != nil {
-			<-started
-		}
-	}()
+	d.tell(d.notify.Status("starting"))
+	d.grace = gracePeriod(cfg)
+	d.current = d.launch(func() (*config.Config, error) { return cfg, nil }, d.monitor.show)
 	for {
 		select {
-		case err := <-started:
-			started = nil
-			if err != nil {
-				return nil, err
+		case received := <-d.terminate:
+			if err := d.stop(received); err != nil {
+				return err
 			}
-			d.log.Infof("version %s serves topic %s as %s", d.version, current.topic, current.host)
-			d.tell(d.notify.Ready())
-		case received := <-d.signals:
-			if received != syscall.SIGHUP {
-				d.log.Infof("%s: no new requests are taken, running operations finish", received)
-				return nil, nil
-			}
-			if next := d.reload(); next != nil {
-				return next, nil
-			}
+		case <-d.hangUp:
+			d.reload()
+		case <-d.current.outcome():
+			d.currentFinished()
+		case <-d.next.outcome():
+			d.nextFinished()
+		case <-d.stopped:
+			d.log.Info("stopped")
+			return d.failure
+		case <-alive:
+			d.tell(d.notify.Alive())
 		}
 	}
 }
 
-// reload makes an instance of the configuration as it is now. With a wrong one
-// the service stays as it is.
-func (d *daemon) reload() *instance {
-	if err := d.log.Reopen(); err != nil {
-		d.log.Errorf("reopen the log: %v", err)
-	}
-	d.tell(d.notify.Reloading(monotonic()))
-	cfg, err := d.load()
-	if err == nil {
-		var next *instance
-		if next, err = newInstance(d.hard, cfg, d.setup, d.log); err == nil {
-			d.log.Info("SIGHUP: the configuration is read again")
-			return next
+// launch begins to make and start an instance, whose view goes to made.
+func (d *daemon) launch(load func() (*config.Config, error), made func(view)) *attempt {
+	ctx, cancel := context.WithCancel(d.hard)
+	a := &attempt{cancel: cancel, finished: make(chan struct{})}
+	go func() {
+		defer close(a.finished)
+		if a.cfg, a.err = load(); a.err != nil {
+			return
 		}
-	}
-	d.log.Errorf("SIGHUP: the service goes on with the old configuration, since the new one is wrong: %v", err)
-	d.tell(d.notify.Ready())
-	return nil
+		if a.instance, a.err = d.make(ctx, a.cfg); a.err != nil {
+			a.instance = nil
+			return
+		}
+		made(a.instance.view())
+		d.logConfig(a.cfg)
+		a.err = a.instance.start(ctx)
+	}()
+	return a
 }
 
-// retire stops an instance in the background. Its operations have the time that
-// the process has.
-func (d *daemon) retire(old *instance) {
+// retire ends an attempt, and the instance that has come of it, in the
+// background. Its operations have the time that the process has.
+func (d *daemon) retire(a *attempt) {
+	if a == nil {
+		return
+	}
+	a.cancel()
 	d.retiring.Go(func() {
-		if err := old.stop(d.hard); err != nil {
-			d.log.Warnf("end the old configuration's part: %v", err)
+		<-a.finished
+		if a.instance != nil {
+			a.instance.stop(d.hard)
 		}
 	})
 }
 
-// end stops what runs and waits for it.
-func (d *daemon) end(current *instance) error {
-	d.tell(d.notify.Stopping())
-	if seconds := current.cfg.Int("DEFAULT", "graceful_shutdown_timeout"); seconds > 0 {
-		timer := time.AfterFunc(time.Duration(seconds)*time.Second, d.hurry)
-		defer timer.Stop()
+// currentFinished handles the outcome of the first instance.
+func (d *daemon) currentFinished() {
+	first := d.current
+	first.noticed = true
+	if first.err == nil {
+		d.serving()
+		return
 	}
-	done := make(chan error, 1)
-	go func() {
-		err := current.stop(d.hard)
-		d.retiring.Wait()
-		done <- err
-	}()
-	for {
-		select {
-		case err := <-done:
-			d.log.Info("stopped")
-			return err
-		case received := <-d.signals:
-			switch {
-			case received == syscall.SIGHUP:
-			case d.hard.Err() == nil:
-				d.log.Warnf("%s again: running operations are ended", received)
-				d.hurry()
-			default:
-				return fmt.Errorf("%s while operations were being ended", received)
-			}
+	d.current = nil
+	d.retire(first)
+	if d.next == nil {
+		d.end(first.err)
+		return
+	}
+	d.log.Errorf("the configuration as it was read first cannot be served: %v", first.err)
+}
+
+// reload begins to replace the instance. One reload is under way at a time: a
+// signal during it ends it and begins another one.
+func (d *daemon) reload() {
+	if err := d.log.Reopen(); err != nil {
+		d.log.Errorf("reopening the log: %v", err)
+	}
+	switch {
+	case d.stopped != nil:
+	case d.next != nil:
+		d.again = true
+		d.next.cancel()
+	default:
+		d.log.Info("SIGHUP: the configuration is read again; what serves now goes on until the new configuration does")
+		if d.current.serves() {
+			d.tell(d.notify.Reloading(monotonic(), "reloading; "+d.current.instance.String()+" is served meanwhile"))
 		}
+		d.next = d.launch(d.load, func(view) {})
 	}
 }
 
-func (d *daemon) tellConfig(cfg *config.Config) {
+// nextFinished handles the outcome of a reload: a takeover or nothing.
+func (d *daemon) nextFinished() {
+	next, again := d.next, d.again
+	next.noticed = true
+	d.next, d.again = nil, false
+	if next.err == nil {
+		d.retire(d.current)
+		d.current = next
+		d.grace = gracePeriod(next.cfg)
+		d.serving()
+	} else {
+		d.retire(next)
+	}
+	switch {
+	case again:
+		d.reload()
+	case next.err == nil:
+	case d.current == nil:
+		d.end(next.err)
+	default:
+		d.keep(next.err)
+	}
+}
+
+// keep tells that a reload has failed.
+func (d *daemon) keep(reason error) {
+	d.log.Errorf("SIGHUP: the service goes on with the old configuration, since the new one cannot be served: %v", reason)
+	if d.current.serves() {
+		d.tell(d.notify.Ready(fmt.Sprintf("serving %s; the last reload failed: %v", d.current.instance, reason)))
+	}
+}
+
+func (d *daemon) serving() {
+	d.monitor.show(d.current.instance.view())
+	d.log.Infof("version %s serves %s", d.version, d.current.instance)
+	d.tell(d.notify.Ready("serving " + d.current.instance.String()))
+}
+
+// stop obeys a signal to stop. An error ends the process at once.
+func (d *daemon) stop(received os.Signal) error {
+	switch {
+	case d.stopped == nil:
+		d.log.Infof("%s: no new requests are taken, running operations finish", received)
+		d.end(nil)
+	case d.hard.Err() == nil:
+		d.log.Warnf("%s again: running operations are ended", received)
+		d.hurry()
+	default:
+		return fmt.Errorf("%s while operations were being ended", received)
+	}
+	return nil
+}
+
+// end stops everything, for a reason or because it was asked to.
+func (d *daemon) end(reason error) {
+	d.failure = reason
+	status := "stopping; running operations finish"
+	if reason != nil {
+		status = fmt.Sprintf("cannot serve: %v", reason)
+	}
+	d.tell(d.notify.Stopping(status))
+	if d.grace > 0 {
+		timer := time.AfterFunc(d.grace, d.hurry)
+		context.AfterFunc(d.hard, func() { timer.Stop() })
+	}
+	d.retire(d.current)
+	d.retire(d.next)
+	d.current, d.next = nil, nil
+	stopped := make(chan struct{})
+	d.stopped = stopped
+	go func() {
+		defer close(stopped)
+		d.retiring.Wait()
+	}()
+}
+
+func gracePeriod(cfg *config.Config) time.Duration {
+	return time.Duration(cfg.Int("DEFAULT", "graceful_shutdown_timeout")) * time.Second
+}
+
+func (d *daemon) logConfig(cfg *config.Config) {
 	for _, warning := range cfg.Warnings() {
 		d.log.Warn(warning)
 	}
@@ -179,7 +284,7 @@ func (d *daemon) tellConfig(cfg *config.Config) {
 // does not depend on it.
 func (d *daemon) tell(err error) {
 	if err != nil {
-		d.log.Warnf("tell systemd: %v", err)
+		d.log.Warnf("telling systemd: %v", err)
 	}
 }
 

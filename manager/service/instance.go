@@ -4,7 +4,6 @@ package service
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -55,9 +54,11 @@ type instance struct {
 	end    context.CancelFunc
 	later  sync.WaitGroup // what goes on beside
 
-	once    sync.Once
-	stopErr error
+	once sync.Once
 }
+
+// String names what is served, for people.
+func (i *instance) String() string { return "topic " + i.topic + " as " + i.host }
 
 // newInstance makes the parts. None of them connects to anything yet.
 func newInstance(ctx context.Context, cfg *config.Config, setup Setup, log *telemetry.Log) (_ *instance, err error) {
@@ -65,7 +66,7 @@ func newInstance(ctx context.Context, cfg *config.Config, setup Setup, log *tele
 	i.ending, i.end = context.WithCancel(context.WithoutCancel(ctx))
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, i.stop(ctx))
+			i.stop(ctx)
 		}
 	}()
 	if i.db, err = openDatabase(ctx, cfg, log); err != nil {
@@ -143,37 +144,33 @@ func loadProviders(cfg *config.Config, setup Setup, clients *openstack.Factory, 
 func (i *instance) start(ctx context.Context) error {
 	if i.sync {
 		if err := i.db.Sync(ctx); err != nil {
-			return fmt.Errorf("make the tables of the embedded database: %w", err)
+			return fmt.Errorf("making the tables of the embedded database: %w", err)
 		}
 	}
 	if err := i.own(ctx); err != nil {
 		return err
 	}
-	i.janitor.Start()
-	i.heartbeat.start()
 	if err := i.server.Start(ctx); err != nil {
-		return fmt.Errorf("serve topic %s: %w", i.topic, err)
+		return fmt.Errorf("serving topic %s: %w", i.topic, err)
 	}
+	// What others see of this node, and what it does for them, begins when it serves:
+	// an instance that cannot start leaves no trace.
+	i.heartbeat.start()
+	i.janitor.Start()
 	return nil
 }
 
 // stop takes no more requests, lets operations finish until ctx ends, and
-// closes everything. It is idempotent, and works on an instance half made.
-func (i *instance) stop(ctx context.Context) error {
-	i.once.Do(func() { i.stopErr = i.close(ctx) })
-	return i.stopErr
+// closes everything. It is idempotent, and works on an instance half made. What
+// fails at the end is no failure of the service: it is logged.
+func (i *instance) stop(ctx context.Context) {
+	i.once.Do(func() { i.close(ctx) })
 }
 
-func (i *instance) close(ctx context.Context) error {
-	var errs []error
+func (i *instance) close(ctx context.Context) {
 	if i.server != nil {
-		// A reply that a vanished client does not take would outlast the time. That
-		// is no failure of the service, and what was cut off is marked as such.
-		if err := i.server.Stop(ctx); err != nil && ctx.Err() == nil {
-			errs = append(errs, err)
-		} else if err != nil {
-			i.log.Warnf("requests are cut off: %v", err)
-		}
+		// A reply that a vanished client does not take would outlast the time.
+		i.warn("requests are cut off", i.server.Stop(ctx))
 	}
 	if i.janitor != nil {
 		i.janitor.Stop(ctx)
@@ -184,9 +181,7 @@ func (i *instance) close(ctx context.Context) error {
 	if i.keeper != nil {
 		// Others go on at once with what is left.
 		after, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
-		if err := i.keeper.Stop(after); err != nil {
-			i.log.Warnf("others go on with the operations later: %v", err)
-		}
+		i.warn("others go on with the operations later", i.keeper.Stop(after))
 		cancel()
 	}
 	// What follows is short, and done even when the time for operations is over.
@@ -196,10 +191,10 @@ func (i *instance) close(ctx context.Context) error {
 		i.heartbeat.stop()
 	}
 	if i.transport != nil {
-		errs = append(errs, i.transport.Close(ctx))
+		i.warn("closing the connection to the broker", i.transport.Close(ctx))
 	}
 	if i.providers != nil {
-		errs = append(errs, i.providers.Close())
+		i.warn("closing the providers", i.providers.Close())
 	}
 	if i.clients != nil {
 		i.clients.Close()
@@ -207,10 +202,16 @@ func (i *instance) close(ctx context.Context) error {
 	i.end()
 	i.later.Wait()
 	if i.journal != nil {
-		errs = append(errs, i.journal.Close())
+		i.warn("closing the journal", i.journal.Close())
 	}
 	if i.db != nil {
-		errs = append(errs, i.db.Close())
+		i.warn("closing the database", i.db.Close())
 	}
-	return errors.Join(errs...)
+}
+
+// warn logs a step of the end that failed.
+func (i *instance) warn(step string, err error) {
+	if err != nil {
+		i.log.Warnf("%s: %v", step, err)
+	}
 }

@@ -8,11 +8,14 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"slices"
+	"syscall"
 
 	"github.com/karbor-project/karbor/pkg/config"
 	"github.com/karbor-project/karbor/pkg/database"
 	"github.com/karbor-project/karbor/pkg/journal"
+	"github.com/karbor-project/karbor/pkg/systemd"
 	"github.com/karbor-project/karbor/pkg/telemetry"
 )
 
@@ -35,6 +38,11 @@ func Main(version string, args []string, setup Setup, stdout, stderr io.Writer) 
 		fmt.Fprintf(stderr, "%s: %s goes with %s alone, and %s with neither\n", Program, dryRunFlag, repairFlag, dbSync)
 		return ExitUsage
 	}
+	// A request to reload that comes too early waits; one to stop ends the process as
+	// long as nothing has begun.
+	hangUp := make(chan os.Signal, 1)
+	signal.Notify(hangUp, syscall.SIGHUP)
+	defer signal.Stop(hangUp)
 	load := func() (*config.Config, error) { return loadConfig(args) }
 	cfg, err := load()
 	switch {
@@ -60,8 +68,9 @@ func Main(version string, args []string, setup Setup, stdout, stderr io.Writer) 
 	if mend {
 		return repair(cfg, setup, log, dry, stdout, stderr)
 	}
-	d := &daemon{version: version, setup: setup, load: load, log: log}
-	if err := d.run(cfg); err != nil {
+	d := &daemon{version: version, load: load, log: log, notify: systemd.FromEnvironment(), hangUp: hangUp,
+		make: func(ctx context.Context, cfg *config.Config) (service, error) { return newInstance(ctx, cfg, setup, log) }}
+	if err := serve(d, cfg); err != nil {
 		log.Errorf("the service ends: %v", err)
 		if !log.OnStderr() {
 			fmt.Fprintf(stderr, "%s: %v\n", Program, err)
@@ -72,6 +81,20 @@ func Main(version string, args []string, setup Setup, stdout, stderr io.Writer) 
 		return ExitFailed
 	}
 	return ExitOK
+}
+
+// serve gives a daemon its signals and its monitor, and runs it.
+func serve(d *daemon, cfg *config.Config) error {
+	var err error
+	if d.monitor, err = newMonitor(cfg.String("DEFAULT", "metrics_listen"), d.log); err != nil {
+		return err
+	}
+	defer d.monitor.close()
+	terminate := make(chan os.Signal, 3)
+	signal.Notify(terminate, syscall.SIGTERM, syscall.SIGINT)
+	defer signal.Stop(terminate)
+	d.terminate = terminate
+	return d.run(cfg)
 }
 
 // usageError is an error that only a change of the configuration can mend.

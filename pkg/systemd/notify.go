@@ -8,36 +8,65 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 )
 
-// Notifier sends states to the service manager. A Notifier without a socket
-// drops them: the service was started by hand.
-type Notifier struct{ socket string }
+// sendTime bounds how long a service manager that does not read may hold up the
+// service.
+const sendTime = time.Second
 
-// FromEnvironment finds the socket that systemd named, if any.
-func FromEnvironment() *Notifier { return &Notifier{socket: os.Getenv("NOTIFY_SOCKET")} }
+// Notifier sends states to the service manager, each with the line that
+// `systemctl status` shows. A Notifier without a socket drops them: the service
+// was started by hand.
+type Notifier struct {
+	socket   string
+	watchdog time.Duration
+}
+
+// FromEnvironment finds what systemd has told this process.
+func FromEnvironment() *Notifier {
+	n := &Notifier{socket: os.Getenv("NOTIFY_SOCKET")}
+	microseconds, err := strconv.ParseInt(os.Getenv("WATCHDOG_USEC"), 10, 64)
+	pid := os.Getenv("WATCHDOG_PID")
+	if err == nil && microseconds > 0 && (pid == "" || pid == strconv.Itoa(os.Getpid())) {
+		n.watchdog = time.Duration(microseconds) * time.Microsecond
+	}
+	return n
+}
+
+// WatchdogInterval is how often the service has to send Alive: twice in the time
+// of option WatchdogSec. It is 0 when the service manager does not watch.
+func (n *Notifier) WatchdogInterval() time.Duration {
+	if n.socket == "" {
+		return 0
+	}
+	return n.watchdog / 2
+}
+
+// Alive tells the watchdog that the service is at work.
+func (n *Notifier) Alive() error { return n.send("WATCHDOG=1") }
 
 // Ready tells that the service serves.
-func (n *Notifier) Ready() error { return n.send("READY=1") }
+func (n *Notifier) Ready(status string) error { return n.send("READY=1", statusLine(status)) }
 
 // Stopping tells that the service is about to end.
-func (n *Notifier) Stopping() error { return n.send("STOPPING=1") }
+func (n *Notifier) Stopping(status string) error { return n.send("STOPPING=1", statusLine(status)) }
 
 // Reloading tells that the service reads its files again; Ready ends that.
-func (n *Notifier) Reloading(monotonic time.Duration) error {
-	return n.send("RELOADING=1\nMONOTONIC_USEC=" + strconv.FormatInt(monotonic.Microseconds(), 10))
+func (n *Notifier) Reloading(monotonic time.Duration, status string) error {
+	return n.send("RELOADING=1", "MONOTONIC_USEC="+strconv.FormatInt(monotonic.Microseconds(), 10), statusLine(status))
 }
 
 // Status sets the line that `systemctl status` shows.
-func (n *Notifier) Status(text string) error { return n.send("STATUS=" + text) }
+func (n *Notifier) Status(text string) error { return n.send(statusLine(text)) }
 
-// ExtendTimeout asks for more time to start or stop.
-func (n *Notifier) ExtendTimeout(d time.Duration) error {
-	return n.send("EXTEND_TIMEOUT_USEC=" + strconv.FormatInt(d.Microseconds(), 10))
+// statusLine keeps a text from becoming a state of its own.
+func statusLine(text string) string {
+	return "STATUS=" + strings.NewReplacer("\r", " ", "\n", " ").Replace(text)
 }
 
-func (n *Notifier) send(state string) error {
+func (n *Notifier) send(states ...string) error {
 	if n.socket == "" {
 		return nil
 	}
@@ -50,6 +79,9 @@ func (n *Notifier) send(state string) error {
 		return err
 	}
 	defer conn.Close()
-	_, err = conn.Write([]byte(state))
+	if err := conn.SetWriteDeadline(time.Now().Add(sendTime)); err != nil {
+		return err
+	}
+	_, err = conn.Write([]byte(strings.Join(states, "\n")))
 	return err
 }

@@ -4,8 +4,11 @@ package systemd
 
 import (
 	"net"
+	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
+	"time"
 )
 
 func TestNotify(t *testing.T) {
@@ -21,8 +24,10 @@ func TestNotify(t *testing.T) {
 		send func() error
 		want string
 	}{
-		{n.Ready, "READY=1"},
-		{n.Stopping, "STOPPING=1"},
+		{func() error { return n.Ready("serving") }, "READY=1\nSTATUS=serving"},
+		{func() error { return n.Stopping("a\nb\rREADY=1") }, "STOPPING=1\nSTATUS=a b READY=1"},
+		{func() error { return n.Reloading(5*time.Second, "r") }, "RELOADING=1\nMONOTONIC_USEC=5000000\nSTATUS=r"},
+		{n.Alive, "WATCHDOG=1"},
 		{func() error { return n.Status("serving") }, "STATUS=serving"},
 	} {
 		if err := c.send(); err != nil {
@@ -41,7 +46,32 @@ func TestNotify(t *testing.T) {
 
 func TestWithoutSystemd(t *testing.T) {
 	t.Parallel()
-	if err := (&Notifier{}).Ready(); err != nil {
+	if err := (&Notifier{}).Ready(""); err != nil {
 		t.Error(err)
+	}
+}
+
+// The watchdog is for the process that systemd started, and is told twice in its
+// time.
+func TestWatchdogInterval(t *testing.T) {
+	own := strconv.Itoa(os.Getpid())
+	for _, c := range []struct {
+		socket, microseconds, pid string
+		want                      time.Duration
+	}{
+		{"/s", "60000000", own, 30 * time.Second},
+		{"/s", "60000000", "", 30 * time.Second},
+		{"/s", "60000000", own + "0", 0},
+		{"/s", "", own, 0},
+		{"/s", "soon", own, 0},
+		{"/s", "-5", own, 0},
+		{"", "60000000", own, 0},
+	} {
+		t.Setenv("NOTIFY_SOCKET", c.socket)
+		t.Setenv("WATCHDOG_USEC", c.microseconds)
+		t.Setenv("WATCHDOG_PID", c.pid)
+		if got := FromEnvironment().WatchdogInterval(); got != c.want {
+			t.Errorf("%+v: got %s", c, got)
+		}
 	}
 }
