@@ -7,7 +7,8 @@ import (
 	"io"
 	"strings"
 	"sync"
-	"unicode/utf8"
+
+	"github.com/rivo/uniseg"
 
 	"github.com/karbor-project/karbor/cmd/karborctl/table"
 )
@@ -72,22 +73,34 @@ func (s *Screen) update(above string, lines []string) {
 func (s *Screen) height(columns int) int {
 	rows := len(s.lines)
 	for _, line := range s.lines {
-		if n := utf8.RuneCountInString(line); n > 0 {
-			rows += (n - 1) / columns
+		column := 0
+		for cluster := uniseg.NewGraphemes(line); cluster.Next(); {
+			if column += cluster.Width(); column > columns { // it is the first one of a row
+				rows++
+				column = cluster.Width()
+			}
 		}
 	}
 	return rows
 }
 
-// cut leaves the last column free: some terminals begin a new line there.
+// cut leaves the last column free: some terminals begin a new line there. What is
+// shown as one character is kept or left out as one.
 func cut(line string, columns int) string {
-	runes := []rune(line)
-	if len(runes) < columns {
+	if uniseg.StringWidth(line) < columns {
 		return line
 	}
-	room := max(columns-1, 1)
-	if room < 4 {
-		return string(runes[:room])
+	room, end := max(columns-1, 1), ""
+	if room >= 4 {
+		room, end = room-1, "…"
 	}
-	return string(runes[:room-1]) + "…"
+	var out strings.Builder
+	width := 0
+	for cluster := uniseg.NewGraphemes(line); cluster.Next(); {
+		if width += cluster.Width(); width > room {
+			break
+		}
+		out.WriteString(cluster.Str())
+	}
+	return out.String() + end
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/rivo/uniseg"
 )
 
 // gap stands between two columns.
@@ -32,8 +34,8 @@ func NewFields() *Table { return &Table{Header: []string{"field", "value"}, fiel
 // Add appends a row; a cell per column.
 func (t *Table) Add(cells ...string) { t.Rows = append(t.Rows, cells) }
 
-// Write prints the table with aligned columns and a header in capitals. A table
-// without rows is its header.
+// Write prints the table with columns that are aligned as a terminal shows them,
+// and a header in capitals. A table without rows is its header.
 func (t *Table) Write(w io.Writer) error {
 	header := make([]string, len(t.Header))
 	for i, name := range t.Header {
@@ -50,7 +52,7 @@ func (t *Table) Write(w io.Writer) error {
 	widths := make([]int, len(header))
 	for _, line := range lines {
 		for i, cell := range line {
-			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
+			widths[i] = max(widths[i], uniseg.StringWidth(cell))
 		}
 	}
 	var text strings.Builder
@@ -58,7 +60,7 @@ func (t *Table) Write(w io.Writer) error {
 		var out strings.Builder
 		for i, cell := range line {
 			out.WriteString(cell)
-			out.WriteString(strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell)))
+			out.WriteString(strings.Repeat(" ", widths[i]-uniseg.StringWidth(cell)))
 			out.WriteString(gap)
 		}
 		text.WriteString(strings.TrimRight(out.String(), " ") + "\n")
@@ -137,6 +139,13 @@ func (t *Table) column(name string) int {
 	return -1
 }
 
+// What joins two characters to one, or keeps them from it, in some scripts and in
+// pictures.
+const (
+	joiner    = '\u200d'
+	nonJoiner = '\u200c'
+)
+
 // Printable replaces what would move the cursor or break the line: names of
 // resources are chosen by users, and terminals obey control characters.
 func Printable(cell string) string {
@@ -144,6 +153,7 @@ func Printable(cell string) string {
 		switch {
 		case r == '\n' || r == '\t' || r == '\r':
 			return ' '
+		case r == joiner, r == nonJoiner: // parts of a letter or a picture
 		case r == utf8.RuneError, !unicode.IsPrint(r):
 			return '?'
 		}

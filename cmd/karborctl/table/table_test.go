@@ -17,6 +17,16 @@ func sample() *Table {
 	return t
 }
 
+// wide has names that take other room on a terminal than they have runes: wide
+// ones, combined ones, and pictures of several.
+func wide() *Table {
+	t := New("name", "status")
+	for _, name := range []string{"備份", "백업 1", "e\u0301te\u0301", "a👨‍👩‍👧b", "🇩🇪", "ｶﾙﾎ", "plain"} {
+		t.Add(name, "available")
+	}
+	return t
+}
+
 func TestWrite(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -24,6 +34,7 @@ func TestWrite(t *testing.T) {
 		want  string
 	}{
 		"aligned": {sample(), "ID   NAME\n1    größer\n22   esc?[2J new line\n333\n"},
+		"wide":    {wide(), "NAME    STATUS\n備份    available\n백업 1  available\ne\u0301te\u0301     available\na👨‍👩‍👧b    available\n🇩🇪      available\nｶﾙﾎ     available\nplain   available\n"},
 		"empty":   {New("id", "status"), "ID  STATUS\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
