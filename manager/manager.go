@@ -158,7 +158,7 @@ func (m *Manager) once(call method) method {
 func (m *Manager) report(ctx context.Context, name string, err error) error {
 	log := telemetry.WithRequest(m.log, requestcontext.From(ctx)).WithField("method", name)
 	var known *fault.Error
-	if errors.As(err, &known) && known.Code() < 500 {
+	if errors.As(err, &known) && known.UserMistake() {
 		log.Infof("refused: %s", fault.Detail(err))
 		return known
 	}

@@ -40,6 +40,20 @@ func (e *Error) Class() string { return e.class }
 // Code returns the HTTP status that karbor-api answers with.
 func (e *Error) Code() int { return e.code }
 
+// UserMistake reports whether the caller asked for what cannot be had, as opposed
+// to a failure of the service or of what it works with. The original gives some
+// of these classes the code 500, and wraps others in a FlowError.
+func (e *Error) UserMistake() bool {
+	switch e.class {
+	case flowError.name:
+		var inner *Error
+		return errors.As(e.cause, &inner) && inner.UserMistake()
+	case checkpointNotAvailable.name, checkpointNotBeDeleted.name, checkpointNotBeReset.name, protectableInvalidStatus.name:
+		return true
+	}
+	return e.code < 500
+}
+
 // Message returns the text that users see.
 func (e *Error) Message() string { return e.message }
 

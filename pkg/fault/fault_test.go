@@ -88,3 +88,21 @@ func TestValuesAreBounded(t *testing.T) {
 		t.Errorf("the value has %d bytes", len(value))
 	}
 }
+
+// What a user asked for in vain is no failure, whatever code the original gives it.
+func TestUserMistake(t *testing.T) {
+	t.Parallel()
+	for _, e := range []*Error{InvalidInput("x"), CheckpointNotFound("c"), AccessCheckpointNotAllowed("c"), CheckpointNotAvailable("c"),
+		CheckpointNotBeDeleted("c"), CheckpointNotBeReset("c"), ProtectableResourceInvalidStatus("t", "i", "error"),
+		FlowError("protect", "x").WithCause(fmt.Errorf("making the graph: %w", ProtectionPluginNotFound("t")))} {
+		if !e.UserMistake() {
+			t.Errorf("%s is none", e.Class())
+		}
+	}
+	for _, e := range []*Error{KarborException(""), FlowError("protect", "x"), BankGetObjectFailed("k", "r"),
+		FlowError("protect", "x").WithCause(errors.New("x")), FlowError("protect", "x").WithCause(BankListObjectsFailed("r"))} {
+		if e.UserMistake() {
+			t.Errorf("%s is one", e.Class())
+		}
+	}
+}
