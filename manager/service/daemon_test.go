@@ -3,7 +3,6 @@
 package service
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +19,7 @@ import (
 
 	"github.com/karbor-project/karbor/pkg/config"
 	"github.com/karbor-project/karbor/pkg/systemd"
+	"github.com/karbor-project/karbor/pkg/telemetry"
 )
 
 // The steps that a fake instance takes until it serves. Each of them waits for
@@ -93,6 +93,7 @@ type daemonWorld struct {
 	ended     chan struct{}          // closed when run has returned
 	err       error                  // of run
 	served    bool                   // an instance has served
+	log       string                 // the path of the log file
 }
 
 func newDaemonWorld(t *testing.T, prepare func(number int) *fake) *daemonWorld {
@@ -103,9 +104,15 @@ func newDaemonWorld(t *testing.T, prepare func(number int) *fake) *daemonWorld {
 func newDaemonWorldNotifying(t *testing.T, notify *systemd.Notifier, prepare func(number int) *fake) *daemonWorld {
 	t.Helper()
 	w := &daemonWorld{t: t, terminate: make(chan os.Signal, 3), hangUp: make(chan os.Signal, 1), ended: make(chan struct{}), prepare: prepare}
+	w.log = filepath.Join(t.TempDir(), "log")
+	log, err := telemetry.NewLog(telemetry.LogConfig{File: w.log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { log.Close() })
 	cfg := testConfig(t)
 	w.daemon = &daemon{
-		version: "1", log: quietLog(t), notify: notify, terminate: w.terminate, hangUp: w.hangUp,
+		version: "1", log: log, notify: notify, terminate: w.terminate, hangUp: w.hangUp,
 		load: func() (*config.Config, error) {
 			f := w.begin()
 			w.loading = f
@@ -130,6 +137,15 @@ func newDaemonWorldNotifying(t *testing.T, notify *systemd.Notifier, prepare fun
 	}()
 	synctest.Wait()
 	return w
+}
+
+func (w *daemonWorld) logged() string {
+	w.t.Helper()
+	text, err := os.ReadFile(w.log)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return string(text)
 }
 
 // testConfig is a configuration without a limit for the end.
@@ -262,8 +278,6 @@ func TestAReloadThatFailsCostsNothing(t *testing.T) {
 	for point, step := range startSteps {
 		synctest.Test(t, func(t *testing.T) {
 			w := newDaemonWorld(t, nil)
-			var log bytes.Buffer
-			w.daemon.log.SetOutput(&log)
 			w.serve(w.fakes[0])
 			w.reload()
 			for range point {
@@ -274,8 +288,8 @@ func TestAReloadThatFailsCostsNothing(t *testing.T) {
 				t.Errorf("the step %s of the new one ended the old one", step)
 			}
 			for _, want := range []string{"goes on with the old configuration", step, errStep.Error()} {
-				if !strings.Contains(log.String(), want) {
-					t.Errorf("the log does not say %q: %s", want, log.String())
+				if log := w.logged(); !strings.Contains(log, want) {
+					t.Errorf("the log does not say %q: %s", want, log)
 				}
 			}
 			w.reload() // the next one is as good as any

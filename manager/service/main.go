@@ -69,7 +69,9 @@ func Main(version string, args []string, setup Setup, stdout, stderr io.Writer) 
 		return repair(cfg, setup, log, dry, stdout, stderr)
 	}
 	d := &daemon{version: version, load: load, log: log, notify: systemd.FromEnvironment(), hangUp: hangUp,
-		make: func(ctx context.Context, cfg *config.Config) (service, error) { return newInstance(ctx, cfg, setup, log) }}
+		make: func(ctx context.Context, cfg *config.Config) (service, error) {
+			return newInstance(ctx, cfg, setup, log)
+		}}
 	if err := serve(d, cfg); err != nil {
 		log.Errorf("the service ends: %v", err)
 		if !log.OnStderr() {

@@ -164,6 +164,16 @@ func (c *RequestContext) readOsloNames() {
 	}
 }
 
+// Text returns a member that this version knows no field for, as long as it is a
+// text: the domains of oslo.context among them.
+func (c *RequestContext) Text(name string) string {
+	var text string
+	if value, sent := c.Extra[name]; !sent || read(value, &text) != nil {
+		return ""
+	}
+	return text
+}
+
 // Encode gives the members that a Karbor service reads, for our own calls.
 func (c *RequestContext) Encode(now time.Time) map[string]any {
 	members := map[string]any{}

@@ -3,22 +3,133 @@
 package telemetry
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
-	"sync"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/ncruces/go-strftime"
 )
 
-// logFile is a file that log rotation may move away.
-type logFile struct {
-	path  string
-	watch bool
-
-	mu   sync.Mutex
-	file *os.File
+// Rotation says how a log file is rotated, in the terms of oslo.log. The zero
+// value leaves that to others.
+type Rotation struct {
+	Type         string // "", "none", "size" or "interval"
+	Size         int64  // bytes, of "size"
+	Interval     int    // of "interval": how many of IntervalType, or which day of the week
+	IntervalType string // Seconds, Minutes, Hours, Days, Weekday, Midnight
+	Count        int    // rotated files that are kept
 }
 
-func openLogFile(path string, watch bool) (*logFile, error) {
-	f := &logFile{path: path, watch: watch}
+// logFile is the log file. It rotates itself, or notices that somebody else has
+// moved it.
+// python: logging.handlers; oslo.log: log.py _setup_logging_from_conf
+type logFile struct {
+	path  string
+	now   func() time.Time // in the log's time zone
+	size  int64            // at which it is rotated; 0 is never
+	count int
+	turns *turns // when it is rotated; nil is never
+	watch bool   // somebody else may move it
+
+	file    *os.File
+	written int64     // the present size
+	next    time.Time // the next turn
+}
+
+// turns are the moments at which a file is rotated.
+type turns struct {
+	every  time.Duration
+	suffix string         // strftime, of the rotated file's name
+	old    *regexp.Regexp // names such suffixes have
+	next   func(after time.Time) time.Time
+}
+
+// before is the turn before next. A day in which the clocks change is one day too.
+func (t *turns) before(next time.Time) time.Time {
+	if t.every%day != 0 {
+		return next.Add(-t.every)
+	}
+	return next.AddDate(0, 0, -int(t.every/day))
+}
+
+const day = 24 * time.Hour
+
+func newTurns(r Rotation) (*turns, error) {
+	var t *turns
+	seconds := func(unit time.Duration, suffix, old string) *turns {
+		every := time.Duration(r.Interval) * unit
+		return &turns{every: every, suffix: suffix, old: regexp.MustCompile(`^\d{4}-\d\d-\d\d` + old + `$`),
+			next: func(after time.Time) time.Time { return after.Add(every) }}
+	}
+	switch strings.ToLower(r.IntervalType) {
+	case "seconds":
+		t = seconds(time.Second, "%Y-%m-%d_%H-%M-%S", `_\d\d-\d\d-\d\d`)
+	case "minutes":
+		t = seconds(time.Minute, "%Y-%m-%d_%H-%M", `_\d\d-\d\d`)
+	case "hours":
+		t = seconds(time.Hour, "%Y-%m-%d_%H", `_\d\d`)
+	case "days":
+		t = seconds(day, "%Y-%m-%d", "")
+	case "midnight":
+		t = seconds(day, "%Y-%m-%d", "")
+		t.next = midnight
+	case "weekday":
+		if r.Interval < 0 || r.Interval > 6 {
+			return nil, fmt.Errorf("option log_rotate_interval: %d is no day of the week, 0 (Monday) to 6", r.Interval)
+		}
+		last := time.Weekday((r.Interval + 1) % 7)
+		t = seconds(day, "%Y-%m-%d", "")
+		t.every = 7 * day
+		t.next = func(after time.Time) time.Time { // the end of that day
+			for ; after.Weekday() != last; after = midnight(after) {
+			}
+			return midnight(after)
+		}
+	default:
+		return nil, fmt.Errorf("option log_rotate_interval_type: %q is none of Seconds, Minutes, Hours, Days, Weekday, Midnight", r.IntervalType)
+	}
+	if t.every <= 0 {
+		return nil, fmt.Errorf("option log_rotate_interval: %d is no interval", r.Interval)
+	}
+	return t, nil
+}
+
+// midnight is the end of the day.
+func midnight(t time.Time) time.Time {
+	return time.Date(t.Year(), t.Month(), t.Day()+1, 0, 0, 0, 0, t.Location())
+}
+
+func openLogFile(path string, r Rotation, now func() time.Time) (*logFile, error) {
+	f := &logFile{path: path, now: now, count: r.Count}
+	var err error
+	switch strings.ToLower(r.Type) {
+	case "", "none":
+		f.watch = true
+	case "size":
+		if f.size = r.Size; r.Count == 0 {
+			f.size = 0
+		}
+	case "interval":
+		if f.turns, err = newTurns(r); err != nil {
+			return nil, err
+		}
+	default:
+		return nil, fmt.Errorf("option log_rotation_type: %q is none of none, size, interval", r.Type)
+	}
+	if f.turns != nil {
+		begun := now()
+		if there, err := os.Stat(path); err == nil {
+			begun = there.ModTime().In(begun.Location())
+		}
+		f.next = f.turns.next(begun)
+	}
 	if err := f.reopen(); err != nil {
 		return nil, err
 	}
@@ -28,34 +139,36 @@ func openLogFile(path string, watch bool) (*logFile, error) {
 func (f *logFile) reopen() error {
 	file, err := os.OpenFile(f.path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o640)
 	if err != nil {
-		return fmt.Errorf("open the log file: %w", err)
+		return fmt.Errorf("opening the log file: %w", err)
 	}
-	f.mu.Lock()
-	old := f.file
-	f.file = file
-	f.mu.Unlock()
-	if old != nil {
-		return old.Close()
+	if f.file != nil {
+		_ = f.file.Close() // every line has been written
+	}
+	f.file, f.written = file, 0
+	if there, err := file.Stat(); err == nil {
+		f.written = there.Size()
 	}
 	return nil
 }
 
-// Write implements io.Writer. A file that cannot be reopened is written to
-// under its new name rather than not at all.
+// Write implements io.Writer. A file that cannot be rotated or reopened is
+// written to as it is rather than not at all.
 func (f *logFile) Write(line []byte) (int, error) {
-	if f.watch && f.moved() {
-		if err := f.reopen(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-		}
+	var err error
+	switch {
+	case f.watch && f.moved():
+		err = f.reopen()
+	case f.size > 0 && f.written > 0 && f.written+int64(len(line)) >= f.size:
+		err = f.rotate(f.numbered)
+	case f.turns != nil && !f.now().Before(f.next):
+		err = f.rotate(f.dated)
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.file.Write(line)
+	n, writing := f.file.Write(line)
+	f.written += int64(n)
+	return n, errors.Join(err, writing)
 }
 
 func (f *logFile) moved() bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
 	open, err := f.file.Stat()
 	if err != nil {
 		return true
@@ -64,9 +177,52 @@ func (f *logFile) moved() bool {
 	return err != nil || !os.SameFile(open, named)
 }
 
-// Close implements io.Closer.
-func (f *logFile) Close() error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.file.Close()
+func (f *logFile) rotate(rename func() error) error {
+	err := rename()
+	if err != nil {
+		err = fmt.Errorf("rotating the log file: %w", err)
+	}
+	return errors.Join(err, f.reopen())
 }
+
+// numbered renames the files: the newest one ends with ".1".
+func (f *logFile) numbered() error {
+	name := func(i int) string { return f.path + "." + strconv.Itoa(i) }
+	for i := f.count - 1; i > 0; i-- {
+		if err := os.Rename(name(i), name(i+1)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return os.Rename(f.path, name(1))
+}
+
+// dated renames the file after the moment at which its turn began, and removes
+// the oldest ones.
+func (f *logFile) dated() error {
+	begun := f.turns.before(f.next)
+	for now := f.now(); !f.next.After(now); {
+		f.next = f.turns.next(now)
+	}
+	if err := os.Rename(f.path, f.path+"."+strftime.Format(f.turns.suffix, begun)); err != nil || f.count == 0 {
+		return err
+	}
+	dir, base := filepath.Split(f.path)
+	entries, err := os.ReadDir(filepath.Clean(dir))
+	if err != nil {
+		return err
+	}
+	var old []string
+	for _, entry := range entries {
+		if suffix, ours := strings.CutPrefix(entry.Name(), base+"."); ours && f.turns.old.MatchString(suffix) {
+			old = append(old, dir+entry.Name())
+		}
+	}
+	slices.Sort(old)
+	for _, path := range old[:max(0, len(old)-f.count)] {
+		err = errors.Join(err, os.Remove(path))
+	}
+	return err
+}
+
+// Close implements io.Closer.
+func (f *logFile) Close() error { return f.file.Close() }

@@ -4,94 +4,345 @@ package telemetry
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
-	"sort"
+	"path"
+	"regexp"
+	"slices"
 	"strings"
+	"time"
 
+	"github.com/ncruces/go-strftime"
 	"github.com/sirupsen/logrus"
 
 	"github.com/karbor-project/karbor/pkg/requestcontext"
 )
 
-// The fields that a line shows in places of their own.
+// The fields of an entry that have places of their own in a line.
 const (
-	// FieldLogger names the part of the service that speaks.
-	FieldLogger = "logger"
-	// FieldRequest, FieldUser and FieldProject tell whose request it is about.
-	FieldRequest = "request_id"
-	FieldUser    = "user_id"
-	FieldProject = "project_id"
-	// FieldGlobalRequest is the id that followed the request from service to service.
-	FieldGlobalRequest = "global_request_id"
+	fieldLogger  = "logger"  // the part of the service that speaks
+	fieldContext = "context" // the *requestcontext.RequestContext that the entry is about
 )
 
-// lineFormat writes lines as oslo.log does:
-//
-//	2026-11-22 15:47:20.975 4711 INFO karbor.manager [None req-1 user project - - -] text key=value
-//
-// Fields without a place of their own follow the text, in order.
-// oslo.log: _options.py logging_context_format_string
-type lineFormat struct {
-	date    string // layout of package time
-	journal bool
-	pid     int
+// record is an entry with what formats show of it.
+type record struct {
+	entry  *logrus.Entry
+	time   time.Time // in the log's zone
+	logger string
+	about  *requestcontext.RequestContext // nil when it is about no request
+	color  bool
+	// summarized says that the format shows the error in a place of its own.
+	summarized bool
 }
 
-func newLineFormat(strftime string, journal bool) *lineFormat {
-	return &lineFormat{date: layout(strftime), journal: journal, pid: os.Getpid()}
+func newRecord(e *logrus.Entry, zone *time.Location) *record {
+	r := &record{entry: e, time: e.Time.In(zone), logger: rootLogger}
+	if name, ok := e.Data[fieldLogger].(string); ok && name != "" {
+		r.logger = name
+	}
+	if c, ok := e.Data[fieldContext].(*requestcontext.RequestContext); ok && c.RequestID != "" {
+		r.about = c
+	}
+	return r
 }
 
-// Format implements logrus.Formatter.
-func (f *lineFormat) Format(e *logrus.Entry) ([]byte, error) {
-	out := e.Buffer
-	if out == nil {
-		out = &bytes.Buffer{}
+// message is the entry's text with its fields, which follow in order.
+func (r *record) message() string {
+	var out strings.Builder
+	out.WriteString(oneLine(r.entry.Message))
+	for _, name := range r.fields() {
+		if name != logrus.ErrorKey || !r.summarized {
+			fmt.Fprintf(&out, " %s=%s", name, fieldText(r.entry.Data[name]))
+		}
 	}
-	if f.journal {
-		fmt.Fprintf(out, "<%d>", journalPriority(e.Level))
-	}
-	logger, _ := e.Data[FieldLogger].(string)
-	if logger == "" {
-		logger = "karbor"
-	}
-	fmt.Fprintf(out, "%s.%03d %d %s %s [%s] %s", e.Time.Format(f.date), e.Time.Nanosecond()/1e6, f.pid,
-		levelName(e.Level), logger, identity(e.Data), oneLine(e.Message))
-	for _, name := range otherFields(e.Data) {
-		fmt.Fprintf(out, " %s=%s", name, fieldText(e.Data[name]))
-	}
-	out.WriteByte('\n')
-	return out.Bytes(), nil
+	return out.String()
 }
 
-func identity(data logrus.Fields) string {
-	request := text(data, FieldRequest, "")
-	if request == "" {
-		return "-"
-	}
-	return fmt.Sprintf("%s %s %s %s - - -", text(data, FieldGlobalRequest, "None"), request,
-		text(data, FieldUser, "-"), text(data, FieldProject, "-"))
-}
-
-func text(data logrus.Fields, name, absent string) string {
-	if s, ok := data[name].(string); ok && s != "" {
-		return s
-	}
-	return absent
-}
-
-func otherFields(data logrus.Fields) []string {
-	names := make([]string, 0, len(data))
-	for name := range data {
-		switch name {
-		case FieldLogger, FieldRequest, FieldUser, FieldProject, FieldGlobalRequest:
-		default:
+// fields are the names of those without a place of their own.
+func (r *record) fields() []string {
+	names := make([]string, 0, len(r.entry.Data))
+	for name := range r.entry.Data {
+		if name != fieldLogger && name != fieldContext {
 			names = append(names, name)
 		}
 	}
-	sort.Strings(names)
+	slices.Sort(names)
 	return names
+}
+
+// summary is the error that a warning or worse is about.
+func (r *record) summary() string {
+	if err, ok := r.entry.Data[logrus.ErrorKey]; ok && levelNumber(r.entry.Level) >= levelNumbers["WARNING"] {
+		return oneLine(fmt.Sprint(err))
+	}
+	return ""
+}
+
+func (r *record) identity() map[string]string {
+	if r.about == nil {
+		return nil
+	}
+	c := r.about
+	return map[string]string{
+		"request_id": c.RequestID, "global_request_id": c.GlobalRequestID,
+		"user": c.UserID, "user_id": c.UserID, "user_name": c.Text("user_name"),
+		"project": c.ProjectID, "project_id": c.ProjectID, "tenant": c.ProjectID, "project_name": c.ProjectName,
+		"domain": c.Text("domain"), "domain_name": c.Text("domain_name"), "system_scope": c.Text("system_scope"),
+		"user_domain": c.Text("user_domain"), "user_domain_name": c.Text("user_domain_name"),
+		"project_domain": c.Text("project_domain"), "project_domain_name": c.Text("project_domain_name"),
+		"resource_uuid": c.Text("resource_uuid"),
+	}
+}
+
+// function returns the name of the function that logged and its package's file.
+func (r *record) function() (name, file string, line int) {
+	if r.entry.Caller == nil {
+		return "", "", 0
+	}
+	name = r.entry.Caller.Function
+	return name[strings.LastIndexByte(name, '.')+1:], r.entry.Caller.File, r.entry.Caller.Line
+}
+
+var processID = os.Getpid()
+
+var started = time.Now()
+
+// colors are those of oslo.log's ColorHandler.
+var colors = map[string]string{
+	"TRACE": "\x1b[00;35m", "DEBUG": "\x1b[00;32m", "INFO": "\x1b[00;36m", "WARNING": "\x1b[01;33m", "ERROR": "\x1b[01;31m", "CRITICAL": "\x1b[01;31m",
+}
+
+const resetColor = "\x1b[00m"
+
+// attributes are what a format can name beside the identity of a request. Those
+// with numbers can be shown by %d and %f.
+// python: logging, LogRecord attributes; oslo.log: formatters.py ContextFormatter
+var attributes = map[string]func(r *record, dates string) any{
+	"asctime":         func(r *record, dates string) any { return strftime.Format(dates, r.time) },
+	"msecs":           func(r *record, _ string) any { return float64(r.time.Nanosecond()) / 1e6 },
+	"created":         func(r *record, _ string) any { return float64(r.time.UnixNano()) / 1e9 },
+	"relativeCreated": func(r *record, _ string) any { return float64(r.time.Sub(started)) / 1e6 },
+	"isotime":         func(r *record, _ string) any { return r.time.Format("2006-01-02T15:04:05.000000-07:00") },
+	"process":         func(*record, string) any { return processID },
+	"thread":          func(*record, string) any { return processID },
+	"processName":     func(*record, string) any { return "MainProcess" },
+	"threadName":      func(*record, string) any { return "MainThread" },
+	"levelname":       func(r *record, _ string) any { return levelName(r.entry.Level) },
+	"levelno":         func(r *record, _ string) any { return levelNumber(r.entry.Level) },
+	"name":            func(r *record, _ string) any { return r.logger },
+	"message":         func(r *record, _ string) any { return r.message() },
+	"error_summary":   func(r *record, _ string) any { return orDash(r.summary()) },
+	"instance":        func(*record, string) any { return "" },
+	"resource":        func(*record, string) any { return "" },
+	"funcName":        func(r *record, _ string) any { name, _, _ := r.function(); return name },
+	"pathname":        func(r *record, _ string) any { _, file, _ := r.function(); return file },
+	"filename":        func(r *record, _ string) any { _, file, _ := r.function(); return path.Base(file) },
+	"module": func(r *record, _ string) any {
+		_, file, _ := r.function()
+		return strings.TrimSuffix(path.Base(file), ".go")
+	},
+	"lineno": func(r *record, _ string) any { _, _, line := r.function(); return line },
+	"color": func(r *record, _ string) any {
+		if !r.color {
+			return ""
+		}
+		return colors[levelName(r.entry.Level)]
+	},
+	"reset_color": func(r *record, _ string) any {
+		if !r.color {
+			return ""
+		}
+		return resetColor
+	},
+}
+
+// ofRequest are the attributes of lines about a request; see record.identity.
+var ofRequest = []string{
+	"request_id", "global_request_id", "user_identity", "user", "user_id", "user_name", "project", "project_id", "tenant", "project_name",
+	"domain", "domain_name", "system_scope", "user_domain", "user_domain_name", "project_domain", "project_domain_name", "resource_uuid",
+}
+
+// ofCaller are the attributes that tell where in the program a line comes from.
+var ofCaller = []string{"funcName", "pathname", "filename", "module", "lineno"}
+
+// pattern is a format string of Python's logging: texts and attributes in turn.
+type pattern []piece
+
+type piece struct {
+	text string // as it is, when there is no name
+	name string
+	verb string // of package fmt
+}
+
+// reference is what Python's % operator takes with a dict, and what follows a % in
+// vain.
+var reference = regexp.MustCompile(`%(?:\((\w+)\)([-#0 +]*\d*(?:\.\d+)?)([sdiufFeEgGxXor])|%|.?)`)
+
+// parse reads a format string. known reports whether there is an attribute.
+func parse(format string, known func(name string) bool) (pattern, error) {
+	var p pattern
+	rest := 0
+	add := func(text string) {
+		if text != "" {
+			p = append(p, piece{text: text})
+		}
+	}
+	for _, at := range reference.FindAllStringSubmatchIndex(format, -1) {
+		whole := format[at[0]:at[1]]
+		add(format[rest:at[0]])
+		rest = at[1]
+		switch {
+		case whole == "%%":
+			add("%")
+		case at[2] < 0:
+			return nil, fmt.Errorf("%q is not of the form %%(name)s", whole)
+		default:
+			name, flags, verb := format[at[2]:at[3]], format[at[4]:at[5]], format[at[6]:at[7]]
+			if !known(name) {
+				return nil, fmt.Errorf("there is no %%(%s)s", name)
+			}
+			switch verb {
+			case "r":
+				verb = "s"
+			case "i", "u":
+				verb = "d"
+			}
+			p = append(p, piece{name: name, verb: "%" + flags + verb})
+		}
+	}
+	add(format[rest:])
+	return p, nil
+}
+
+// write appends what the pattern makes of values.
+func (p pattern) write(out *strings.Builder, value func(name string) any) {
+	for _, piece := range p {
+		if piece.name == "" {
+			out.WriteString(piece.text)
+			continue
+		}
+		v := value(piece.name)
+		switch verb := piece.verb[len(piece.verb)-1]; number := v.(type) {
+		case float64:
+			switch verb {
+			case 'd', 'x', 'X', 'o':
+				v = int64(number)
+			case 's':
+				v = fmt.Sprint(number)
+			}
+		case int:
+			switch verb {
+			case 's':
+				v = fmt.Sprint(number)
+			case 'f', 'F', 'e', 'E', 'g', 'G':
+				v = float64(number)
+			}
+		default:
+			if verb != 's' { // a text is shown as one
+				out.WriteString(fmt.Sprint(v))
+				continue
+			}
+		}
+		fmt.Fprintf(out, piece.verb, v)
+	}
+}
+
+// names reports whether the pattern shows one of the attributes.
+func (p pattern) names(attributes ...string) bool {
+	return slices.ContainsFunc(p, func(piece piece) bool { return slices.Contains(attributes, piece.name) })
+}
+
+// lineFormat writes lines as oslo.log does:
+//
+//	2026-11-22 15:47:20.975 4711 INFO karbor.manager [None req-1 user project - - - -] text key=value
+type lineFormat struct {
+	dates                          string // strftime
+	about, plain, suffix, identity pattern
+}
+
+// newLineFormat reads the formats of a configuration. One that cannot be read
+// gives way to the default, with a warning.
+func newLineFormat(c LogConfig) (*lineFormat, []string) {
+	f := &lineFormat{dates: c.DateFormat}
+	if f.dates == "" {
+		f.dates = defaultDateFormat
+	}
+	var warnings []string
+	read := func(into *pattern, option, format, standard string, known func(string) bool) {
+		p, err := parse(format, known)
+		if err != nil {
+			warnings = append(warnings, fmt.Sprintf("option %s: %v; the default is used", option, err))
+		}
+		if err != nil || format == "" {
+			p, _ = parse(standard, known) // it is right
+		}
+		*into = p
+	}
+	known := func(name string) bool { return attributes[name] != nil || slices.Contains(ofRequest, name) }
+	read(&f.about, "logging_context_format_string", c.ContextFormat, defaultContextFormat, known)
+	read(&f.plain, "logging_default_format_string", c.PlainFormat, defaultPlainFormat, known)
+	read(&f.identity, "logging_user_identity_format", c.IdentityFormat, defaultIdentityFormat, func(string) bool { return true })
+	read(&f.suffix, "logging_debug_format_suffix", c.DebugSuffix, "", known)
+	return f, warnings
+}
+
+func (f *lineFormat) uses(attributes ...string) bool {
+	return f.about.names(attributes...) || f.plain.names(attributes...)
+}
+
+func (f *lineFormat) line(r *record) string {
+	p := f.plain
+	if r.about != nil {
+		p = f.about
+	}
+	r.summarized = p.names("error_summary")
+	identity := r.identity()
+	value := func(name string) any {
+		if name == "user_identity" {
+			return f.user(r, identity)
+		}
+		if text, ok := identity[name]; ok {
+			return orNone(text)
+		}
+		if attribute := attributes[name]; attribute != nil {
+			return attribute(r, f.dates)
+		}
+		return ""
+	}
+	var out strings.Builder
+	p.write(&out, value)
+	if r.entry.Level == logrus.DebugLevel && len(f.suffix) > 0 {
+		out.WriteByte(' ')
+		f.suffix.write(&out, value)
+	}
+	return out.String()
+}
+
+// user is the %(user_identity)s of a line.
+func (f *lineFormat) user(r *record, identity map[string]string) string {
+	if r.about == nil {
+		return ""
+	}
+	var out strings.Builder
+	f.identity.write(&out, func(name string) any { return orDash(identity[name]) })
+	return out.String()
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+// orNone shows an absent text as Python does.
+func orNone(s string) string {
+	if s == "" {
+		return "None"
+	}
+	return s
 }
 
 func fieldText(value any) string {
@@ -110,63 +361,67 @@ func oneLine(s string) string {
 	return strings.NewReplacer("\r", `\r`, "\n", `\n`).Replace(s)
 }
 
-// levelName is the name that Python's logging gives to the level.
-func levelName(level logrus.Level) string {
-	switch level {
-	case logrus.PanicLevel, logrus.FatalLevel:
-		return "CRITICAL"
-	case logrus.WarnLevel:
-		return "WARNING"
-	case logrus.TraceLevel:
-		return "TRACE"
-	default:
-		return strings.ToUpper(level.String())
-	}
+// jsonFormat writes the objects of oslo.log's JSONFormatter.
+type jsonFormat struct {
+	dates string
+	host  string
 }
 
-// journalPriority is the level of syslog(3).
-func journalPriority(level logrus.Level) int {
-	switch level {
-	case logrus.PanicLevel, logrus.FatalLevel:
-		return 2
-	case logrus.ErrorLevel:
-		return 3
-	case logrus.WarnLevel:
-		return 4
-	case logrus.InfoLevel:
-		return 6
-	default:
-		return 7
+func newJSONFormat(dates string) *jsonFormat {
+	if dates == "" {
+		dates = defaultDateFormat
 	}
+	host, _ := os.Hostname() // without one the member is empty
+	return &jsonFormat{dates: dates, host: host}
 }
 
-// layout turns strftime's notation into package time's. An unknown directive
-// stays as it is, so that a wrong format shows in the log instead of hiding it.
-func layout(strftime string) string {
-	return strings.NewReplacer("%Y", "2006", "%y", "06", "%m", "01", "%d", "02", "%H", "15", "%M", "04", "%S", "05",
-		"%b", "Jan", "%z", "-0700", "%Z", "MST", "%a", "Mon", "%%", "%").Replace(strftime)
+func (*jsonFormat) uses(attributes ...string) bool { return slices.Contains(attributes, "lineno") }
+
+func (f *jsonFormat) line(r *record) string {
+	object := map[string]any{"msg": r.entry.Message, "message": r.entry.Message, "args": nil, "traceback": nil, "hostname": f.host,
+		"error_summary": r.summary()}
+	for _, name := range []string{"asctime", "name", "levelname", "levelno", "pathname", "filename", "module", "lineno", "created", "msecs",
+		"process", "thread"} {
+		object[name] = attributes[name](r, f.dates)
+	}
+	for member, name := range map[string]string{"funcname": "funcName", "relative_created": "relativeCreated", "thread_name": "threadName",
+		"process_name": "processName"} {
+		object[member] = attributes[name](r, f.dates)
+	}
+	identity := map[string]any{}
+	for name, text := range r.identity() {
+		if identity[name] = text; text == "" {
+			identity[name] = nil
+		}
+	}
+	extra := map[string]any{}
+	for _, name := range r.fields() {
+		switch value := r.entry.Data[name].(type) {
+		case string, bool, int, int64, float64:
+			extra[name] = value
+		default:
+			extra[name] = fmt.Sprint(value)
+		}
+	}
+	object["context"], object["extra"] = identity, extra
+	var out bytes.Buffer
+	encoder := json.NewEncoder(&out)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(object); err != nil {
+		return oneLine(fmt.Sprintf("%s: %v", r.entry.Message, err))
+	}
+	return strings.TrimSuffix(out.String(), "\n")
 }
 
 // WithRequest adds the identity of a request to what log writes.
 func WithRequest(log logrus.FieldLogger, c *requestcontext.RequestContext) logrus.FieldLogger {
-	fields := logrus.Fields{FieldRequest: c.RequestID}
-	log = orDiscard(log)
-	if c.UserID != "" {
-		fields[FieldUser] = c.UserID
-	}
-	if c.ProjectID != "" {
-		fields[FieldProject] = c.ProjectID
-	}
-	if c.GlobalRequestID != "" {
-		fields[FieldGlobalRequest] = c.GlobalRequestID
-	}
-	return log.WithFields(fields)
+	return orDiscard(log).WithField(fieldContext, c)
 }
 
 // Named gives the part of the service that speaks through the result a name. A
 // nil log discards.
 func Named(log logrus.FieldLogger, name string) logrus.FieldLogger {
-	return orDiscard(log).WithField(FieldLogger, "karbor."+name)
+	return orDiscard(log).WithField(fieldLogger, rootLogger+"."+name)
 }
 
 // orDiscard makes a log of none.

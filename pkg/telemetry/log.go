@@ -3,110 +3,227 @@
 package telemetry
 
 import (
+	"errors"
 	"fmt"
 	"io"
-	"log/syslog"
 	"os"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/sirupsen/logrus"
-	syslogrus "github.com/sirupsen/logrus/hooks/syslog"
 )
 
 // Log is the service's log with the places that it goes to.
 type Log struct {
 	*logrus.Logger
-	file   *logFile
-	stderr bool
+	router *router
 }
 
-// NewLog opens the log.
+// NewLog opens the log. What it cannot honour is the first thing that it logs.
 func NewLog(c LogConfig) (*Log, error) {
-	l := &Log{Logger: logrus.New()}
-	l.SetLevel(logrus.InfoLevel)
-	if c.Debug {
-		l.SetLevel(logrus.DebugLevel)
-	}
-	l.SetFormatter(formatter(c))
-	if err := l.openOutput(c); err != nil {
+	zone, warning := localZone(os.LookupEnv("TZ"))
+	warnings := append(c.Warnings, warning...)
+	r := &router{zone: zone, rate: rateLimit{interval: time.Duration(c.RateInterval) * time.Second, burst: c.RateBurst}}
+	var err error
+	if r.levels, warning, err = newLevels(c.Debug, c.Levels); err != nil {
 		return nil, err
 	}
-	if !c.Syslog {
-		return l, nil
+	warnings = append(warnings, warning...)
+	if r.rate.except, err = exceptLevel(c.RateExcept); err != nil {
+		return nil, err
 	}
-	facility, err := facilityOf(c.Facility)
+	if c.JSON {
+		r.format = newJSONFormat(c.DateFormat)
+	} else {
+		r.format, warning = newLineFormat(c)
+		warnings = append(warnings, warning...)
+	}
+	warning, err = r.open(c)
 	if err != nil {
 		return nil, err
 	}
-	hook, err := syslogrus.NewSyslogHook("", "", facility, c.Program)
-	if err != nil {
-		return nil, fmt.Errorf("open syslog: %w", err)
+	l := &Log{Logger: logrus.New(), router: r}
+	l.SetOutput(io.Discard) // the router writes
+	l.SetFormatter(silent{})
+	l.SetLevel(r.levels.lowest())
+	l.SetReportCaller(l.IsLevelEnabled(logrus.DebugLevel) || r.format.uses(ofCaller...))
+	l.AddHook(r)
+	for _, text := range append(warnings, warning...) {
+		l.Warn(text)
 	}
-	l.AddHook(hook)
 	return l, nil
 }
 
-func formatter(c LogConfig) logrus.Formatter {
-	if c.JSON {
-		return &logrus.JSONFormatter{TimestampFormat: "2006-01-02T15:04:05.000Z07:00", FieldMap: logrus.FieldMap{
-			logrus.FieldKeyTime: "asctime", logrus.FieldKeyLevel: "levelname", logrus.FieldKeyMsg: "message"}}
-	}
-	return newLineFormat(c.DateFormat, c.Journal && c.File == "")
-}
-
-func (l *Log) openOutput(c LogConfig) error {
-	l.stderr = c.File == "" || c.Stderr
-	if c.File == "" {
-		l.SetOutput(os.Stderr)
-		return nil
-	}
-	file, err := openLogFile(c.File, c.WatchFile)
-	if err != nil {
-		return err
-	}
-	l.file = file
-	if c.Stderr {
-		l.SetOutput(io.MultiWriter(file, os.Stderr))
-		return nil
-	}
-	l.SetOutput(file)
-	return nil
-}
-
 // OnStderr tells whether standard error shows the log.
-func (l *Log) OnStderr() bool { return l.stderr }
+func (l *Log) OnStderr() bool { return l.router.stderr }
 
 // Reopen opens the log file anew, after it was moved away. Without a file it
 // does nothing.
 func (l *Log) Reopen() error {
-	if l.file == nil {
+	l.router.mu.Lock()
+	defer l.router.mu.Unlock()
+	if l.router.file == nil {
 		return nil
 	}
-	return l.file.reopen()
+	return l.router.file.reopen()
 }
 
 // Close closes the log file.
 func (l *Log) Close() error {
-	if l.file == nil {
+	l.router.mu.Lock()
+	defer l.router.mu.Unlock()
+	if l.router.file == nil {
 		return nil
 	}
-	return l.file.Close()
+	return l.router.file.Close()
 }
 
-func facilityOf(name string) (syslog.Priority, error) {
-	facilities := map[string]syslog.Priority{
-		"LOG_KERN": syslog.LOG_KERN, "LOG_USER": syslog.LOG_USER, "LOG_MAIL": syslog.LOG_MAIL, "LOG_DAEMON": syslog.LOG_DAEMON,
-		"LOG_AUTH": syslog.LOG_AUTH, "LOG_SYSLOG": syslog.LOG_SYSLOG, "LOG_LOCAL0": syslog.LOG_LOCAL0, "LOG_LOCAL1": syslog.LOG_LOCAL1,
-		"LOG_LOCAL2": syslog.LOG_LOCAL2, "LOG_LOCAL3": syslog.LOG_LOCAL3, "LOG_LOCAL4": syslog.LOG_LOCAL4,
-		"LOG_LOCAL5": syslog.LOG_LOCAL5, "LOG_LOCAL6": syslog.LOG_LOCAL6, "LOG_LOCAL7": syslog.LOG_LOCAL7,
+// silent is the formatter of a logger whose lines a hook writes.
+type silent struct{}
+
+// Format implements logrus.Formatter.
+func (silent) Format(*logrus.Entry) ([]byte, error) { return nil, nil }
+
+// format makes a line of a record.
+type format interface {
+	line(r *record) string
+	// uses reports whether lines show one of the attributes.
+	uses(attributes ...string) bool
+}
+
+// sink is a place that lines go to.
+type sink struct {
+	color bool // it is looked at in a terminal
+	write func(r *record, line string) error
+}
+
+// router decides which entries are logged, and where. It is a hook, since a
+// formatter cannot drop an entry and an output does not know its level.
+type router struct {
+	format format
+	levels levels
+	zone   *time.Location
+	stderr bool // a sink is standard error
+
+	mu    sync.Mutex // guards what follows, and keeps lines whole
+	rate  rateLimit
+	sinks []sink
+	file  *logFile
+}
+
+// open opens what a configuration logs to.
+func (r *router) open(c LogConfig) (warnings []string, err error) {
+	if c.File != "" {
+		if r.file, err = openLogFile(c.File, c.Rotation, func() time.Time { return time.Now().In(r.zone) }); err != nil {
+			return nil, err
+		}
+		r.sinks = append(r.sinks, sink{write: func(_ *record, line string) error {
+			_, err := io.WriteString(r.file, line+"\n")
+			return err
+		}})
 	}
-	full := strings.ToUpper(name)
-	if !strings.HasPrefix(full, "LOG_") {
-		full = "LOG_" + full
+	if r.stderr = c.File == "" || c.Stderr || c.Journal; r.stderr {
+		r.sinks = append(r.sinks, sink{color: !c.Journal, write: func(rec *record, line string) error {
+			if c.Journal {
+				line = fmt.Sprintf("<%d>%s", severity(rec.entry.Level), line)
+			}
+			_, err := io.WriteString(os.Stderr, line+"\n")
+			return err
+		}})
 	}
-	facility, ok := facilities[full]
+	if !c.Syslog {
+		return nil, nil
+	}
+	s, err := newSyslog(c.Program, c.Facility)
+	if err != nil {
+		return nil, err
+	}
+	r.sinks = append(r.sinks, sink{write: func(rec *record, line string) error {
+		s.write(rec.entry.Level, rec.time, line)
+		return nil // the rest of the log tells what syslog has missed
+	}})
+	if err := s.connect(); err != nil {
+		warnings = append(warnings, fmt.Sprintf("option use_syslog: syslog is away and is tried again now and then: %v", err))
+	}
+	return warnings, nil
+}
+
+// Levels implements logrus.Hook.
+func (*router) Levels() []logrus.Level { return logrus.AllLevels }
+
+// Fire implements logrus.Hook.
+func (r *router) Fire(e *logrus.Entry) error {
+	rec := newRecord(e, r.zone)
+	if !r.levels.enabled(rec.logger, e.Level) {
+		return nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	pass, note := r.rate.pass(e)
+	if !pass {
+		return nil
+	}
+	err := r.send(rec)
+	if note != "" {
+		said := &logrus.Entry{Logger: e.Logger, Time: e.Time, Level: logrus.ErrorLevel, Message: note}
+		err = errors.Join(err, r.send(newRecord(said, r.zone)))
+	}
+	return err
+}
+
+func (r *router) send(rec *record) error {
+	var errs []error
+	line := r.format.line(rec)
+	for _, s := range r.sinks {
+		text := line
+		if s.color && r.format.uses("color") {
+			colored := *rec
+			colored.color = true
+			text = r.format.line(&colored) + resetColor
+		}
+		errs = append(errs, s.write(rec, text))
+	}
+	return errors.Join(errs...)
+}
+
+// rateLimit is the most that may be logged in a time.
+// oslo.log: rate_limit.py
+type rateLimit struct {
+	interval time.Duration
+	burst    int
+	except   int // entries of this level and above always pass
+
+	end   time.Time
+	count int
+}
+
+// pass reports whether an entry may be logged, and what is to be logged with the
+// last one that may.
+func (l *rateLimit) pass(e *logrus.Entry) (ok bool, note string) {
+	if l.burst < 1 || l.interval < 1 || levelNumber(e.Level) >= l.except {
+		return true, ""
+	}
+	if !e.Time.Before(l.end) {
+		l.end, l.count = e.Time.Add(l.interval), 0
+	}
+	l.count++
+	if l.count == l.burst {
+		note = fmt.Sprintf("rate_limit_burst: %d lines in less than %s are logged, no more until then", l.burst, l.interval)
+	}
+	return l.count <= l.burst, note
+}
+
+// never is above every level.
+const never = 1000
+
+func exceptLevel(name string) (int, error) {
+	if name == "" {
+		return never, nil
+	}
+	level, ok := levelNumbers[strings.ToUpper(name)]
 	if !ok {
-		return 0, fmt.Errorf("option syslog_log_facility in section [DEFAULT]: %q is not a facility of syslog", name)
+		return 0, fmt.Errorf("option rate_limit_except_level: %q is no level", name)
 	}
-	return facility, nil
+	return level, nil
 }

@@ -3,13 +3,13 @@
 package telemetry
 
 import (
-	"bytes"
 	"encoding/json"
-	"fmt"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -17,108 +17,209 @@ import (
 	"github.com/karbor-project/karbor/pkg/requestcontext"
 )
 
-func lineLogger(out *bytes.Buffer) *logrus.Logger {
-	l := logrus.New()
-	l.SetOutput(out)
-	l.SetFormatter(newLineFormat("%Y-%m-%d %H:%M:%S", false))
-	return l
+// newLog logs to a file, and returns a function that reads it.
+func newLog(t *testing.T, c LogConfig) (*Log, func() string) {
+	t.Helper()
+	c.File = filepath.Join(t.TempDir(), "karbor.log")
+	log, err := NewLog(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { log.Close() })
+	return log, func() string {
+		t.Helper()
+		text, err := os.ReadFile(c.File)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
 }
 
-func TestLine(t *testing.T) {
+// messageOnly makes lines short.
+func messageOnly(c LogConfig) LogConfig {
+	c.PlainFormat, c.ContextFormat = "%(message)s", "%(message)s"
+	return c
+}
+
+func TestFieldsFollowTheText(t *testing.T) {
 	t.Parallel()
-	at := time.Date(2026, 11, 22, 15, 47, 20, 975e6, time.UTC)
-	for _, c := range []struct {
-		name string
-		log  func(logrus.FieldLogger) logrus.FieldLogger
-		want string
-	}{
-		{"without a request", func(l logrus.FieldLogger) logrus.FieldLogger { return Named(l, "manager") },
-			"2026-11-22 15:47:20.975 %d WARNING karbor.manager [-] hello"},
-		{"with a request", func(l logrus.FieldLogger) logrus.FieldLogger {
-			c := &requestcontext.RequestContext{RequestID: "req-1", UserID: "u", ProjectID: "p"}
-			return WithRequest(l, c).WithField("checkpoint", "c 1")
-		}, `2026-11-22 15:47:20.975 %d WARNING karbor [None req-1 u p - - -] hello checkpoint="c 1"`},
-	} {
-		var out bytes.Buffer
-		c.log(lineLogger(&out).WithTime(at)).Warn("hello")
-		if want := fmt.Sprintf(c.want+"\n", os.Getpid()); out.String() != want {
-			t.Errorf("%s:\n got %q\nwant %q", c.name, out.String(), want)
-		}
+	log, text := newLog(t, messageOnly(LogConfig{}))
+	log.WithField("b", "x y").WithField("a", 1).WithError(errors.New("no")).Warn("hello")
+	WithRequest(Named(log, "manager"), &requestcontext.RequestContext{RequestID: "req-1"}).Info("about a request")
+	if want := "hello a=1 b=\"x y\" error=no\nabout a request\n"; text() != want {
+		t.Errorf("got %q, want %q", text(), want)
 	}
 }
 
 func TestATextCannotFakeALine(t *testing.T) {
 	t.Parallel()
-	var out bytes.Buffer
-	lineLogger(&out).WithField("name", "a\n2026 CRITICAL").Info("x\ny")
-	if n := strings.Count(out.String(), "\n"); n != 1 {
-		t.Errorf("%d lines: %q", n, out.String())
+	for _, asJSON := range []bool{false, true} {
+		log, text := newLog(t, LogConfig{JSON: asJSON})
+		log.WithField("name", "a\n2026 CRITICAL").WithError(errors.New("c\nd")).Warn("x\ny")
+		if n := strings.Count(text(), "\n"); n != 1 {
+			t.Errorf("%d lines: %q", n, text())
+		}
 	}
 }
 
-func TestRotation(t *testing.T) {
+func TestErrorSummary(t *testing.T) {
 	t.Parallel()
-	for _, watch := range []bool{true, false} {
-		path := filepath.Join(t.TempDir(), "karbor.log")
-		log, err := NewLog(LogConfig{File: path, DateFormat: "%H", WatchFile: watch})
-		if err != nil {
-			t.Fatal(err)
+	log, text := newLog(t, LogConfig{PlainFormat: "%(message)s: %(error_summary)s"})
+	log.WithError(errors.New("disk full")).WithField("a", 1).Error("writing")
+	log.Warn("odd")
+	log.WithError(errors.New("minor")).Info("going on")
+	if want := "writing a=1: disk full\nodd: -\ngoing on: -\n"; text() != want {
+		t.Errorf("got %q, want %q", text(), want)
+	}
+}
+
+// A line tells where it comes from when a format asks for that, and at level DEBUG.
+func TestCaller(t *testing.T) {
+	t.Parallel()
+	log, text := newLog(t, LogConfig{Debug: true, DebugSuffix: defaultDebugSuffix, PlainFormat: "%(module)s %(filename)s %(message)s"})
+	log.Info("one")
+	Named(log, "x").Debug("two")
+	lines := strings.Split(text(), "\n")
+	if lines[0] != "log_test log_test.go one" {
+		t.Errorf("got %q", lines[0])
+	}
+	for _, want := range []string{"log_test log_test.go two TestCaller ", "log_test.go:"} {
+		if !strings.Contains(lines[1], want) {
+			t.Errorf("%q is not in %q", want, lines[1])
 		}
-		log.Info("first")
-		if err := os.Rename(path, path+".1"); err != nil {
-			t.Fatal(err)
-		}
-		if !watch {
-			if err := log.Reopen(); err != nil {
-				t.Fatal(err)
-			}
-		}
-		log.Info("second")
-		if err := log.Close(); err != nil {
-			t.Fatal(err)
-		}
-		for name, want := range map[string]string{path + ".1": "first", path: "second"} {
-			text, err := os.ReadFile(name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if !strings.Contains(string(text), want) || strings.Count(string(text), "\n") != 1 {
-				t.Errorf("watch %v: %s holds %q", watch, filepath.Base(name), text)
+	}
+}
+
+// A format that cannot be read is no reason not to start: the default is used,
+// with a warning.
+func TestWrongFormats(t *testing.T) {
+	t.Parallel()
+	for _, format := range []string{"%(nothing)s", "%d", "%(message)", "%(message)y", "100%"} {
+		for option, c := range map[string]LogConfig{
+			"logging_default_format_string": {PlainFormat: format},
+			"logging_context_format_string": {ContextFormat: format},
+			"logging_debug_format_suffix":   {DebugSuffix: format},
+		} {
+			log, text := newLog(t, c)
+			log.Info("hello")
+			if !strings.Contains(text(), option) || !strings.Contains(text(), "INFO karbor [-] hello") {
+				t.Errorf("%s = %s: %q", option, format, text())
 			}
 		}
 	}
 }
 
+func TestLevels(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name  string
+		pairs []string
+		debug bool
+		want  string // of karbor, karbor.rpc, karbor.rpc.deep, karbor.janitor: the lowest level that is shown
+	}{
+		{"none", nil, false, "INFO INFO INFO INFO"},
+		{"debug", nil, true, "DEBUG DEBUG DEBUG DEBUG"},
+		{"one logger", []string{"karbor.rpc=DEBUG"}, false, "INFO DEBUG DEBUG INFO"},
+		{"quieter", []string{"karbor.rpc=ERROR", "karbor.rpc.deep=WARN"}, true, "DEBUG ERROR WARNING DEBUG"},
+		{"the root", []string{"karbor=WARNING", "karbor.janitor=INFO"}, false, "WARNING WARNING WARNING INFO"},
+		{"the original's name", []string{"karbor.services.protection=DEBUG"}, false, "DEBUG DEBUG DEBUG DEBUG"},
+		{"a number", []string{"karbor.janitor=40"}, false, "INFO INFO INFO ERROR"},
+		{"not set", []string{"karbor.janitor=NOTSET"}, false, "INFO INFO INFO INFO"},
+		{"of libraries", []string{"amqp=WARN", "sqlalchemy=WARN"}, false, "INFO INFO INFO INFO"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			log, text := newLog(t, LogConfig{Debug: c.debug, Levels: c.pairs, PlainFormat: "%(name)s %(levelname)s", DebugSuffix: ""})
+			var got []string
+			for _, name := range []string{"", "rpc", "rpc.deep", "janitor"} {
+				var logger logrus.FieldLogger = log
+				if name != "" {
+					logger = Named(log, name)
+				}
+				before := len(text())
+				logger.Debug("")
+				logger.Info("")
+				logger.Warn("")
+				logger.Error("")
+				_, level, _ := strings.Cut(strings.Split(text()[before:], "\n")[0], " ")
+				got = append(got, level)
+			}
+			if strings.Join(got, " ") != c.want {
+				t.Errorf("got %v, want %s", got, c.want)
+			}
+		})
+	}
+}
+
+func TestWrongLevels(t *testing.T) {
+	t.Parallel()
+	for _, pair := range []string{"karbor", "karbor=LOUD", "karbor=", "=", "karbor.rpc=debug"} {
+		if _, err := NewLog(LogConfig{Levels: []string{pair}}); err == nil || !strings.Contains(err.Error(), "default_log_levels") {
+			t.Errorf("%s: %v", pair, err)
+		}
+	}
+	_, text := newLog(t, LogConfig{Levels: []string{"nova=INFO", "amqp=WARN", "karbor.services.operationengine=DEBUG"}})
+	if !strings.Contains(text(), "no loggers named nova, karbor.services.operationengine;") {
+		t.Errorf("got %q", text())
+	}
+}
+
+func TestRateLimit(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		log, text := newLog(t, messageOnly(LogConfig{RateInterval: 10, RateBurst: 2, RateExcept: "ERROR"}))
+		for range 2 {
+			for range 5 {
+				log.Info("i")
+			}
+			log.Error("e")
+			time.Sleep(11 * time.Second)
+		}
+		want := strings.Repeat("i\ni\nrate_limit_burst: 2 lines in less than 10s are logged, no more until then\ne\n", 2)
+		if text() != want {
+			t.Errorf("got %q, want %q", text(), want)
+		}
+	})
+	if _, err := NewLog(LogConfig{RateExcept: "LOUD"}); err == nil || !strings.Contains(err.Error(), "rate_limit_except_level") {
+		t.Errorf("a level that there is not: %v", err)
+	}
+}
+
+// The objects have the members of oslo.log's.
 func TestJSON(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join(t.TempDir(), "karbor.log")
-	log, err := NewLog(LogConfig{File: path, JSON: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	log.WithField("checkpoint", "c").Info("x")
-	if err := log.Close(); err != nil {
-		t.Fatal(err)
-	}
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	log, text := newLog(t, LogConfig{JSON: true})
+	about := &requestcontext.RequestContext{RequestID: "req-1", UserID: "u"}
+	WithRequest(Named(log, "manager"), about).WithField("checkpoint", "c").WithError(errors.New("<no>")).Warn("x")
 	var line map[string]any
-	if err := json.Unmarshal(text, &line); err != nil {
+	if err := json.Unmarshal([]byte(text()), &line); err != nil {
 		t.Fatal(err)
 	}
-	if line["message"] != "x" || line["levelname"] != "info" || line["checkpoint"] != "c" {
+	for _, member := range []string{"message", "asctime", "name", "msg", "args", "levelname", "levelno", "pathname", "filename", "module",
+		"lineno", "funcname", "created", "msecs", "relative_created", "thread", "thread_name", "process_name", "process", "traceback",
+		"hostname", "error_summary", "context", "extra"} {
+		if _, there := line[member]; !there {
+			t.Errorf("no member %s", member)
+		}
+	}
+	context, _ := line["context"].(map[string]any)
+	extra, _ := line["extra"].(map[string]any)
+	if line["message"] != "x" || line["levelname"] != "WARNING" || line["levelno"] != 30.0 || line["name"] != "karbor.manager" ||
+		line["error_summary"] != "<no>" || line["funcname"] != "TestJSON" || extra["checkpoint"] != "c" || context["request_id"] != "req-1" ||
+		context["user"] != "u" || context["project"] != nil {
 		t.Errorf("got %v", line)
 	}
 }
 
-func TestFacility(t *testing.T) {
+func TestColorIsForTerminals(t *testing.T) {
 	t.Parallel()
-	if _, err := facilityOf("LOCAL0"); err != nil {
-		t.Error(err)
-	}
-	if _, err := facilityOf("LOG_NOPE"); err == nil || !strings.Contains(err.Error(), "LOG_NOPE") {
-		t.Errorf("error %v does not name the facility", err)
+	f, _ := newLineFormat(LogConfig{PlainFormat: "%(color)s%(levelname)s%(reset_color)s"})
+	for color, want := range map[bool]string{false: "ERROR", true: "\x1b[01;31mERROR\x1b[00m"} {
+		r := newRecord(&logrus.Entry{Level: logrus.ErrorLevel}, time.UTC)
+		r.color = color
+		if got := f.line(r); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
 	}
 }
