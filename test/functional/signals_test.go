@@ -3,6 +3,7 @@
 package functional
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"net/url"
 	"os"
@@ -104,8 +105,8 @@ func TestSignalsAtDrawnMoments(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	s.fsProvider(t.TempDir(), noop)
-	for range 20 {
-		w := s.start("worker")
+	for i := range 20 {
+		w := s.start(fmt.Sprintf("worker-%d", i)) // each with a log of its own
 		switch rand.IntN(3) {
 		case 0: // anywhere in the process' first steps
 			time.Sleep(rand.N(300 * time.Millisecond))
