@@ -4,15 +4,19 @@ package service
 
 import (
 	"bytes"
+	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/sirupsen/logrus"
 	"go.uber.org/goleak"
 
 	"github.com/karbor-project/karbor/pkg/config"
+	"github.com/karbor-project/karbor/pkg/telemetry"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -144,4 +148,68 @@ func sample(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return out.String()
+}
+
+// An option of oslo.log that has no effect is named with its place, and one that is
+// honoured is not.
+func TestOptionsWithoutEffectAreNamed(t *testing.T) {
+	t.Parallel()
+	file := writeFile(t, "[DEFAULT]\nlog_config_append = /etc/karbor/logging.conf\nlogging_exception_prefix = E\ninstance_format = i\n"+
+		"instance_uuid_format = u\npublish_errors = true\nuse_eventlog = true\nfatal_deprecations = true\n"+
+		"default_log_levels = amqp=WARN,karbor=INFO\nlog_rotation_type = Size\nrate_limit_burst = 0\n")
+	cfg, err := loadConfig([]string{"--config-file", file})
+	if err != nil {
+		t.Fatal(err)
+	}
+	warnings := telemetry.LogConfigFrom(cfg, Program).Warnings
+	for i, option := range []string{"log_config_append", "logging_exception_prefix", "instance_format", "instance_uuid_format", "publish_errors",
+		"use_eventlog", "fatal_deprecations"} {
+		if !strings.Contains(strings.Join(warnings, "\n"), fmt.Sprintf("karbor.conf:%d: option %s has no effect", i+2, option)) {
+			t.Errorf("%s is not named: %q", option, warnings)
+		}
+	}
+	if len(warnings) != 7 {
+		t.Errorf("%d warnings: %q", len(warnings), warnings)
+	}
+}
+
+// What others see of a node begins when it serves: an instance that never does
+// announces no service and looks after no bank.
+func TestAnInstanceThatNeverServesLeavesNoTrace(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file := writeFile(t, "[DEFAULT]\ntransport_url = rabbit://127.0.0.1:1/\nprovider_config_dir = "+dir+"\nstate_path = "+dir+"\n")
+	cfg, err := loadConfig([]string{"--config-file", file})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	log := quietLog(t)
+	log.AddHook(whenLogged{"broker is not reachable", cancel})
+	i, err := newInstance(ctx, cfg, Builtin(), log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := i.start(ctx); err == nil {
+		t.Error("it serves without a broker")
+	}
+	if i.heartbeat.cancel != nil {
+		t.Error("it announces a service")
+	}
+	i.stop(t.Context())
+}
+
+// whenLogged is a hook that does something when a text is logged.
+type whenLogged struct {
+	text string
+	do   func()
+}
+
+func (whenLogged) Levels() []logrus.Level { return logrus.AllLevels }
+
+func (h whenLogged) Fire(e *logrus.Entry) error {
+	if strings.Contains(e.Message, h.text) {
+		h.do()
+	}
+	return nil
 }

@@ -40,14 +40,20 @@ func repair(cfg *config.Config, setup Setup, log *telemetry.Log, dry bool, stdou
 	return ExitFailed
 }
 
-func mend(ctx context.Context, cfg *config.Config, setup Setup, log *telemetry.Log, dry bool, out io.Writer) (err error) {
+func mend(ctx context.Context, cfg *config.Config, setup Setup, log *telemetry.Log, dry bool, out io.Writer) error {
 	db, err := openDatabase(ctx, cfg, log)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, db.Close()) }()
+	// What fails at the end has nothing to do with what was repaired.
+	closing := func(what string, c io.Closer) {
+		if err := c.Close(); err != nil {
+			log.Warnf("closing the %s: %v", what, err)
+		}
+	}
+	defer closing("database", db)
 	kept := journal.Open(db, journal.Options{})
-	defer func() { err = errors.Join(err, kept.Close()) }()
+	defer closing("journal", kept)
 	if !dry {
 		if err := kept.Sync(ctx); err != nil {
 			return fmt.Errorf("make the journal's tables: %w", err)
@@ -63,7 +69,7 @@ func mend(ctx context.Context, cfg *config.Config, setup Setup, log *telemetry.L
 	if err != nil {
 		return usageError{err}
 	}
-	defer func() { err = errors.Join(err, loaded.Close()) }()
+	defer closing("providers", loaded)
 	engine := operation.New(operation.Config{Records: db, Log: log, Journal: kept, Providers: loaded})
 	defer engine.Stop(context.WithoutCancel(ctx))
 

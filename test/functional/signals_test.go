@@ -74,6 +74,36 @@ func TestReloadThatCannotServe(t *testing.T) {
 	}
 }
 
+// TestRefusedAtTheStart starts workers whose broker refuses them for good: they end
+// and say why, in the log and on standard error.
+func TestRefusedAtTheStart(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ section, option, value, want string }{
+		"wrong password": {"DEFAULT", "transport_url",
+			transportURL(t, func(u *url.URL) { u.User = url.UserPassword("nobody", "not-the-password") }), "username or password not allowed"},
+		"unknown virtual host":   {"DEFAULT", "transport_url", transportURL(t, func(u *url.URL) { u.Path = "/nowhere" }), "nowhere"},
+		"other queue properties": {"oslo_messaging_rabbit", "amqp_auto_delete", "true", "amqp_auto_delete"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t)
+			s.fsProvider(t.TempDir(), noop)
+			s.started("first") // declares the queues
+			s.conf.set(c.section, c.option, c.value)
+			w := s.start("second")
+			if code := w.wait(); code != 1 {
+				t.Errorf("exit code %d, want 1", code)
+			}
+			for place, text := range map[string]string{"log": w.logText(), "standard error": w.errors.String()} {
+				if !strings.Contains(text, c.want) || strings.Contains(text, "not-the-password") {
+					t.Errorf("%s: %s", place, text)
+				}
+			}
+			w.errors.Reset()
+		})
+	}
+}
+
 // drain forgets what the worker has told so far.
 func (w *worker) drain() {
 	for len(w.told) > 0 {
