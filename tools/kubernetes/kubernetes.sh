@@ -26,8 +26,7 @@ kubernetes_build() {
   command -v go >/dev/null || die 'Go is not in PATH'
   say 'building kube-apiserver, which takes minutes'
   mkdir -p "$STATE/bin"
-  (cd "$source" && nice -n 15 go build -buildvcs=false -p 2 -ldflags '-s -w' -o "$STATE/bin/apiserver" ./apiserver) >>"$STATE/log/kubernetes-build.log" 2>&1 ||
-    { tail -n 15 "$STATE/log/kubernetes-build.log" >&2; die "kube-apiserver is not built, see $STATE/log/kubernetes-build.log"; }
+  (STEP_TIMEOUT=3600 && step kubernetes-build nice -n 15 go build -C "$source" -buildvcs=false -p 2 -ldflags '-s -w' -o "$STATE/bin/apiserver" ./apiserver)
   echo "$of" >"$made"
 }
 

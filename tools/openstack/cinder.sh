@@ -58,7 +58,7 @@ CONF
 
 cinder_schema() {
   mariadb_database cinder
-  cinder-manage --config-file "$CINDER_CONF" db sync
+  step cinder-manage cinder-manage --config-file "$CINDER_CONF" db sync
 }
 
 cinder_start() {
@@ -71,5 +71,5 @@ cinder_start() {
 }
 
 cinder_catalogue() { echo "cinder cinderv3 volumev3 http://127.0.0.1:${PORT[cinder]}/v3/\$(project_id)s"; }
-cinder_seed() { cloud_seed cinder; }
+cinder_seed() { cloud_seed cinder cinder-api; }
 cinder_variables() { printf '%s\n' KARBOR_TEST_CINDER=1 "KARBOR_TEST_VOLUMES=$CINDER_VOLUMES"; }

@@ -54,8 +54,9 @@ EOT
 
 schema() { # schema SERVICE PACKAGE FUNCTION: migrates the database, once for each version of the package
   ! done_for "$1" "$2" || return 0
-  "$3" >>"$STATE/log/$1-manage.log" 2>&1 || die "$1's database was not migrated, see $STATE/log/$1-manage.log"
+  "$3"
   mark_done "$1" "$2"
 }
 
-cloud_seed() { /usr/bin/python3 "$CLOUD_HERE/seed.py" "$(identity_url)" "$PASSWORD" "$1" >&2; }
+# cloud_seed SERVICE DAEMON: what the script says goes to the log of the daemon that it asks. It gives up by itself first.
+cloud_seed() { step "$2" /usr/bin/python3 "$CLOUD_HERE/seed.py" "$(identity_url)" "$PASSWORD" "$1" $((STEP_TIMEOUT - 60)); }

@@ -42,7 +42,7 @@ CONF
 
 manila_schema() {
   mariadb_database manila
-  manila-manage --config-file "$MANILA_CONF" db sync
+  step manila-manage manila-manage --config-file "$MANILA_CONF" db sync
 }
 
 manila_start() {
@@ -55,5 +55,5 @@ manila_start() {
 }
 
 manila_catalogue() { echo "manila manilav2 sharev2 http://127.0.0.1:${PORT[manila]}/v2"; }
-manila_seed() { cloud_seed manila; }
+manila_seed() { cloud_seed manila manila-api; }
 manila_variables() { printf '%s\n' KARBOR_TEST_MANILA=1 "KARBOR_TEST_SHARES=$MANILA_SHARES"; }

@@ -50,7 +50,7 @@ CONF
 
 neutron_schema() {
   mariadb_database neutron
-  neutron-db-manage --config-file "$NEUTRON_CONF" upgrade heads
+  step neutron-manage neutron-db-manage --config-file "$NEUTRON_CONF" upgrade heads
 }
 
 neutron_start() {
@@ -60,5 +60,5 @@ neutron_start() {
 }
 
 neutron_catalogue() { echo "neutron neutron network http://127.0.0.1:${PORT[neutron]}"; }
-neutron_seed() { cloud_seed neutron; }
+neutron_seed() { cloud_seed neutron neutron; }
 neutron_variables() { echo KARBOR_TEST_NEUTRON=1; }

@@ -54,18 +54,18 @@ CONF
   schema nova nova-common nova_schema
 }
 
-nova_manage() { nova-manage --config-file "$NOVA_CONF" "$@"; }
+nova_manage() { step nova-manage nova-manage --config-file "$NOVA_CONF" "$@"; }
 
 # A cell knows where its database and its broker are. As templates, filled in from the configuration, these stay right when
 # the port block moves.
 nova_schema() {
   local name server='{scheme}://{username}:{password}@{hostname}:{port}'
   for name in nova nova_api nova_cell0; do mariadb_database "$name" nova; done
-  nova_manage api_db sync &&
-    nova_manage cell_v2 map_cell0 --database_connection "$server/nova_cell0?{query}" &&
-    { nova_manage cell_v2 list_cells | grep -q ' cell1 ' ||
-      nova_manage cell_v2 create_cell --name=cell1 --database_connection "$server/{path}?{query}" --transport-url "$server/{path}"; } &&
-    nova_manage db sync
+  nova_manage api_db sync
+  nova_manage cell_v2 map_cell0 --database_connection "$server/nova_cell0?{query}"
+  [ "$(mariadb_sql -N -e "SELECT COUNT(*) FROM nova_api.cell_mappings WHERE name = 'cell1'")" = 1 ] ||
+    nova_manage cell_v2 create_cell --name=cell1 --database_connection "$server/{path}?{query}" --transport-url "$server/{path}"
+  nova_manage db sync
 }
 
 nova_start() {
@@ -79,11 +79,14 @@ nova_start() {
   # The scheduler sees a host once it is mapped to a cell; its own search for hosts comes too late.
   [ "$(mariadb_sql -N -e 'SELECT COUNT(*) FROM nova_api.host_mappings')" = 0 ] || return 0
   wait_until nova-compute nova_has_host
-  nova_manage cell_v2 discover_hosts >>"$STATE/log/nova-manage.log" 2>&1 || die "no host was mapped, see $STATE/log/nova-manage.log"
+  nova_manage cell_v2 discover_hosts
 }
 
-nova_has_host() { [ "$(mariadb_sql -N -e 'SELECT COUNT(*) FROM nova.compute_nodes')" != 0 ]; }
+nova_has_host() {
+  local hosts
+  hosts=$(mariadb_sql -N -e 'SELECT COUNT(*) FROM nova.compute_nodes') && [ "$hosts" != 0 ]
+}
 
 nova_catalogue() { echo "nova nova compute http://127.0.0.1:${PORT[nova]}/v2.1"; }
-nova_seed() { cloud_seed nova; }
+nova_seed() { cloud_seed nova nova-api; }
 nova_variables() { echo KARBOR_TEST_NOVA=1; }

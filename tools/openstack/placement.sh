@@ -24,7 +24,7 @@ CONF
 
 placement_schema() {
   mariadb_database placement
-  placement-manage --config-file "$PLACEMENT_ETC/placement.conf" db sync
+  step placement-manage placement-manage --config-file "$PLACEMENT_ETC/placement.conf" db sync
 }
 
 placement_start() {

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Waits for a service's parts and makes what tests expect to be there: seed.py AUTH_URL PASSWORD cinder|neutron|nova|manila.
+"""Waits for a service's parts and makes what tests expect to be there: seed.py AUTH_URL PASSWORD cinder|neutron|nova|manila SECONDS.
 
 Repeating it changes nothing.
 """
@@ -11,11 +11,11 @@ from keystoneauth1 import exceptions
 from keystoneauth1 import session
 from keystoneauth1.identity import v3
 
-AUTH_URL, PASSWORD, SERVICE = sys.argv[1:]
-PATIENCE = 600  # seconds; a loaded machine takes its time
+AUTH_URL, PASSWORD, SERVICE, SECONDS = sys.argv[1:]
+PATIENCE = int(SECONDS)
 LOGIN = session.Session(auth=v3.Password(
     auth_url=AUTH_URL, username="admin", password=PASSWORD, project_name="admin",
-    user_domain_name="Default", project_domain_name="Default"))
+    user_domain_name="Default", project_domain_name="Default"), timeout=60)
 
 
 class Service:

@@ -41,14 +41,13 @@ driver = noop
 EOF
   if ! done_for glance glance-common; then
     mariadb_database glance
-    glance-manage --config-file "$conf" db_sync >>"$STATE/log/glance-manage.log" 2>&1 ||
-      die "glance-manage failed, see $STATE/log/glance-manage.log"
+    step glance-manage glance-manage --config-file "$conf" db_sync
     mark_done glance glance-common
   fi
   daemon glance glance-api --config-file "$conf"
   wait_until glance http_up "http://127.0.0.1:${PORT[glance]}/healthcheck"
 }
 
-glance_seed() { /usr/bin/python3 "$HERE/image.py" "$(identity_url)" "$PASSWORD" >&2; }
+glance_seed() { step glance /usr/bin/python3 "$HERE/image.py" "$(identity_url)" "$PASSWORD"; }
 
 glance_variables() { echo KARBOR_TEST_GLANCE=1; }

@@ -24,7 +24,7 @@ GRANTS = [  # user, project, role
 def main():
     auth = v3.Password(auth_url=AUTH_URL, username="admin", password=PASSWORD, project_name="admin",
                        user_domain_name="Default", project_domain_name="Default")
-    keystone = client.Client(session=session.Session(auth=auth), endpoint_override=AUTH_URL)
+    keystone = client.Client(session=session.Session(auth=auth, timeout=60), endpoint_override=AUTH_URL)
 
     def ensure(manager, names, **fields):
         """The objects of that manager by name, missing ones made."""

@@ -39,24 +39,23 @@ driver = noop
 EOF
   : >"$STATE/etc/keystone-policy.yaml"
   if ! done_for keystone keystone; then
-    local manage=(keystone-manage --config-file "$conf") url
+    local manage=(step keystone-manage keystone-manage --config-file "$conf") url
     url=$(identity_url)
     mariadb_database keystone
-    {
-      "${manage[@]}" db_sync &&
-        "${manage[@]}" fernet_setup --keystone-user "$user" --keystone-group "$(id -gn)" &&
-        "${manage[@]}" credential_setup --keystone-user "$user" --keystone-group "$(id -gn)" &&
-        "${manage[@]}" bootstrap --bootstrap-username admin --bootstrap-password "$PASSWORD" --bootstrap-project-name admin \
-          --bootstrap-service-name keystone --bootstrap-region-id RegionOne \
-          --bootstrap-admin-url "$url" --bootstrap-internal-url "$url" --bootstrap-public-url "$url"
-    } >>"$STATE/log/keystone-manage.log" 2>&1 || die "keystone-manage failed, see $STATE/log/keystone-manage.log"
+    "${manage[@]}" db_sync
+    "${manage[@]}" fernet_setup --keystone-user "$user" --keystone-group "$(id -gn)"
+    "${manage[@]}" credential_setup --keystone-user "$user" --keystone-group "$(id -gn)"
+    "${manage[@]}" bootstrap --bootstrap-username admin --bootstrap-password "$PASSWORD" --bootstrap-project-name admin \
+      --bootstrap-service-name keystone --bootstrap-region-id RegionOne \
+      --bootstrap-admin-url "$url" --bootstrap-internal-url "$url" --bootstrap-public-url "$url"
     mark_done keystone keystone
   fi
   OS_KEYSTONE_CONFIG_FILES=$conf wsgi_daemon keystone /usr/bin/keystone-wsgi-public 6
   wait_until keystone http_up "$(identity_url)"
 }
 
-# The catalogue has Swift and Glance always, and of the others those that this run starts or an earlier one did.
+# The catalogue has Swift and Glance always, and of the others those that this run starts or an earlier one did. What the
+# script says goes to Keystone's log, among Keystone's own words to it.
 keystone_seed() {
   local service
   {
@@ -67,10 +66,10 @@ keystone_seed() {
       local -n daemons="${service}_daemons"
       if [ -n "${wanted[$service]:-}" ] || running "${daemons[0]}"; then "${service}_catalogue"; fi
     done
-  } | /usr/bin/python3 "$HERE/identity.py" "$(identity_url)" "$PASSWORD" >&2
+  } | step keystone /usr/bin/python3 "$HERE/identity.py" "$(identity_url)" "$PASSWORD"
 }
 
 keystone_variables() {
   echo "KARBOR_TEST_KEYSTONE=$(identity_url)"
-  echo "KARBOR_TEST_BRIEF_LOGIN=/usr/bin/python3 $HERE/brieflogin.py $STATE/etc/keystone.conf"
+  echo "KARBOR_TEST_BRIEF_LOGIN=timeout -k 10 $STEP_TIMEOUT /usr/bin/python3 $HERE/brieflogin.py $STATE/etc/keystone.conf"
 }

@@ -29,15 +29,44 @@ make_state() {
   chmod 755 "$STATE" "$STATE"/{etc,var,log,run}
 }
 
-# as_user USER COMMAND...: root drops to USER (database servers refuse to run as root), anybody else runs it as they are.
+# as_user USER: sets AS_USER to the words before a command that have root drop to USER, because database servers refuse
+# to run as root; anybody else runs it as they are. The words exec: the pid is the command's.
 as_user() {
-  local user=$1; shift
-  if [ "$(id -u)" = 0 ]; then runuser -u "$user" -- "$@"; else "$@"; fi
+  AS_USER=()
+  [ "$(id -u)" != 0 ] || AS_USER=(setpriv "--reuid=$1" "--regid=$1" --init-groups)
 }
 
 own_dir() { # own_dir USER DIR
   mkdir -p "$2"
   [ "$(id -u)" != 0 ] || chown "$1:" "$2"
+}
+
+# --- steps: each has its time, so that what hangs is named instead of waited for
+
+STEP_TIMEOUT=${KARBOR_TEST_STEP_TIMEOUT:-600}   # seconds; a migration on a loaded machine takes minutes
+ASK_TIMEOUT=$((STEP_TIMEOUT / 10 + 1))                  # for a question to a daemon that has answered already
+
+# explain STATUS SECONDS LOG STEP...: says how a step failed, after the end of $STATE/log/LOG.log
+explain() {
+  local status=$1 seconds=$2 log=$STATE/log/$3.log why; shift 3
+  why="failed ($status)"
+  [ "$status" != 124 ] && [ "$status" != 137 ] || why="did not end within $seconds s"
+  [ ! -s "$log" ] || tail -n 30 "$log" >&2
+  say "error: $* $why, see $log"
+}
+
+# step LOG COMMAND...: runs a program whose output goes to that log
+step() {
+  local name=$1 status=0; shift
+  timeout -k 10 "$STEP_TIMEOUT" "$@" >>"$STATE/log/$name.log" 2>&1 || status=$?
+  [ "$status" = 0 ] || { explain "$status" "$STEP_TIMEOUT" "$name" "$@"; exit 1; }
+}
+
+# ask DAEMON COMMAND...: runs a client, whose output is wanted. What the daemon has said is shown when it has no answer.
+ask() {
+  local name=$1 status=0; shift
+  timeout -k 10 "$ASK_TIMEOUT" "$@" || status=$?
+  [ "$status" = 0 ] || { explain "$status" "$ASK_TIMEOUT" "$name" "$1"; return "$status"; }
 }
 
 load_services() { # the functions and arrays of all services
@@ -70,8 +99,10 @@ with_services_held() {
   return "$status"
 }
 
+# An hour is for a slow mirror. apt-get waits for other runs by itself, and ends by itself when the network is gone.
 apt_run() {
-  DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=900 -o Acquire::Retries=3 \
+  DEBIAN_FRONTEND=noninteractive timeout -k 60 3600 \
+    apt-get -q -y -o DPkg::Lock::Timeout=900 -o Acquire::Retries=3 -o Acquire::http::Timeout=60 -o Acquire::https::Timeout=60 \
     -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold "$@" >>"$STATE/log/apt.log" 2>&1
 }
 
@@ -83,7 +114,7 @@ install_missing() { # install_missing PACKAGE...: one apt run for what is not in
   [ ${#missing[@]} -gt 0 ] || return 0
   [ "$(id -u)" = 0 ] || die "packages are missing and only root can install them: apt-get install --no-install-recommends ${missing[*]}"
   say "apt-get install ${missing[*]}"
-  debconf-set-selections <"$HERE/debconf.conf"
+  timeout -k 10 "$ASK_TIMEOUT" debconf-set-selections <"$HERE/debconf.conf" || die "debconf-set-selections failed ($?)"
   with_services_held apt_run install --no-install-recommends "${missing[@]}" ||
     { apt_run update; with_services_held apt_run install --no-install-recommends "${missing[@]}"; } ||
     { tail -n 20 "$STATE/log/apt.log" >&2; die "apt-get install failed, see $STATE/log/apt.log"; }
@@ -139,17 +170,18 @@ stop() { # stop DAEMON [SIGNAL]: the signal, by default its own, to the whole gr
   rm -f "$STATE/run/$1.pid"
 }
 
-port_open() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+# shellcheck disable=SC2016  # for the other bash
+port_open() { timeout 5 bash -c 'exec 3<>"/dev/tcp/127.0.0.1/$1"' - "$1" 2>/dev/null; }
 http_up() { curl -s -o /dev/null --max-time 5 "$1"; }
 
-# wait_until DAEMON COMMAND...: until COMMAND succeeds; at once an error when the daemon dies, after 5 min otherwise. A
-# COMMAND of this file is noted for who starts the daemon again.
+# wait_until DAEMON COMMAND...: until COMMAND, which ends by itself, succeeds; at once an error when the daemon dies, after
+# STEP_TIMEOUT otherwise. A COMMAND of this file is noted for who starts the daemon again.
 wait_until() {
-  local name=$1 end=$((SECONDS + 300)); shift
+  local name=$1 end=$((SECONDS + STEP_TIMEOUT)); shift
   [[ " port_open http_up " != *" $1 "* ]] || echo "$*" >"$STATE/run/$name.ready"
   until "$@"; do
-    running "$name" || { tail -n 15 "$STATE/log/$name.log" >&2; die "$name ended, see $STATE/log/$name.log"; }
-    [ "$SECONDS" -lt "$end" ] || die "$name does not answer, see $STATE/log/$name.log"
+    running "$name" || { tail -n 30 "$STATE/log/$name.log" >&2; die "$name ended, see $STATE/log/$name.log"; }
+    [ "$SECONDS" -lt "$end" ] || { explain 124 "$STEP_TIMEOUT" "$name" "the wait for $name ($*)"; exit 1; }
     sleep 0.2
   done
 }

@@ -10,27 +10,21 @@ postgresql_start() {
   bin=$(printf '%s\n' /usr/lib/postgresql/*/bin | sort -V | tail -n 1)
   free_port postgresql postgresql
   own_dir postgres "$data"
-  if [ ! -e "$data/PG_VERSION" ]; then
-    as_user postgres "$bin/initdb" -D "$data" -U postgres -A trust -E UTF8 --locale=C.UTF-8 --no-sync >>"$STATE/log/postgresql.log" 2>&1
-  fi
+  as_user postgres
+  [ -e "$data/PG_VERSION" ] ||
+    step postgresql "${AS_USER[@]}" "$bin/initdb" -D "$data" -U postgres -A trust -E UTF8 --locale=C.UTF-8 --no-sync
   # INT is the "fast" shutdown: TERM would wait for clients
-  STOP_SIGNAL=INT as_postgres_daemon "$bin/postgres" -D "$data" -h 127.0.0.1 -p "${PORT[postgresql]}" -k "$data" \
+  STOP_SIGNAL=INT daemon postgresql "${AS_USER[@]}" "$bin/postgres" -D "$data" -h 127.0.0.1 -p "${PORT[postgresql]}" -k "$data" \
     -c fsync=off -c synchronous_commit=off -c full_page_writes=off -c max_connections=200
-  wait_until postgresql postgresql_sql -c 'SELECT 1' >/dev/null 2>&1 || die "postgresql does not start, see $STATE/log/postgresql.log"
+  wait_until postgresql postgresql_up
   [ "$(postgresql_sql -c "SELECT 1 FROM pg_roles WHERE rolname='karbor'")" = 1 ] ||
     postgresql_sql -c "CREATE ROLE karbor LOGIN SUPERUSER PASSWORD '$PASSWORD'"
   [ "$(postgresql_sql -c "SELECT 1 FROM pg_database WHERE datname='karbor'")" = 1 ] ||
     postgresql_sql -c 'CREATE DATABASE karbor OWNER karbor'
 }
 
-as_postgres_daemon() {
-  if [ "$(id -u)" = 0 ]; then
-    daemon postgresql setpriv --reuid=postgres --regid=postgres --init-groups "$@"   # execs: the pid is the server's
-  else
-    daemon postgresql "$@"
-  fi
-}
-
-postgresql_sql() { psql -X -q -A -t -h 127.0.0.1 -p "${PORT[postgresql]}" -U postgres -d postgres "$@"; }
+POSTGRESQL_CLIENT=(psql -X -q -A -t -h 127.0.0.1 -p "${PORT[postgresql]}" -U postgres -d postgres)
+postgresql_up() { timeout 5 "${POSTGRESQL_CLIENT[@]}" -c 'SELECT 1' >/dev/null 2>&1; }
+postgresql_sql() { ask postgresql "${POSTGRESQL_CLIENT[@]}" "$@"; }
 
 postgresql_variables() { echo "KARBOR_TEST_POSTGRES=postgresql://karbor:$PASSWORD@127.0.0.1:${PORT[postgresql]}/karbor"; }

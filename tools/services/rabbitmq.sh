@@ -34,7 +34,7 @@ EOF
 }
 
 rabbitmq_stopped() { # epmd outlives its nodes
-  ERL_EPMD_PORT=${PORT[epmd]} epmd -kill >/dev/null 2>&1 || true
+  ERL_EPMD_PORT=${PORT[epmd]} timeout 10 epmd -kill >/dev/null 2>&1 || true
 }
 
 rabbitmq_url() { echo "rabbit://guest:guest@127.0.0.1:${PORT[rabbitmq]}/"; }

@@ -37,10 +37,10 @@ swift_daemon() { # swift_daemon NAME PROGRAM CONFIG
 swift_storage() {
   local srv=$STATE/var/swift/srv
   mountpoint -q "$srv" && return
-  /usr/bin/python3 -c 'import os, sys; os.setxattr(sys.argv[1], "user.swift.metadata", b"x" * 2000)' "$srv/disk" 2>/dev/null && return
+  timeout "$ASK_TIMEOUT" /usr/bin/python3 -c 'import os, sys; os.setxattr(sys.argv[1], "user.swift.metadata", b"x" * 2000)' "$srv/disk" 2>/dev/null && return
   [ "$(id -u)" = 0 ] || die "$STATE has no extended attributes, and only root can mount a file system that has"
-  [ -e "$srv.img" ] || { truncate -s 2G "$srv.img"; mkfs.ext4 -q -F "$srv.img"; }
-  mount -o loop,user_xattr "$srv.img" "$srv"
+  [ -e "$srv.img" ] || { truncate -s 2G "$srv.img"; step swift-storage mkfs.ext4 -q -F "$srv.img"; }
+  step swift-storage mount -o loop,user_xattr "$srv.img" "$srv"
   mkdir -p "$srv/disk"
 }
 
@@ -49,11 +49,9 @@ swift_ring() { # swift_ring KIND
   # rings hold ports: another port block needs other rings
   [ -e "$SWIFT_ETC/$1.ring.gz" ] && [ "$(cat "$builder.device" 2>/dev/null)" = "$device" ] && return
   rm -f "$builder"
-  {
-    swift-ring-builder "$builder" create 6 1 0
-    swift-ring-builder "$builder" add "$device" 1
-    swift-ring-builder "$builder" rebalance
-  } >>"$STATE/log/swift-ring.log" 2>&1 || die "swift-ring-builder failed, see $STATE/log/swift-ring.log"
+  step swift-ring swift-ring-builder "$builder" create 6 1 0
+  step swift-ring swift-ring-builder "$builder" add "$device" 1
+  step swift-ring swift-ring-builder "$builder" rebalance
   echo "$device" >"$builder.device"
 }
 
