@@ -19,7 +19,7 @@ TOX      := ./tox-like-test.sh
 
 .PHONY: help
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 ##@ products
 
@@ -68,23 +68,25 @@ clean: ## remove what was built and the logs of checks
 test: ## lint, arch, unit, rpc, interop and functional; installs and starts what they need (root)
 	@$(TOX) -e lint,arch,unit,rpc,interop,functional
 
-.PHONY: unit functional openstack kubernetes interop rpc cluster torture soak chaos lint arch cover bench bench-rpc fuzz
+.PHONY: unit functional openstack kubernetes interop rpc rpc4 cluster cluster4 torture soak chaos lint arch cover bench bench-rpc fuzz
 unit: ## every package with the race detector, no services
 functional: ## against real RabbitMQ (in a container if there is an engine), MariaDB, PostgreSQL, Keystone, Swift and Glance
 openstack: ## what functional has, and Cinder, Neutron, Nova and Manila: providers in a whole cloud
 kubernetes: ## pods on a real kube-apiserver, built from its modules the first time
 interop: ## against Python peers over a real RabbitMQ, TLS included
 cluster: ## three RabbitMQ nodes in containers, killed and cut off under load
+cluster4: ## the same with RabbitMQ 4, from a newer Debian
 torture: ## a RabbitMQ that is restarted, killed and cut off under load
 soak: ## RPC servers and clients for SOAK_DURATION (20m) under random faults
 rpc: ## the RPC library against a real RabbitMQ
+rpc4: ## the same against RabbitMQ 4, from a newer Debian in a container
 lint: ## gofmt, vet, staticcheck, shellcheck
 arch: ## import rules
 cover: ## statement coverage, a line per package
 bench: ## benchmarks, beside Python peers
 bench-rpc: ## the RPC server beside a raw echo and oslo.messaging in Python, under one load
 fuzz: ## every fuzz target for FUZZTIME (20s)
-unit functional openstack kubernetes interop rpc cluster torture soak chaos lint arch cover bench bench-rpc fuzz:
+unit functional openstack kubernetes interop rpc rpc4 cluster cluster4 torture soak chaos lint arch cover bench bench-rpc fuzz:
 	@$(TOX) -e $@
 
 ##@ services for tests

@@ -13,11 +13,13 @@ ENVIRONMENTS=(
   'arch|import rules between the packages'
   'unit|every package with -race -short; no services'
   'rpc|the RPC library against a real RabbitMQ'
+  'rpc4|the same against RabbitMQ 4, of a newer Debian in a container (needs a Docker engine; root, where the image is not built yet)'
   'interop|Python peers (oslo.messaging) on both sides of a real RabbitMQ, with and without TLS'
   'functional|RabbitMQ, MariaDB, PostgreSQL, Keystone, Swift and Glance: the daemon, banks, database, providers'
   'openstack|Cinder, Neutron, Nova and Manila besides: what can be protected and how, and the service with all of it, in a whole cloud'
   'kubernetes|pods on a real kube-apiserver and volumes of Cinder; the server is built the first time (minutes, 3 GB of modules and cache)'
   'cluster|three RabbitMQ nodes in containers, killed and cut off under load (needs a Docker engine)'
+  'cluster4|the same with RabbitMQ 4'
   'torture|a RabbitMQ that is restarted, killed and cut off under load'
   'soak|RPC servers and clients for SOAK_DURATION (20m) under random faults, repeated by SOAK_SEED; histories are compared'
   'chaos|workers killed at every failpoint, KARBOR_TEST_KILLS times (200) at random moments of mixed loads, and restarted in turn'
@@ -63,10 +65,10 @@ without_services() {
 }
 
 # contained [-n NODES]: RABBIT_URL of a broker in a container, which ends with the environment; the way there is in
-# the log container. With -k it stays, under the name tox.
+# the log container. With -k it stays, under the name tox, or tox-SUITE.
 contained() {
   local name=tox-$$ found status=0 log=$WORK/$ENVIRONMENT/container
-  [ -z "$KEEP" ] || name=tox
+  [ -z "$KEEP" ] || name=tox${RABBITMQ_SUITE:+-$RABBITMQ_SUITE}
   # shellcheck disable=SC2064  # the name of now
   [ -n "$KEEP" ] || trap "timeout 60 tools/rabbitmq/down $name >/dev/null 2>&1 || true" EXIT
   # It has its time, an image to be built included, and no more.
@@ -85,6 +87,12 @@ broker() {
     echo "RabbitMQ: Debian's own server, not a container: $(sed 's/^[0-9:]* //' "$WORK/$ENVIRONMENT/container" | tail -n 1)"
     services rabbitmq
   fi
+}
+
+# newer_broker [-n NODES]: RABBIT_URL of RabbitMQ 4, which Debian has since trixie
+newer_broker() {
+  export RABBITMQ_SUITE=${RABBITMQ_SUITE:-trixie}
+  contained "$@" || { echo "no RabbitMQ 4: $(tail -n 1 "$WORK/$ENVIRONMENT/container")"; exit 1; }
 }
 
 # for tests that start nodes of their own, with other settings
@@ -141,6 +149,12 @@ env_unit() { compiler; without_services; go_test -race -short -timeout 30m ./...
 # No other package of ./rpc needs a broker, so tests that stop or block it disturb nobody.
 env_rpc() { compiler; services rabbitmq; RABBIT_CTL=${RABBITMQCTL:-} service_tests -race ./rpc/...; }
 
+env_rpc4() {
+  compiler
+  newer_broker
+  RABBIT_CTL=$RABBITMQCTL service_tests -race ./rpc/...
+}
+
 env_interop() {
   compiler
   packages python3-oslo.messaging python3-oslo.versionedobjects python3-oslo.context
@@ -180,6 +194,13 @@ env_cluster() {
   packages python3-oslo.messaging
   [ -n "${KARBOR_TEST_CLUSTER:-}" ] || contained -n 3 ||
     { echo "no cluster: $(tail -n 1 "$WORK/$ENVIRONMENT/container")"; return 1; }
+  service_tests -race -v ./test/cluster/...
+}
+
+env_cluster4() {
+  compiler
+  packages python3-oslo.messaging
+  newer_broker -n 3
   service_tests -race -v ./test/cluster/...
 }
 
