@@ -111,6 +111,8 @@ type Wait struct {
 
 // Until waits as the function of this name does.
 func (b *Batch) Until(ctx context.Context, key Key, wait Wait) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // no call goes on with the rights of a wait that has ended
 	w := &waiter{ctx: ctx, wait: wait, began: time.Now(), done: make(chan error, 1)}
 	g := b.join(key, w)
 	select {
@@ -127,7 +129,7 @@ func (b *Batch) Until(ctx context.Context, key Key, wait Wait) error {
 
 // waiter is one wait on the list of its group.
 type waiter struct {
-	ctx      context.Context
+	ctx      context.Context // of the calls that its rights are lent to; ends with the wait
 	wait     Wait
 	began    time.Time
 	last     string // status that was seen last

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"runtime"
 	"slices"
 	"sync"
@@ -55,7 +56,10 @@ func (c *cloud) Page(ctx context.Context, marker string) (map[string]Status, str
 	c.most = max(c.most, c.running)
 	fail := c.fail
 	c.mu.Unlock()
-	time.Sleep(10 * time.Millisecond) // so that flights would meet
+	select {
+	case <-time.After(10 * time.Millisecond): // so that flights would meet
+	case <-ctx.Done():
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.running--
@@ -447,24 +451,113 @@ func TestBatchCostsLittle(t *testing.T) {
 	}
 }
 
-// A wait can leave between being chosen to lend its rights and the call, which then
-// must not go on with a service that nobody waits for.
-func TestWhoHasLeftLendsNothing(t *testing.T) {
-	t.Parallel()
-	g := newGroup(NewBatch(BatchOptions{}), volumes)
-	w := &waiter{ctx: t.Context(), wait: Wait{ID: "v"}}
-	g.add(w)
-	ctx, cancel := g.context(w)
-	if ctx.Err() != nil {
-		t.Error("the call of a wait that is there has ended")
+// hanging is a Source that answers no sooner than the call is ended, but for what is
+// ready. It counts the calls that go on with the rights of each wait.
+type hanging struct {
+	lender string
+	all    *lendings
+}
+
+type lendings struct {
+	mu    sync.Mutex
+	calls map[string]int // by lender
+	ready map[string]bool
+}
+
+func (h hanging) call(ctx context.Context, id string) (Status, error) {
+	h.all.mu.Lock()
+	if h.all.ready[id] {
+		h.all.mu.Unlock()
+		return Status{Text: "active"}, nil
 	}
-	g.leave(w)
+	h.all.calls[h.lender]++
+	h.all.mu.Unlock()
 	<-ctx.Done()
-	cancel()
-	ctx, cancel = g.context(w)
-	defer cancel()
-	if ctx.Err() == nil {
-		t.Error("the call of a wait that has left goes on")
+	h.all.mu.Lock()
+	defer h.all.mu.Unlock()
+	h.all.calls[h.lender]--
+	return Status{}, context.Cause(ctx)
+}
+
+func (h hanging) Page(ctx context.Context, _ string) (map[string]Status, string, error) {
+	_, err := h.call(ctx, "")
+	return nil, "", err
+}
+
+func (h hanging) Show(ctx context.Context, id string) (Status, error) { return h.call(ctx, id) }
+
+// Waits come, are cancelled and drained in every order, while the service hangs. No
+// call goes on with the rights of one that has left, whoever waits besides.
+func TestNoLookOutlivesItsWait(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(200) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) { drawLookers(t, rand.New(rand.NewPCG(seed, 1))) })
+		})
 	}
-	g.stop()
+}
+
+func drawLookers(t *testing.T, draw *rand.Rand) {
+	all := &lendings{calls: map[string]int{}, ready: map[string]bool{}}
+	b := NewBatch(BatchOptions{Singles: 1 + draw.IntN(4)})
+	leave := map[string]func(){}
+	for n := range 40 {
+		name := fmt.Sprint("w", n)
+		ctx, cancel := context.WithCancel(t.Context())
+		drain, id := make(chan struct{}), fmt.Sprint("v", draw.IntN(6))
+		go func() {
+			_ = b.Until(protection.WithDrain(ctx, drain), volumes, Wait{ID: id, Statuses: states, Source: hanging{name, all}})
+		}()
+		t.Cleanup(cancel)
+		leave[name] = cancel
+		if draw.IntN(2) == 0 {
+			leave[name] = func() { close(drain) }
+		}
+		if draw.IntN(3) == 0 {
+			all.mu.Lock()
+			all.ready[id] = !all.ready[id]
+			all.mu.Unlock()
+		}
+		time.Sleep(time.Duration(draw.IntN(20)) * time.Second)
+		for _, other := range slices.Sorted(maps.Keys(leave)) {
+			if draw.IntN(4) > 0 {
+				continue
+			}
+			leave[other]()
+			delete(leave, other)
+			synctest.Wait()
+			all.mu.Lock()
+			if calls := all.calls[other]; calls != 0 {
+				t.Errorf("%d calls go on with the rights of %s, which has left", calls, other)
+			}
+			all.mu.Unlock()
+		}
+	}
+	for _, end := range leave {
+		end()
+	}
+	synctest.Wait()
+	if len(b.groups) != 0 {
+		t.Error("the key is still looked at")
+	}
+}
+
+// What lends its rights to a listing has what it waits for with the first page, and
+// goes: the listing goes on where it was, with the rights of another one.
+func TestListingOutlivesItsLenders(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c, ids := newCloud(), names(100)
+		c.perPage = 10
+		c.set("active", ids...)
+		for i, err := range waitAll(t.Context(), NewBatch(BatchOptions{}), c, Options{}, ids...)() {
+			if err != nil {
+				t.Errorf("%s: %v", ids[i], err)
+			}
+		}
+		if pages, shows := c.asked(); pages != 10 || shows != 0 {
+			t.Errorf("%d pages were read and %d resources looked at by themselves", pages, shows)
+		}
+	})
 }

@@ -3,7 +3,6 @@
 package poll
 
 import (
-	"context"
 	"errors"
 	"maps"
 	"slices"
@@ -17,7 +16,7 @@ import (
 // a time.
 const parallelShows = 4
 
-// lenders is how many waits in a row lend their rights to a listing that fails:
+// lenders is how many waits lend their rights to a listing that fails:
 // the token of one may have run out while those of others are good.
 const lenders = 3
 
@@ -29,16 +28,12 @@ type group struct {
 	changed chan struct{}
 
 	mu      sync.Mutex
-	calls   context.Context // ends the calls that run when the list becomes empty
-	stop    context.CancelFunc
 	waiters map[string][]*waiter // by id of the resource
 	turn    string               // id at which the last round of single looks ended
 }
 
 func newGroup(b *Batch, key Key) *group {
-	g := &group{batch: b, key: key, changed: make(chan struct{}, 1), waiters: map[string][]*waiter{}}
-	g.calls, g.stop = context.WithCancel(context.Background())
-	return g
+	return &group{batch: b, key: key, changed: make(chan struct{}, 1), waiters: map[string][]*waiter{}}
 }
 
 func (g *group) add(w *waiter) {
@@ -65,8 +60,6 @@ func (g *group) leave(w *waiter) {
 	}
 	delete(g.waiters, id)
 	if len(g.waiters) == 0 {
-		g.stop()
-		g.calls, g.stop = context.WithCancel(context.Background())
 		select {
 		case g.changed <- struct{}{}:
 		default:
@@ -88,7 +81,6 @@ func (g *group) run() {
 		case <-g.changed:
 		}
 		if g.empty() && g.batch.retire(g) {
-			g.stop()
 			return
 		}
 	}
@@ -123,36 +115,27 @@ func (g *group) ids() map[string]struct{} {
 	return ids
 }
 
-// list goes through the pages and takes out of wanted what they show.
+// list goes through the pages and takes out of wanted what they show. Each page is
+// asked for with the rights of one that still waits.
 func (g *group) list(wanted map[string]struct{}, next time.Duration) error {
 	var failures []error
-	tried := map[*waiter]bool{}
-	for range lenders {
-		lender := g.lender(tried)
-		if lender == nil {
-			break
-		}
-		tried[lender] = true
-		ctx, cancel := g.context(lender)
-		err := g.pages(ctx, lender.wait.Source, wanted, next)
-		gone := ctx.Err() != nil
-		cancel()
-		if err == nil {
-			return nil
-		}
-		if !gone { // else it left while it lent: that says nothing of the service
-			failures = append(failures, err)
-		}
-	}
-	return errors.Join(failures...)
-}
-
-func (g *group) pages(ctx context.Context, source Source, wanted map[string]struct{}, next time.Duration) error {
+	failed := map[*waiter]bool{}
 	marker := ""
-	for range g.batch.options.Pages {
-		page, following, err := source.Page(ctx, marker)
+	for read := 0; read < g.batch.options.Pages; {
+		lender := g.lender(failed)
+		if lender == nil {
+			return errors.Join(failures...)
+		}
+		page, following, err := lender.wait.Source.Page(lender.ctx, marker)
 		if err != nil {
-			return err
+			failed[lender] = true
+			if lender.ctx.Err() == nil { // else it left while it lent: that says nothing of the service
+				failures = append(failures, err)
+			}
+			if len(failures) == lenders {
+				return errors.Join(failures...)
+			}
+			continue
 		}
 		for id, status := range page {
 			if _, ok := wanted[id]; ok {
@@ -164,6 +147,7 @@ func (g *group) pages(ctx context.Context, source Source, wanted map[string]stru
 			return nil
 		}
 		marker = following
+		read++
 	}
 	return nil
 }
@@ -192,13 +176,11 @@ func (g *group) show(ids []string, next time.Duration) []string {
 			continue
 		}
 		group.Go(func() error {
-			ctx, cancel := g.context(lender)
-			defer cancel()
-			status, err := lender.wait.Source.Show(ctx, id)
+			status, err := lender.wait.Source.Show(lender.ctx, id)
 			switch {
 			case err == nil:
 				g.each(id, func(w *waiter) bool { return w.seen(status, next) })
-			case ctx.Err() == nil:
+			case lender.ctx.Err() == nil:
 				g.each(id, func(w *waiter) bool { return w.failed(err, next) })
 			}
 			return nil
@@ -208,27 +190,13 @@ func (g *group) show(ids []string, next time.Duration) []string {
 	return ids
 }
 
-// context is that of a call with the rights of a lender. It ends with the
-// lender's context, and when nobody waits any more. It has ended if the lender has
-// left since it was chosen: what ended the calls then would not end this one.
-func (g *group) context(lender *waiter) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancel(lender.ctx)
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if !slices.Contains(g.waiters[lender.wait.ID], lender) {
-		cancel()
-	}
-	stop := context.AfterFunc(g.calls, cancel)
-	return ctx, func() { stop(); cancel() }
-}
-
-// lender returns a wait that was not tried yet, nil if there is none.
-func (g *group) lender(tried map[*waiter]bool) *waiter {
+// lender returns a wait other than those that have failed, nil if there is none.
+func (g *group) lender(failed map[*waiter]bool) *waiter {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, waiters := range g.waiters {
 		for _, w := range waiters {
-			if !tried[w] && w.ctx.Err() == nil {
+			if !failed[w] && w.ctx.Err() == nil {
 				return w
 			}
 		}
