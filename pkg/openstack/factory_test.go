@@ -20,13 +20,13 @@ import (
 
 	"github.com/gophercloud/gophercloud/v2"
 	"github.com/sirupsen/logrus"
-	"go.uber.org/goleak"
 
 	"github.com/karbor-project/karbor/pkg/fault"
+	"github.com/karbor-project/karbor/pkg/leaktest"
 	"github.com/karbor-project/karbor/pkg/requestcontext"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // recorder is a service that remembers its requests.
 type recorder struct {

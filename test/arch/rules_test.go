@@ -18,7 +18,7 @@ type rule struct {
 // rules are the arrows cmd -> manager -> providers -> bank -> pkg and cmd, manager -> rpc.
 // Nothing may import cmd, tools or test, because no rule lets it.
 var rules = []rule{
-	{From: "pkg/workflow", May: []string{"pkg/workflow"}}, // the task engine knows nothing of Karbor
+	{From: "pkg/workflow", May: []string{"pkg/workflow", "pkg/leaktest"}}, // the task engine knows nothing of Karbor
 	{From: "pkg", May: []string{"pkg"}},
 	{From: "rpc", May: []string{"rpc"}}, // a library of its own: others may use it without the rest
 	{From: "bank", May: []string{"bank", "pkg"}},

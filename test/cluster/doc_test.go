@@ -10,7 +10,7 @@ package cluster
 import (
 	"testing"
 
-	"go.uber.org/goleak"
+	"github.com/karbor-project/karbor/pkg/leaktest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }

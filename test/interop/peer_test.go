@@ -21,6 +21,7 @@ import (
 	"github.com/sirupsen/logrus"
 	"go.uber.org/goleak"
 
+	"github.com/karbor-project/karbor/pkg/leaktest"
 	"github.com/karbor-project/karbor/rpc"
 	"github.com/karbor-project/karbor/rpc/rabbit"
 )
@@ -34,7 +35,7 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	scratch = dir
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+	leaktest.Main(m, goleak.Cleanup(func(code int) {
 		_ = os.RemoveAll(dir)
 		os.Exit(code)
 	}))

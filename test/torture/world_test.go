@@ -19,15 +19,15 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 	"github.com/sirupsen/logrus"
 	logtest "github.com/sirupsen/logrus/hooks/test"
-	"go.uber.org/goleak"
 
+	"github.com/karbor-project/karbor/pkg/leaktest"
 	"github.com/karbor-project/karbor/rpc"
 	"github.com/karbor-project/karbor/rpc/rabbit"
 	"github.com/karbor-project/karbor/rpc/rpctest/faultproxy"
 	"github.com/karbor-project/karbor/test/broker"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 const (
 	// soon is longer than anything that must happen takes.

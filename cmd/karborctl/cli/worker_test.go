@@ -15,13 +15,13 @@ import (
 	"time"
 
 	"github.com/sirupsen/logrus"
-	"go.uber.org/goleak"
 
 	"github.com/karbor-project/karbor/cmd/karborctl/broker"
 	"github.com/karbor-project/karbor/manager"
 	"github.com/karbor-project/karbor/manager/operation"
 	"github.com/karbor-project/karbor/manager/service"
 	"github.com/karbor-project/karbor/pkg/database"
+	"github.com/karbor-project/karbor/pkg/leaktest"
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers"
 	"github.com/karbor-project/karbor/providers/protectable"
@@ -29,7 +29,7 @@ import (
 	"github.com/karbor-project/karbor/rpc/rpctest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 const (
 	testTopic    = "karborctl-test"

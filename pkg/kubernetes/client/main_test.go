@@ -6,7 +6,7 @@ import (
 	"runtime"
 	"testing"
 
-	"go.uber.org/goleak"
+	"github.com/karbor-project/karbor/pkg/leaktest"
 )
 
 // tests end with a collection: the goroutines by which the library looks at the
@@ -22,4 +22,4 @@ func (t tests) Run() int {
 	return code
 }
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(tests{m}) }
+func TestMain(m *testing.M) { leaktest.Main(tests{m}) }

@@ -5,10 +5,10 @@ package kubernetestest
 import (
 	"testing"
 
-	"go.uber.org/goleak"
+	"github.com/karbor-project/karbor/pkg/leaktest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(Tests{m}) }
+func TestMain(m *testing.M) { leaktest.Main(Tests{m}) }
 
 func TestConformance(t *testing.T) {
 	t.Parallel()

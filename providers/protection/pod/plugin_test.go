@@ -10,16 +10,16 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"go.uber.org/goleak"
 
 	"github.com/karbor-project/karbor/pkg/kubernetes/kubernetestest"
+	"github.com/karbor-project/karbor/pkg/leaktest"
 	"github.com/karbor-project/karbor/pkg/openstack/openstacktest"
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/plugintest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(kubernetestest.Tests{M: m}) }
+func TestMain(m *testing.M) { leaktest.Main(kubernetestest.Tests{M: m}) }
 
 var web = resource.Resource{Type: resource.Pod, ID: "5503ec3d-2963-5762-9af8-5b451629a2d5", Name: "shop:web"}
 

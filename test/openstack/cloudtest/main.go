@@ -15,6 +15,8 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/karbor-project/karbor/pkg/leaktest"
 )
 
 // Programs that a worker can be.
@@ -52,7 +54,7 @@ func run(m goleak.TestingM) int {
 	}
 	code := m.Run()
 	if code == 0 {
-		if err := goleak.Find(); err != nil {
+		if err := leaktest.Find(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			code = 1
 		}
