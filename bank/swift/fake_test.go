@@ -18,6 +18,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/karbor-project/karbor/pkg/nettest"
 )
 
 // fake is as much of Keystone and Swift as the bank uses.
@@ -48,10 +50,23 @@ type fault struct {
 
 func newFake(t *testing.T) *fake {
 	t.Helper()
-	f := &fake{pageLimit: 10000, containers: map[string]map[string]fakeObject{}, now: time.Unix(1_800_000_000, 0)}
+	f := emptyFake()
 	f.Server = httptest.NewServer(f)
 	t.Cleanup(f.Close)
 	return f
+}
+
+// newFakeInMemory is a fake for tests with fake time.
+func newFakeInMemory(t *testing.T) (*fake, *nettest.Listener) {
+	t.Helper()
+	f := emptyFake()
+	var network *nettest.Listener
+	f.Server, network = nettest.Serve(t, f)
+	return f, network
+}
+
+func emptyFake() *fake {
+	return &fake{pageLimit: 10000, containers: map[string]map[string]fakeObject{}, now: time.Unix(1_800_000_000, 0)}
 }
 
 // fail queues a fault for requests of a method and, when it is not empty, with

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/karbor-project/karbor/bank"
@@ -252,41 +253,79 @@ func TestTruncatedListingIsAskedAgain(t *testing.T) {
 // A server that stops in the middle must not hold a flow for ever.
 func TestStalledTransfers(t *testing.T) {
 	t.Parallel()
-	f := newFake(t)
-	cfg := config(f)
-	cfg.StallTimeout = 300 * time.Millisecond
-	p := newStore(t, cfg)
-	data := strings.Repeat("0123456789", 200_000)
-	if err := put(t, p, "/big", data); err != nil {
-		t.Fatal(err)
-	}
-	hang := func(_ http.ResponseWriter, r *http.Request) bool {
-		_, _ = io.CopyN(io.Discard, r.Body, 1000)
-		<-r.Context().Done()
-		return true
-	}
-	f.fail(1, "GET", "//big", func(w http.ResponseWriter, r *http.Request) bool {
-		o, _ := f.stored("karbor", "/big")
-		w.Header().Set("Etag", etag(o.body))
-		w.Header().Set("Content-Length", "2000000")
-		_, _ = w.Write(o.body[:1_000_000])
-		w.(http.Flusher).Flush()
-		return hang(w, r)
+	synctest.Test(t, func(t *testing.T) {
+		f, network := newFakeInMemory(t)
+		cfg := config(f)
+		cfg.StallTimeout = 2 * time.Minute
+		p := newStore(t, cfg)
+		swift.Join(p, network)
+		data := strings.Repeat("0123456789", 200_000)
+		if err := put(t, p, "/big", data); err != nil {
+			t.Fatal(err)
+		}
+		hang := func(_ http.ResponseWriter, r *http.Request) bool {
+			_, _ = io.CopyN(io.Discard, r.Body, 1000)
+			<-r.Context().Done()
+			return true
+		}
+		f.fail(1, "GET", "//big", func(w http.ResponseWriter, r *http.Request) bool {
+			o, _ := f.stored("karbor", "/big")
+			w.Header().Set("Etag", etag(o.body))
+			w.Header().Set("Content-Length", "2000000")
+			_, _ = w.Write(o.body[:1_000_000])
+			w.(http.Flusher).Flush()
+			return hang(w, r)
+		})
+		if body, err := get(t, p, "/big"); err != nil || body != data {
+			t.Errorf("download: %d bytes, %v", len(body), err)
+		}
+		f.fail(1, "PUT", "//new", func(w http.ResponseWriter, r *http.Request) bool {
+			_, _ = io.Copy(io.Discard, r.Body)
+			return hang(w, r)
+		})
+		if err := put(t, p, "/new", data); err != nil {
+			t.Errorf("upload: %v", err)
+		}
+		f.fail(4, "GET", "//new", hang)
+		if _, err := get(t, p, "/new"); err == nil || !strings.Contains(err.Error(), "no data moved for too long (2m0s)") {
+			t.Errorf("a server that never answers gives %v", err)
+		}
 	})
-	if body, err := get(t, p, "/big"); err != nil || body != data {
-		t.Errorf("download: %d bytes, %v", len(body), err)
-	}
-	f.fail(1, "PUT", "//new", func(w http.ResponseWriter, r *http.Request) bool {
-		_, _ = io.Copy(io.Discard, r.Body)
-		return hang(w, r)
+}
+
+// Slow is not stalled: a piece comes a moment before the timeout, again and again.
+func TestSlowTransfers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f, network := newFakeInMemory(t)
+		cfg := config(f)
+		cfg.StallTimeout = 2 * time.Minute
+		p := newStore(t, cfg)
+		swift.Join(p, network)
+		const almost = 2*time.Minute - time.Second
+		data := strings.Repeat("0123456789", 10)
+		f.fail(1, "PUT", "//a", func(_ http.ResponseWriter, r *http.Request) bool {
+			time.Sleep(almost)
+			return false
+		})
+		if err := put(t, p, "/a", data); err != nil {
+			t.Fatal(err)
+		}
+		f.fail(1, "GET", "//a", func(w http.ResponseWriter, _ *http.Request) bool {
+			w.Header().Set("Etag", etag([]byte(data)))
+			w.Header().Set("Content-Length", "100")
+			for piece := range strings.SplitSeq(strings.Repeat("0123456789,", 10), ",") {
+				time.Sleep(almost)
+				_, _ = io.WriteString(w, piece)
+				w.(http.Flusher).Flush()
+			}
+			return true
+		})
+		before := len(f.requests)
+		if body, err := get(t, p, "/a"); err != nil || body != data || len(f.requests) != before+1 {
+			t.Errorf("download: %q by %d requests, %v", body, len(f.requests)-before, err)
+		}
 	})
-	if err := put(t, p, "/new", data); err != nil {
-		t.Errorf("upload: %v", err)
-	}
-	f.fail(4, "GET", "//new", hang)
-	if _, err := get(t, p, "/new"); err == nil || !strings.Contains(err.Error(), "no data moved for too long (300ms)") {
-		t.Errorf("a server that never answers gives %v", err)
-	}
 }
 
 func TestUnreachable(t *testing.T) {
