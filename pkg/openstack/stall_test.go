@@ -7,57 +7,63 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/gophercloud/gophercloud/v2"
+
+	"github.com/karbor-project/karbor/pkg/nettest"
 )
 
-func TestStalledDownload(t *testing.T) {
-	t.Parallel()
-	release := make(chan struct{})
-	cloud := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = io.WriteString(w, "some")
-		w.(http.Flusher).Flush()
-		<-release
-	}))
-	t.Cleanup(cloud.Close)
-	t.Cleanup(func() { close(release) })
+// stalling is a factory whose Glance is a handler behind a network in memory.
+func stalling(t *testing.T, handler http.HandlerFunc) *gophercloud.ServiceClient {
+	t.Helper()
+	cloud, network := nettest.Serve(t, handler)
 	f, _ := glanceAt(t, cloud.URL)
-	f.stall = 50 * time.Millisecond
+	pool := &http.Transport{DialContext: network.Dial}
+	t.Cleanup(pool.CloseIdleConnections)
+	f.transports.pools[trust{}] = pool
 	client, err := f.Image(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	resp, err := client.Get(t.Context(), client.ServiceURL("file"), nil, &gophercloud.RequestOpts{KeepResponseBody: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	if data, err := io.ReadAll(resp.Body); err != errStalled || string(data) != "some" {
-		t.Errorf("got %q, %v", data, err)
-	}
+	return client
+}
+
+func TestStalledDownload(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		client := stalling(t, func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.WriteString(w, "some")
+			w.(http.Flusher).Flush()
+			<-r.Context().Done()
+		})
+		resp, err := client.Get(t.Context(), client.ServiceURL("file"), nil, &gophercloud.RequestOpts{KeepResponseBody: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		began := time.Now()
+		if data, err := io.ReadAll(resp.Body); err != errStalled || string(data) != "some" || time.Since(began) != stallTimeout {
+			t.Errorf("got %q, %v after %s", data, err, time.Since(began))
+		}
+	})
 }
 
 func TestStalledUpload(t *testing.T) {
 	t.Parallel()
-	release := make(chan struct{})
-	cloud := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))
-	t.Cleanup(cloud.Close)
-	t.Cleanup(func() { close(release) })
-	f, _ := glanceAt(t, cloud.URL)
-	f.stall = 50 * time.Millisecond
-	client, err := f.Image(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	endless := struct{ io.Reader }{io.MultiReader(bytes.NewReader(make([]byte, 64<<20)))}
-	_, err = client.Put(t.Context(), client.ServiceURL("file"), endless, nil, nil)
-	if !errors.Is(err, errStalled) {
-		t.Errorf("got %v", err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		defer close(release)
+		client := stalling(t, func(http.ResponseWriter, *http.Request) { <-release })
+		endless := struct{ io.Reader }{io.MultiReader(bytes.NewReader(make([]byte, 64<<20)))}
+		began := time.Now()
+		_, err := client.Put(t.Context(), client.ServiceURL("file"), endless, nil, nil)
+		if !errors.Is(err, errStalled) || time.Since(began) != stallTimeout {
+			t.Errorf("got %v after %s", err, time.Since(began))
+		}
+	})
 }
 
 // late answers after a while.
