@@ -208,7 +208,7 @@ func TestStoppedOwner(t *testing.T) {
 	hear("wrote", 3)
 	hear("reading", 2) // the first part is there, the second is asked for
 	signal(syscall.SIGSTOP)
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(5 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		if held, err := leases.Held(t.Context(), id); err != nil || time.Now().After(deadline) {
 			t.Fatalf("held %t, %v", held, err)
 		} else if !held {

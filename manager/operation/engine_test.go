@@ -11,7 +11,6 @@ import (
 	"slices"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/sirupsen/logrus"
 
@@ -262,14 +261,9 @@ func protected(t *testing.T, b *bench, resources ...resource.Resource) *checkpoi
 // wait waits until the checkpoint's operation has ended.
 func (b *bench) wait(t *testing.T, id string) {
 	t.Helper()
-	deadline := time.After(10 * time.Second)
-	for b.checkpoint(t, id).Status().Unfinished() || b.busy() {
-		select {
-		case <-deadline:
-			t.Fatalf("checkpoint %s is still %s", id, b.checkpoint(t, id).Status())
-		case <-time.After(time.Millisecond):
-		}
-	}
+	await(t, "the checkpoint's operation to end", func() bool {
+		return !b.checkpoint(t, id).Status().Unfinished() && !b.busy()
+	})
 }
 
 func (b *bench) busy() bool {

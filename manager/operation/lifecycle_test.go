@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"testing"
-	"time"
 
 	"github.com/karbor-project/karbor/bank/checkpoint"
 	"github.com/karbor-project/karbor/pkg/database"
@@ -92,14 +91,7 @@ func TestDatabaseComesBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	deadline := time.After(10 * time.Second)
-	for b.checkpoint(t, id).Status() != checkpoint.Available {
-		select {
-		case <-deadline:
-			t.Fatal("the checkpoint waits for the database")
-		case <-time.After(time.Millisecond):
-		}
-	}
+	await(t, "the checkpoint, which needs no database", func() bool { return b.checkpoint(t, id).Status() == checkpoint.Available })
 	b.records.mu.Lock()
 	b.records.down = false
 	b.records.mu.Unlock()
@@ -126,14 +118,8 @@ func TestDatabaseComesBackAfterARestore(t *testing.T) {
 		if err := b.engine.Restore(b.ctx, b.provider, cp, Record{ID: "r", ProjectID: project}); err != nil {
 			t.Fatal(err)
 		}
-		deadline := time.After(10 * time.Second)
-		for b.busy() { // it holds the one place
-			select {
-			case <-deadline:
-				t.Fatal("the restore waits for the database")
-			case <-time.After(time.Millisecond):
-			}
-		}
+		// It holds the one place.
+		await(t, "the restore, which needs no database", func() bool { return !b.busy() })
 		b.records.mu.Lock()
 		b.records.down = false
 		b.records.mu.Unlock()

@@ -146,7 +146,7 @@ func TestResume(t *testing.T) {
 	}
 	<-entered
 	entry := first.engine.only(t)
-	await(t, func() bool { // the hook of v has ended, and that is on record
+	await(t, "the mark of the hook that has ended", func() bool { // the hook of v has ended, and that is on record
 		var v Progress
 		marks, err := s.journal.Marks(t.Context(), entry.entry.ID, markKey(progressMarks, volume.Key()))
 		return err == nil && len(marks) == 1 && json.Unmarshal(marks[0].Value, &v) == nil && v.State == HookFinished
@@ -203,7 +203,7 @@ func TestResumeAfterAVerdict(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	await(t, func() bool { return first.checkpoint(t, id).Status() == checkpoint.Error })
+	await(t, "the checkpoint's error", func() bool { return first.checkpoint(t, id).Status() == checkpoint.Error })
 	first.kill()
 	first.engine.alive.Wait()
 	s.records.mu.Lock()
@@ -237,7 +237,7 @@ func TestCancelAfterSuccess(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	await(t, func() bool { return first.checkpoint(t, id).Status() == checkpoint.Available })
+	await(t, "the available checkpoint", func() bool { return first.checkpoint(t, id).Status() == checkpoint.Available })
 	first.kill()
 	first.engine.alive.Wait()
 	s.records.mu.Lock()
@@ -262,13 +262,16 @@ func TestCancelAfterSuccess(t *testing.T) {
 	}
 }
 
-func await(t *testing.T, condition func() bool) {
+// patient is how long anything may take that is waited for. It is no expectation.
+const patient = 5 * time.Minute
+
+func await(t *testing.T, what string, condition func() bool) {
 	t.Helper()
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(patient)
 	for !condition() {
 		select {
 		case <-deadline:
-			t.Fatal("it did not come to pass")
+			t.Fatalf("waited in vain for %s", what)
 		case <-time.After(time.Millisecond):
 		}
 	}
@@ -363,8 +366,8 @@ func TestCancel(t *testing.T) {
 		if err := b.engine.Cancel(t.Context(), entries[0].ID, "alice"); err != nil {
 			t.Fatal(err)
 		}
-		await(t, func() bool { return b.checkpoint(t, target).Status() == checkpoint.Error })
-		await(t, func() bool {
+		await(t, "the copy's error", func() bool { return b.checkpoint(t, target).Status() == checkpoint.Error })
+		await(t, "the operation, cancelled by alice", func() bool {
 			d, err := b.engine.Operation(t.Context(), entries[0].ID)
 			return err == nil && d.Status == "cancelled" && d.Reason == "cancelled by alice"
 		})
@@ -425,7 +428,7 @@ func TestNextOperationAtOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	await(t, func() bool { return b.checkpoint(t, id).Status() == checkpoint.Available })
+	await(t, "the available checkpoint", func() bool { return b.checkpoint(t, id).Status() == checkpoint.Available })
 	deleted := make(chan error, 1)
 	go func() { deleted <- b.engine.Delete(b.ctx, b.provider, b.checkpoint(t, id)) }()
 	close(release)

@@ -68,9 +68,9 @@ func spawn(t *testing.T, dir string) (*exec.Cmd, string) {
 // eventually polls a condition.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(5 * time.Minute); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("waited for a minute: %s", what)
+			t.Fatalf("waited in vain: %s", what)
 		}
 	}
 }

@@ -32,7 +32,7 @@ func throughProxy(t *testing.T, test func(t *testing.T, p *databasetest.Relay, d
 			}
 			p, through := databasetest.NewRelay(t, direct)
 			log, hook := logtest.NewNullLogger()
-			retry := &Retry{Max: -1, Interval: time.Millisecond, MaxInterval: 10 * time.Millisecond, Attempt: 10 * time.Second}
+			retry := &Retry{Max: -1, Interval: time.Millisecond, MaxInterval: 10 * time.Millisecond, Attempt: time.Minute}
 			test(t, p, openTest(t, through, Options{Log: log, Retry: retry}), hook)
 		})
 	}

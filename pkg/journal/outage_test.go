@@ -25,7 +25,7 @@ func throughRelay(t *testing.T, test func(t *testing.T, r *databasetest.Relay, j
 			relay, url := databasetest.NewRelay(t, e.url(t))
 			log := logrus.New()
 			log.SetOutput(t.Output())
-			retry := &database.Retry{Max: -1, Interval: time.Millisecond, MaxInterval: 10 * time.Millisecond, Attempt: 10 * time.Second}
+			retry := &database.Retry{Max: -1, Interval: time.Millisecond, MaxInterval: 10 * time.Millisecond, Attempt: time.Minute}
 			j := journal.Open(connect(t, url, database.Options{Retry: retry, Log: log}), journal.Options{})
 			if err := j.Sync(t.Context()); err != nil {
 				t.Fatal(err)

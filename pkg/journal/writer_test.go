@@ -89,7 +89,7 @@ func block(t *testing.T, url string) (release func()) {
 // way, and returns how many there are.
 func pileUp(t *testing.T, j *journal.SQL, write func(n int)) int {
 	t.Helper()
-	deadline := time.Now().Add(time.Minute)
+	deadline := time.Now().Add(5 * time.Minute)
 	for n := 0; ; n++ {
 		go write(n)
 		for range 20 {

@@ -207,7 +207,7 @@ func TestDisabled(t *testing.T) {
 func (h *host) serves() {
 	h.t.Helper()
 	pid := h.pid()
-	deadline := time.Now().Add(2 * time.Minute)
+	deadline := time.Now().Add(5 * time.Minute)
 	for !strings.Contains(h.read("karbor-protection-go.log"), "connecting to 127.0.0.1:1 as stackrabbit") {
 		if errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) || time.Now().After(deadline) {
 			h.t.Fatalf("the worker does not start:\n%s", h.read("karbor-protection-go.log"))

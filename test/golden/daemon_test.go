@@ -28,7 +28,7 @@ const daemonVariable = "KARBOR_TEST_GOLDEN_DAEMON"
 const host = "refhost"
 
 // patience bounds everything that must happen sooner or later.
-const patience = 30 * time.Second
+const patience = 5 * time.Minute
 
 func TestMain(m *testing.M) {
 	if os.Getenv(daemonVariable) != "" {
@@ -182,7 +182,7 @@ func (d *daemon) openDatabase(t *testing.T) {
 
 // eventually waits until check has nothing to object to.
 func eventually(check func() string) string {
-	deadline := time.Now().Add(patience / 3)
+	deadline := time.Now().Add(patience)
 	for {
 		objection := check()
 		if objection == "" || time.Now().After(deadline) {

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/uuid"
@@ -101,24 +102,26 @@ func TestBrokerAway(t *testing.T) {
 	}
 	address := l.Addr().String()
 	l.Close()
-	var notes []string
-	c, err := Open(Options{ConfigFiles: []string{configFile(t, "")}, URL: "rabbit://u:hush@" + address + "/", Timeout: time.Second,
-		Note: func(text string) { notes = append(notes, text) }})
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = c.Call(t.Context(), Request{Method: "m"})
-	if e := c.Close(); e != nil {
-		t.Error(e)
-	}
-	var silent *NoAnswer
-	want := "the message broker at " + address + " did not answer within 1s: connect: connection refused; is it running, and is the address right (--url, transport_url)?"
-	if !errors.As(err, &silent) || err.Error() != want {
-		t.Errorf("%v\nwant %s", err, want)
-	}
-	if note := "the message broker at " + address + " does not answer (connect: connection refused), trying again for 1s"; len(notes) != 1 || notes[0] != note {
-		t.Errorf("notes: %q", notes)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		var notes []string
+		c, err := Open(Options{ConfigFiles: []string{configFile(t, "")}, URL: "rabbit://u:hush@" + address + "/", Timeout: time.Second,
+			Note: func(text string) { notes = append(notes, text) }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = c.Call(t.Context(), Request{Method: "m"})
+		if e := c.Close(); e != nil {
+			t.Error(e)
+		}
+		var silent *NoAnswer
+		want := "the message broker at " + address + " did not answer within 1s: connect: connection refused; is it running, and is the address right (--url, transport_url)?"
+		if !errors.As(err, &silent) || err.Error() != want {
+			t.Errorf("%v\nwant %s", err, want)
+		}
+		if note := "the message broker at " + address + " does not answer (connect: connection refused), trying again for 1s"; len(notes) != 1 || notes[0] != note {
+			t.Errorf("notes: %q", notes)
+		}
+	})
 }
 
 func TestRealBroker(t *testing.T) {

@@ -35,7 +35,7 @@ const (
 	testTopic    = "karborctl-test"
 	testProvider = "b766f37c-d011-4026-8228-28730d734a3f"
 	// callTime is for calls that are answered; only one that is not takes it whole.
-	callTime = 30 * time.Second
+	callTime = 5 * time.Minute
 )
 
 // fakeVolumes is a cloud with one volume.

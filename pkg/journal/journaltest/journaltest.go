@@ -68,7 +68,7 @@ func Run(t *testing.T, factory func(t *testing.T) Factory) {
 }
 
 // patience bounds what a test waits for.
-const patience = time.Minute
+const patience = 5 * time.Minute
 
 func claim(owner string) journal.Claim { return journal.Claim{Owner: owner} }
 
