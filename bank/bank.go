@@ -10,6 +10,7 @@ package bank
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/karbor-project/karbor/pkg/fault"
 	"github.com/karbor-project/karbor/pkg/guard"
@@ -77,10 +78,31 @@ func (b *Bank) get(ctx context.Context, key string) (*Object, error) {
 	return o, nil
 }
 
+// list returns the keys of a listing, and those of a partial one with its error.
+// Names that are no keys take no place in it: a short page is the last one.
 func (b *Bank) list(ctx context.Context, o ListOptions) ([]string, error) {
-	keys, err := b.plugin.List(ctx, o)
-	if err != nil {
-		return nil, wrap(err, fault.BankListObjectsFailed)
+	keys, limit := []string{}, o.Limit
+	partial := &PartialError{}
+	for {
+		names, err := b.plugin.List(ctx, o)
+		var part *PartialError
+		switch {
+		case errors.As(err, &part):
+			partial.Failures = append(partial.Failures, part.Failures...)
+		case err != nil:
+			return nil, wrap(err, fault.BankListObjectsFailed)
+		}
+		full := o.Limit > 0 && len(names) >= o.Limit
+		if full {
+			o.Marker = names[len(names)-1]
+		}
+		keys = append(keys, slices.DeleteFunc(names, func(name string) bool { return !isKey(name) })...)
+		if o.Limit = limit - len(keys); !full || o.Limit <= 0 {
+			break
+		}
+	}
+	if len(partial.Failures) > 0 {
+		return keys, wrap(partial, fault.BankListObjectsFailed)
 	}
 	return keys, nil
 }

@@ -92,13 +92,28 @@ func hasDotPart(path string) bool {
 
 func keyCharacters(s string) bool {
 	for i := range len(s) {
-		c := s[i]
-		switch {
-		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9':
-		case c == '/', c == '_', c == '.', c == '-', c == '@':
-		default:
+		if !InKeys(rune(s[i])) {
 			return false
 		}
 	}
 	return true
+}
+
+// InKeys tells whether keys may have the character.
+//
+// karbor: bank_plugin.py Bank._KEY_VALIDATION
+func InKeys(c rune) bool {
+	switch {
+	case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9':
+	case c == '/', c == '_', c == '.', c == '-', c == '@':
+	default:
+		return false
+	}
+	return true
+}
+
+// isKey tells whether a name is a key in its normal form.
+func isKey(name string) bool {
+	return strings.HasPrefix(name, "/") && !strings.HasSuffix(name, "/") && keyCharacters(name) &&
+		!strings.Contains(name, "//") && !hasDotPart(name)
 }

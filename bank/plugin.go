@@ -19,6 +19,25 @@ var ErrNotFound = errors.New("object not found")
 // stays in the chain as ErrNotFound does.
 var ErrExists = errors.New("there is such an object already")
 
+// ErrUnusable reports that there is something under a key that cannot be read or
+// removed, and that the rest of the store can: permissions of this object, a bad
+// block, a checksum that does not fit. Another attempt does not help. It stays in
+// the chain as ErrNotFound does.
+var ErrUnusable = errors.New("the object cannot be used")
+
+// PartialError is the error of a listing that lacks what lies below some places,
+// since these cannot be read while the rest of the store can. The keys that come
+// with it are good: who looks around goes on with them, who must see everything
+// fails.
+type PartialError struct{ Failures []error }
+
+func (e *PartialError) Error() string {
+	return "part of the bank cannot be listed: " + errors.Join(e.Failures...).Error()
+}
+
+// Unwrap returns the failures.
+func (e *PartialError) Unwrap() []error { return e.Failures }
+
 // Plugin is a store of objects. Keys are as Bank normalises them: parts of
 // letters, digits and the characters _.-@ with one slash before each. The store
 // keeps every character of them, the first slash included where it shows. No
@@ -29,6 +48,13 @@ var ErrExists = errors.New("there is such an object already")
 // second attempt may cure are retried inside the plugin: what a method returns
 // is final. Writes ask Allowed right before what others will see, and return its
 // error without another attempt.
+//
+// What an error says of the rest of the store decides whether a listing of
+// checkpoints goes on without the object or fails, so the plugin draws that line:
+// ErrNotFound, ErrExists and ErrUnusable are about one key, a PartialError about
+// the places that it names. Every other error may be an outage of the whole store,
+// also where each object of it fails for itself: a plugin that sees an object
+// refused asks whether the store answers otherwise.
 type Plugin interface {
 	// OwnerID identifies this instance, a UUID made when the instance is. It
 	// is written into the checkpoints that the instance creates and names its
@@ -45,16 +71,21 @@ type Plugin interface {
 
 	// Get opens an object. The caller closes the body, and keeps ctx alive
 	// until then. A body that ends early gives an error, never a plain EOF.
-	// It fails with ErrNotFound for a missing object.
+	// It fails with ErrNotFound for a missing object, and it or the body with
+	// ErrUnusable for one that cannot be read.
 	Get(ctx context.Context, key string) (*Object, error)
 
 	// List returns the keys that ListOptions select, in byte order. An empty
 	// listing proves that nothing is there only as far as the store lists
-	// consistently: Swift may lag behind its own writes.
+	// consistently: Swift may lag behind its own writes. Names that are no keys,
+	// which others have put into the store, may be among them; Bank drops those. It
+	// returns keys and a PartialError where places below the prefix cannot be read.
+	// If that is where the prefix itself leads, nothing is known and it fails.
 	List(ctx context.Context, o ListOptions) ([]string, error)
 
 	// Delete removes an object. It fails with ErrNotFound for a missing one,
-	// which callers that clean up take for success.
+	// which callers that clean up take for success, and with ErrUnusable for one
+	// that cannot be removed.
 	Delete(ctx context.Context, key string) error
 
 	// Disown ends the uploads that were begun for a piece of work (WithWork), by any

@@ -20,7 +20,8 @@ import (
 // BankReadonlyViolation for a write to a read-only section, and else with the
 // class of the operation: BankUpdateObjectFailed, BankGetObjectFailed,
 // BankListObjectsFailed or BankDeleteObjectFailed, each naming the key.
-// errors.Is finds ErrNotFound, and the cause of a cancelled context, in them.
+// errors.Is finds ErrNotFound, ErrUnusable and the cause of a cancelled context in
+// them.
 type Section struct {
 	bank     *Bank
 	prefix   string // begins and ends with a slash
@@ -57,6 +58,9 @@ func (s *Section) putJSON(ctx context.Context, key string, v any, isNew bool) er
 	text, err := marshal(v)
 	if err != nil {
 		return fault.BankUpdateObjectFailed(s.prefix+key, "value is not JSON: "+err.Error()).WithCause(err)
+	}
+	if len(text) > maxHeld {
+		return fault.BankUpdateObjectFailed(s.prefix+key, fmt.Sprintf("it would have %d bytes, %d are the most", len(text), maxHeld))
 	}
 	return s.put(ctx, key, Upload{Body: bytes.NewReader(text), Size: int64(len(text)), Serialized: true, New: isNew})
 }
@@ -102,6 +106,10 @@ func (s *Section) GetText(ctx context.Context, key string) (string, error) {
 	data, err := s.GetBytes(ctx, key)
 	return string(data), err
 }
+
+// maxHeld is how many bytes an object may have that is held in memory: some times
+// what the graph of a hundred thousand resources has.
+const maxHeld = 128 << 20
 
 // GetBytes returns the bytes that were stored under key, held in memory: Open
 // is for objects of any size. Bytes that the original wrapped into a JSON
@@ -152,9 +160,18 @@ func (s *Section) Open(ctx context.Context, key string) (io.ReadCloser, error) {
 // the bank remembers of it: a folder keeps no flags. It fails for an object that
 // is no such string.
 func (s *Section) OpenString(ctx context.Context, key string) (io.ReadCloser, error) {
-	full, data, _, err := s.read(ctx, key)
+	full, err := s.key(key)
 	if err != nil {
 		return nil, err
+	}
+	o, err := s.bank.get(ctx, full)
+	if err != nil {
+		return nil, err
+	}
+	defer o.Body.Close()
+	data, err := io.ReadAll(o.Body)
+	if err != nil {
+		return nil, getFailed(full, err)
 	}
 	var text string
 	if err := json.Unmarshal(data, &text); err != nil {
@@ -165,7 +182,7 @@ func (s *Section) OpenString(ctx context.Context, key string) (io.ReadCloser, er
 
 // List returns keys relative to the section. The prefix and the marker of o
 // are relative to it, too, so that the last key of a page is the marker of the
-// next one.
+// next one. The keys that come with a PartialError are good.
 func (s *Section) List(ctx context.Context, o ListOptions) ([]string, error) {
 	prefix, err := normalPrefix(o.Prefix)
 	if err != nil {
@@ -180,9 +197,6 @@ func (s *Section) List(ctx context.Context, o ListOptions) ([]string, error) {
 		o.Marker = s.prefix + marker[1:]
 	}
 	keys, err := s.bank.list(ctx, o)
-	if err != nil {
-		return nil, err
-	}
 	for i, key := range keys {
 		relative, ok := strings.CutPrefix(key, s.prefix)
 		if !ok {
@@ -190,7 +204,7 @@ func (s *Section) List(ctx context.Context, o ListOptions) ([]string, error) {
 		}
 		keys[i] = relative
 	}
-	return keys, nil
+	return keys, err
 }
 
 // Delete removes the object under key.
@@ -225,7 +239,12 @@ func (s *Section) read(ctx context.Context, key string) (full string, data []byt
 		return full, nil, Unknown, err
 	}
 	defer o.Body.Close()
-	data, err = io.ReadAll(o.Body)
+	if o.Size <= maxHeld {
+		data, err = io.ReadAll(io.LimitReader(o.Body, maxHeld+1))
+	}
+	if o.Size > maxHeld || len(data) > maxHeld {
+		err = fmt.Errorf("%w: it has more than %d bytes", ErrUnusable, maxHeld)
+	}
 	if err != nil {
 		return full, nil, Unknown, getFailed(full, err)
 	}

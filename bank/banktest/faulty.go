@@ -4,6 +4,10 @@ package banktest
 
 import (
 	"context"
+	"io"
+	"maps"
+	"slices"
+	"strings"
 	"sync"
 
 	"github.com/karbor-project/karbor/bank"
@@ -31,19 +35,66 @@ type Fault struct {
 	Before func(ctx context.Context, key string)
 }
 
-// Faulty decorates a plugin with faults, one queue of them a method. It counts
-// the calls.
+// Faulty decorates a plugin with faults, one queue of them a method, and with
+// objects that cannot be used. It counts the calls.
 type Faulty struct {
 	bank.Plugin
 
-	mu     sync.Mutex
-	queues map[Method][]Fault
-	calls  map[Method]int
+	mu      sync.Mutex
+	queues  map[Method][]Fault
+	calls   map[Method]int
+	spoiled map[string]error // by key; below it, for one that ends with a slash
+	late    map[string]error // of bodies, by key
 }
 
 // NewFaulty returns p without faults.
 func NewFaulty(p bank.Plugin) *Faulty {
-	return &Faulty{Plugin: p, queues: map[Method][]Fault{}, calls: map[Method]int{}}
+	return &Faulty{Plugin: p, queues: map[Method][]Fault{}, calls: map[Method]int{},
+		spoiled: map[string]error{}, late: map[string]error{}}
+}
+
+// Spoil makes every Get and Delete of a key fail with err. For a key that ends with
+// a slash it is a place that cannot be read: what lies below fails, too, and is
+// missing in listings, which then are partial. A nil err ends it.
+func (f *Faulty) Spoil(key string, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.spoiled[key] = err; err == nil {
+		delete(f.spoiled, key)
+	}
+}
+
+// SpoilBody makes the bodies that are read from a key fail with err at their end.
+func (f *Faulty) SpoilBody(key string, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.late[key] = err
+}
+
+// spoiledAt returns the error of a key, and that of its body.
+func (f *Faulty) spoiledAt(key string) (now, late error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for at, err := range f.spoiled {
+		if at == key || strings.HasSuffix(at, "/") && strings.HasPrefix(key, at) {
+			return err, nil
+		}
+	}
+	return nil, f.late[key]
+}
+
+// spoiledBody fails where it would end.
+type spoiledBody struct {
+	io.ReadCloser
+	err error
+}
+
+func (b spoiledBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err == io.EOF {
+		err = b.err
+	}
+	return n, err
 }
 
 // Queue adds faults for the next calls of a method. The zero Fault lets a call
@@ -68,7 +119,11 @@ func (f *Faulty) Put(ctx context.Context, key string, u bank.Upload) error {
 
 // Get implements bank.Plugin.
 func (f *Faulty) Get(ctx context.Context, key string) (o *bank.Object, err error) {
+	now, late := f.spoiledAt(key)
 	err = f.do(ctx, Get, key, func() error {
+		if now != nil {
+			return now
+		}
 		o, err = f.Plugin.Get(ctx, key)
 		return err
 	})
@@ -78,21 +133,65 @@ func (f *Faulty) Get(ctx context.Context, key string) (o *bank.Object, err error
 		}
 		return nil, err
 	}
+	if late != nil {
+		o.Body = spoiledBody{o.Body, late}
+	}
 	return o, nil
 }
 
 // List implements bank.Plugin.
 func (f *Faulty) List(ctx context.Context, o bank.ListOptions) (keys []string, err error) {
 	err = f.do(ctx, List, o.Prefix, func() error {
-		keys, err = f.Plugin.List(ctx, o)
+		keys, err = f.list(ctx, o)
 		return err
 	})
 	return keys, err
 }
 
+// list leaves out what lies below spoiled places.
+func (f *Faulty) list(ctx context.Context, o bank.ListOptions) ([]string, error) {
+	f.mu.Lock()
+	spoiled := maps.Clone(f.spoiled)
+	f.mu.Unlock()
+	maps.DeleteFunc(spoiled, func(at string, _ error) bool { return !strings.HasSuffix(at, "/") })
+	if len(spoiled) == 0 {
+		return f.Plugin.List(ctx, o)
+	}
+	limit := o.Limit
+	o.Limit = 0
+	all, err := f.Plugin.List(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	partial := &bank.PartialError{}
+	for at, err := range spoiled {
+		if strings.HasPrefix(o.Prefix, at) {
+			return nil, err
+		}
+		before := len(all)
+		all = slices.DeleteFunc(all, func(key string) bool { return strings.HasPrefix(key, at) })
+		if len(all) < before {
+			partial.Failures = append(partial.Failures, err)
+		}
+	}
+	if limit > 0 {
+		all = all[:min(limit, len(all))]
+	}
+	if len(partial.Failures) > 0 {
+		return all, partial
+	}
+	return all, nil
+}
+
 // Delete implements bank.Plugin.
 func (f *Faulty) Delete(ctx context.Context, key string) error {
-	return f.do(ctx, Delete, key, func() error { return f.Plugin.Delete(ctx, key) })
+	now, _ := f.spoiledAt(key)
+	return f.do(ctx, Delete, key, func() error {
+		if now != nil {
+			return now
+		}
+		return f.Plugin.Delete(ctx, key)
+	})
 }
 
 func (f *Faulty) do(ctx context.Context, m Method, key string, call func() error) error {

@@ -253,12 +253,21 @@ func (s *suite) testBrokenBody(t *testing.T) {
 
 func (s *suite) testNotFound(t *testing.T) {
 	s.put(t, s.base+"dir/file", "x")
-	for _, key := range []string{s.base + "nothing", s.base + "no/thing", s.base + "dir", s.base + "dir/file/below"} {
+	for _, key := range []string{s.base + "nothing", s.base + "no/thing", s.base + "dir/file/below"} {
 		if _, _, err := read(t.Context(), s.plugin, key); !errors.Is(err, bank.ErrNotFound) {
 			t.Errorf("get %s gives %v", key, err)
 		}
 		if err := s.plugin.Delete(t.Context(), key); !errors.Is(err, bank.ErrNotFound) {
 			t.Errorf("delete %s gives %v", key, err)
+		}
+	}
+	// Where other keys lie below is no object, or one that cannot be used.
+	for name, err := range map[string]error{
+		"get":    func() error { _, _, err := read(t.Context(), s.plugin, s.base+"dir"); return err }(),
+		"delete": s.plugin.Delete(t.Context(), s.base+"dir"),
+	} {
+		if !errors.Is(err, bank.ErrNotFound) && !errors.Is(err, bank.ErrUnusable) {
+			t.Errorf("%s of a place gives %v", name, err)
 		}
 	}
 	if got, _ := s.get(t, s.base+"dir/file"); string(got) != "x" {

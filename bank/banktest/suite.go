@@ -52,6 +52,8 @@ func Run(t *testing.T, newPlugin func(t *testing.T) bank.Plugin, options ...Opti
 		"CancelledMidBody": (*suite).testCancelledMidBody,
 		"GuardedPut":       (*suite).testGuardedPut,
 		"GuardedDelete":    (*suite).testGuardedDelete,
+		"Spoiled":          (*suite).testSpoiled,
+		"Outage":           (*suite).testOutage,
 		"OwnerID":          (*suite).testOwnerID,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -67,6 +69,8 @@ type suite struct {
 	many   int
 	// flickering: see Flickering
 	flickering bool
+	spoils     map[string]Spoil
+	outages    map[string]Outage
 	base       string // prefix of the keys of one test
 }
 

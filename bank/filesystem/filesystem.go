@@ -14,6 +14,8 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 
 	"github.com/google/uuid"
 	"github.com/sirupsen/logrus"
@@ -43,6 +45,7 @@ type store struct {
 	owner string
 	log   logrus.FieldLogger
 	sweep sync.Once
+	seen  atomic.Bool // the root has been there
 }
 
 var _ bank.Plugin = (*store)(nil)
@@ -81,23 +84,22 @@ func (s *store) Get(ctx context.Context, key string) (*bank.Object, error) {
 	if err != nil {
 		return nil, err
 	}
-	file, err := os.Open(path)
-	if missing(err) {
-		return nil, notFile{err}
-	}
+	// A pipe would wait for a writer.
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, err
+		return nil, s.failed(path, err)
 	}
 	info, err := file.Stat()
 	if err == nil && !info.Mode().IsRegular() {
-		err = notFile{errors.New(path + " is not a regular file")}
+		err = fmt.Errorf("%w: %s", errNotFile, path)
 	}
 	if err != nil {
 		file.Close()
-		return nil, err
+		return nil, s.failed(path, err)
 	}
+	s.seen.Store(true)
 	return &bank.Object{
-		Body: &body{ctx: ctx, file: file, left: info.Size()},
+		Body: &body{ctx: ctx, store: s, file: file, left: info.Size()},
 		Size: info.Size(),
 	}, nil
 }
@@ -111,17 +113,13 @@ func (s *store) Delete(ctx context.Context, key string) error {
 		return err
 	}
 	if info, err := os.Lstat(path); err == nil && info.IsDir() {
-		return notFile{errors.New(path + " is a directory")}
+		return s.failed(path, fmt.Errorf("%w: %s", errNotFile, path))
 	}
 	if err := guard.Allowed(ctx); err != nil {
 		return err
 	}
-	err = os.Remove(path)
-	if missing(err) {
-		return notFile{err}
-	}
-	if err != nil {
-		return err
+	if err := os.Remove(path); err != nil {
+		return s.failed(path, err)
 	}
 	s.prune(filepath.Dir(path))
 	return nil
@@ -146,18 +144,12 @@ func (s *store) path(ctx context.Context, key string) (string, error) {
 	return filepath.Join(s.root, filepath.FromSlash(key)), nil
 }
 
-// notFile reports a missing object with the text of the original.
-type notFile struct{ cause error }
-
-func (notFile) Error() string        { return "Object is not a file" }
-func (e notFile) Unwrap() error      { return e.cause }
-func (notFile) Is(target error) bool { return target == bank.ErrNotFound }
-
 // body is a file that notices when it ends too early or the caller gives up.
 type body struct {
-	ctx  context.Context
-	file *os.File
-	left int64
+	ctx   context.Context
+	store *store
+	file  *os.File
+	left  int64
 }
 
 func (b *body) Read(p []byte) (int, error) {
@@ -168,6 +160,9 @@ func (b *body) Read(p []byte) (int, error) {
 	b.left -= int64(n)
 	if err == io.EOF && b.left > 0 {
 		err = io.ErrUnexpectedEOF
+	}
+	if err != nil && err != io.EOF {
+		err = b.store.failed(b.file.Name(), err)
 	}
 	return n, err
 }

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/karbor-project/karbor/bank"
 )
@@ -26,9 +25,15 @@ func (s *store) List(ctx context.Context, o bank.ListOptions) ([]string, error) 
 	if start == "" {
 		start = "/"
 	}
-	w := walk{store: s, ctx: ctx, options: o, keys: []string{}}
+	w := walk{store: s, ctx: ctx, options: o, start: start, keys: []string{}}
 	if err := w.dir(start); err != nil && !errors.Is(err, errLimit) {
 		return nil, err
+	}
+	if len(w.keys) > 0 {
+		s.seen.Store(true)
+	}
+	if len(w.failures) > 0 {
+		return w.keys, &bank.PartialError{Failures: w.failures}
 	}
 	return w.keys, nil
 }
@@ -37,10 +42,12 @@ func (s *store) List(ctx context.Context, o bank.ListOptions) ([]string, error) 
 var errLimit = errors.New("limit reached")
 
 type walk struct {
-	store   *store
-	ctx     context.Context
-	options bank.ListOptions
-	keys    []string
+	store    *store
+	ctx      context.Context
+	options  bank.ListOptions
+	start    string // the directory that the walk begins in
+	keys     []string
+	failures []error // of directories below it
 }
 
 // dir walks a directory, whose key ends with a slash.
@@ -48,19 +55,24 @@ func (w *walk) dir(key string) error {
 	if err := context.Cause(w.ctx); err != nil {
 		return err
 	}
-	entries, err := os.ReadDir(filepath.Join(w.store.root, filepath.FromSlash(key)))
-	if missing(err) {
-		return nil
-	}
+	path := filepath.Join(w.store.root, filepath.FromSlash(key))
+	entries, err := os.ReadDir(path)
 	if err != nil {
-		return err
+		err = w.store.failed(path+string(filepath.Separator), err)
+		switch {
+		case errors.Is(err, bank.ErrNotFound):
+			return nil
+		case key == w.start, !errors.Is(err, bank.ErrUnusable):
+			return err
+		}
+		w.failures = append(w.failures, err)
 	}
 	// A directory sorts by its name with the slash: "a-b" < "a/" < "a0".
 	names := make([]string, 0, len(entries))
 	for _, e := range entries {
 		name := e.Name()
-		if key == "/" && name == incoming {
-			continue
+		if strings.ContainsFunc(name, notOfNames) || strings.Contains(name, "..") {
+			continue // no key: also the directory of incoming files
 		}
 		if e.IsDir() {
 			name += "/"
@@ -90,6 +102,10 @@ func (w *walk) dir(key string) error {
 	return nil
 }
 
+// notOfNames tells whether no key has the character. What has others is not ours,
+// and not to be looked into: lost+found, or a copy that an editor keeps.
+func notOfNames(c rune) bool { return !bank.InKeys(c) || c == '/' }
+
 // wanted tells whether a key is selected or, if it ends with a slash, whether
 // one below it may be.
 func (w *walk) wanted(key string) bool {
@@ -105,10 +121,4 @@ func (w *walk) wanted(key string) bool {
 		return key < marker
 	}
 	return key > marker
-}
-
-// missing tells whether err means that there is no such file: the name itself,
-// a directory above it, or a name that no file can have.
-func missing(err error) bool {
-	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.ENAMETOOLONG)
 }

@@ -39,6 +39,9 @@ func (s *store) Put(ctx context.Context, key string, u bank.Upload) error {
 	if err != nil {
 		return err
 	}
+	if err := s.outage(path); err != nil {
+		return err
+	}
 	s.sweep.Do(s.removeAbandoned)
 	temp, err := s.write(ctx, u)
 	if err != nil {
@@ -49,6 +52,7 @@ func (s *store) Put(ctx context.Context, key string, u bank.Upload) error {
 		s.prune(filepath.Dir(path))
 		return err
 	}
+	s.seen.Store(true)
 	return nil
 }
 
