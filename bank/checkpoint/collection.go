@@ -216,7 +216,8 @@ func (c *Collection) undoCreate(ctx context.Context, f fields) {
 // Get reads a checkpoint, deleted ones too. It fails with CheckpointNotFound
 // when there is none, when it is another provider's, and for an id that leads
 // elsewhere; with InvalidParameterValue for an id with characters that no key
-// has; with BankGetObjectFailed, naming the key, when index.json is broken.
+// has; with BankGetObjectFailed, naming the key, when index.json is broken or
+// cannot be read.
 func (c *Collection) Get(ctx context.Context, id string) (*Checkpoint, error) {
 	cp, err := c.get(ctx, id)
 	if errors.Is(err, bank.ErrNotFound) {
@@ -276,6 +277,21 @@ func (c *Collection) parse(id string, text []byte) (document, fields, error) {
 // ErrBroken is in the chain of every error about the content of an index.json,
 // which reading it again does not mend.
 var ErrBroken = errors.New("index.json is broken")
+
+// unusable tells whether err, of reading a checkpoint, is about that checkpoint and
+// no other: whoever looks at many leaves it out and goes on.
+func unusable(err error) bool {
+	return errors.Is(err, ErrBroken) || errors.Is(err, errVersion) || errors.Is(err, bank.ErrUnusable)
+}
+
+// goOn returns nil in place of the error of a partial listing, which it reports.
+func (c *Collection) goOn(err error) error {
+	if errors.As(err, new(*bank.PartialError)) {
+		c.options.Log.Warn(err)
+		return nil
+	}
+	return err
+}
 
 func (c *Collection) broken(id string, err error) error {
 	key := c.checkpoints.Path() + indexPath(id)

@@ -11,6 +11,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"unicode/utf8"
 
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/pkg/resource/pyjson"
@@ -49,6 +50,9 @@ type document struct {
 // and its last value, as in Python.
 func parseDocument(text []byte) (document, error) {
 	d := document{values: map[string]json.RawMessage{}}
+	if !utf8.Valid(text) {
+		return d, errors.New("it is not UTF-8")
+	}
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	start, err := decoder.Token()
 	if err != nil {

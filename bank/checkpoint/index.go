@@ -29,11 +29,26 @@ func indexKeys(f fields) []string {
 	}
 }
 
+// possible tells whether there may be an entry under a key: not if a part of it,
+// such as the id of a plan, can be in none. The original leaves an index.json
+// behind when it fails to write the entries of such a checkpoint.
+func possible(key string) bool {
+	for part := range strings.SplitSeq(key, "/") {
+		if !validID(part) {
+			return false
+		}
+	}
+	return true
+}
+
 // dropIndices removes a checkpoint's entries. Entries that are not there are
 // no error.
 func (c *Collection) dropIndices(ctx context.Context, f fields) error {
 	var failed error
 	for _, key := range indexKeys(f) {
+		if !possible(key) {
+			continue
+		}
 		if err := c.indices.Delete(ctx, key); err != nil && !errors.Is(err, bank.ErrNotFound) {
 			failed = join(failed, err)
 		}
@@ -109,14 +124,4 @@ func validID(text string) bool {
 }
 
 // notOfKeys tells whether no key of a bank has the character.
-//
-// karbor: bank_plugin.py normalize_path
-func notOfKeys(c rune) bool {
-	switch {
-	case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9':
-	case c == '_', c == '.', c == '-', c == '@', c == '/':
-	default:
-		return true
-	}
-	return false
-}
+func notOfKeys(c rune) bool { return !bank.InKeys(c) }

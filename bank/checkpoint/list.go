@@ -4,7 +4,6 @@ package checkpoint
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"time"
 
@@ -32,8 +31,9 @@ type ListOptions struct {
 // List returns the checkpoints that o selects, ordered by the second of their
 // creation and then by id. The marker need not be selected itself.
 //
-// Entries whose index.json is missing, broken, deleted or another provider's
-// are passed over. It fails with CheckpointNotFound for an unknown marker,
+// Entries whose index.json is missing, broken, unusable, deleted or another
+// provider's are passed over, and so are places of the index that cannot be
+// listed; what is wrong is logged. A bank that is away is an error. It fails with CheckpointNotFound for an unknown marker,
 // InvalidInput for a date that is none, and the bank's own errors.
 func (c *Collection) List(ctx context.Context, o ListOptions) ([]*Checkpoint, error) {
 	days, err := parseRange(o, c.options.Clock)
@@ -83,7 +83,7 @@ func (c *Collection) entries(ctx context.Context, o ListOptions) ([]entry, error
 		prefix += o.ProjectID + "/"
 	}
 	keys, err := c.indices.List(ctx, bank.ListOptions{Prefix: prefix})
-	if err != nil {
+	if err := c.goOn(err); err != nil {
 		return nil, err
 	}
 	entries := make([]entry, 0, len(keys))
@@ -157,7 +157,7 @@ func (c *Collection) read(ctx context.Context, entries []entry) ([]*Checkpoint, 
 			case fault.Is(err, "CheckpointNotFound"):
 				c.options.Log.WithField("checkpoint_id", e.id).Debug("index entry without a checkpoint of this provider")
 				return nil
-			case errors.Is(err, ErrBroken), errors.Is(err, errVersion):
+			case unusable(err):
 				c.options.Log.WithError(err).WithField("checkpoint_id", e.id).Warn("left out of the listing")
 				return nil
 			}

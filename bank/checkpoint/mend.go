@@ -46,7 +46,7 @@ func (c *Collection) Holds(ctx context.Context, f Finding) (bool, error) {
 			return c.entryIs(ctx, key)
 		case missing && f.Flaw == OrphanedData:
 			data, err := c.checkpoints.List(ctx, bank.ListOptions{Prefix: dataPath(f.ID), Limit: 1})
-			return len(data) > 0, err
+			return len(data) > 0, c.goOn(err)
 		}
 		return false, nil
 	}
@@ -67,11 +67,15 @@ func (c *Collection) Holds(ctx context.Context, f Finding) (bool, error) {
 	return false, nil
 }
 
-// entryIs tells whether an index entry is there.
+// entryIs tells whether an index entry is there. One that cannot be read is: only
+// its key tells anything.
 func (c *Collection) entryIs(ctx context.Context, key string) (bool, error) {
 	_, err := c.indices.GetText(ctx, key)
-	if errors.Is(err, bank.ErrNotFound) {
+	switch {
+	case errors.Is(err, bank.ErrNotFound):
 		return false, nil
+	case errors.Is(err, bank.ErrUnusable):
+		return true, nil
 	}
 	return err == nil, err
 }
@@ -120,30 +124,32 @@ func (c *Collection) giveUp(ctx context.Context, f Finding) error {
 // again.
 const removedData = 200
 
-func (c *Collection) removeData(ctx context.Context, f Finding) (bool, error) {
-	removed := false
-	for {
-		keys, err := c.checkpoints.List(ctx, bank.ListOptions{Prefix: dataPath(f.ID), Limit: removedData})
-		if err != nil {
-			return removed, err
+// removeData removes the data of a checkpoint without an index.json. What cannot be
+// removed stays behind, and fails it in the end.
+func (c *Collection) removeData(ctx context.Context, f Finding) (removed bool, failed error) {
+	for marker := ""; ; {
+		keys, err := c.checkpoints.List(ctx, bank.ListOptions{Prefix: dataPath(f.ID), Marker: marker, Limit: removedData})
+		if err := c.goOn(err); err != nil {
+			return removed, join(failed, err)
 		}
-		gone := 0
 		for _, key := range keys {
+			marker = key
 			err := c.checkpoints.Delete(ctx, key)
-			if errors.Is(err, bank.ErrNotFound) {
-				gone++ // the listing lags
-				continue
-			}
-			if err != nil {
+			switch {
+			case errors.Is(err, bank.ErrNotFound): // the listing lags
+			case errors.Is(err, bank.ErrUnusable):
+				failed = err
+			case err != nil:
 				return removed, err
+			default:
+				removed = true
 			}
-			removed = true
 		}
-		if len(keys) < removedData || gone == len(keys) {
-			return removed, nil
+		if len(keys) < removedData {
+			return removed, failed
 		}
 		if still, err := c.Holds(ctx, f); err != nil || !still {
-			return removed, err
+			return removed, join(failed, err)
 		}
 	}
 }

@@ -51,9 +51,9 @@ const (
 // tells whether a finding is still so, and Mend ends it.
 //
 // Data and entries without an index.json belong to nobody who could be named:
-// each provider that shares the bank finds them. A broken index.json is left
-// as it is, and so is all that belongs to it. It fails with the bank's own
-// errors and that of visit. It holds the keys of the indices in memory.
+// each provider that shares the bank finds them. A broken index.json, or one that
+// cannot be read, is left as it is, and so is all that belongs to it. It fails with
+// the errors of the bank that are not about a part of it, and that of visit. It holds the keys of the indices in memory.
 func (c *Collection) Survey(ctx context.Context, visit func(Finding) error) error {
 	s := &survey{Collection: c, visit: visit, entries: map[string][]string{}}
 	// The entries first: a checkpoint has its index.json before them, and loses
@@ -96,7 +96,11 @@ func (s *survey) list(ctx context.Context) error {
 	} {
 		for marker := ""; ; {
 			keys, err := s.indices.List(ctx, bank.ListOptions{Prefix: index.prefix, Marker: marker, Limit: surveyedEntries})
-			if err != nil {
+			if err := s.goOn(err); unusable(err) {
+				// What it holds is not missing: Holds reads each entry.
+				s.options.Log.Warn(err)
+				break
+			} else if err != nil {
 				return err
 			}
 			for _, key := range keys {
@@ -124,7 +128,7 @@ func (s *survey) walk(ctx context.Context) error {
 	last, marker := "", ""
 	for {
 		keys, err := s.checkpoints.List(ctx, bank.ListOptions{Marker: marker, Limit: surveyedKeys})
-		if err != nil {
+		if err := s.goOn(err); err != nil {
 			return err
 		}
 		for _, key := range keys {
@@ -185,10 +189,10 @@ func (s *survey) judge(ctx context.Context, ids []string) error {
 	return nil
 }
 
-// own reads a checkpoint. It is nil when it is another provider's or broken.
+// own reads a checkpoint. It is nil when it is another provider's, or unusable.
 func (c *Collection) own(ctx context.Context, id string) (*Checkpoint, error) {
 	cp, err := c.get(ctx, id)
-	if errors.Is(err, ErrBroken) || errors.Is(err, errVersion) {
+	if unusable(err) {
 		c.options.Log.WithError(err).WithField("checkpoint_id", id).Warn("a checkpoint cannot be looked at")
 		return nil, nil
 	}
@@ -203,7 +207,7 @@ func (s *survey) withoutIndex(ctx context.Context, id string, entries []string) 
 		return err
 	}
 	data, err := s.checkpoints.List(ctx, bank.ListOptions{Prefix: dataPath(id), Limit: 1})
-	if err != nil || len(data) == 0 {
+	if err := s.goOn(err); err != nil || len(data) == 0 {
 		return err
 	}
 	return s.visit(Finding{Flaw: OrphanedData, ID: id})
@@ -232,7 +236,7 @@ func (s *survey) one(f fields, entries []string) error {
 		there[key] = true
 	}
 	for _, key := range indexKeys(f) {
-		if there[key] {
+		if there[key] || !possible(key) {
 			continue
 		}
 		if err := s.visit(Finding{Flaw: MissingEntry, ID: f.id, Key: s.indices.Path() + key}); err != nil {

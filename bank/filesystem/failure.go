@@ -64,7 +64,7 @@ func (s *store) unusable(dir string) error {
 	// The dot needs that the directory can be searched.
 	_, err := os.Stat(dir + string(filepath.Separator) + ".")
 	if errors.Is(err, fs.ErrNotExist) {
-		if _, linkErr := os.Lstat(dir); linkErr == nil || dir == s.root && s.seen.Load() {
+		if dangling(filepath.Dir(dir), dir) || dir == s.root && s.seen.Load() {
 			return fmt.Errorf("the bank is not there, is it mounted?: %w", err)
 		}
 		return nil
