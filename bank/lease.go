@@ -153,8 +153,12 @@ func (l *Lease) guard(ctx context.Context) (valid func() error, err error) {
 }
 
 // Held tells whether the lease of any owner is there: its absence for longer
-// than the expire window means that the owner is dead.
+// than the expire window means that the owner is dead. A text that is no owner's id,
+// from a checkpoint that somebody wrote by hand, has none, and the store is not asked.
 func (l *Lease) Held(ctx context.Context, owner string) (bool, error) {
+	if owner == "" || len(owner) > 255 || !keyCharacters(owner) || hasDotPart(owner) {
+		return false, nil
+	}
 	return l.store.Held(ctx, owner)
 }
 

@@ -47,8 +47,12 @@ func (a *arguments) done() error {
 }
 
 func (a *arguments) fail(name, want string, have json.RawMessage) {
+	a.refuse(name, want, kindOf(have))
+}
+
+func (a *arguments) refuse(name, want, have string) {
 	if a.err == nil {
-		a.err = fault.InvalidInput(fmt.Sprintf("argument %s: want %s, got %s", name, want, kindOf(have)))
+		a.err = fault.InvalidInput(fmt.Sprintf("argument %s: want %s, got %s", name, want, have))
 	}
 }
 
@@ -111,7 +115,8 @@ func (a *arguments) limit(name string) int {
 	return int(n)
 }
 
-// texts returns an optional list of strings. One string counts as a list of one.
+// texts returns an optional list of strings. One string counts as a list of one,
+// null in it is empty.
 func (a *arguments) texts(name string) []string {
 	value := a.raw(name)
 	if value == nil {
@@ -121,11 +126,18 @@ func (a *arguments) texts(name string) []string {
 	if json.Unmarshal(value, &one) == nil {
 		return []string{one}
 	}
-	var list []string
+	var list []json.RawMessage
 	if json.Unmarshal(value, &list) != nil {
 		a.fail(name, "a list of strings", value)
+		return nil
 	}
-	return list
+	texts := make([]string, len(list))
+	for i, element := range list {
+		if json.Unmarshal(element, &texts[i]) != nil {
+			a.fail(fmt.Sprintf("%s[%d]", name, i), "a string", element)
+		}
+	}
+	return texts
 }
 
 // object returns an optional JSON object.

@@ -5,6 +5,7 @@ package manager
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -27,7 +28,7 @@ func (m *Manager) listCheckpoints(ctx context.Context, a *arguments) (any, error
 	o := checkpoint.ListOptions{
 		ProjectID:  caller.ProjectID,
 		AllTenants: a.boolean("all_tenants") && caller.IsAdmin,
-		Marker:     a.text("marker"),
+		Marker:     a.marker(),
 		Limit:      a.limit("limit"),
 		Descending: a.descending(),
 	}
@@ -35,20 +36,21 @@ func (m *Manager) listCheckpoints(ctx context.Context, a *arguments) (any, error
 	if err := a.done(); err != nil {
 		return nil, err
 	}
-	for _, f := range []struct {
-		name  string
-		field *string
-	}{{"plan_id", &o.PlanID}, {"start_date", &o.StartDate}, {"end_date", &o.EndDate}} {
-		if *f.field, err = filterText(filters, f.name); err != nil {
+	for name, date := range map[string]*string{"start_date": &o.StartDate, "end_date": &o.EndDate} {
+		if *date, err = filterDate(filters, name); err != nil {
 			return nil, err
 		}
 	}
-	project, err := filterText(filters, "project_id")
-	if err != nil {
-		return nil, err
-	}
-	if o.AllTenants && project != "" {
+	plan, ofPlan := filterText(filters, "plan_id")
+	project, ofProject := filterText(filters, "project_id")
+	o.PlanID = plan
+	if o.AllTenants && ofProject {
 		o.ProjectID, o.AllTenants = project, false
+	}
+	if ofPlan && plan == "" || ofProject && project == "" {
+		// Empty it matches nothing: who deletes what is listed has a variable that
+		// is not set.
+		o.ProjectID, o.AllTenants = "", false
 	}
 	found, err := p.Checkpoints.List(ctx, o)
 	if err != nil {
@@ -66,34 +68,55 @@ func (m *Manager) listCheckpoints(ctx context.Context, a *arguments) (any, error
 func (a *arguments) descending() bool {
 	a.texts("sort_keys")
 	dirs := a.texts("sort_dirs")
-	if len(dirs) == 0 {
+	if len(dirs) == 0 || dirs[0] == "" {
 		return false
 	}
 	dir := strings.ToLower(dirs[0])
-	if !slices.Contains([]string{"asc", "desc"}, dir) {
-		a.fail("sort_dirs", `"asc" or "desc"`, a.raw("sort_dirs"))
+	if dir != "asc" && dir != "desc" {
+		name := "sort_dirs"
+		if kindOf(a.raw(name)) == "a list" {
+			name += "[0]"
+		}
+		a.refuse(name, `"asc" or "desc"`, fmt.Sprintf("%.40q", dirs[0]))
 	}
 	return dir == "desc"
 }
 
-// filterText reads a filter. karbor-api evaluates filters as Python literals
-// before it sends them, so that an id of digits alone arrives as a number.
-func filterText(filters map[string]json.RawMessage, name string) (string, error) {
+// marker returns the id of the checkpoint that the listing begins after. An empty one
+// is refused as in the original, for whom it is the path of a section.
+func (a *arguments) marker() string {
+	marker := a.text("marker")
+	if marker == "" && a.raw("marker") != nil && a.err == nil {
+		a.err = fault.InvalidParameterValue("Empty section")
+	}
+	return marker
+}
+
+// filterText returns a filter and whether there is one. karbor-api evaluates filters
+// as Python literals before it sends them, so that an id of digits alone arrives as a
+// number, and [1] as a list, whose text is the id of nothing.
+func filterText(filters map[string]json.RawMessage, name string) (text string, given bool) {
 	value := filters[name]
-	if len(value) == 0 || string(value) == "null" {
+	if isNull(value) {
+		return "", false
+	}
+	if json.Unmarshal(value, &text) != nil {
+		text = string(value)
+	}
+	return text, true
+}
+
+// filterDate returns a filter that is a date, if it is true in Python's sense.
+func filterDate(filters map[string]json.RawMessage, name string) (string, error) {
+	value := filters[name]
+	if slices.Contains([]string{"", "null", "false", "0", "[]", "{}"}, string(value)) {
 		return "", nil
 	}
-	switch kindOf(value) {
-	case "a string":
-		var text string
-		if err := json.Unmarshal(value, &text); err != nil {
-			return "", fault.InvalidInput("filter " + name + " is not a string")
-		}
-		return text, nil
-	case "a number":
-		return string(value), nil
+	var date string
+	if json.Unmarshal(value, &date) != nil {
+		return "", fault.InvalidInput("filter " + name + ": want a date of the form YYYY-MM-DD, got " + kindOf(value))
 	}
-	return "", fault.InvalidInput("filter " + name + ": want a string, got " + kindOf(value))
+	return date, nil
 }
 
 // showCheckpoint answers a checkpoint.View. A deleted checkpoint is shown too.

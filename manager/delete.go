@@ -23,8 +23,11 @@ func (m *Manager) delete(ctx context.Context, a *arguments) (any, error) {
 		return nil, err
 	}
 	cp, err := p.Checkpoints.Get(ctx, id)
-	if err != nil {
+	if fault.Is(err, "CheckpointNotFound") || fault.Is(err, "InvalidParameterValue") {
 		return nil, fault.InvalidInput("Invalid checkpoint_id or provider_id").WithCause(err)
+	}
+	if err != nil {
+		return nil, err // the id may be right: the bank, or this checkpoint, cannot be read
 	}
 	if !requestcontext.From(ctx).CanAccess(cp.ProjectID()) {
 		return nil, fault.DeleteCheckpointNotAllowed(id)

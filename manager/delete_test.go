@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -141,3 +142,51 @@ func TestOwnerless(t *testing.T) {
 type dead struct{ bank.Plugin }
 
 func (dead) OwnerID() string { return "dead" }
+
+// Whatever is asked about one checkpoint that cannot be read gets one error, which
+// names it. An outage is not taken for a wrong id.
+func TestUnusableCheckpoint(t *testing.T) {
+	t.Parallel()
+	for name, cause := range map[string]error{
+		"unusable": fmt.Errorf("%w: permission denied", bank.ErrUnusable), "outage": errors.New("the store is away"),
+	} {
+		faulty := banktest.NewFaulty(banktest.NewMemory())
+		p, err := providers.New(providers.Definition{ID: "provider", Plugins: []protection.Plugin{noop.New()}, Bank: bank.New(faulty, nil)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		engine := operation.New(operation.Config{Journal: journal.NewMemory(nil), Records: noRecords{}})
+		t.Cleanup(func() {
+			engine.Stop(context.Background())
+			if err := p.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+		m := New(Config{Providers: providers.NewRegistry(p), Operations: engine})
+		ctx := requestcontext.New(t.Context(), &requestcontext.RequestContext{ProjectID: "project"})
+		if _, err := p.Checkpoints.Create(ctx, checkpoint.CreateOptions{ID: "c", Status: checkpoint.Available,
+			Plan: checkpoint.Plan{ID: "plan", ProviderID: "provider", ProjectID: "project"}}); err != nil {
+			t.Fatal(err)
+		}
+		faulty.Spoil("/checkpoints/c/index.json", cause)
+		const one = `"provider_id": "provider", "checkpoint_id": "c"`
+		for method, call := range map[string]func() (any, error){
+			"show":   func() (any, error) { return m.showCheckpoint(ctx, argumentsOf(t, "{"+one+"}")) },
+			"delete": func() (any, error) { return m.delete(ctx, argumentsOf(t, "{"+one+"}")) },
+			"reset":  func() (any, error) { return m.resetState(ctx, argumentsOf(t, `{"state": "error", `+one+"}")) },
+			"restore": func() (any, error) {
+				return m.restore(ctx, argumentsOf(t, `{"restore": {"id": "r", `+one+"}}"))
+			},
+			"verify": func() (any, error) {
+				return m.verification(ctx, argumentsOf(t, `{"verification": {"id": "v", `+one+"}}"))
+			},
+		} {
+			if _, err := call(); !fault.Is(err, "BankGetObjectFailed") || !strings.Contains(err.Error(), "/checkpoints/c/index.json") {
+				t.Errorf("%s, %s gives %v", name, method, err)
+			}
+		}
+		if _, err := m.delete(ctx, argumentsOf(t, `{"provider_id": "provider", "checkpoint_id": "nix"}`)); !fault.Is(err, "InvalidInput") {
+			t.Errorf("delete of none gives %v", err)
+		}
+	}
+}

@@ -15,12 +15,18 @@ const maxOperations = 1000
 
 // listOperations answers a list of operation.View, the newest first: those of
 // the caller's project, or of all projects for an administrator that asks for
-// them.
+// them. A filter that is empty matches none.
 func (m *Manager) listOperations(ctx context.Context, a *arguments) (any, error) {
+	none := false
+	filter := func(name string) string {
+		text := a.text(name)
+		none = none || text == "" && a.raw(name) != nil
+		return text
+	}
 	f := journal.Filter{
-		ProviderID:   a.text("provider_id"),
-		CheckpointID: a.text("checkpoint_id"),
-		Kind:         a.text("operation_type"),
+		ProviderID:   filter("provider_id"),
+		CheckpointID: filter("checkpoint_id"),
+		Kind:         filter("operation_type"),
 		Unfinished:   a.boolean("unfinished"),
 		Marker:       a.text("marker"),
 		Limit:        a.limit("limit"),
@@ -28,6 +34,9 @@ func (m *Manager) listOperations(ctx context.Context, a *arguments) (any, error)
 	all := a.boolean("all_tenants")
 	if err := a.done(); err != nil {
 		return nil, err
+	}
+	if none {
+		return []operation.View{}, nil
 	}
 	if f.Limit <= 0 || f.Limit > maxOperations {
 		f.Limit = maxOperations

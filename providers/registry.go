@@ -105,8 +105,8 @@ func (p *Provider) matches(filters map[string]json.RawMessage) bool {
 }
 
 func equalText(want json.RawMessage, have string) bool {
-	var text string
-	return json.Unmarshal(want, &text) == nil && text == have
+	var text *string
+	return json.Unmarshal(want, &text) == nil && text != nil && *text == have
 }
 
 func equalJSON(a, b json.RawMessage) bool {

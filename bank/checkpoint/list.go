@@ -4,6 +4,7 @@ package checkpoint
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -20,7 +21,7 @@ type ListOptions struct {
 
 	PlanID string // "": of any plan
 	// StartDate and EndDate, YYYY-MM-DD in UTC, bound the day of creation,
-	// both included. Without an end it is today; an end alone means nothing.
+	// both included. Without an end it is today; an end alone bounds nothing.
 	StartDate, EndDate string
 
 	Marker     string // id after which the listing begins
@@ -178,18 +179,21 @@ type dayRange struct{ first, last time.Time }
 const dateLayout = "2006-1-2"
 
 func parseRange(o ListOptions, clock func() time.Time) (*dayRange, error) {
+	first, last := time.Time{}, clock().UTC()
+	for _, day := range []struct {
+		name, text string
+		into       *time.Time
+	}{{"start_date", o.StartDate, &first}, {"end_date", o.EndDate, &last}} {
+		if day.text == "" {
+			continue
+		}
+		var err error
+		if *day.into, err = time.Parse(dateLayout, day.text); err != nil {
+			return nil, fault.InvalidInput(fmt.Sprintf("%s %.40q is not a date of the form YYYY-MM-DD", day.name, day.text))
+		}
+	}
 	if o.StartDate == "" {
 		return nil, nil
-	}
-	first, err := time.Parse(dateLayout, o.StartDate)
-	if err != nil {
-		return nil, fault.InvalidInput("start_date " + o.StartDate + " is not a date of the form YYYY-MM-DD")
-	}
-	last := clock().UTC()
-	if o.EndDate != "" {
-		if last, err = time.Parse(dateLayout, o.EndDate); err != nil {
-			return nil, fault.InvalidInput("end_date " + o.EndDate + " is not a date of the form YYYY-MM-DD")
-		}
 	}
 	return &dayRange{first: first, last: last}, nil
 }

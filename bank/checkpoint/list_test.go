@@ -233,6 +233,7 @@ func TestListErrors(t *testing.T) {
 		"impossible one":  {o: checkpoint.ListOptions{Marker: "../x"}, class: "CheckpointNotFound"},
 		"bad start":       {o: checkpoint.ListOptions{StartDate: "yesterday"}, class: "InvalidInput"},
 		"bad end":         {o: checkpoint.ListOptions{StartDate: "2026-01-01", EndDate: "2026-02-30"}, class: "InvalidInput"},
+		"bad end alone":   {o: checkpoint.ListOptions{EndDate: "never"}, class: "InvalidInput"},
 		"failing listing": {fault: banktest.List, class: "BankListObjectsFailed"},
 		"failing read":    {fault: banktest.Get, class: "BankGetObjectFailed"},
 	} {
@@ -245,7 +246,7 @@ func TestListErrors(t *testing.T) {
 		}
 	}
 	for name, o := range map[string]checkpoint.ListOptions{
-		"bad end alone":       {ProjectID: project, EndDate: "never"},
+		"an end alone":        {ProjectID: project, EndDate: "2026-01-01"},
 		"dates of one digit":  {ProjectID: project, StartDate: "2026-1-1"},
 		"project of no key":   {ProjectID: "a b"},
 		"no project":          {},

@@ -85,7 +85,7 @@ func (d *download) verify() error {
 		return io.EOF
 	}
 	if read := hex.EncodeToString(d.sum.Sum(nil)); !strings.EqualFold(read, strings.Trim(d.etag, `"`)) {
-		return d.store.session.failed(d.r, fmt.Errorf("checksum of the body is %s instead of %s", read, d.etag))
+		return d.store.unlessOutage(d.ctx, d.store.session.failed(d.r, fmt.Errorf("checksum of the body is %s instead of %s", read, d.etag)))
 	}
 	return io.EOF
 }
@@ -97,7 +97,8 @@ func (d *download) resume(cause error) error {
 		return s.failed(d.r, context.Cause(d.ctx))
 	}
 	if d.broken++; d.etag == "" || d.broken > d.store.retries {
-		return s.failed(d.r, fmt.Errorf("body broke off after %d bytes: %w", d.offset, cause))
+		// Each time the server began to answer.
+		return d.store.unlessOutage(d.ctx, s.failed(d.r, fmt.Errorf("body broke off after %d bytes: %w", d.offset, cause)))
 	}
 	d.res.Body.Close()
 	d.res.watch.end()

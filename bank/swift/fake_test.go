@@ -32,6 +32,7 @@ type fake struct {
 	tokens     int // issued; only the last one is good
 	requests   []string
 	faults     []fault
+	lasting    *fault // of every request that matches
 	now        time.Time
 }
 
@@ -84,6 +85,18 @@ func (f *fake) fail(times int, method, part string, do func(http.ResponseWriter,
 	}
 }
 
+// last makes requests with part in their path, of any method, end in a fault until
+// undo.
+func (f *fake) last(part string, do func(http.ResponseWriter, *http.Request) bool) (undo func()) {
+	set := func(lasting *fault) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.lasting = lasting
+	}
+	set(&fault{match: func(r *http.Request) bool { return strings.Contains(r.URL.EscapedPath(), part) }, do: do})
+	return func() { set(nil) }
+}
+
 func status(code int) func(http.ResponseWriter, *http.Request) bool {
 	return func(w http.ResponseWriter, _ *http.Request) bool {
 		w.Header().Set("X-Trans-Id", "tx1")
@@ -102,6 +115,9 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			f.faults = slices.Delete(f.faults, i, i+1)
 			break
 		}
+	}
+	if hit == nil && f.lasting != nil && f.lasting.match(r) {
+		hit = f.lasting
 	}
 	f.mu.Unlock()
 	if hit != nil && hit.do(w, r) {
@@ -215,18 +231,26 @@ func (f *fake) list(w http.ResponseWriter, r *http.Request, names []string) {
 	if reverse {
 		slices.Reverse(names)
 	}
+	listed := []map[string]string{}
 	var page strings.Builder
 	for _, name := range names {
 		after := marker == "" || !reverse && name > marker || reverse && name < marker
 		if after && strings.HasPrefix(name, q.Get("prefix")) && limit > 0 {
 			page.WriteString(name + "\n")
+			listed = append(listed, map[string]string{"name": name})
 			limit--
 		}
+	}
+	if q.Get("format") == "json" {
+		w.Header().Set("Content-Type", "application/json; charset=utf-8")
+		_ = json.NewEncoder(w).Encode(listed)
+		return
 	}
 	if page.Len() == 0 {
 		w.WriteHeader(http.StatusNoContent)
 		return
 	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("Content-Length", strconv.Itoa(page.Len()))
 	_, _ = io.WriteString(w, page.String())
 }

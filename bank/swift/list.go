@@ -3,14 +3,16 @@
 package swift
 
 import (
-	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/karbor-project/karbor/bank"
 )
@@ -74,6 +76,11 @@ func (s *store) listPage(ctx context.Context, o bank.ListOptions, want int) (pag
 		}
 		page, err = lines(res)
 		res.finish()
+		if err == nil && !ordered(page, o) && r.query.Get("format") == "" {
+			// A name has line feeds in it.
+			r.query.Set("format", "json")
+			continue
+		}
 		switch {
 		case err == nil && !r.query.Has("limit"):
 			return page[:min(len(page), want)], true, nil
@@ -87,24 +94,51 @@ func (s *store) listPage(ctx context.Context, o bank.ListOptions, want int) (pag
 	}
 }
 
-// lines reads a listing. One that breaks off is an error, never a short page.
+// ordered tells whether names are what was asked for, each after the one before.
+func ordered(names []string, o bank.ListOptions) bool {
+	last := o.Marker
+	for _, name := range names {
+		follows := last == "" || o.Descending && name < last || !o.Descending && name > last
+		if !follows || !strings.HasPrefix(name, o.Prefix) {
+			return false
+		}
+		last = name
+	}
+	return true
+}
+
+// lines reads a listing, of one name a line or as JSON. One that breaks off is an
+// error, never a short page.
 func lines(res *response) ([]string, error) {
 	if res.StatusCode == http.StatusNoContent {
 		return nil, nil
 	}
-	names := []string{}
 	body := &countingReader{from: res}
-	scanner := bufio.NewScanner(body)
-	for scanner.Scan() {
-		names = append(names, scanner.Text())
-	}
-	if err := scanner.Err(); err != nil {
+	text, err := io.ReadAll(body)
+	if err != nil {
 		return nil, fmt.Errorf("listing broke off: %w", err)
 	}
 	if res.ContentLength >= 0 && body.n != res.ContentLength {
 		return nil, fmt.Errorf("listing broke off after %d of %d bytes", body.n, res.ContentLength)
 	}
-	return names, nil
+	if strings.HasPrefix(res.Header.Get("Content-Type"), "application/json") {
+		var objects []struct {
+			Name string `json:"name"`
+		}
+		err := json.Unmarshal(text, &objects)
+		names := make([]string, len(objects))
+		for i, o := range objects {
+			names[i] = o.Name
+		}
+		return names, err
+	}
+	return slices.Collect(func(yield func(string) bool) {
+		for line := range strings.Lines(string(text)) {
+			if !yield(strings.TrimSuffix(line, "\n")) {
+				return
+			}
+		}
+	}), nil
 }
 
 // countingReader reads a response and counts the bytes.

@@ -101,7 +101,29 @@ func (s *store) Disown(context.Context, string) error { return nil }
 
 // Delete implements bank.Plugin.
 func (s *store) Delete(ctx context.Context, key string) error {
-	return s.call(ctx, request{method: http.MethodDelete, path: objectPath(s.container, key)}, false)
+	err := s.call(ctx, request{method: http.MethodDelete, path: objectPath(s.container, key)}, false)
+	return s.blame(ctx, err)
+}
+
+// blame makes a refusal an ErrUnusable, as bank.Plugin wants it, if the container
+// answers otherwise: rights are those of containers, as a rule, so that whoever is
+// refused one object is refused all. A failure of the server (5xx) is never one
+// object's: it may have no place that works for any of them.
+func (s *store) blame(ctx context.Context, err error) error {
+	var status *statusError
+	if !errors.As(err, &status) || errors.Is(err, bank.ErrNotFound) || temporaryStatus(status.status) ||
+		status.status == http.StatusUnauthorized || status.status >= 500 {
+		return err
+	}
+	return s.unlessOutage(ctx, err)
+}
+
+// unlessOutage blames an object for an error if the container can be listed.
+func (s *store) unlessOutage(ctx context.Context, err error) error {
+	if _, _, listErr := s.listPage(ctx, bank.ListOptions{Prefix: "/"}, 1); listErr != nil {
+		return err
+	}
+	return fmt.Errorf("%w: %w", bank.ErrUnusable, err)
 }
 
 // call sends a request whose answer has no body. One that creates something
@@ -145,7 +167,7 @@ func (s *store) Get(ctx context.Context, key string) (*bank.Object, error) {
 	res, err := s.session.do(ctx, r, s.retries)
 	if err != nil {
 		s.downloads.put()
-		return nil, err
+		return nil, s.blame(ctx, err)
 	}
 	return &bank.Object{
 		Body:       newDownload(ctx, s, r, res),

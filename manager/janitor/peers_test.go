@@ -3,8 +3,10 @@
 package janitor_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -131,6 +133,35 @@ func TestFailures(t *testing.T) {
 		time.Sleep(time.Hour)
 		if got := away.status(t, "d"); got != checkpoint.Error {
 			t.Errorf("the status is %s", got)
+		}
+	})
+}
+
+// A checkpoint that cannot be read, an owner that nobody could be, and names that no
+// key has keep no other checkpoint from its repair.
+func TestUnusableAmongOthers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		for _, id := range []string{"a", "b", "c", "d"} {
+			w.create(t, id, checkpoint.Protecting)
+		}
+		k := w.worker(t, "janitor", true)
+		k.faulty.Spoil("/checkpoints/b/index.json", fmt.Errorf("%w: permission denied", bank.ErrUnusable))
+		k.faulty.Spoil("/checkpoints/0/", fmt.Errorf("%w: permission denied", bank.ErrUnusable))
+		w.put("/checkpoints/0/index.json")
+		w.put("/checkpoints/c062~/index.json")
+		index := w.store.Objects()["/checkpoints/c/index.json"]
+		index.Body = bytes.ReplaceAll(index.Body, []byte(deadOwner), []byte(`no\u0000body`))
+		w.store.Set("/checkpoints/c/index.json", index)
+		k.Start()
+		time.Sleep(afterFirst + afterSecond)
+		for id, want := range map[string]checkpoint.Status{
+			"a": checkpoint.Error, "b": checkpoint.Protecting, "c": checkpoint.Error, "d": checkpoint.Error,
+		} {
+			if got := w.status(t, id); got != want {
+				t.Errorf("%s is %s, want %s", id, got, want)
+			}
 		}
 	})
 }

@@ -50,6 +50,9 @@ func (l *leases) Renew(ctx context.Context, owner string, window time.Duration) 
 }
 
 func (l *leases) Held(_ context.Context, owner string) (bool, error) {
+	if strings.Contains(owner, "\x00") {
+		return false, errors.New("400 Bad Request")
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.until[owner].After(time.Now()), nil

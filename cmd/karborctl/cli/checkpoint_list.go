@@ -38,6 +38,9 @@ func (a *App) checkpointList() *cobra.Command {
 	flags.StringVar(&f.sort, "sort", "asc", "asc or desc, by the time of creation")
 	flags.BoolVar(&f.allProjects, "all-projects", false, "checkpoints of all projects")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := notEmpty(cmd, "plan", "start", "end", "marker"); err != nil {
+			return err
+		}
 		r, err := f.request(args[0])
 		if err != nil {
 			return err

@@ -141,6 +141,8 @@ func TestFailures(t *testing.T) {
 		"checkpoint create a":                  {ExitUsage, "", "nothing to protect: --resource or --plan-file is missing (see karborctl checkpoint create --help)"},
 		"checkpoint reset a b --state deleted": {ExitUsage, "", "--state: want available or error (see karborctl checkpoint reset --help)"},
 		"checkpoint copy a":                    {ExitUsage, "", "--plan-id is missing (see karborctl checkpoint copy --help)"},
+		"checkpoint list a --plan=":            {ExitUsage, "", "--plan is empty (see karborctl checkpoint list --help)"},
+		"operation list --checkpoint=":         {ExitUsage, "", "--checkpoint is empty (see karborctl operation list --help)"},
 		"checkpoint list a --start 1.1.2020":   {ExitUsage, "", `--start: want a day such as 2026-01-31, got "1.1.2020" (see karborctl checkpoint list --help)`},
 		"checkpoint list a --sort up":          {ExitUsage, "", "--sort: want asc or desc (see karborctl checkpoint list --help)"},
 		"provider list -c nosuch":              {ExitUsage, "", `no column "nosuch"; there are: id, name, description (see karborctl provider list --help)`},

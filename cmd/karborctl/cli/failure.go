@@ -107,3 +107,14 @@ func (a *App) note(text string) {
 
 // oneLine keeps texts from afar on their line.
 func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
+
+// notEmpty refuses flags that are given and empty, as by a script whose variable is
+// not set: for the one who wrote it they do not mean everything.
+func notEmpty(cmd *cobra.Command, names ...string) error {
+	for _, name := range names {
+		if f := cmd.Flags().Lookup(name); f.Changed && f.Value.String() == "" {
+			return usagef("--%s is empty", name)
+		}
+	}
+	return nil
+}

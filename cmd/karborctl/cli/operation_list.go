@@ -44,7 +44,12 @@ func (a *App) operationList() *cobra.Command {
 	flags.IntVar(&f.limit, "limit", 0, "no more than this many (default: as many as the worker gives, 1000)")
 	flags.StringVar(&f.marker, "marker", "", "begin after the operation with this id")
 	flags.BoolVar(&f.allProjects, "all-projects", false, "operations of all projects")
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return a.listOperations(cmd, f) }
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := notEmpty(cmd, "type", "provider", "checkpoint", "marker"); err != nil {
+			return err
+		}
+		return a.listOperations(cmd, f)
+	}
 	return cmd
 }
 
