@@ -30,8 +30,6 @@ function configure_karbor_go {
     iniset "$KARBOR_GO_CONF" trustee username karbor
     iniset "$KARBOR_GO_CONF" trustee password "$SERVICE_PASSWORD"
     iniset "$KARBOR_GO_CONF" trustee user_domain_id default
-    iniset "$KARBOR_GO_CONF" trustee project_name "$SERVICE_PROJECT_NAME"
-    iniset "$KARBOR_GO_CONF" trustee project_domain_id default
     configure_keystone_authtoken_middleware "$KARBOR_GO_CONF" karbor
 
     configure_karbor_go_providers "$auth_url"
@@ -60,6 +58,8 @@ function configure_karbor_go_providers {
 # User and database exist when Karbor's own plugin is enabled; asking twice does no harm.
 function init_karbor_go {
     create_service_user karbor admin
+    # The section [trustee] names no project, since a trust is added to it: the user's own is taken.
+    openstack user set --domain default --project "$SERVICE_PROJECT_NAME" --project-domain default karbor
     is_service_enabled karbor-api || recreate_database karbor
     "$KARBOR_GO_PROGRAM" --config-file "$KARBOR_GO_CONF" --db-sync
 }

@@ -419,3 +419,49 @@ func TestWrapped(t *testing.T) {
 type roundTripper func(*http.Request) (*http.Response, error)
 
 func (r roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return r(req) }
+
+// A user without a default project gets a token of no project when none is asked for;
+// then that of [keystone_authtoken] is, if the user has a role in it.
+func TestLoginWithoutAProject(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		inDefault bool // the user has a default project
+		refused   bool // in that of the middleware
+		want      string
+		logins    int
+	}{
+		"default project":           {inDefault: true, want: "unscoped-1", logins: 1},
+		"project of the middleware": {want: "scoped-2", logins: 2},
+		"no role in it":             {refused: true, want: "unscoped-1", logins: 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var server *recorder
+			server = record(t, func(n int, w http.ResponseWriter, _ *http.Request) {
+				kind, project := "unscoped", ""
+				if strings.Contains(server.bodies[n-1], `"scope"`) {
+					kind = "scoped"
+				}
+				switch {
+				case kind == "scoped" && tc.refused:
+					w.WriteHeader(http.StatusUnauthorized)
+					return
+				case kind == "scoped", tc.inDefault:
+					project = `, "project": {"id": "p", "name": "service", "domain": {"id": "default", "name": "Default"}}`
+				}
+				w.Header().Set("X-Subject-Token", fmt.Sprintf("%s-%d", kind, n))
+				w.WriteHeader(http.StatusCreated)
+				_, _ = io.WriteString(w, `{"token": {"expires_at": "2999-01-01T00:00:00.000000Z"`+project+`}}`)
+			})
+			cfg := trusteeAt(server.URL)
+			cfg.Project = &gophercloud.AuthScope{ProjectName: "service", DomainName: "Default"}
+			f := factory(t, Config{Trustee: cfg})
+			if token, err := f.identity.Token(t.Context(), ""); err != nil || token != tc.want {
+				t.Errorf("token %q, %v", token, err)
+			}
+			if n := server.count(); n != tc.logins {
+				t.Errorf("%d logins", n)
+			}
+		})
+	}
+}

@@ -32,6 +32,10 @@ type IdentityConfig struct {
 	AuthURL string
 	// Options are the credentials and the scope. IdentityEndpoint is not used.
 	Options gophercloud.AuthOptions
+	// Project is the scope for Options without one, if the token that these get has
+	// none either: that of a user without a default project has no roles and no
+	// catalogue.
+	Project *gophercloud.AuthScope
 }
 
 // identity is the service's own login. Its token is shared by all clients and
@@ -111,7 +115,15 @@ func (i *identity) login(ctx context.Context) (string, error) {
 	provider := &gophercloud.ProviderClient{HTTPClient: httpclient.New(transport)}
 	provider.UserAgent.Prepend(UserAgent)
 	client := &gophercloud.ServiceClient{ProviderClient: provider, Endpoint: versioned(i.cfg.AuthURL) + "/", Type: "identity"}
-	result := tokens.Create(ctx, client, &i.cfg.Options)
+	options := i.cfg.Options // the library may fill in a scope
+	result := tokens.Create(ctx, client, &options)
+	if project, err := result.ExtractProject(); err == nil && project == nil && i.cfg.Options.Scope == nil && i.cfg.Project != nil {
+		options = i.cfg.Options
+		options.Scope = i.cfg.Project
+		if scoped := tokens.Create(ctx, client, &options); scoped.Err == nil {
+			result = scoped
+		}
+	}
 	token, err := result.ExtractToken()
 	if err != nil {
 		return "", fault.AuthorizationFailure("trustee").WithCause(fmt.Errorf("log in at %s: %w", i.cfg.AuthURL, err))

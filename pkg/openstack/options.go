@@ -64,6 +64,11 @@ var microversions = regexp.MustCompile(`^[0-9]+\.[0-9]+$`)
 // identityOptions are those of keystoneauth's password plugins.
 // keystoneauth1: loading/_plugins/identity/v3.py
 func identityOptions(group string) []config.Option {
+	scoped := "."
+	if group == trusteeGroup {
+		scoped = ". Leave it out where karbor-operationengine reads this section, which adds a trust to it that Keystone " +
+			"takes with no other scope. The user needs a default project then, or [keystone_authtoken] names one."
+	}
 	option := func(name, help string, old ...string) config.Option {
 		o := config.Option{Group: group, Name: name, Help: help}
 		for _, n := range old {
@@ -81,8 +86,8 @@ func identityOptions(group string) []config.Option {
 		secret(option("password", "Password.")),
 		option("user_domain_id", "Id of the user's domain."),
 		option("user_domain_name", "Name of the user's domain."),
-		option("project_id", "Id of the project to be scoped to.", "tenant_id"),
-		option("project_name", "Name of the project to be scoped to.", "tenant_name"),
+		option("project_id", "Id of the project to be scoped to"+scoped, "tenant_id"),
+		option("project_name", "Name of the project to be scoped to"+scoped, "tenant_name"),
 		option("project_domain_id", "Id of the project's domain."),
 		option("project_domain_name", "Name of the project's domain."),
 		option("domain_id", "Id of the domain to be scoped to."),
@@ -170,7 +175,13 @@ func trustee(cfg *config.Config) (*IdentityConfig, error) {
 	if get("auth_url") == "" {
 		return nil, fmt.Errorf("[%s] auth_url is missing", group)
 	}
-	return &IdentityConfig{AuthURL: get("auth_url"), Options: options}, nil
+	identity := &IdentityConfig{AuthURL: get("auth_url"), Options: options}
+	if options.Scope == nil {
+		// karbor-operationengine adds a trust to what [trustee] says, and Keystone
+		// refuses a login to a trust and a project: so none is named there.
+		identity.Project = project(func(name string) string { return cfg.String(middlewareGroup, name) })
+	}
+	return identity, nil
 }
 
 // scope returns what the token is to be good for, nil for an unscoped one.
@@ -180,15 +191,24 @@ func scope(get func(string) string) *gophercloud.AuthScope {
 		return &gophercloud.AuthScope{TrustID: get("trust_id")}
 	case get("system_scope") != "":
 		return &gophercloud.AuthScope{System: true}
+	case get("project_id") != "", get("project_name") != "":
+		return project(get)
+	case get("domain_id") != "":
+		return &gophercloud.AuthScope{DomainID: get("domain_id")}
+	case get("domain_name") != "":
+		return &gophercloud.AuthScope{DomainName: get("domain_name")}
+	}
+	return nil
+}
+
+// project returns the scope of the project that is named, nil for none.
+func project(get func(string) string) *gophercloud.AuthScope {
+	switch {
 	case get("project_id") != "":
 		return &gophercloud.AuthScope{ProjectID: get("project_id")}
 	case get("project_name") != "":
 		id, name := domain(get, "project")
 		return &gophercloud.AuthScope{ProjectName: get("project_name"), DomainID: id, DomainName: name}
-	case get("domain_id") != "":
-		return &gophercloud.AuthScope{DomainID: get("domain_id")}
-	case get("domain_name") != "":
-		return &gophercloud.AuthScope{DomainName: get("domain_name")}
 	}
 	return nil
 }

@@ -66,20 +66,26 @@ func TestFromConfig(t *testing.T) {
 	}{
 		"password": {
 			"[trustee]\nauth_type = password\nauth_url = http://k\nusername = u\npassword = p\nuser_domain_name = d\nproject_name = s\nproject_domain_id = default\n",
-			&IdentityConfig{"http://k", gophercloud.AuthOptions{Username: "u", Password: "p", DomainName: "d",
+			&IdentityConfig{AuthURL: "http://k", Options: gophercloud.AuthOptions{Username: "u", Password: "p", DomainName: "d",
 				Scope: &gophercloud.AuthScope{ProjectName: "s", DomainID: "default"}}}, "",
 		},
 		"devstack": {
 			"[trustee]\nauth_plugin = password\nauth_url = http://k\nuser_name = u\npassword = p\nuser_domain_id = default\n",
-			&IdentityConfig{"http://k", gophercloud.AuthOptions{Username: "u", Password: "p", DomainID: "default"}}, "",
+			&IdentityConfig{AuthURL: "http://k", Options: gophercloud.AuthOptions{Username: "u", Password: "p", DomainID: "default"}}, "",
+		},
+		"project of the middleware": {
+			"[trustee]\nauth_type = password\nauth_url = http://k\nusername = u\npassword = p\nuser_domain_id = default\n" +
+				"[keystone_authtoken]\nproject_name = service\nproject_domain_name = Default\n",
+			&IdentityConfig{AuthURL: "http://k", Options: gophercloud.AuthOptions{Username: "u", Password: "p", DomainID: "default"},
+				Project: &gophercloud.AuthScope{ProjectName: "service", DomainName: "Default"}}, "",
 		},
 		"by id, in a trust": {
 			"[trustee]\nauth_type = v3password\nauth_url = http://k\nusername = u\nuser_id = i\npassword = p\ntrust_id = t\nuser_domain_id = d",
-			&IdentityConfig{"http://k", gophercloud.AuthOptions{UserID: "i", Password: "p", Scope: &gophercloud.AuthScope{TrustID: "t"}}}, "",
+			&IdentityConfig{AuthURL: "http://k", Options: gophercloud.AuthOptions{UserID: "i", Password: "p", Scope: &gophercloud.AuthScope{TrustID: "t"}}}, "",
 		},
 		"elsewhere": {
 			"[trustee]\nauth_section = keystone_authtoken\n[keystone_authtoken]\nauth_type = v3applicationcredential\nauth_url = http://k\napplication_credential_id = a\napplication_credential_secret = s\n",
-			&IdentityConfig{"http://k", gophercloud.AuthOptions{ApplicationCredentialID: "a", ApplicationCredentialSecret: "s"}}, "",
+			&IdentityConfig{AuthURL: "http://k", Options: gophercloud.AuthOptions{ApplicationCredentialID: "a", ApplicationCredentialSecret: "s"}}, "",
 		},
 		"unknown type":    {"[trustee]\nauth_type = kerberos\n", nil, "auth_type = kerberos"},
 		"unknown section": {"[trustee]\nauth_section = other\n", nil, "auth_section = other"},

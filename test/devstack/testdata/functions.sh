@@ -57,6 +57,7 @@ iniset_rpc_backend() { iniset "$2" DEFAULT transport_url 'rabbit://stackrabbit:s
 database_connection_url() { echo "sqlite:///$DEST/$1.sqlite"; }
 recreate_database() { asked "recreate_database $*"; }
 create_service_user() { asked "create_service_user $*"; }
+openstack() { asked "openstack $*"; }
 configure_keystone_authtoken_middleware() {
     iniset "$1" "${3:-keystone_authtoken}" username "$2"
     iniset "$1" "${3:-keystone_authtoken}" auth_url "$KEYSTONE_SERVICE_URI"
