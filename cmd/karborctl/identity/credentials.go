@@ -3,14 +3,15 @@
 package identity
 
 import (
-	"bytes"
 	"crypto/tls"
-	"encoding/json"
+	"crypto/x509"
+	"errors"
 	"fmt"
-	"strconv"
+	"os"
+	"path/filepath"
+	"strings"
 
 	"github.com/gophercloud/gophercloud/v2"
-	"github.com/gophercloud/gophercloud/v2/openstack/config/clouds"
 )
 
 // credentials are what a login needs.
@@ -19,77 +20,166 @@ type credentials struct {
 	tls  *tls.Config
 }
 
-// credentials reads the entry of clouds.yaml that is named, or the OS_*
-// variables. A name comes before the variables, as in the openstack client.
-func (o Options) credentials() (*credentials, error) {
-	name := o.Cloud
-	if name == "" {
-		name = o.Getenv("OS_CLOUD")
-	}
-	source := []clouds.ParseOption{clouds.WithCloudName(name)}
-	from := "cloud " + name
-	if name == "" {
-		text, err := o.environment()
-		if err != nil {
-			return nil, err
-		}
-		from = "the OS_* variables"
-		source = []clouds.ParseOption{clouds.WithCloudName(envCloud), clouds.WithCloudsYAML(bytes.NewReader(text))}
-	}
-	auth, _, secure, err := clouds.Parse(source...)
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", from, err)
-	}
-	if auth.IdentityEndpoint == "" {
-		return nil, fmt.Errorf("read %s: there is no auth_url", from)
-	}
-	auth.AllowReauth = false
-	return &credentials{auth: auth, tls: secure}, nil
-}
-
-// envCloud is the name that os-client-config gives to the environment.
+// envCloud is the name that openstacksdk gives to the environment.
 const envCloud = "envvars"
 
 // defaultDomain is the id of the domain that users and projects are in when
 // nothing says which. keystone: conf/identity.py default_domain_id
 const defaultDomain = "default"
 
-// environment makes a clouds.yaml of the OS_* variables, so that both ways of
-// naming a cloud end in one: JSON is YAML.
-func (o Options) environment() ([]byte, error) {
-	first := func(names ...string) string {
-		for _, name := range names {
-			if value := o.Getenv(name); value != "" {
-				return value
-			}
+// chosen reads the entry of clouds.yaml that is named, or the OS_* variables. A name
+// comes before the variables, as in the openstack client.
+func (o Options) chosen() (*entry, error) {
+	name := o.Cloud
+	if name == "" {
+		name = o.Getenv("OS_CLOUD")
+	}
+	if name != "" {
+		return o.cloud(name)
+	}
+	return o.entry("of the OS_* variables", envCloud, o.environment())
+}
+
+// environment makes an entry of the OS_* variables, so that both ways of naming a cloud
+// end in one.
+func (o Options) environment() map[string]any {
+	cloud := map[string]any{}
+	keys := append([]string{"auth_type", "cacert", "cert", "key", "insecure", "verify", "region_name", "auth_token",
+		"tenant_id", "tenant_name", "user_name", "userid"}, authKeys...)
+	for _, key := range keys {
+		if value := o.Getenv("OS_" + strings.ToUpper(key)); value != "" {
+			cloud[key] = value
 		}
-		return ""
 	}
-	auth := clouds.AuthInfo{
-		AuthURL: first("OS_AUTH_URL"), Token: first("OS_TOKEN", "OS_AUTH_TOKEN"),
-		Username: first("OS_USERNAME"), UserID: first("OS_USER_ID", "OS_USERID"), Password: first("OS_PASSWORD"),
-		UserDomainID: first("OS_USER_DOMAIN_ID"), UserDomainName: first("OS_USER_DOMAIN_NAME"),
-		ProjectID: first("OS_PROJECT_ID", "OS_TENANT_ID"), ProjectName: first("OS_PROJECT_NAME", "OS_TENANT_NAME"),
-		ProjectDomainID: first("OS_PROJECT_DOMAIN_ID"), ProjectDomainName: first("OS_PROJECT_DOMAIN_NAME"),
-		DomainID: first("OS_DOMAIN_ID"), DomainName: first("OS_DOMAIN_NAME"), TrustID: first("OS_TRUST_ID"),
-		ApplicationCredentialID:     first("OS_APPLICATION_CREDENTIAL_ID"),
-		ApplicationCredentialName:   first("OS_APPLICATION_CREDENTIAL_NAME"),
-		ApplicationCredentialSecret: first("OS_APPLICATION_CREDENTIAL_SECRET"),
+	if id, ok := cloud["userid"]; ok {
+		cloud["user_id"] = id
 	}
-	withDomain := auth.DomainID != "" || auth.DomainName != ""
-	if auth.Username != "" && auth.UserID == "" && auth.UserDomainID == "" && auth.UserDomainName == "" && !withDomain {
-		auth.UserDomainID = defaultDomain
+	return cloud
+}
+
+// credentials turns an entry into the options of a login.
+func (e *entry) credentials(o Options) (*credentials, error) {
+	get := func(name string) string { return e.auth[name] }
+	if get("auth_url") == "" {
+		if profile := text(e.config["profile"]) + text(e.config["cloud"]); profile != "" {
+			return nil, fmt.Errorf("cloud %s: there is no auth_url, and no profile %s in clouds-public.yaml", e.name, profile)
+		}
+		return nil, fmt.Errorf("cloud %s: there is no auth_url", e.name)
 	}
-	if auth.ProjectName != "" && auth.ProjectID == "" && auth.ProjectDomainID == "" && auth.ProjectDomainName == "" && !withDomain {
-		auth.ProjectDomainID = defaultDomain
+	auth := gophercloud.AuthOptions{IdentityEndpoint: get("auth_url"), Scope: e.scope()}
+	kind := e.kind()
+	if kind == "password" {
+		// What nobody asked for otherwise: the other credentials say how.
+		switch user := get("username") + get("user_id"); {
+		case get("application_credential_id") != "", get("application_credential_secret") != "" && get("password") == "":
+			kind = "v3applicationcredential"
+		case user == "" && get("token") != "":
+			kind = "token"
+		}
 	}
-	cloud := map[string]any{"auth": auth}
-	if insecure, err := strconv.ParseBool(o.Getenv("OS_INSECURE")); err == nil && insecure {
-		cloud["verify"] = false
+	switch kind {
+	case "password", "v3password", "v3totp":
+		auth.Password, auth.Passcode = get("password"), get("passcode")
+		e.user(&auth)
+		if auth.Username == "" && auth.UserID == "" {
+			return nil, fmt.Errorf("cloud %s: there is no username", e.name)
+		}
+	case "token", "v3token":
+		if auth.TokenID = get("token"); auth.TokenID == "" {
+			return nil, fmt.Errorf("cloud %s: there is no token", e.name)
+		}
+	case "v3applicationcredential":
+		auth.Scope = nil
+		auth.ApplicationCredentialID = get("application_credential_id")
+		auth.ApplicationCredentialSecret = get("application_credential_secret")
+		if auth.ApplicationCredentialID == "" {
+			auth.ApplicationCredentialName = get("application_credential_name")
+			e.user(&auth)
+		}
+		if auth.ApplicationCredentialSecret == "" || auth.ApplicationCredentialID+auth.ApplicationCredentialName == "" {
+			return nil, fmt.Errorf("cloud %s: the application credential needs its secret, and its id or name", e.name)
+		}
+	default:
+		return nil, fmt.Errorf("cloud %s: auth_type %q cannot be used here: want password, token, v3applicationcredential or none", e.name, kind)
 	}
-	text, err := json.Marshal(map[string]any{"clouds": map[string]any{envCloud: cloud}})
-	if err != nil {
-		return nil, fmt.Errorf("read the OS_* variables: %w", err)
+	secure, err := e.tls(o.Getenv("HOME"))
+	return &credentials{auth: auth, tls: secure}, err
+}
+
+// user fills in who logs in, by one name and one domain.
+func (e *entry) user(auth *gophercloud.AuthOptions) {
+	if auth.UserID = e.auth["user_id"]; auth.UserID != "" {
+		return
 	}
-	return text, nil
+	auth.Username = e.auth["username"]
+	auth.DomainID, auth.DomainName = e.domain("user_domain")
+}
+
+// domain returns the domain of a user or project, by id or by name.
+func (e *entry) domain(of string) (id, name string) {
+	for _, prefix := range []string{of, "default_domain"} {
+		if id := e.auth[prefix+"_id"]; id != "" {
+			return id, ""
+		}
+		if name := e.auth[prefix+"_name"]; name != "" {
+			return "", name
+		}
+	}
+	return defaultDomain, ""
+}
+
+// scope returns what the token is to be good for, nil for what Keystone decides.
+func (e *entry) scope() *gophercloud.AuthScope {
+	get := func(name string) string { return e.auth[name] }
+	switch {
+	case get("trust_id") != "":
+		return &gophercloud.AuthScope{TrustID: get("trust_id")}
+	case get("system_scope") != "":
+		return &gophercloud.AuthScope{System: true}
+	case get("project_id") != "":
+		return &gophercloud.AuthScope{ProjectID: get("project_id")}
+	case get("project_name") != "":
+		id, name := e.domain("project_domain")
+		return &gophercloud.AuthScope{ProjectName: get("project_name"), DomainID: id, DomainName: name}
+	case get("domain_id") != "":
+		return &gophercloud.AuthScope{DomainID: get("domain_id")}
+	case get("domain_name") != "":
+		return &gophercloud.AuthScope{DomainName: get("domain_name")}
+	}
+	return nil
+}
+
+// tls returns how Keystone is trusted, and what we show it.
+func (e *entry) tls(home string) (*tls.Config, error) {
+	expand := func(path string) string {
+		if rest, ok := strings.CutPrefix(path, "~/"); ok {
+			return filepath.Join(home, rest)
+		}
+		return path
+	}
+	secure := &tls.Config{MinVersion: tls.VersionTLS12}
+	check, authorities := e.verify()
+	secure.InsecureSkipVerify = !check //nolint:gosec // the user asks for it
+	if authorities != "" {
+		pem, err := os.ReadFile(expand(authorities))
+		if err != nil {
+			return nil, fmt.Errorf("cloud %s: cacert: %w", e.name, err)
+		}
+		secure.RootCAs = x509.NewCertPool()
+		if !secure.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("cloud %s: cacert %s holds no certificate", e.name, authorities)
+		}
+	}
+	if cert := expand(text(e.config["cert"])); cert != "" {
+		key := expand(text(e.config["key"]))
+		if key == "" {
+			key = cert // both in one file
+		}
+		pair, err := tls.LoadX509KeyPair(cert, key)
+		if err != nil {
+			return nil, fmt.Errorf("cloud %s: %w", e.name, errors.Join(errors.New("cert and key"), err))
+		}
+		secure.Certificates = []tls.Certificate{pair}
+	}
+	return secure, nil
 }

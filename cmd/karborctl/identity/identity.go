@@ -9,6 +9,7 @@ package identity
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/karbor-project/karbor/pkg/requestcontext"
 )
@@ -58,7 +59,14 @@ func Resolve(ctx context.Context, o Options) (*requestcontext.RequestContext, er
 	if o.Project != "" || o.User != "" || o.Admin {
 		return nil, Mistake{errClash}
 	}
-	credentials, err := o.credentials()
+	chosen, err := o.chosen()
+	if err != nil {
+		return nil, Mistake{err}
+	}
+	if strings.EqualFold(chosen.kind(), "none") {
+		return o.anonymous(), nil // there is no Keystone to ask
+	}
+	credentials, err := chosen.credentials(o)
 	if err != nil {
 		return nil, Mistake{err}
 	}

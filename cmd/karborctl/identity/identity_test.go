@@ -93,7 +93,11 @@ func TestEnvironment(t *testing.T) {
 	t.Parallel()
 	o := Options{Getenv: environment("OS_AUTH_URL", "http://k/v3", "OS_USERNAME", "demo", "OS_PASSWORD", "p: {", "OS_PROJECT_NAME", "demo",
 		"OS_USER_DOMAIN_NAME", "Users", "OS_INSECURE", "true")}
-	got, err := o.credentials()
+	e, err := o.chosen()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := e.credentials(o)
 	if err != nil {
 		t.Fatal(err)
 	}
