@@ -18,10 +18,12 @@ import (
 const grace = 600 * time.Second
 
 // graceOf is the grace of a provider's findings: an owner whose lease is gone
-// for as long as it was good for is dead.
+// for as long as it was good for is dead. It is no shorter than that of all others:
+// what the journal does not know is another database's or a Python worker's, which
+// renews its lease late, and with short windows loses it now and then.
 func graceOf(p *providers.Provider, f checkpoint.Flaw) time.Duration {
 	if lease := p.Lease(); lease != nil && f == checkpoint.Unended {
-		return lease.Windows().Expire
+		return max(grace, lease.Windows().Expire)
 	}
 	return grace
 }
