@@ -65,6 +65,8 @@ func (s *Site) WriteProvider(more Conf) {
 			c.Set(section, option, value)
 		}
 	}
+	// What the sample leaves out for Python workers is tested, too.
+	text = []byte(strings.ReplaceAll(string(text), "\n# plugin = ", "\nplugin = "))
 	lines := strings.Split(string(text), "\n")
 	at := slices.IndexFunc(lines, func(line string) bool { return strings.HasPrefix(line, "id = ") })
 	s.Provider = strings.TrimPrefix(lines[at], "id = ")
