@@ -178,7 +178,11 @@ func (c *Client) exchange(ctx context.Context, o *outgoing) (reply, error) {
 	if err != nil {
 		return reply{}, c.late(ctx, publishing, err)
 	}
-	return c.await(ctx, w, o.msgID)
+	answer, err := c.await(ctx, w, o.msgID)
+	if errors.Is(err, ErrTimeout) || errors.Is(err, context.DeadlineExceeded) {
+		replies.timedOut()
+	}
+	return answer, err
 }
 
 // minMonitor is the shortest call-monitor timeout. oslo.messaging: rpc/server.py

@@ -106,10 +106,11 @@ type Replies struct {
 
 	unpacking chan struct{} // one token for each compressed reply that waits
 
-	mu      sync.Mutex
-	waiters map[string]*waiter
-	packed  []Incoming // compressed replies, the first of which is being read
-	closed  error
+	mu        sync.Mutex
+	waiters   map[string]*waiter
+	packed    []Incoming // compressed replies, the first of which is being read
+	closed    error
+	onTimeout func()
 }
 
 // waiter is one call in flight.
@@ -130,6 +131,24 @@ func NewReplies(queue string, log logrus.FieldLogger) *Replies {
 	return &Replies{
 		queue: queue, log: orDiscard(log), waiters: make(map[string]*waiter),
 		unpacking: make(chan struct{}, minUnpacking),
+	}
+}
+
+// OnTimeout has f called whenever a call has waited in vain, which is how a transport
+// learns that its reply queue may be gone. f must not block.
+func (r *Replies) OnTimeout(f func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.onTimeout = f
+}
+
+// timedOut tells the transport that a call has got no answer.
+func (r *Replies) timedOut() {
+	r.mu.Lock()
+	f := r.onTimeout
+	r.mu.Unlock()
+	if f != nil {
+		f()
 	}
 }
 

@@ -94,7 +94,8 @@ type Server struct {
 	hangUp  context.CancelFunc
 
 	mu       sync.Mutex
-	listener Listener
+	starting chan struct{} // closed when Start has ended
+	listener Listener      // valid when starting is closed
 	started  bool
 	stopped  bool
 	finished chan struct{} // closed when Stop has ended
@@ -135,6 +136,7 @@ func NewServer(t Transport, target Target, endpoints []Endpoint, o ServerOptions
 		idle:      make(chan task),
 		rest:      make(chan struct{}, o.Workers),
 		recent:    newRecent(o.Window),
+		starting:  make(chan struct{}),
 		finished:  make(chan struct{}),
 	}
 	s.soft, s.drain = context.WithCancel(context.Background())
@@ -146,27 +148,35 @@ func NewServer(t Transport, target Target, endpoints []Endpoint, o ServerOptions
 // Start begins to receive and returns when requests can arrive. While the broker
 // is unreachable it waits, with growing pauses, until ctx ends. What no retry can
 // change, such as refused credentials or a queue of other properties, is an error
-// at once. A server starts once.
+// at once. A start that fails has undone what it did; Stop then waits for requests
+// that had begun. A server starts once.
 func (s *Server) Start(ctx context.Context) error {
 	if !s.mark(&s.started) {
 		return errors.New("rpc: server has been started before")
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(s.soft, cancel)()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(s.soft, func() { cancel(ErrStopped) })()
+	// What has come before a start is cancelled goes back, so that nothing waits for a
+	// worker while the transport undoes the start.
+	cancelled := context.AfterFunc(ctx, s.drain)
+	defer close(s.starting)
 	o := ListenOptions{Concurrency: s.options.Workers}
 	l, err := s.transport.Listen(ctx, s.target, o, s.receive)
+	inTime := cancelled()
+	if err == nil && !inTime {
+		// The end came too late for the transport to see it.
+		closing, done := context.WithTimeout(context.WithoutCancel(ctx), s.options.Grace)
+		defer done()
+		err = errors.Join(ctx.Err(), l.Close(closing))
+	}
 	if err != nil {
+		if cause := context.Cause(ctx); errors.Is(cause, ErrStopped) {
+			err = errors.Join(cause, err)
+		}
 		return fmt.Errorf("listening on %s: %w", s.target, err)
 	}
-	s.mu.Lock()
 	s.listener = l
-	stopped := s.stopped
-	s.mu.Unlock()
-	if stopped {
-		// Stop came too early to see the listener.
-		return errors.Join(ErrStopped, l.Close(context.WithoutCancel(ctx)))
-	}
 	return nil
 }
 
@@ -188,7 +198,7 @@ func (s *Server) mark(flag *bool) bool {
 // is idempotent; a second call waits for the first.
 func (s *Server) Stop(ctx context.Context) error {
 	s.mu.Lock()
-	first, l := !s.stopped, s.listener
+	first, started := !s.stopped, s.started
 	s.stopped = true
 	s.mu.Unlock()
 	if !first {
@@ -201,15 +211,28 @@ func (s *Server) Stop(ctx context.Context) error {
 	}
 	defer close(s.finished)
 	s.drain()
-	s.stopErr = s.stop(ctx, l)
+	if started {
+		s.stopErr = s.stop(ctx)
+	}
+	s.cancel(ErrStopped)
+	s.hangUp()
 	return s.stopErr
 }
 
-func (s *Server) stop(ctx context.Context, l Listener) error {
-	defer s.cancel(ErrStopped)
-	defer s.hangUp()
+// stop ends a server whose start has begun.
+func (s *Server) stop(ctx context.Context) error {
+	select {
+	case <-s.starting:
+	default:
+		select {
+		case <-s.starting: // soon: the start has been cancelled
+		case <-ctx.Done():
+			return fmt.Errorf("stopping %s while it starts: %w", s.target, ctx.Err())
+		}
+	}
+	l := s.listener
 	if l == nil {
-		return nil
+		l = noListener{}
 	}
 	cancelErr := l.Cancel(ctx)
 	idle := make(chan struct{})
@@ -235,3 +258,9 @@ func (s *Server) stop(ctx context.Context, l Listener) error {
 	defer done()
 	return errors.Join(err, cancelErr, l.Close(closing))
 }
+
+// noListener is that of a server whose start has failed.
+type noListener struct{}
+
+func (noListener) Cancel(context.Context) error { return nil }
+func (noListener) Close(context.Context) error  { return nil }

@@ -71,10 +71,12 @@ type Listener struct {
 	hard    context.Context // of handlers
 	cancel  context.CancelFunc
 
-	mu       sync.Mutex
-	started  bool
-	stopped  bool
-	consumer rpc.Listener
+	starting chan struct{} // closed when Start has ended
+	consumer rpc.Listener  // valid when starting is closed; nil when the start has failed
+
+	mu      sync.Mutex
+	started bool
+	stopped bool
 }
 
 // NewListener makes a listener for the priorities that its endpoints handle, of
@@ -85,7 +87,7 @@ func NewListener(t Transport, sources []Source, endpoints []Endpoint, o Listener
 	}
 	l := &Listener{
 		transport: t, endpoints: endpoints, options: o, log: o.Log,
-		slots: make(chan struct{}, o.Workers), seen: newSeen(),
+		slots: make(chan struct{}, o.Workers), seen: newSeen(), starting: make(chan struct{}),
 	}
 	if l.log == nil {
 		discard := logrus.New()
@@ -134,20 +136,26 @@ func (l *Listener) Start(ctx context.Context) error {
 	if again {
 		return errors.New("notify: listener has been started before")
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(l.soft, cancel)()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(l.soft, func() { cancel(rpc.ErrStopped) })()
+	// What has come before a start is cancelled goes back, so that nothing waits for a
+	// worker while the transport undoes the start.
+	cancelled := context.AfterFunc(ctx, l.drain)
+	defer close(l.starting)
 	c, err := l.transport.Subscribe(ctx, l.bindings, rpc.ListenOptions{Concurrency: l.options.Workers}, l.receive)
+	inTime := cancelled()
+	if err == nil && !inTime {
+		// The end came too late for the transport to see it.
+		err = errors.Join(ctx.Err(), c.Close(context.WithoutCancel(ctx)))
+	}
 	if err != nil {
+		if cause := context.Cause(ctx); errors.Is(cause, rpc.ErrStopped) {
+			err = errors.Join(cause, err)
+		}
 		return fmt.Errorf("listening for notifications: %w", err)
 	}
-	l.mu.Lock()
 	l.consumer = c
-	stopped := l.stopped
-	l.mu.Unlock()
-	if stopped {
-		return errors.Join(rpc.ErrStopped, c.Close(context.WithoutCancel(ctx)))
-	}
 	return nil
 }
 
@@ -156,15 +164,33 @@ func (l *Listener) Start(ctx context.Context) error {
 // events go back to the broker and the error of ctx is returned. It is idempotent.
 func (l *Listener) Stop(ctx context.Context) error {
 	l.mu.Lock()
-	first, c := !l.stopped, l.consumer
+	first, started := !l.stopped, l.started
 	l.stopped = true
 	l.mu.Unlock()
 	l.drain()
 	defer l.cancel()
-	if !first || c == nil {
+	if !first || !started {
 		return nil
 	}
-	err := c.Cancel(ctx)
+	select {
+	case <-l.starting:
+	default:
+		select {
+		case <-l.starting: // soon: the start has been cancelled
+		case <-ctx.Done():
+			return fmt.Errorf("stopping while the listener starts: %w", ctx.Err())
+		}
+	}
+	if l.consumer == nil {
+		return l.finishEvents(ctx)
+	}
+	err := l.consumer.Cancel(ctx)
+	err = errors.Join(err, l.finishEvents(ctx))
+	return errors.Join(err, l.consumer.Close(context.WithoutCancel(ctx)))
+}
+
+// finishEvents waits for the handlers, and cancels their contexts when ctx ends first.
+func (l *Listener) finishEvents(ctx context.Context) error {
 	idle := make(chan struct{})
 	go func() {
 		l.running.Wait()
@@ -172,11 +198,11 @@ func (l *Listener) Stop(ctx context.Context) error {
 	}()
 	select {
 	case <-idle:
+		return nil
 	case <-ctx.Done():
-		err = errors.Join(err, fmt.Errorf("stopping with %d notifications in work: %w", len(l.slots), ctx.Err()))
 		l.cancel()
+		return fmt.Errorf("stopping with %d notifications in work: %w", len(l.slots), ctx.Err())
 	}
-	return errors.Join(err, c.Close(context.WithoutCancel(ctx)))
 }
 
 // receive takes one message. Its blocking is the back-pressure on the broker.

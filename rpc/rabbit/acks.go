@@ -22,6 +22,7 @@ type acks struct {
 
 	// writing is held while something is settled with the broker.
 	writing sync.Mutex
+	ended   bool // the channel is being closed; guarded by writing
 
 	mu    sync.Mutex
 	seen  uint64              // all tags up to it have come out of the library
@@ -39,13 +40,6 @@ type round struct {
 
 func newAcks(ch amqp.Acknowledger) *acks {
 	return &acks{ch: ch, early: make(map[uint64]struct{}), open: make(map[uint64]struct{})}
-}
-
-// incoming notes a delivery and gives its transport-neutral form.
-func (a *acks) incoming(d *amqp.Delivery) rpc.Incoming {
-	m := incoming(d)
-	m.Acknowledger = a.deliver(d.DeliveryTag)
-	return m
 }
 
 // deliver notes that a delivery has come, and gives its way to be settled. Tags
@@ -84,7 +78,10 @@ func (a *acks) ack(tag uint64) error {
 	runtime.Gosched()
 	a.writing.Lock()
 	multiple := a.close(r)
-	r.err = a.write(r, multiple)
+	r.err = amqp.ErrClosed
+	if !a.ended {
+		r.err = a.write(r, multiple)
+	}
 	a.writing.Unlock()
 	close(r.done)
 	return r.err
@@ -132,25 +129,72 @@ func (a *acks) write(r *round, multiple uint64) error {
 	return nil
 }
 
-// reject is settled before anybody's acknowledgement may cover it.
+// reject is settled before anybody's acknowledgement may cover it. What is given back
+// is basic.nack: a basic.reject counts as a failed attempt of a quorum queue's
+// delivery limit. rabbitmq-server: from 4.3
 func (a *acks) reject(tag uint64, requeue bool) error {
 	a.writing.Lock()
 	defer a.writing.Unlock()
-	err := a.ch.Reject(tag, requeue)
+	err := error(amqp.ErrClosed)
+	switch {
+	case a.ended:
+	case requeue:
+		err = a.ch.Nack(tag, false, true)
+	default:
+		err = a.ch.Reject(tag, false)
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(a.open, tag)
 	return err
 }
 
+// ackUpTo settles all deliveries up to one, for a consumer all of whose deliveries are
+// done with when they have come.
+func (a *acks) ackUpTo(tag uint64) error {
+	a.writing.Lock()
+	defer a.writing.Unlock()
+	if a.ended {
+		return amqp.ErrClosed
+	}
+	return a.ch.Ack(tag, true)
+}
+
+// end is called before the channel is closed. For the broker, an acknowledgement on a
+// channel that is closed is an error of the whole connection.
+func (a *acks) end() {
+	a.writing.Lock()
+	defer a.writing.Unlock()
+	a.ended = true
+}
+
 // acknowledger settles one delivery. It is tied to the channel that it came on,
 // whose end makes it fail: no tag ever reaches another channel.
 type acknowledger struct {
-	acks *acks
-	tag  uint64
+	acks     *acks
+	tag      uint64
+	consumer *consumer // nil: nobody counts
+	offset   int64     // in the stream that it came from
+	inStream bool
 }
 
 var _ rpc.Acknowledger = (*acknowledger)(nil)
 
-func (a *acknowledger) Ack() error                { return a.acks.ack(a.tag) }
-func (a *acknowledger) Reject(requeue bool) error { return a.acks.reject(a.tag, requeue) }
+func (a *acknowledger) Ack() error { return a.settled(a.acks.ack(a.tag)) }
+
+func (a *acknowledger) Reject(requeue bool) error {
+	return a.settled(a.acks.reject(a.tag, requeue))
+}
+
+// settled makes room for the next delivery. A stream is read on behind a message only
+// once the broker has been told of it.
+func (a *acknowledger) settled(err error) error {
+	if a.consumer == nil {
+		return err
+	}
+	a.consumer.open.Add(-1)
+	if a.inStream && err == nil {
+		a.consumer.of.position.settle(a.offset)
+	}
+	return err
+}

@@ -59,11 +59,20 @@ func (b *brokerSide) Ack(tag uint64, multiple bool) error {
 	return nil
 }
 
-func (b *brokerSide) Nack(uint64, bool, bool) error { return errors.New("not used") }
+// Nack is how messages are given back.
+func (b *brokerSide) Nack(tag uint64, multiple, requeue bool) error {
+	return b.reject(tag, !multiple && requeue)
+}
 
-func (b *brokerSide) Reject(tag uint64, _ bool) error {
+// Reject is how messages are dropped.
+func (b *brokerSide) Reject(tag uint64, requeue bool) error { return b.reject(tag, !requeue) }
+
+func (b *brokerSide) reject(tag uint64, rightly bool) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if !rightly {
+		b.wrong = append(b.wrong, fmt.Sprintf("another method for %d", tag))
+	}
 	if b.acked[tag] || b.rejected[tag] {
 		b.wrong = append(b.wrong, fmt.Sprintf("reject of %d", tag))
 	}
@@ -98,7 +107,7 @@ func TestAcksSettleEachDeliveryOnce(t *testing.T) {
 				held[tag] = true
 				mu.Unlock()
 			case tag%31 == 0:
-				if err := d.Reject(true); err != nil {
+				if err := d.Reject(tag%2 == 0); err != nil {
 					t.Error(err)
 				}
 			default:
@@ -192,5 +201,27 @@ func TestAcksFailOnAClosedChannel(t *testing.T) {
 	working.Wait()
 	if slices.ContainsFunc(errs, func(err error) bool { return !errors.Is(err, amqp.ErrClosed) }) {
 		t.Error(errs)
+	}
+}
+
+// Nothing is settled once the channel is being closed.
+func TestAcksEndBeforeTheirChannel(t *testing.T) {
+	t.Parallel()
+	b := newBrokerSide(4)
+	a := newAcks(b)
+	first, second, third := a.deliver(1), a.deliver(2), a.deliver(3)
+	if err := first.Ack(); err != nil {
+		t.Fatal(err)
+	}
+	a.end()
+	for name, err := range map[string]error{
+		"ack": second.Ack(), "give back": third.Reject(true), "drop": a.deliver(4).Reject(false), "ack all": a.ackUpTo(4),
+	} {
+		if !errors.Is(err, amqp.ErrClosed) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if len(b.acked) != 1 || len(b.rejected) != 0 {
+		t.Errorf("acked %v, rejected %v", b.acked, b.rejected)
 	}
 }

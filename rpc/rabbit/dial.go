@@ -98,6 +98,9 @@ func (d *dialer) dial(ctx context.Context, h rpc.Host) (*connection, error) {
 		secured = newAlerted(secure)
 		socket = secured
 	}
+	if d.options.HeartbeatThreshold == 0 {
+		socket = newUnbeaten(socket)
+	}
 	socket = newReading(socket)
 	if d.gather {
 		socket = newGatherer(socket)

@@ -11,9 +11,10 @@ import (
 	"github.com/karbor-project/karbor/rpc"
 )
 
-// prefetchPerWorker sizes the prefetch of a server without the option: enough for
-// the next requests to be here when workers become free.
-const prefetchPerWorker = 2
+// leastPrefetch is how many requests the broker sends ahead to a server without the
+// option: enough for the next ones to be here when workers become free, and too few
+// to keep work from others that are idle.
+const leastPrefetch = 8
 
 // listener is a subscription of a server or of a listener for notifications.
 type listener struct {
@@ -25,43 +26,42 @@ var _ rpc.Listener = (*listener)(nil)
 
 // Listen implements rpc.Transport.
 func (t *Transport) Listen(ctx context.Context, target rpc.Target, o rpc.ListenOptions, receive func(rpc.Incoming)) (rpc.Listener, error) {
-	suffix, err := t.queueSuffix()
-	if err != nil {
-		return nil, err
-	}
 	x := t.options.topicExchange(target.ExchangeName())
-	return t.listen(ctx, []queue{
-		t.options.topicQueue(x, target.Topic),
-		t.options.topicQueue(x, target.Topic+"."+target.Server),
-		t.options.fanoutQueue(target.Topic, suffix),
-	}, o, func(s *subscription, a *acks, deliveries <-chan amqp.Delivery) {
-		eachArrival(deliveries, func(d *amqp.Delivery, at time.Time) {
-			if t.options.StreamFanout {
-				s.sawOffset(d)
-			}
-			m := a.incoming(d)
-			m.Arrived = at
-			receive(m)
-		})
+	var l rpc.Listener
+	err := t.underName(func(suffix string) (err error) {
+		l, err = t.listen(ctx, []queue{
+			t.options.topicQueue(x, target.Topic),
+			t.options.topicQueue(x, target.Topic+"."+target.Server),
+			t.options.fanoutQueue(target.Topic, suffix),
+		}, o, receive)
+		return err
 	})
+	return l, err
 }
 
 // listen consumes queues until the listener is closed.
-func (t *Transport) listen(ctx context.Context, queues []queue, o rpc.ListenOptions, drain func(*subscription, *acks, <-chan amqp.Delivery)) (rpc.Listener, error) {
-	prefetch := t.options.PrefetchCount
-	if prefetch == 0 {
-		prefetch = prefetchPerWorker * max(o.Concurrency, 1)
-	}
-	sub := t.subscription(prefetch, queues, drain)
-	if err := sub.start(ctx); err != nil {
-		return nil, err
-	}
+func (t *Transport) listen(ctx context.Context, queues []queue, o rpc.ListenOptions, receive func(rpc.Incoming)) (rpc.Listener, error) {
+	sub := t.subscription(t.options.prefetch(o.Concurrency), queues, func(c *consumer, deliveries <-chan amqp.Delivery) {
+		eachArrival(deliveries, func(d *amqp.Delivery, at time.Time) { c.hand(d, at, receive) })
+	})
 	l := &listener{transport: t, sub: sub}
 	if err := t.keep(l); err != nil {
-		_ = l.sub.close(ctx)
+		return nil, err
+	}
+	if err := sub.start(ctx); err != nil {
+		t.release(l)
 		return nil, err
 	}
 	return l, nil
+}
+
+// prefetch is the option, or grows with what a server has in work at a time.
+func (o *Options) prefetch(concurrency int) prefetch {
+	if o.PrefetchCount > 0 {
+		return prefetch{o.PrefetchCount, o.PrefetchCount}
+	}
+	most := max(concurrency, 1)
+	return prefetch{min(leastPrefetch, most), most}
 }
 
 func (l *listener) Cancel(ctx context.Context) error { return l.sub.cancel(ctx) }
@@ -91,35 +91,35 @@ func (t *Transport) Replies(ctx context.Context) (*rpc.Replies, error) {
 	if r := t.replies.Load(); r != nil {
 		return r, nil
 	}
-	suffix, err := t.queueSuffix()
-	if err != nil {
-		return nil, err
+	count := t.options.PrefetchCount
+	if count == 0 {
+		count = replyPrefetch
 	}
-	q := t.options.replyQueue(suffix)
-	r := rpc.NewReplies(q.name, t.log)
-	prefetch := t.options.PrefetchCount
-	if prefetch == 0 {
-		prefetch = replyPrefetch
-	}
-	every := min(ackEvery, max(prefetch/2, 1))
-	sub := t.subscription(prefetch, []queue{q}, func(_ *subscription, _ *acks, deliveries <-chan amqp.Delivery) {
-		receiveReplies(r, deliveries, every)
+	every := min(ackEvery, max(count/2, 1))
+	err := t.underName(func(suffix string) error {
+		q := t.options.replyQueue(suffix)
+		r := rpc.NewReplies(q.name, t.log)
+		sub := t.subscription(prefetch{count, count}, []queue{q}, func(c *consumer, deliveries <-chan amqp.Delivery) {
+			c.receiveReplies(r, deliveries, every)
+		})
+		if err := sub.start(ctx); err != nil {
+			return err
+		}
+		r.OnTimeout(sub.suspect)
+		t.replySub = sub
+		t.replies.Store(r)
+		return nil
 	})
-	if err := sub.start(ctx); err != nil {
-		return nil, err
-	}
-	t.replySub = sub
-	t.replies.Store(r)
-	return r, nil
+	return t.replies.Load(), err
 }
 
 // receiveReplies hands replies to their calls. Every reply is acknowledged at
 // once, so that one acknowledgement can cover all that have come together.
-func receiveReplies(r *rpc.Replies, deliveries <-chan amqp.Delivery, every int) {
+func (n *consumer) receiveReplies(r *rpc.Replies, deliveries <-chan amqp.Delivery, every int) {
 	for d := range deliveries {
 		r.Receive(incoming(&d))
 		last, more := d, true
-		for n := 1; n < every && more; n++ {
+		for count := 1; count < every && more; count++ {
 			select {
 			case next, ok := <-deliveries:
 				if more = ok; ok {
@@ -131,12 +131,6 @@ func receiveReplies(r *rpc.Replies, deliveries <-chan amqp.Delivery, every int) 
 			}
 		}
 		// On a lost channel the broker delivers again; nobody waits for it then.
-		_ = last.Ack(true)
-	}
-}
-
-func (t *Transport) subscription(prefetch int, queues []queue, drain func(*subscription, *acks, <-chan amqp.Delivery)) *subscription {
-	return &subscription{
-		link: t.receivers, queues: queues, prefetch: prefetch, options: &t.options, log: t.log, drain: drain,
+		_ = n.of.acks.ackUpTo(last.DeliveryTag)
 	}
 }

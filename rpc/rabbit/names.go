@@ -3,11 +3,15 @@
 package rabbit
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 
 	"github.com/sirupsen/logrus"
@@ -15,8 +19,25 @@ import (
 	"github.com/karbor-project/karbor/rpc"
 )
 
-// queueSuffix ends the name of a reply or fanout queue: 32 random digits or, with
-// the queue manager, host, process and a number.
+// underName starts something whose queue's name ends in 32 random digits or, with the
+// queue manager, in host, process and a number. When another process turns out to use
+// the queue, as one of another container or with a file system of its own can, the
+// next number is taken.
+func (t *Transport) underName(start func(suffix string) error) error {
+	for {
+		suffix, err := t.queueSuffix()
+		if err != nil {
+			return err
+		}
+		err = start(suffix)
+		if !errors.Is(err, errTaken) {
+			return err
+		}
+		t.log.WithError(err).Warn("taking another number for a queue")
+		t.names.skip()
+	}
+}
+
 func (t *Transport) queueSuffix() (string, error) {
 	if !t.options.UseQueueManager {
 		return rpc.NewID(), nil
@@ -24,13 +45,23 @@ func (t *Transport) queueSuffix() (string, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.names == nil {
-		c, err := newNameCounter(t.options.Hostname, t.options.ProcessName)
+		c, err := newNameCounter(lockFolder(), t.options.Hostname, t.options.ProcessName)
 		if err != nil {
 			return "", err
 		}
 		t.names = c
 	}
 	return t.names.next(), nil
+}
+
+// lockFolder is where the processes of a host see each other's locks: a service often
+// has a temporary folder of its own. oslo.messaging: amqpdriver.py QManager
+func lockFolder() string {
+	const shared = "/dev/shm"
+	if info, err := os.Stat(shared); err == nil && info.IsDir() {
+		return shared
+	}
+	return os.TempDir()
 }
 
 // maxProcesses bounds the search for a free place among the processes of a host.
@@ -42,15 +73,22 @@ const maxProcesses = 1024
 type nameCounter struct {
 	prefix string
 	place  int
-	count  int
 	lock   *os.File
+
+	mu    sync.Mutex
+	count int
 }
 
-func newNameCounter(host, process string) (*nameCounter, error) {
+func newNameCounter(folder, host, process string) (*nameCounter, error) {
 	flat := strings.NewReplacer("/", "_", string(os.PathSeparator), "_").Replace(host + "_" + process)
+	var problem error
 	for place := range maxProcesses {
-		path := filepath.Join(os.TempDir(), fmt.Sprintf("%s_%d_queues.lock", flat, place))
+		path := filepath.Join(folder, fmt.Sprintf("%s_%d_queues.lock", flat, place))
 		f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+		if errors.Is(err, fs.ErrPermission) { // another user's
+			problem = err
+			continue
+		}
 		if err != nil {
 			return nil, fmt.Errorf("use_queue_manager: claiming a name: %w", err)
 		}
@@ -59,15 +97,29 @@ func newNameCounter(host, process string) (*nameCounter, error) {
 		}
 		_ = f.Close()
 	}
-	return nil, fmt.Errorf("use_queue_manager: more than %d processes are named %s", maxProcesses, process)
+	return nil, errors.Join(fmt.Errorf("use_queue_manager: no free place in %s for one of %d processes named %s",
+		folder, maxProcesses, process), problem)
 }
 
 // next counts in steps that leave room for the other places.
 func (c *nameCounter) next() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	n := c.place + c.count*maxProcesses + 1
 	c.count++
 	return fmt.Sprintf("%s:%d", c.prefix, n)
 }
+
+// skip leaves out some numbers, at random: whoever else has met us at the last one
+// does so too.
+func (c *nameCounter) skip() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.count += rand.IntN(maxSkip)
+}
+
+// maxSkip is how many numbers are left out at most.
+const maxSkip = 16
 
 // release gives the place to another process.
 func (c *nameCounter) release() {

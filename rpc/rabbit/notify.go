@@ -5,8 +5,6 @@ package rabbit
 import (
 	"context"
 
-	amqp "github.com/rabbitmq/amqp091-go"
-
 	"github.com/karbor-project/karbor/rpc"
 )
 
@@ -56,9 +54,5 @@ func (t *Transport) Subscribe(ctx context.Context, bindings []rpc.Binding, o rpc
 	for _, name := range names {
 		queues = append(queues, t.options.bound(name, byQueue[name]))
 	}
-	return t.listen(ctx, queues, o, func(_ *subscription, a *acks, deliveries <-chan amqp.Delivery) {
-		for d := range deliveries {
-			receive(a.incoming(&d))
-		}
-	})
+	return t.listen(ctx, queues, o, receive)
 }

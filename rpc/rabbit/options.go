@@ -3,7 +3,9 @@
 package rabbit
 
 // Options are the options of the group [oslo_messaging_rabbit]. The field of an
-// option carries its name in Go's spelling; OptionSpecs documents each.
+// option carries its name in Go's spelling; OptionSpecs documents each. The zero value
+// means the defaults. To change some, begin with DefaultOptions: among options of
+// which any is set, a zero is a value, except where only the default makes sense.
 type Options struct {
 	DurableQueues          bool
 	AutoDelete             bool

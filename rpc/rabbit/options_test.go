@@ -123,29 +123,32 @@ func TestRefusalsAreExplained(t *testing.T) {
 	}
 }
 
-func TestChecklist62_QueueManagerNames(t *testing.T) {
+// Whoever sets no option gets the defaults, and none gets a number that makes no
+// sense.
+func TestZeroOptions(t *testing.T) {
 	t.Parallel()
-	name := "test" + rpc.NewID()
-	a, err := newNameCounter("host/a", name)
-	if err != nil {
-		t.Fatal(err)
+	made := func(o Options) Options {
+		tr, err := New(mustParse(t, "rabbit://h/"), o, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return tr.options
 	}
-	b, err := newNameCounter("host/a", name)
-	if err != nil {
-		t.Fatal(err)
+	if diff := cmp.Diff(DefaultOptions(), made(Options{})); diff != "" {
+		t.Error(diff)
 	}
-	defer b.release()
-	first := []string{a.next(), a.next()}
-	if first[0] != "host/a:"+name+":1" || first[0] == first[1] || b.next() == first[0] {
-		t.Error(first)
+	want := DefaultOptions()
+	got := made(Options{PrefetchCount: 7})
+	// A zero that is a value stays.
+	want.PrefetchCount, want.TransientQueuesTTL, want.DirectMandatory, want.HeartbeatThreshold = 7, 0, false, 0
+	want.ReconnectDelay, want.MissingConsumerTimeout, want.RetryBackoff, want.ConnPoolMinSize, want.ConnPoolTTL = 0, 0, 0, 0, 0
+	want.SSLVerifyHostname = false
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
 	}
-	a.release()
-	c, err := newNameCounter("host/a", name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.release()
-	if diff := cmp.Diff(first, []string{c.next(), c.next()}); diff != "" {
-		t.Error("a restarted process finds other names: " + diff)
+	for _, o := range []Options{{RetryInterval: -1}, {HeartbeatThreshold: -1}, {ReconnectDelay: 5}, {LoginMethod: "magic"}, {PrefetchCount: -3}} {
+		if _, err := New(mustParse(t, "rabbit://h/"), o, nil); err == nil || !strings.Contains(err.Error(), "[oslo_messaging_rabbit]") {
+			t.Errorf("%+v: %v", o, err)
+		}
 	}
 }

@@ -29,7 +29,10 @@ type recording struct {
 	pending []byte
 	greeted bool
 	methods []method
-	content map[uint16]*content // by channel
+	// prefetches are the counts of basic.qos, which has its place in no other list:
+	// peers ask for them elsewhere.
+	prefetches []float64
+	content    map[uint16]*content // by channel
 }
 
 // content is a message whose frames are still coming.
@@ -67,6 +70,19 @@ func (r *recorder) all() [][]method {
 	for _, c := range r.connections {
 		c.mu.Lock()
 		all = append(all, append([]method(nil), c.methods...))
+		c.mu.Unlock()
+	}
+	return all
+}
+
+// prefetches are the counts that all connections have asked for.
+func (r *recorder) prefetches() []float64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var all []float64
+	for _, c := range r.connections {
+		c.mu.Lock()
+		all = append(all, c.prefetches...)
 		c.mu.Unlock()
 	}
 	return all
@@ -111,6 +127,8 @@ func (c *recording) frame(kind byte, channel uint16, payload []byte) {
 		m, known := f.method()
 		if known && m.name == "basic.publish" {
 			c.content[channel] = &content{method: m}
+		} else if known && m.name == "basic.qos" {
+			c.prefetches = append(c.prefetches, m.args["prefetch_count"].(float64))
 		} else if known {
 			c.methods = append(c.methods, m)
 		}
@@ -182,13 +200,16 @@ func (f *fields) table() map[string]any {
 	return t
 }
 
-// domains are the arguments of the methods that are recorded: s is a short and S a
-// long text, T a table, 2 and 4 numbers of so many bytes, _ is reserved, and b are
-// bits, which share an octet.
-var domains = map[[2]uint64]struct {
+// domain is a method and its arguments: s is a short and S a long text, T a table, 2,
+// 4 and 8 numbers of so many bytes, _ is reserved, and b are bits, which share an
+// octet.
+type domain struct {
 	name string
 	args [][2]string
-}{
+}
+
+// domains are the methods that are recorded.
+var domains = map[[2]uint64]domain{
 	{10, 11}: {"connection.start-ok", [][2]string{{"T", "client_props"}, {"s", "mechanism"}, {"S", "response"}, {"s", "locale"}}},
 	{10, 31}: {"connection.tune-ok", [][2]string{{"2", "channel_max"}, {"4", "frame_max"}, {"2", "heartbeat"}}},
 	{40, 10}: {"exchange.declare", [][2]string{{"_"}, {"s", "exchange"}, {"s", "type"}, {"b", "passive"}, {"b", "durable"}, {"b", "auto_delete"},
@@ -197,6 +218,7 @@ var domains = map[[2]uint64]struct {
 		{"b", "nowait"}, {"T", "arguments"}}},
 	{50, 20}: {"queue.bind", [][2]string{{"_"}, {"s", "queue"}, {"s", "exchange"}, {"s", "routing_key"}, {"b", "nowait"}, {"T", "arguments"}}},
 	{50, 40}: {"queue.delete", [][2]string{{"_"}, {"s", "queue"}, {"b", "if_unused"}, {"b", "if_empty"}, {"b", "nowait"}}},
+	{60, 10}: {"basic.qos", [][2]string{{"4", "prefetch_size"}, {"2", "prefetch_count"}, {"b", "global"}}},
 	{60, 20}: {"basic.consume", [][2]string{{"_"}, {"s", "queue"}, {"s", "consumer_tag"}, {"b", "no_local"}, {"b", "no_ack"}, {"b", "exclusive"},
 		{"b", "nowait"}, {"T", "arguments"}}},
 	{60, 40}: {"basic.publish", [][2]string{{"_"}, {"s", "exchange"}, {"s", "routing_key"}, {"b", "mandatory"}, {"b", "immediate"}}},
@@ -208,6 +230,10 @@ func (f *fields) method() (method, bool) {
 	if !known {
 		return method{}, false
 	}
+	return f.arguments(d), true
+}
+
+func (f *fields) arguments(d domain) method {
 	m := method{name: d.name, args: map[string]any{}}
 	var bits uint64
 	bit := -1
@@ -229,6 +255,8 @@ func (f *fields) method() (method, bool) {
 			m.args[name] = float64(f.number(2))
 		case "4":
 			m.args[name] = float64(f.number(4))
+		case "8":
+			m.args[name] = f.number(8)
 		case "b":
 			if bit++; bit == 0 {
 				bits = f.number(1)
@@ -236,7 +264,7 @@ func (f *fields) method() (method, bool) {
 			m.args[name] = bits>>bit&1 == 1
 		}
 	}
-	return m, true
+	return m
 }
 
 // properties are those of class basic as far as they are set.

@@ -32,6 +32,30 @@ func (o Options) withQuery(query url.Values) (Options, error) {
 	return o, nil
 }
 
+// withDefaults gives the zero value the defaults, and each field its own whose zero is
+// no value of the option.
+func (o Options) withDefaults() Options {
+	if o == (Options{}) {
+		return DefaultOptions()
+	}
+	for i := range table {
+		if e := &table[i]; !e.takesZero() {
+			e.setDefault(&o)
+		}
+	}
+	return o
+}
+
+// checkRanges reports a number that the option does not take.
+func (o *Options) checkRanges() error {
+	for i := range table {
+		if err := table[i].checkValue(o); err != nil {
+			return fmt.Errorf("option %s of [oslo_messaging_rabbit]: %w", table[i].Name, err)
+		}
+	}
+	return nil
+}
+
 // check reports combinations that no broker could satisfy.
 // oslo.messaging: impl_rabbit.py Connection.__init__
 func (o *Options) check() error {
@@ -69,6 +93,42 @@ type entry struct {
 }
 
 func (e *entry) defaultText() string { return fmt.Sprint(e.Default) }
+
+// takesZero reports whether the zero of its type is a value of the option that means
+// something of its own.
+func (e *entry) takesZero() bool {
+	switch {
+	case e.integer != nil || e.float != nil:
+		return e.inRange(0) == nil
+	case e.text != nil:
+		return e.Default == ""
+	}
+	return true
+}
+
+// setDefault replaces a zero.
+func (e *entry) setDefault(o *Options) {
+	switch {
+	case e.integer != nil && *e.integer(o) == 0:
+		*e.integer(o), _ = e.Default.(int)
+	case e.float != nil && *e.float(o) == 0:
+		*e.float(o), _ = e.Default.(float64)
+	case e.text != nil && *e.text(o) == "":
+		*e.text(o), _ = e.Default.(string)
+	}
+}
+
+func (e *entry) checkValue(o *Options) error {
+	switch {
+	case e.integer != nil:
+		return e.inRange(float64(*e.integer(o)))
+	case e.float != nil:
+		return e.inRange(*e.float(o))
+	case e.text != nil:
+		return e.setText(o, *e.text(o))
+	}
+	return nil
+}
 
 func (e *entry) set(o *Options, value string) error {
 	value = strings.TrimSpace(value)

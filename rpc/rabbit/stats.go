@@ -19,12 +19,13 @@ func (s *session) blockedTime() time.Duration {
 	return s.waited + s.blockage()
 }
 
-// consuming tells whether every listener consumes, and whether there is one.
+// consuming tells whether there is a listener, and whether each has a consumer at
+// every queue.
 func (t *Transport) consuming() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for l := range t.listeners {
-		if !l.sub.consuming.Load() || l.sub.isCancelled() {
+		if !l.sub.consuming.Load() {
 			return false
 		}
 	}

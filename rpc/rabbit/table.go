@@ -70,7 +70,7 @@ var table = []entry{
 		func(o *Options) *string { return &o.Hostname }),
 	textOption("processname", filepath.Base(os.Args[0]), "Process name in the queue names of use_queue_manager.", nil,
 		func(o *Options) *string { return &o.ProcessName }),
-	intOption("rabbit_qos_prefetch_count", 0, 0, "How many unacknowledged messages the broker sends ahead to each consumer; 0 means twice the number of workers, never unlimited.",
+	intOption("rabbit_qos_prefetch_count", 0, 0, "How many unacknowledged messages the broker sends ahead to each consumer; 0 means 8, and more while that many are in work, up to the number of workers.",
 		func(o *Options) *int { return &o.PrefetchCount }),
 	boolOption("enable_cancel_on_failover", false, "Ask the broker to cancel consumers when a mirrored queue fails over.",
 		func(o *Options) *bool { return &o.CancelOnFailover }),

@@ -31,6 +31,12 @@ type queue struct {
 	stream bool
 	// owned queues are deleted when their listener closes.
 	owned bool
+	// alone says that the name is one that another process could have taken.
+	alone bool
+	// private queues have no consumer but that of their one subscription.
+	private bool
+	// declared says that the queue may be there because of its subscription.
+	declared bool
 }
 
 // binding feeds a queue with the messages of a key.
@@ -69,7 +75,7 @@ func (o *Options) fanoutQueue(topic, suffix string) queue {
 	}
 	return queue{
 		name: x.name + "_" + suffix, durable: o.TransientQuorumQueue, args: o.arguments(o.TransientQuorumQueue, true),
-		exchange: x, key: topic, owned: !o.UseQueueManager,
+		exchange: x, key: topic, owned: !o.UseQueueManager, alone: o.UseQueueManager,
 	}
 }
 
@@ -77,6 +83,7 @@ func (o *Options) fanoutQueue(topic, suffix string) queue {
 func (o *Options) replyQueue(suffix string) queue {
 	q := queue{
 		name: "reply_" + suffix, durable: o.TransientQuorumQueue, args: o.arguments(o.TransientQuorumQueue, true),
+		alone: o.UseQueueManager, private: true,
 	}
 	if o.DirectReplyExchange {
 		q.exchange, q.key = &exchange{name: q.name, kind: "direct", autoDelete: true}, q.name
@@ -150,19 +157,37 @@ func (q *queue) bindings() []binding {
 
 // declare makes sure of the queue, its exchanges and its bindings.
 func (q *queue) declare(ctx context.Context, s *session, log logrus.FieldLogger) error {
+	_, err := q.declareIn(ctx, s, log)
+	return err
+}
+
+// declareIn is declare, and tells how many consumers the queue has.
+func (q *queue) declareIn(ctx context.Context, s *session, log logrus.FieldLogger) (consumers int, err error) {
 	bindings := q.bindings()
 	for i, b := range bindings {
 		if i > 0 && b.exchange.name == bindings[i-1].exchange.name {
 			continue
 		}
 		if err := b.exchange.declare(ctx, s, log); err != nil {
-			return err
+			return 0, err
 		}
 	}
-	err := s.control(ctx, func(ch *amqp.Channel) error {
-		if _, err := ch.QueueDeclare(q.name, q.durable, q.autoDelete, false, false, q.args); err != nil {
+	return q.declareAlone(ctx, s, bindings)
+}
+
+// consumers asks for the number of consumers of a queue that has been declared.
+func (q *queue) consumers(ctx context.Context, s *session) (int, error) {
+	return q.declareAlone(ctx, s, nil)
+}
+
+// declareAlone makes sure of the queue and of bindings to exchanges that exist.
+func (q *queue) declareAlone(ctx context.Context, s *session, bindings []binding) (consumers int, err error) {
+	err = s.control(ctx, func(ch *amqp.Channel) error {
+		there, err := ch.QueueDeclare(q.name, q.durable, q.autoDelete, false, false, q.args)
+		if err != nil {
 			return err
 		}
+		consumers = there.Consumers
 		for _, b := range bindings {
 			if err := ch.QueueBind(q.name, b.key, b.exchange.name, false, nil); err != nil {
 				return err
@@ -171,7 +196,7 @@ func (q *queue) declare(ctx context.Context, s *session, log logrus.FieldLogger)
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("declaring queue %s: %w", q.name, explain(err))
+		return 0, fmt.Errorf("declaring queue %s: %w", q.name, explain(err))
 	}
-	return nil
+	return consumers, nil
 }

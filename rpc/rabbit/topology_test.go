@@ -213,15 +213,11 @@ func TestChecklist12_ExchangeOfAnotherDurability(t *testing.T) {
 func TestChecklist13_Prefetch(t *testing.T) {
 	t.Parallel()
 	u := brokerURL(t)
-	for _, prefetch := range []int{0, 3} {
+	for prefetch, want := range map[int]int{3: 3, 0: 4} {
 		t.Run(fmt.Sprint(prefetch), func(t *testing.T) {
 			t.Parallel()
 			o := fast()
 			o.PrefetchCount = prefetch
-			want := prefetch
-			if prefetch == 0 {
-				want = 8 // twice the concurrency
-			}
 			w := newWire(t, u)
 			target := rpc.Target{Topic: "r" + rpc.NewID()[:8], Server: "one"}
 			w.queues[target.Topic+".one"] = true

@@ -72,8 +72,11 @@ type LinkStats struct {
 // It does no network I/O: connections are made when they are needed. Unknown or
 // contradictory options and unreadable TLS files are errors.
 func New(u *rpc.TransportURL, o Options, log logrus.FieldLogger) (*Transport, error) {
-	o, err := o.withQuery(u.Query)
+	o, err := o.withDefaults().withQuery(u.Query)
 	if err != nil {
+		return nil, err
+	}
+	if err := o.checkRanges(); err != nil {
 		return nil, err
 	}
 	if err := o.check(); err != nil {

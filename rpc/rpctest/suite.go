@@ -55,7 +55,7 @@ func Run(t *testing.T, connect func(t *testing.T) Pair) {
 
 // suite is all there is to check.
 func suite() []check {
-	return slices.Concat(requestChecks, replyChecks, clientChecks, acceptChecks, contextChecks, surviveChecks, hostileChecks, notifyChecks)
+	return slices.Concat(requestChecks, replyChecks, clientChecks, acceptChecks, contextChecks, surviveChecks, hostileChecks, notifyChecks, startChecks)
 }
 
 // soon is longer than anything that must happen takes, and briefly long enough
