@@ -151,8 +151,15 @@ func NewServer(t Transport, target Target, endpoints []Endpoint, o ServerOptions
 // at once. A start that fails has undone what it did; Stop then waits for requests
 // that had begun. A server starts once.
 func (s *Server) Start(ctx context.Context) error {
-	if !s.mark(&s.started) {
+	s.mu.Lock()
+	again, stopped := s.started, s.stopped
+	s.started = s.started || !stopped
+	s.mu.Unlock()
+	switch {
+	case again:
 		return errors.New("rpc: server has been started before")
+	case stopped:
+		return fmt.Errorf("listening on %s: %w", s.target, ErrStopped)
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -178,17 +185,6 @@ func (s *Server) Start(ctx context.Context) error {
 	}
 	s.listener = l
 	return nil
-}
-
-// mark sets a flag and reports whether it was unset.
-func (s *Server) mark(flag *bool) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if *flag {
-		return false
-	}
-	*flag = true
-	return true
 }
 
 // Stop ends the server softly: no new deliveries, requests that have not started

@@ -130,11 +130,14 @@ func handled(endpoints []Endpoint) []Priority {
 // broker as rpc.Server's Start does. A listener starts once.
 func (l *Listener) Start(ctx context.Context) error {
 	l.mu.Lock()
-	again := l.started
-	l.started = true
+	again, stopped := l.started, l.stopped
+	l.started = l.started || !stopped
 	l.mu.Unlock()
-	if again {
+	switch {
+	case again:
 		return errors.New("notify: listener has been started before")
+	case stopped:
+		return fmt.Errorf("listening for notifications: %w", rpc.ErrStopped)
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
