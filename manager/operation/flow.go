@@ -79,7 +79,9 @@ func (f *flow) link() error {
 			g.Link(child.complete, parent.complete)
 		}
 	}
-	f.eachUse(func(user, used resource.Key) { g.Link(byResource[used].complete, byResource[user].complete) })
+	for _, u := range f.uses() {
+		linkAll(g, u.used, u.users, func(key resource.Key) workflow.ID { return byResource[key].complete })
+	}
 	f.tasks = g
 	return permanent(g.Check())
 }

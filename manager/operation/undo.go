@@ -47,7 +47,9 @@ func (f *flow) undo(ctx context.Context) error {
 			g.Link(tasks[node.Key()], tasks[child.Key()])
 		}
 	}
-	f.eachUse(func(user, used resource.Key) { g.Link(tasks[user], tasks[used]) })
+	for _, u := range f.uses() {
+		linkAll(g, u.users, u.used, func(key resource.Key) workflow.ID { return tasks[key] })
+	}
 	if err := workflow.Run(ctx, g, workflow.Options{Workers: f.run.engine.MaxTasks}); err != nil {
 		return err
 	}

@@ -68,25 +68,29 @@ func (g *Graph) Link(before, after ID) {
 // Len returns the number of tasks.
 func (g *Graph) Len() int { return len(g.tasks) }
 
+// Links returns the number of links.
+func (g *Graph) Links() int { return len(g.links) }
+
 // Check returns ErrCycle if some tasks could never start. Run does the same
 // before it starts anything.
 func (g *Graph) Check() error { return compile(g).check(g) }
 
 // plan is a graph ready for one run: the successors of task i are
 // successors[first[i]:first[i+1]], and waiting[i] tasks come before it. Plain
-// arrays keep a run of many tasks small.
+// arrays keep a run of many tasks small. Links are counted in int: there may be
+// more of them than an ID can tell apart.
 type plan struct {
-	first      []int32
+	first      []int
 	successors []ID
-	waiting    []int32
+	waiting    []int
 }
 
 func compile(g *Graph) *plan {
 	n := len(g.tasks)
 	p := &plan{
-		first:      make([]int32, n+1),
+		first:      make([]int, n+1),
 		successors: make([]ID, len(g.links)),
-		waiting:    make([]int32, n),
+		waiting:    make([]int, n),
 	}
 	for _, l := range g.links {
 		p.first[l.before+1]++
@@ -95,7 +99,7 @@ func compile(g *Graph) *plan {
 	for i := range n {
 		p.first[i+1] += p.first[i]
 	}
-	fill := make([]int32, n)
+	fill := make([]int, n)
 	for _, l := range g.links {
 		p.successors[p.first[l.before]+fill[l.before]] = l.after
 		fill[l.before]++
@@ -119,7 +123,7 @@ func (p *plan) ready() []ID {
 // check goes through the tasks in an order that respects the links and sees
 // whether it reaches them all.
 func (p *plan) check(g *Graph) error {
-	waiting := make([]int32, len(p.waiting))
+	waiting := make([]int, len(p.waiting))
 	copy(waiting, p.waiting)
 	order := p.ready()
 	for i := 0; i < len(order); i++ {

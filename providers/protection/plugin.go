@@ -83,7 +83,7 @@ type Operation struct {
 	// Uses names types of resources that the Complete hook works with, though they
 	// are no children: when there are some in the same flow their Complete hooks
 	// have ended before, and their Undo comes after. A server is restored on the
-	// networks that are restored beside it.
+	// networks that are restored beside it. A resource never waits for its own type.
 	Uses []string
 
 	// Undo takes back all that the other hooks made for the resource, whether
