@@ -121,7 +121,7 @@ func (r *run) left() string {
 	}
 	switch r.flow.kind {
 	case protection.Protect, protection.Copy, protection.Restore:
-		if r.entry.State != journal.Queued { // else no hook has run
+		if r.danger.mayHaveRun() {
 			parts = append(parts, "not removed: what was made of "+strings.Join(r.touched(), ", "))
 		}
 	}

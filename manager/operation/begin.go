@@ -57,7 +57,9 @@ func (e *Engine) begin(ctx context.Context, entry journal.Entry, in *input, p *p
 	if _, ok := e.enlist(r); !ok { // the service stops: who goes on answers nobody
 		return nil, false, fault.KarborException("The service is stopping; the operation goes on when it is back").WithCause(ErrStopping)
 	}
-	err = r.work.open(r.writing(ctx))
+	if err = r.open(r.writing(ctx)); err == nil {
+		err = r.build(r.writing(ctx))
+	}
 	if err != nil && (r.ctx.Err() != nil || errors.Is(err, protection.ErrHandover) || errors.Is(context.Cause(ctx), rpc.ErrStopped)) {
 		// Nothing is wrong with the operation, but this worker has to leave it: it is
 		// on record, and who goes on opens it.

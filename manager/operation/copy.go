@@ -48,6 +48,9 @@ func Copyable(cp *checkpoint.Checkpoint) bool {
 func (e *Engine) Copy(ctx context.Context, p *providers.Provider, plan Plan, sources []*checkpoint.Checkpoint) ([]Pair, error) {
 	ctx, cancel := context.WithTimeout(ctx, prepareTime)
 	defer cancel()
+	if err := e.checkSize(len(plan.Resources), 0); err != nil {
+		return nil, err
+	}
 	pairs, begun, err := e.begunCopies(ctx)
 	if err != nil {
 		return nil, err
@@ -63,6 +66,9 @@ func (e *Engine) Copy(ctx context.Context, p *providers.Provider, plan Plan, sou
 	graph, packed, err := e.resourceGraph(ctx, plan.Resources)
 	if err != nil {
 		return nil, copyError(ctx, err)
+	}
+	if err := e.checkGraph(packed); err != nil {
+		return nil, err
 	}
 	if err := canCopy(p, graph); err != nil {
 		return nil, copyError(ctx, err)
@@ -168,8 +174,11 @@ func (o *copying) open(ctx context.Context) error {
 	o.log = o.log.WithField("source", source.ID())
 	o.flow.log = o.log
 	o.flow.checkpoint, o.flow.copied, o.flow.parameters = source, o.cp, o.input.Plan.Parameters
-	return o.flow.prepare(o.input.Graph)
+	return nil
 }
+
+// build implements work.
+func (o *copying) build(context.Context) error { return o.flow.prepare(o.input.Graph) }
 
 // begin implements work.
 func (o *copying) begin(ctx context.Context) error {

@@ -21,6 +21,11 @@ import (
 func (e *Engine) Delete(ctx context.Context, p *providers.Provider, cp *checkpoint.Checkpoint) error {
 	ctx, cancel := context.WithTimeout(ctx, prepareTime)
 	defer cancel()
+	if packed, ok := cp.ResourceGraph(); ok {
+		if err := e.checkGraph(packed); err != nil {
+			return err
+		}
+	}
 	plan := cp.Plan()
 	r, fresh, err := e.begin(ctx, journal.Entry{
 		Kind: string(protection.Delete), Subject: cp.ID(), Exclusive: true, CheckpointID: cp.ID(),
@@ -51,24 +56,30 @@ func newDeleting(r *run) *deleting {
 	return &deleting{change{run: r, succeeded: checkpoint.Deleted, failed: checkpoint.ErrorDeleting}}
 }
 
-// open implements work: it links the hooks of what the checkpoint holds.
+// open implements work.
 func (o *deleting) open(ctx context.Context) error {
 	cp, err := o.provider.Checkpoints.Get(ctx, o.input.Checkpoint)
 	if err != nil {
 		return err
 	}
 	o.cp, o.flow.checkpoint = cp, cp
-	o.flow.graph = &resource.Graph{}
-	if cp.Status() == checkpoint.Deleted && o.resumed {
-		o.openRecord(ctx)
-		return o.flow.link() // an earlier run has come to the end
-	}
-	if err := setStatus(ctx, cp, checkpoint.Deleting); err != nil {
-		return err
+	if cp.Status() != checkpoint.Deleted || !o.resumed { // else an earlier run has come to the end
+		if err := setStatus(ctx, cp, checkpoint.Deleting); err != nil {
+			return err
+		}
 	}
 	o.openRecord(ctx)
+	return nil
+}
+
+// build implements work: it links the hooks of what the checkpoint holds.
+func (o *deleting) build(ctx context.Context) error {
+	o.flow.graph = &resource.Graph{}
+	if o.cp.Status() == checkpoint.Deleted {
+		return o.flow.link()
+	}
 	// A protection that failed early has left no graph, and nothing to delete.
-	if packed, ok := cp.ResourceGraph(); ok {
+	if packed, ok := o.cp.ResourceGraph(); ok {
 		if err := o.flow.unpack(packed); err != nil {
 			return err
 		}

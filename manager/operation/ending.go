@@ -34,8 +34,8 @@ func (r *run) succeed(ctx context.Context) error {
 	return nil
 }
 
-// conclude ends an operation whose verdict is on record and which is not open.
-// One that was cancelled does not wait for ever: what it made then stays, and is
+// conclude ends an operation whose verdict is on record and which is not open. It
+// builds what is to be undone, and nothing else. One that was cancelled does not wait for ever: what it made then stays, and is
 // told of.
 func (r *run) conclude(ctx context.Context, v verdict) error {
 	cause := error(errors.New(v.Reason))
@@ -48,7 +48,7 @@ func (r *run) conclude(ctx context.Context, v verdict) error {
 		opening, cancel = context.WithDeadline(ctx, r.undoBy)
 	}
 	defer cancel()
-	err := r.reopen(opening)
+	err := r.reopen(opening, v.Cancelled && r.danger.mayHaveRun())
 	if err == nil {
 		return r.finish(ctx, v, true, cause)
 	}
@@ -70,7 +70,7 @@ func leaving(reason string, cause, left error) (string, error) {
 // finish writes a failure down everywhere. It goes on until it has succeeded:
 // an operation that has failed must not stay as it is.
 func (r *run) finish(ctx context.Context, v verdict, opened bool, cause error) error {
-	if v.Cancelled && opened {
+	if v.Cancelled && r.built && r.danger.mayHaveRun() {
 		if left := r.flow.undo(ctx); left != nil {
 			if handedOver(left) || ctx.Err() != nil {
 				return r.given(left)

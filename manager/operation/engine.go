@@ -78,6 +78,13 @@ type Config struct {
 	Providers Providers
 
 	Limits Limits
+	// MaxResources and MaxLinks bound what one operation is about: the resources of
+	// its graph, and the links from parents to children; 0 is no bound.
+	MaxResources int
+	MaxLinks     int
+	// CrashLimit is how many workers in a row an operation may end before it fails;
+	// 0 is no limit.
+	CrashLimit int
 	// MaxTasks bounds the hooks of one operation that run at a time; 0 is 1000.
 	MaxTasks int
 	// HookTimeout and OperationTimeout end what takes longer; 0 is no bound. An
@@ -104,6 +111,8 @@ type Engine struct {
 	journal   journal.Journal
 	log       logrus.FieldLogger
 	scheduler *scheduler
+	// quarantine has a token while an operation is in it.
+	quarantine chan struct{}
 
 	drain  chan struct{} // closed when no more hooks are to start
 	ctx    context.Context
@@ -136,7 +145,8 @@ func New(c Config) *Engine {
 	}
 	e := &Engine{
 		Config: c, journal: c.Journal, log: telemetry.Named(c.Log, "operation"), scheduler: newScheduler(c.Limits),
-		drain: make(chan struct{}), runs: map[string]*run{}, coming: map[string]bool{}, stranded: map[string]stranded{},
+		quarantine: make(chan struct{}, 1),
+		drain:      make(chan struct{}), runs: map[string]*run{}, coming: map[string]bool{}, stranded: map[string]stranded{},
 	}
 	e.ctx, e.cancel = context.WithCancelCause(context.Background())
 	return e

@@ -47,6 +47,9 @@ func (f *flow) prepare(packed string) error {
 
 // unpack fills the graph. One that cannot be read will never be read.
 func (f *flow) unpack(packed string) error {
+	if err := f.run.engine.checkGraph(packed); err != nil {
+		return permanent(err)
+	}
 	graph, err := resource.Unpack(packed)
 	if err != nil {
 		return permanent(fmt.Errorf("read the resource graph: %w", err))
@@ -168,6 +171,7 @@ func (f *flow) hook(ctx context.Context, name string, hook protection.Hook, call
 	switch now := r.engine.Now().UTC(); {
 	case err == nil:
 		r.note(key, finished(name, now, r.restoredBy()))
+		r.survived()
 	case !handedOver(err) && !protection.HandedOver(ctx):
 		r.note(key, failed(now, describe(err)))
 	case !handedOver(err): // it failed because it was broken off

@@ -30,7 +30,15 @@ const internalError = "Internal error"
 func (e *Engine) Protect(ctx context.Context, p *providers.Provider, plan Plan, extraInfo json.RawMessage) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, prepareTime)
 	defer cancel()
+	if err := e.checkSize(len(plan.Resources), 0); err != nil {
+		return "", err
+	}
 	_, packed, graphErr := e.resourceGraph(ctx, plan.Resources)
+	if graphErr == nil {
+		if err := e.checkGraph(packed); err != nil {
+			return "", err
+		}
+	}
 	id := newID()
 	in := &input{Checkpoint: id, Plan: &plan, ExtraInfo: extraInfo, Graph: packed, Answer: answerOf(id)}
 	recording := ctx
@@ -91,8 +99,11 @@ func (o *protecting) open(ctx context.Context) error {
 	}
 	o.openRecord(ctx)
 	o.flow.checkpoint, o.flow.parameters = o.cp, o.input.Plan.Parameters
-	return o.flow.prepare(o.input.Graph)
+	return nil
 }
+
+// build implements work.
+func (o *protecting) build(context.Context) error { return o.flow.prepare(o.input.Graph) }
 
 // complete implements work.
 func (o *protecting) complete(ctx context.Context) error {

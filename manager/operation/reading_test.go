@@ -192,7 +192,10 @@ func TestDeleteWithoutPlugin(t *testing.T) {
 		r := b.engine.newRun(journal.Entry{ID: newID(), Kind: string(protection.Delete)}, &input{Checkpoint: cp.ID()},
 			&requestcontext.RequestContext{}, b.provider)
 		r.flow.provider = noPlugins{}
-		err := r.work.open(b.ctx)
+		err := r.open(b.ctx)
+		if err == nil {
+			err = r.build(b.ctx)
+		}
 		if stored {
 			requireFault(t, err, "ProtectionPluginNotFound", "Protection Plugin for OS::Cinder::Volume could not be found.")
 		} else if err != nil {

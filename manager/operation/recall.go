@@ -31,10 +31,14 @@ func (r *run) recall(ctx context.Context) (*verdict, error) {
 		return nil, err
 	}
 	var spoken *verdict
+	var last *attempt
 	r.track.reset()
 	for _, m := range marks {
-		r.underway = r.underway || m.Key != verdictMark
+		r.underway = r.underway || m.Key != verdictMark && m.Key != attemptMark
 		switch {
+		case m.Key == attemptMark:
+			last = &attempt{}
+			err = json.Unmarshal(m.Value, last)
 		case m.Key == verdictMark:
 			spoken = &verdict{}
 			err = json.Unmarshal(m.Value, spoken)
@@ -52,6 +56,7 @@ func (r *run) recall(ctx context.Context) (*verdict, error) {
 			return nil, permanent(fmt.Errorf("read mark %q of operation %s: %w", m.Key, r.entry.ID, err))
 		}
 	}
+	r.assess(last)
 	return spoken, nil
 }
 

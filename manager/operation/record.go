@@ -139,6 +139,11 @@ func newReading(r *run) *reading {
 func (e *Engine) read(ctx context.Context, kind protection.Kind, p *providers.Provider, cp *checkpoint.Checkpoint, rec Record) error {
 	ctx, cancel := context.WithTimeout(ctx, prepareTime)
 	defer cancel()
+	if packed, ok := cp.ResourceGraph(); ok {
+		if err := e.checkGraph(packed); err != nil {
+			return err
+		}
+	}
 	answer := answerOf(nil)
 	if rec.New != nil {
 		answer = answerOf(rec.ID)
@@ -179,7 +184,12 @@ func (o *reading) open(ctx context.Context) error {
 	if o.flow.kind == protection.Restore {
 		o.flow.newResources = o.track.restored()
 	}
-	packed, ok := cp.ResourceGraph()
+	return nil
+}
+
+// build implements work.
+func (o *reading) build(context.Context) error {
+	packed, ok := o.flow.checkpoint.ResourceGraph()
 	if !ok {
 		return permanent(errNoGraph)
 	}

@@ -42,6 +42,13 @@ type mortal struct {
 	process *process
 }
 
+func (m mortal) Start(ctx context.Context, id string, c journal.Claim) error {
+	if err := context.Cause(m.process.ctx); err != nil {
+		return err
+	}
+	return m.Journal.Start(ctx, id, c)
+}
+
 func (m mortal) Write(ctx context.Context, id string, c journal.Claim, marks ...journal.Mark) error {
 	if err := context.Cause(m.process.ctx); err != nil {
 		return err

@@ -50,6 +50,9 @@ type run struct {
 	sentence *verdict
 	scribe   *scribe
 	track    *track
+	// opened and built tell how far the operation has come in this process.
+	opened, built bool
+	danger        danger
 	// ctx ends when the operation is to be left to others, and only then; hooks
 	// also end when it is cancelled or out of time.
 	ctx   context.Context
@@ -97,12 +100,14 @@ func (r *run) writing(ctx context.Context) context.Context {
 func (r *run) execute() {
 	defer r.engine.forget(r.entry.ID)
 	defer r.engine.scheduler.release(r.job)
+	defer r.danger.close()
 	for {
 		err := r.attempt()
 		if !handedOver(err) {
 			return
 		}
 		if r.ctx.Err() != nil || r.draining() || disowned(err) || !r.wait() {
+			r.handOver()
 			r.log.Infof("%s is left for others to go on with: %s", r.entry.Kind, fault.Detail(err))
 			return
 		}
@@ -138,16 +143,19 @@ func (r *run) attempt() error {
 	if spoken != nil {
 		return r.conclude(ctx, *spoken)
 	}
-	opened := false
+	ready := false
 	if err == nil && r.walked {
-		err = r.reopen(ctx) // it is too late to cancel it
+		err = r.reopen(ctx, false) // it is too late to cancel it
 	} else if err == nil {
-		if err = r.reopen(r.hooks); err != nil && r.hooks.Err() != nil {
+		if err = context.Cause(r.hooks); err == nil {
+			err = r.reopen(r.hooks, true)
+		}
+		if err != nil && r.hooks.Err() != nil {
 			err = context.Cause(r.hooks)
 		}
 	}
 	if err == nil {
-		opened = true
+		ready = true
 		err = r.walk(ctx)
 	}
 	if err == nil {
@@ -161,19 +169,40 @@ func (r *run) attempt() error {
 	if err := r.pronounce(ctx, v); err != nil {
 		return r.given(err)
 	}
-	if v.Cancelled && !opened {
+	if v.Cancelled && !ready {
 		return r.conclude(ctx, v)
 	}
-	return r.finish(ctx, v, opened, err)
+	return r.finish(ctx, v, ready, err)
 }
 
-// reopen opens a run that some other process has begun. It goes on until that
-// works, cannot work, or ctx ends.
-func (r *run) reopen(ctx context.Context) error {
+// open finds or makes what tells of the operation.
+func (r *run) open(ctx context.Context) error {
+	err := r.work.open(ctx)
+	r.opened = r.opened || err == nil
+	return err
+}
+
+// build makes the hooks and their order.
+func (r *run) build(ctx context.Context) error {
+	r.built = false
+	err := r.work.build(ctx)
+	r.built = err == nil
+	return err
+}
+
+// reopen opens a run that some other process has begun, and builds it if hooks are to
+// run or to be undone. It goes on until that works, cannot work, or ctx ends.
+func (r *run) reopen(ctx context.Context, build bool) error {
 	if !r.resumed {
 		return nil
 	}
-	return persist(ctx, r.work.open)
+	if err := persist(ctx, r.open); err != nil || !build {
+		return err
+	}
+	if err := r.watch(ctx); err != nil {
+		return err
+	}
+	return persist(ctx, r.build)
 }
 
 // undoPatience is how long a cancelled operation waits for what it needs to take
@@ -205,6 +234,9 @@ func (r *run) walk(ctx context.Context) error {
 	}
 	if err := context.Cause(hooks); err != nil {
 		return err // cancelled before it began
+	}
+	if err := r.hooksStart(ctx); err != nil {
+		return err
 	}
 	r.log.WithField("resources", r.flow.graph.Len()).Infof("%s %s", r.entry.Kind, map[bool]string{false: "starts", true: "goes on"}[r.resumed])
 	if err := r.flow.walk(hooks); err != nil {

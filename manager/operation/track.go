@@ -98,6 +98,17 @@ func (t *track) finished(key resource.Key, hook string) bool {
 	return p != nil && p.finished(hook)
 }
 
+// finishedHooks returns how many hooks have finished, now or before.
+func (t *track) finishedHooks() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	count := 0
+	for _, p := range t.resources {
+		count += len(p.Done)
+	}
+	return count
+}
+
 // change edits a resource's progress and returns a copy of it.
 func (t *track) change(key resource.Key, edit func(*Progress)) Progress {
 	t.mu.Lock()

@@ -12,9 +12,10 @@ import (
 // work is what differs between the kinds of operations. Each method may be
 // called again after a crash that came at any point of it.
 type work interface {
-	// open gets ready: it finds or makes the checkpoint and the rows that tell
-	// of the operation, and fills the flow.
+	// open finds or makes the checkpoint and the rows that tell of the operation.
 	open(ctx context.Context) error
+	// build fills the flow of an operation that is open: its hooks and their order.
+	build(ctx context.Context) error
 	// begin says that the hooks start.
 	begin(ctx context.Context) error
 	// complete says that they have all finished.
@@ -53,6 +54,7 @@ type unknown struct{ kind string }
 func (u unknown) open(context.Context) error {
 	return permanent(fmt.Errorf("this worker knows no operation %q", u.kind))
 }
+func (unknown) build(context.Context) error             { return nil }
 func (unknown) begin(context.Context) error             { return nil }
 func (unknown) complete(context.Context) error          { return nil }
 func (unknown) fail(context.Context, bool, error) error { return nil }

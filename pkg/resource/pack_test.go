@@ -164,6 +164,9 @@ func FuzzUnpack(f *testing.F) {
 		if err != nil {
 			return
 		}
+		if nodes, _, err := resource.Measure(text); err != nil || nodes < g.Len() {
+			t.Fatalf("measured %d nodes (%v) of %d", nodes, err, g.Len())
+		}
 		packed, err := resource.Pack(g)
 		if err != nil {
 			t.Fatalf("pack: %v", err)

@@ -119,6 +119,13 @@ func TestUnpackInvertsPack(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		links := 0
+		for _, n := range back.Nodes() {
+			links += len(n.Children)
+		}
+		if n, l, err := resource.Measure(text); err != nil || n != back.Len() || l != links {
+			t.Fatalf("measured %d nodes and %d links (%v), want %d and %d", n, l, err, back.Len(), links)
+		}
 		if text != again {
 			t.Fatalf("packed again:\n%s\nwas:\n%s", again, text)
 		}

@@ -178,3 +178,50 @@ func (a *adjacency) UnmarshalJSON(text []byte) error {
 	}
 	return json.Unmarshal(fields[1], &a.children)
 }
+
+// Measure counts the nodes of a packed graph and the links between them without
+// making either. It tells less than Unpack of what is wrong with a text.
+func Measure(text string) (nodes, links int, err error) {
+	d := json.NewDecoder(strings.NewReader(text))
+	if err := expect(d, '['); err != nil {
+		return 0, 0, err
+	}
+	if err := expect(d, '{'); err != nil {
+		return 0, 0, err
+	}
+	var skipped ignored
+	for ; d.More(); nodes++ {
+		if _, err := d.Token(); err != nil {
+			return 0, 0, err
+		}
+		if err := d.Decode(&skipped); err != nil {
+			return 0, 0, err
+		}
+	}
+	if err := expect(d, '}'); err != nil {
+		return 0, 0, err
+	}
+	for depth := 0; ; {
+		token, err := d.Token()
+		if err != nil {
+			return 0, 0, err
+		}
+		switch token {
+		case json.Delim('['):
+			depth++
+		case json.Delim(']'):
+			if depth--; depth == 0 {
+				return nodes, links, nil
+			}
+		default:
+			if depth == 3 { // a list of lines, a line, its children
+				links++
+			}
+		}
+	}
+}
+
+// ignored is a JSON value that nobody wants to know.
+type ignored struct{}
+
+func (*ignored) UnmarshalJSON([]byte) error { return nil }

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package operation
+
+import (
+	"fmt"
+
+	"github.com/karbor-project/karbor/pkg/fault"
+	"github.com/karbor-project/karbor/pkg/resource"
+)
+
+// checkSize refuses what is more than one operation may be about. What an operation
+// costs is known before it is durable: what is on record is gone on with by one
+// worker after the other, whatever becomes of them.
+func (e *Engine) checkSize(resources, links int) error {
+	for _, bound := range []struct {
+		what, option string
+		count, most  int
+	}{
+		{"resources", "max_resources_per_operation", resources, e.MaxResources},
+		{"links between resources", "max_links_per_operation", links, e.MaxLinks},
+	} {
+		if bound.most > 0 && bound.count > bound.most {
+			return fault.InvalidInput(fmt.Sprintf("%d %s are more than one operation may have: at most %d (%s).",
+				bound.count, bound.what, bound.most, bound.option))
+		}
+	}
+	return nil
+}
+
+// checkGraph is checkSize for a graph as checkpoints keep it. One that cannot be read
+// fails where it is needed.
+func (e *Engine) checkGraph(packed string) error {
+	resources, links, err := resource.Measure(packed)
+	if err != nil {
+		return nil
+	}
+	return e.checkSize(resources, links)
+}
