@@ -261,5 +261,5 @@ func (r *run) restoredBy() map[string]string {
 	if r.flow.kind != protection.Restore {
 		return nil
 	}
-	return r.track.unnoted(r.flow.newResources.All())
+	return r.track.unnoted(r.flow.newResources.Changes())
 }

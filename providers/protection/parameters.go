@@ -64,8 +64,10 @@ func (p Parameters) Names() []string { return slices.Sorted(maps.Keys(p)) }
 // NewResources maps ids of protected resources to ids of the restored ones. It
 // is safe for concurrent use; the zero value is empty and ready.
 type NewResources struct {
-	mu  sync.RWMutex
-	ids map[string]string
+	mu      sync.RWMutex
+	ids     map[string]string
+	changed map[string]string // since the last call of Changes
+	made    map[string]bool   // the restored ones
 }
 
 // Set notes that the original resource was restored as another.
@@ -76,9 +78,35 @@ func (n *NewResources) Set(original, restored string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.ids == nil {
-		n.ids = map[string]string{}
+		n.ids, n.changed, n.made = map[string]string{}, map[string]string{}, map[string]bool{}
 	}
-	n.ids[original] = restored
+	n.ids[original], n.changed[original], n.made[restored] = restored, restored, true
+}
+
+// Made reports whether an id is that of a restored resource.
+func (n *NewResources) Made(id string) bool {
+	if n == nil {
+		return false
+	}
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	return n.made[id]
+}
+
+// Changes returns what was set since its last call: to keep up with many resources
+// by way of All would take the square of their number.
+func (n *NewResources) Changes() map[string]string {
+	if n == nil {
+		return nil
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if len(n.changed) == 0 {
+		return nil
+	}
+	changed := n.changed
+	n.changed = map[string]string{}
+	return changed
 }
 
 // Get returns the id under which a resource was restored.

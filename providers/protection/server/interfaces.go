@@ -118,10 +118,6 @@ func (r *run) addGroups(ctx context.Context, body map[string]any) error {
 // restored now comes before others.
 func (r *run) groupsByName(ctx context.Context) ([]named, error) {
 	groups := []named{}
-	restored := map[string]bool{}
-	for _, id := range r.call.NewResources.All() {
-		restored[id] = true
-	}
 	for _, wanted := range r.about.Server.SecurityGroups {
 		found, err := openstack.List[struct {
 			ID string `json:"id"`
@@ -135,7 +131,7 @@ func (r *run) groupsByName(ctx context.Context) ([]named, error) {
 		}
 		id := found[0].ID
 		for _, g := range found {
-			if restored[g.ID] {
+			if r.call.NewResources.Made(g.ID) {
 				id = g.ID
 			}
 		}
