@@ -22,7 +22,7 @@ func (e *Engine) checkSize(resources, links int) error {
 	} {
 		if bound.most > 0 && bound.count > bound.most {
 			return fault.InvalidInput(fmt.Sprintf("%d %s are more than one operation may have: at most %d (%s).",
-				bound.count, bound.what, bound.most, bound.option))
+				bound.count, bound.what, bound.most, bound.option)).WithCause(resource.ErrTooLarge)
 		}
 	}
 	return nil

@@ -64,11 +64,14 @@ func (e *Engine) Copy(ctx context.Context, p *providers.Provider, plan Plan, sou
 		return []Pair{}, nil
 	}
 	graph, packed, err := e.resourceGraph(ctx, plan.Resources)
-	if err != nil {
-		return nil, copyError(ctx, err)
+	if err == nil {
+		err = e.checkGraph(packed)
 	}
-	if err := e.checkGraph(packed); err != nil {
+	switch {
+	case errors.Is(err, resource.ErrTooLarge):
 		return nil, err
+	case err != nil:
+		return nil, copyError(ctx, err)
 	}
 	if err := canCopy(p, graph); err != nil {
 		return nil, copyError(ctx, err)

@@ -35,9 +35,10 @@ func (e *Engine) Protect(ctx context.Context, p *providers.Provider, plan Plan, 
 	}
 	_, packed, graphErr := e.resourceGraph(ctx, plan.Resources)
 	if graphErr == nil {
-		if err := e.checkGraph(packed); err != nil {
-			return "", err
-		}
+		graphErr = e.checkGraph(packed)
+	}
+	if errors.Is(graphErr, resource.ErrTooLarge) {
+		return "", graphErr
 	}
 	id := newID()
 	in := &input{Checkpoint: id, Plan: &plan, ExtraInfo: extraInfo, Graph: packed, Answer: answerOf(id)}

@@ -89,7 +89,7 @@ func newInstance(ctx context.Context, cfg *config.Config, setup Setup, log *tele
 	if i.providers, err = loadProviders(cfg, setup, clients, cluster, log); err != nil {
 		return nil, usageError{err}
 	}
-	registry := protectable.NewRegistry(protectable.Options{Log: telemetry.Named(log, "protectable")},
+	registry := protectable.NewRegistry(protectable.Options{Log: telemetry.Named(log, "protectable"), MaxLinks: cfg.Int("DEFAULT", "max_links_per_operation")},
 		protectables.FromConfig(cfg, clients, cluster)...)
 	if err = i.makeEngine(cfg, setup.Wrap, registry); err != nil {
 		return nil, usageError{err}

@@ -10,6 +10,9 @@ import (
 // ErrLoop reports a resource that depends on itself.
 var ErrLoop = errors.New("A loop was found in the graph") //nolint:staticcheck // shown to users as it is; karbor: graph.py
 
+// ErrTooLarge reports a graph with more resources or links than one may have.
+var ErrTooLarge = errors.New("the resource graph is too large")
+
 // Node is a resource in a graph. A resource that several parents share is one
 // node with several parents.
 type Node struct {

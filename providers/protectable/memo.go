@@ -4,7 +4,10 @@ package protectable
 
 import (
 	"context"
+	"errors"
 	"sync"
+
+	"github.com/sirupsen/logrus"
 
 	"github.com/karbor-project/karbor/pkg/resource"
 )
@@ -13,12 +16,22 @@ import (
 // listing, of which nobody knows how long it is.
 const few = 8
 
+// singles is how many resources of a type are asked for one by one while one graph
+// is made: those that a listing lacks. A plan may name thousands that there are not.
+const singles = 32
+
+// ErrUnlisted reports a resource that no listing has and that was not asked for by
+// its id, since so many had been before it.
+var ErrUnlisted = errors.New("no listing has it, and too many others were asked for one by one")
+
 // memo keeps the answers of the cloud while one graph is made. Each server of a
 // project asks for the volumes attached to it, and the listing is the same.
 type memo struct {
 	starts  map[string]int // how many resources of each type the graph starts with
 	mu      sync.Mutex
 	answers map[any]*answer
+	asked   map[string]int // for single resources, by type
+	warned  sync.Once
 }
 
 type answer struct {
@@ -30,7 +43,7 @@ type answer struct {
 type memoKey struct{}
 
 func withMemo(ctx context.Context, starts []resource.Resource) context.Context {
-	m := &memo{starts: map[string]int{}, answers: map[any]*answer{}}
+	m := &memo{starts: map[string]int{}, answers: map[any]*answer{}, asked: map[string]int{}}
 	for _, r := range starts {
 		m.starts[r.Type]++
 	}
@@ -39,10 +52,52 @@ func withMemo(ctx context.Context, starts []resource.Resource) context.Context {
 
 // Many tells whether the graph that is being made has so many resources of a type
 // that a listing of all there are is the cheaper way to them: those of a project,
-// or more than a few.
+// more than a few that it starts with, or more than a few asked for by now.
 func Many(ctx context.Context, resourceType string) bool {
 	m, ok := ctx.Value(memoKey{}).(*memo)
-	return ok && (m.starts[resource.Project] > 0 || m.starts[resourceType] > few)
+	if !ok || m.starts[resource.Project] > 0 || m.starts[resourceType] > few {
+		return ok
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.asked[resourceType] >= few
+}
+
+// Single returns nil if a resource of a type may be asked for by its id, and else
+// ErrUnlisted. It counts as asked for then. Outside the making of a graph every one
+// may.
+func Single(ctx context.Context, resourceType string) error {
+	m, ok := ctx.Value(memoKey{}).(*memo)
+	if !ok {
+		return nil
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.asked[resourceType] == singles {
+		return ErrUnlisted
+	}
+	m.asked[resourceType]++
+	return nil
+}
+
+// Starts is how many resources of a type the graph that is being made starts with.
+func Starts(ctx context.Context, resourceType string) int {
+	m, ok := ctx.Value(memoKey{}).(*memo)
+	if !ok {
+		return 0
+	}
+	return m.starts[resourceType]
+}
+
+// severity is the level at which to log that dependents are left out. What is unlisted
+// is told of once: there may be thousands.
+func severity(ctx context.Context, err error) logrus.Level {
+	level := logrus.WarnLevel
+	if m, ok := ctx.Value(memoKey{}).(*memo); ok && errors.Is(err, ErrUnlisted) {
+		level = logrus.DebugLevel
+		m.warned.Do(func() { level = logrus.WarnLevel })
+	}
+	return level
 }
 
 // Once returns what load returns, loaded once per graph for each key, failures

@@ -4,8 +4,10 @@ package protectable
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"slices"
+	"sync/atomic"
 
 	"github.com/sirupsen/logrus"
 
@@ -20,6 +22,9 @@ const DefaultParallel = 8
 type Options struct {
 	// Parallel bounds the concurrent look-ups of one graph. 0 is DefaultParallel.
 	Parallel int
+	// MaxLinks bounds the links of one graph, from resources to those that depend on
+	// them. 0 is no bound.
+	MaxLinks int
 	// Log gets the listings that were skipped. Nil discards.
 	Log logrus.FieldLogger
 }
@@ -29,12 +34,13 @@ type Options struct {
 type Registry struct {
 	plugins  []Plugin
 	parallel int
+	maxLinks int
 	log      logrus.FieldLogger
 }
 
 // NewRegistry makes a registry. The order of the plugins is kept.
 func NewRegistry(o Options, plugins ...Plugin) *Registry {
-	r := &Registry{plugins: plugins, parallel: o.Parallel, log: o.Log}
+	r := &Registry{plugins: plugins, parallel: o.Parallel, maxLinks: o.MaxLinks, log: o.Log}
 	if r.parallel <= 0 {
 		r.parallel = DefaultParallel
 	}
@@ -88,7 +94,7 @@ func (r *Registry) Dependents(ctx context.Context, parent resource.Resource) ([]
 		found, err := p.Dependents(ctx, parent)
 		if err != nil && ctx.Err() == nil && fault.Is(err, "ListProtectableResourceFailed") {
 			r.log.WithFields(logrus.Fields{"parent": parent.Key().String(), "type": p.Type()}).
-				Warnf("dependents are left out: %s", fault.Detail(err))
+				Logf(severity(ctx, err), "dependents are left out: %s", fault.Detail(err))
 			continue
 		}
 		if err != nil {
@@ -99,7 +105,17 @@ func (r *Registry) Dependents(ctx context.Context, parent resource.Resource) ([]
 	return all, nil
 }
 
-// Graph returns the graph of the resources and all that depends on them.
+// Graph returns the graph of the resources and all that depends on them. It fails
+// with resource.ErrTooLarge.
 func (r *Registry) Graph(ctx context.Context, starts []resource.Resource) (*resource.Graph, error) {
-	return resource.Build(withMemo(ctx, starts), starts, r.Dependents, r.parallel)
+	var links atomic.Int64
+	children := func(ctx context.Context, parent resource.Resource) ([]resource.Resource, error) {
+		found, err := r.Dependents(ctx, parent)
+		if n := int(links.Add(int64(len(found)))); err == nil && r.maxLinks > 0 && n > r.maxLinks {
+			return nil, fault.InvalidInput(fmt.Sprintf("The resources have more than %d links to those that depend on them (max_links_per_operation).",
+				r.maxLinks)).WithCause(resource.ErrTooLarge)
+		}
+		return found, err
+	}
+	return resource.Build(withMemo(ctx, starts), starts, children, r.parallel)
 }

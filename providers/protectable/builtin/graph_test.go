@@ -4,6 +4,7 @@ package builtin
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -191,5 +192,66 @@ func BenchmarkGraph(b *testing.B) {
 			b.ReportMetric(float64(original), "original-calls")
 			b.ReportMetric(float64(original)*bm.big.latency.Seconds(), "original-s")
 		})
+	}
+}
+
+// A plan that names thousands of resources that there are not costs a listing of each
+// type and a bounded number of calls for single resources: more than that are taken as
+// not there.
+func TestUnknownResourcesAreAskedForABoundedNumberOfTimes(t *testing.T) {
+	t.Parallel()
+	for _, resourceType := range []string{resource.Server, resource.Project, resource.Image, resource.Volume} {
+		t.Run(resourceType, func(t *testing.T) {
+			t.Parallel()
+			c, registry := big{servers: 20, volumesEach: 1, images: 20}.cloud(t)
+			var plan []resource.Resource
+			for i := range 2000 {
+				plan = append(plan, resource.Resource{Type: resourceType, ID: fmt.Sprint("made-up-", i)})
+			}
+			graph, err := registry.Graph(openstacktest.Context(t), plan)
+			if err != nil || graph.Len() < len(plan) {
+				t.Fatalf("%v", err)
+			}
+			total := 0
+			for _, n := range asked(c) {
+				total += n
+			}
+			if total > 60 {
+				t.Errorf("%d calls: %v", total, asked(c))
+			}
+		})
+	}
+}
+
+// Servers that were booted from images that no listing has, such as those of a
+// community, are few enough to be asked for; the images of a listing always count.
+func TestImagesOfManyServers(t *testing.T) {
+	t.Parallel()
+	c, registry := big{servers: 200, images: 200}.cloud(t)
+	var plan []resource.Resource
+	for i := range 200 {
+		plan = append(plan, resource.Resource{Type: resource.Server, ID: fmt.Sprint("s", i)})
+	}
+	graph, err := registry.Graph(openstacktest.Context(t), plan)
+	if err != nil || graph.Len() != 400 {
+		t.Fatalf("%d resources, %v", graph.Len(), err)
+	}
+	if calls := asked(c); len(calls) > 20 {
+		t.Errorf("calls: %v", calls)
+	}
+}
+
+// Links end the making of a graph when there are too many: twenty servers belong to
+// every project that is named.
+func TestLinksOfAGraphAreBounded(t *testing.T) {
+	t.Parallel()
+	c, _ := big{servers: 20, images: 1}.cloud(t)
+	registry := protectable.NewRegistry(protectable.Options{MaxLinks: 100}, Plugins(c.Factory, nil)...)
+	var plan []resource.Resource
+	for i := range 50 {
+		plan = append(plan, resource.Resource{Type: resource.Project, ID: fmt.Sprint("p", i)})
+	}
+	if _, err := registry.Graph(openstacktest.Context(t), plan); !errors.Is(err, resource.ErrTooLarge) {
+		t.Errorf("got %v", err)
 	}
 }

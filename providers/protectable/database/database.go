@@ -56,12 +56,16 @@ func (p *Plugin) List(ctx context.Context, _ protectable.Parameters) ([]resource
 	return p.list(ctx, func(instance) bool { return true })
 }
 
+type listing struct{}
+
 func (p *Plugin) list(ctx context.Context, wanted func(instance) bool) ([]resource.Resource, error) {
-	client, err := p.clients.Database(ctx)
-	if err != nil {
-		return nil, protectable.ListFailed(resource.Database, err)
-	}
-	instances, err := openstack.List[instance](ctx, client, "instances", "instances", nil)
+	instances, err := protectable.Once(ctx, listing{}, func(ctx context.Context) ([]instance, error) {
+		client, err := p.clients.Database(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return openstack.List[instance](ctx, client, "instances", "instances", nil)
+	})
 	if err != nil {
 		return nil, protectable.ListFailed(resource.Database, err)
 	}

@@ -45,7 +45,12 @@ func (p *Plugin) bootedFrom(ctx context.Context, serverID string) (*image, error
 		// A listing leaves out what is hidden, or somebody else's and not public.
 	}
 	type imageKey string
-	return protectable.Once(ctx, imageKey(id), func(ctx context.Context) (*image, error) { return p.show(ctx, id) })
+	return protectable.Once(ctx, imageKey(id), func(ctx context.Context) (*image, error) {
+		if err := protectable.Single(ctx, resource.Image); err != nil {
+			return nil, err
+		}
+		return p.show(ctx, id)
+	})
 }
 
 type imagesByID struct{}
@@ -81,6 +86,9 @@ func (p *Plugin) imageID(ctx context.Context, serverID string) (string, error) {
 			return id, nil
 		}
 		// Another project's, or newer than the listing.
+	}
+	if err := protectable.Single(ctx, resource.Server); err != nil {
+		return "", err
 	}
 	s, err := server.One(ctx, p.clients, serverID)
 	if err != nil {

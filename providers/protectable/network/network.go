@@ -10,6 +10,7 @@ import (
 
 	"github.com/gophercloud/gophercloud/v2"
 
+	"github.com/karbor-project/karbor/pkg/openstack"
 	"github.com/karbor-project/karbor/pkg/requestcontext"
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers/protectable"
@@ -62,22 +63,45 @@ func (p *Plugin) Dependents(ctx context.Context, parent resource.Resource) ([]re
 }
 
 func (p *Plugin) topology(ctx context.Context, projectID string) ([]resource.Resource, error) {
-	client, err := p.clients.Network(ctx)
+	has, err := p.hasNetworks(ctx, projectID)
 	if err != nil {
 		return nil, protectable.ListFailed(resource.Network, err)
 	}
-	var page struct {
-		Networks []struct {
-			ID string `json:"id"`
-		} `json:"networks"`
-	}
-	// One network is enough to know, so one is asked for.
-	query := url.Values{"project_id": {projectID}, "fields": {"id"}, "limit": {"1"}}
-	if _, err := client.Get(ctx, client.ServiceURL("networks")+"?"+query.Encode(), &page, nil); err != nil {
-		return nil, protectable.ListFailed(resource.Network, err)
-	}
-	if len(page.Networks) == 0 {
+	if !has {
 		return []resource.Resource{}, nil
 	}
 	return []resource.Resource{{Type: resource.Network, ID: projectID, Name: name}}, nil
+}
+
+// few is up to how many projects are asked for one by one.
+const few = 8
+
+type network struct {
+	ProjectID string `json:"project_id"`
+}
+
+type ownersListing struct{}
+
+// hasNetworks tells whether a project has networks. The many projects of a plan share
+// one listing of all that the caller sees.
+func (p *Plugin) hasNetworks(ctx context.Context, projectID string) (bool, error) {
+	client, err := p.clients.Network(ctx)
+	if err != nil {
+		return false, err
+	}
+	if protectable.Starts(ctx, resource.Project) <= few {
+		// One network is enough to know, so one is asked for.
+		query := url.Values{"project_id": {projectID}, "fields": {"id"}, "limit": {"1"}}
+		found, _, err := openstack.Page[network](ctx, client, "networks", "networks", query.Encode())
+		return len(found) > 0, err
+	}
+	owners, err := protectable.Once(ctx, ownersListing{}, func(ctx context.Context) (map[string]bool, error) {
+		found, err := openstack.List[network](ctx, client, "networks", "networks", url.Values{"fields": {"project_id"}})
+		owners := make(map[string]bool, len(found))
+		for _, n := range found {
+			owners[n.ProjectID] = true
+		}
+		return owners, err
+	})
+	return owners[projectID], err
 }

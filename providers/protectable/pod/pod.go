@@ -66,11 +66,15 @@ func toResource(namespace string, p kubernetes.Pod) resource.Resource {
 	}
 }
 
+type listing string // of a namespace
+
 // List returns the pods that are fit to be protected.
 func (p *Plugin) List(ctx context.Context, _ protectable.Parameters) ([]resource.Resource, error) {
 	found := []resource.Resource{}
 	for _, namespace := range p.namespaces {
-		pods, err := p.cluster.Pods(ctx, namespace)
+		pods, err := protectable.Once(ctx, listing(namespace), func(ctx context.Context) ([]kubernetes.Pod, error) {
+			return p.cluster.Pods(ctx, namespace)
+		})
 		if err != nil {
 			return nil, protectable.ListFailed(resource.Pod, err)
 		}

@@ -56,12 +56,16 @@ func (p *Plugin) List(ctx context.Context, _ protectable.Parameters) ([]resource
 	return p.list(ctx, func(s share) bool { return !slices.Contains(unfit, s.Status) })
 }
 
+type listing struct{}
+
 func (p *Plugin) list(ctx context.Context, wanted func(share) bool) ([]resource.Resource, error) {
-	client, err := p.clients.Share(ctx)
-	if err != nil {
-		return nil, protectable.ListFailed(resource.Share, err)
-	}
-	shares, err := openstack.List[share](ctx, client, "shares/detail", "shares", nil)
+	shares, err := protectable.Once(ctx, listing{}, func(ctx context.Context) ([]share, error) {
+		client, err := p.clients.Share(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return openstack.List[share](ctx, client, "shares/detail", "shares", nil)
+	})
 	if err != nil {
 		return nil, protectable.ListFailed(resource.Share, err)
 	}

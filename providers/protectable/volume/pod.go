@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/karbor-project/karbor/pkg/kubernetes"
 	"github.com/karbor-project/karbor/pkg/resource"
+	"github.com/karbor-project/karbor/providers/protectable"
 )
 
 // mountedBy returns the ids of the Cinder volumes behind a pod's volumes. The
@@ -17,7 +19,10 @@ func (p *Plugin) mountedBy(ctx context.Context, parent resource.Resource) ([]str
 	if !ok {
 		return nil, fmt.Errorf("the name of the pod is not of the form namespace:name: %s", parent.Name)
 	}
-	pod, err := p.cluster.Pod(ctx, namespace, name)
+	type podKey string
+	pod, err := protectable.Once(ctx, podKey(parent.Name), func(ctx context.Context) (*kubernetes.Pod, error) {
+		return p.cluster.Pod(ctx, namespace, name)
+	})
 	if err != nil {
 		return nil, err
 	}
