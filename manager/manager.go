@@ -38,7 +38,10 @@ type Config struct {
 	Protectables *protectable.Registry
 	Operations   *operation.Engine
 	Records      Records
-	Log          logrus.FieldLogger
+	// RequestsPerProject bounds the requests of one project that are worked on at a
+	// time, those that start operations and the others apart; 0 is no bound.
+	RequestsPerProject int
+	Log                logrus.FieldLogger
 }
 
 // Manager answers the calls. It is safe for concurrent use.
@@ -47,6 +50,7 @@ type Manager struct {
 	protectables *protectable.Registry
 	operations   *operation.Engine
 	records      Records
+	admission    *admission
 	log          logrus.FieldLogger
 }
 
@@ -57,6 +61,7 @@ func New(c Config) *Manager {
 		protectables: c.Protectables,
 		operations:   c.Operations,
 		records:      c.Records,
+		admission:    newAdmission(c.RequestsPerProject),
 		log:          telemetry.Named(c.Log, "manager"),
 	}
 }
@@ -75,7 +80,7 @@ func (m *Manager) Endpoints() []rpc.Endpoint {
 		if delivery == work {
 			call = m.once(call)
 		}
-		api.Methods[name] = rpc.Method{Delivery: delivery, Handler: m.handler(call)}
+		api.Methods[name] = rpc.Method{Delivery: delivery, Handler: m.handler(call, delivery)}
 	}
 	add("list_providers", read, m.listProviders)
 	add("show_provider", read, m.showProvider)
@@ -103,8 +108,8 @@ func (m *Manager) Endpoints() []rpc.Endpoint {
 	add("delete_checkpoint", work, m.delete)
 
 	records := rpc.Endpoint{Namespace: RecordNamespace, Version: Version, Methods: map[string]rpc.Method{
-		"show_restore":      {Delivery: read, Handler: m.handler(m.showRestore)},
-		"show_verification": {Delivery: read, Handler: m.handler(m.showVerification)},
+		"show_restore":      {Delivery: read, Handler: m.handler(m.showRestore, read)},
+		"show_verification": {Delivery: read, Handler: m.handler(m.showVerification, read)},
 	}}
 	return []rpc.Endpoint{api, records}
 }
@@ -126,7 +131,7 @@ func projectFor(ctx context.Context, named string) (string, error) {
 
 // handler gives a method its request context, and makes every error that leaves
 // it one of the catalogue: karbor-api can show no other to its users.
-func (m *Manager) handler(call method) rpc.Handler {
+func (m *Manager) handler(call method, delivery rpc.Delivery) rpc.Handler {
 	return func(ctx context.Context, req *rpc.Request) (any, error) {
 		caller, err := requestcontext.Decode(req.Context)
 		if err != nil {
@@ -134,6 +139,11 @@ func (m *Manager) handler(call method) rpc.Handler {
 		}
 		ctx = requestcontext.New(ctx, caller)
 		ctx = operation.WithRequest(ctx, operation.Request{Key: req.UniqueID, Accepted: req.Accept})
+		leave, err := m.admission.enter(share{caller.ProjectID, delivery == rpc.UntilAccepted})
+		if err != nil {
+			return nil, m.report(ctx, req.Method, err)
+		}
+		defer leave()
 		result, err := call(ctx, newArguments(req.Args))
 		if err == nil {
 			return result, nil

@@ -3,10 +3,14 @@
 package operation
 
 import (
+	"context"
+	"errors"
 	"fmt"
 
+	"github.com/karbor-project/karbor/pkg/database"
 	"github.com/karbor-project/karbor/pkg/fault"
 	"github.com/karbor-project/karbor/pkg/resource"
+	"github.com/karbor-project/karbor/providers/protection"
 )
 
 // checkSize refuses what is more than one operation may be about. What an operation
@@ -36,4 +40,23 @@ func (e *Engine) checkGraph(packed string) error {
 		return nil
 	}
 	return e.checkSize(resources, links)
+}
+
+// refuseRecord says in the row of a restore or verification that it was refused:
+// karbor-api has made the row and waits for no answer.
+func (e *Engine) refuseRecord(ctx context.Context, kind protection.Kind, rec Record, refusal error) {
+	var known *fault.Error
+	if rec.New != nil || !errors.As(refusal, &known) || known.Code() >= 500 {
+		return
+	}
+	update := e.Records.UpdateRestore
+	if kind == protection.Verify {
+		update = e.Records.UpdateVerification
+	}
+	ctx, cancel := context.WithTimeout(ctx, recordTime)
+	defer cancel()
+	status := fail
+	if err := update(ctx, rec.ID, database.RecordUpdate{Status: &status}); err != nil {
+		e.log.Warnf("that the %s %s was refused is not in its record: %s", kind, rec.ID, fault.Detail(err))
+	}
 }

@@ -57,6 +57,7 @@ func TestBoundsOfAnOperation(t *testing.T) {
 			protection.Delete: func(ctx context.Context) error { return p.engine.Delete(ctx, p.provider, cp) },
 		} {
 			t.Run(name+"/"+string(kind), func(t *testing.T) {
+				s.records.restores["r"] = database.Record{ID: "r"}
 				before := len(s.entries(t))
 				requireFault(t, ask(p.bench.ctx), "InvalidInput", "Invalid input received: "+c.message)
 				if after := len(s.entries(t)); after != before {
@@ -64,6 +65,9 @@ func TestBoundsOfAnOperation(t *testing.T) {
 				}
 				if status := p.checkpoint(t, cp.ID()).Status(); status != checkpoint.Available {
 					t.Errorf("the checkpoint is %s", status)
+				}
+				if row := s.records.restores["r"]; (kind == protection.Restore || kind == protection.Verify) && row.Status != fail {
+					t.Errorf("the record is %q", row.Status)
 				}
 			})
 		}

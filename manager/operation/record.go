@@ -141,6 +141,7 @@ func (e *Engine) read(ctx context.Context, kind protection.Kind, p *providers.Pr
 	defer cancel()
 	if packed, ok := cp.ResourceGraph(); ok {
 		if err := e.checkGraph(packed); err != nil {
+			e.refuseRecord(ctx, kind, rec, err)
 			return err
 		}
 	}
@@ -154,6 +155,7 @@ func (e *Engine) read(ctx context.Context, kind protection.Kind, p *providers.Pr
 	}, &input{Checkpoint: cp.ID(), Record: &rec, Answer: answer}, p)
 	switch {
 	case r == nil && err != nil:
+		e.refuseRecord(ctx, kind, rec, err)
 		return err
 	case err != nil:
 		const text = "Failed to create flow"

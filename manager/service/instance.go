@@ -94,7 +94,8 @@ func newInstance(ctx context.Context, cfg *config.Config, setup Setup, log *tele
 	if err = i.makeEngine(cfg, setup.Wrap, registry); err != nil {
 		return nil, usageError{err}
 	}
-	m := manager.New(manager.Config{Providers: i.providers, Protectables: registry, Operations: i.engine, Records: i.db, Log: log})
+	m := manager.New(manager.Config{Providers: i.providers, Protectables: registry, Operations: i.engine, Records: i.db,
+		RequestsPerProject: requestsPerProject(cfg), Log: log})
 	if i.transport, err = messaging.NewTransport(cfg, telemetry.Named(log, "rpc")); err != nil {
 		return nil, usageError{err}
 	}
@@ -108,6 +109,15 @@ func newInstance(ctx context.Context, cfg *config.Config, setup Setup, log *tele
 	}
 	i.heartbeat = newHeartbeat(cfg, i.db, i.host, log)
 	return i, nil
+}
+
+// requestsPerProject leaves a third of the handlers to others when a project has all
+// that it may.
+func requestsPerProject(cfg *config.Config) int {
+	if n := cfg.Int("DEFAULT", "max_requests_per_project"); n > 0 {
+		return n
+	}
+	return max(1, cfg.Int("DEFAULT", "executor_thread_pool_size")/3)
 }
 
 // measure makes the metrics that the configuration asks for.
