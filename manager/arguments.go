@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/karbor-project/karbor/pkg/fault"
+	"github.com/karbor-project/karbor/pkg/resource/pyjson"
 )
 
 // arguments reads the keyword arguments of one call. The first argument of a
@@ -24,8 +25,17 @@ type arguments struct {
 	err    error
 }
 
+// newArguments takes the arguments of a call. What comes in here goes out again to
+// callers in Python, and is refused if they could not read it.
 func newArguments(values map[string]json.RawMessage) *arguments {
-	return &arguments{values: values, asked: make(map[string]bool, len(values))}
+	a := &arguments{values: values, asked: make(map[string]bool, len(values))}
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		if err := checkReadable(values[name], pyjson.MaxDepth); err != nil {
+			a.err = fault.InvalidInput("argument " + name + ": " + err.Error())
+			break
+		}
+	}
+	return a
 }
 
 // done returns InvalidInput if the arguments are not those of the method.

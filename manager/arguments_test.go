@@ -111,7 +111,7 @@ func TestPlanOf(t *testing.T) {
 		{`{"id":"p","provider_id":"x","parameters":[]}`, "parameters: want an object, got a list"},
 		{`{"id":"p","provider_id":"x","parameters":{"t":null}}`, "parameters of t: want an object, got null"},
 	} {
-		_, err := planOf(argumentsOf(t, c.text).values)
+		_, err := planOf(argumentsOf(t, c.text).values, 0)
 		switch {
 		case c.want == "" && err != nil, c.want != "" && (err == nil || err.Error() != c.want):
 			t.Errorf("%s: error %v, want %q", c.text, err, c.want)

@@ -58,7 +58,12 @@ func (m *Manager) listCheckpoints(ctx context.Context, a *arguments) (any, error
 	}
 	views := make([]checkpoint.View, 0, len(found))
 	for _, cp := range found {
-		views = append(views, cp.View())
+		view := cp.View()
+		if err := checkView(view); err != nil {
+			m.log.WithField("checkpoint", cp.ID()).Warnf("left out of a listing: %v", err)
+			continue
+		}
+		views = append(views, view)
 	}
 	return views, nil
 }
@@ -129,7 +134,11 @@ func (m *Manager) showCheckpoint(ctx context.Context, a *arguments) (any, error)
 	if err != nil {
 		return nil, err
 	}
-	return cp.View(), nil
+	view := cp.View()
+	if err := checkView(view); err != nil {
+		return nil, fault.KarborException("Checkpoint " + id + " cannot be shown: " + err.Error())
+	}
+	return view, nil
 }
 
 // accessible finds a checkpoint that the caller may touch.

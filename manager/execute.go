@@ -44,7 +44,7 @@ func (m *Manager) executeOperation(ctx context.Context, a *arguments) (any, erro
 	}
 	switch action {
 	case "protect", "copy":
-		plan, err := planOf(fields)
+		plan, err := planOf(fields, m.operations.MaxResources)
 		if err != nil {
 			return nil, fault.InvalidPlan(err.Error())
 		}

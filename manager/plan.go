@@ -3,6 +3,7 @@
 package manager
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -12,13 +13,15 @@ import (
 	"github.com/karbor-project/karbor/manager/operation"
 	"github.com/karbor-project/karbor/pkg/fault"
 	"github.com/karbor-project/karbor/pkg/resource"
+	"github.com/karbor-project/karbor/pkg/resource/pyjson"
 	"github.com/karbor-project/karbor/providers/protection"
 )
 
 // decodePlan reads a plan: the versioned object that karbor-api sends, or a
 // plain object with the same members. Nothing at all, null and {} are no plan.
 // karbor: objects/plan.py
-func decodePlan(value json.RawMessage, missing string) (operation.Plan, error) {
+// most bounds the resources, 0 is no bound.
+func decodePlan(value json.RawMessage, missing string, most int) (operation.Plan, error) {
 	fields, err := decodeObject(value, "Plan")
 	if err != nil {
 		return operation.Plan{}, fault.InvalidPlan(err.Error()).WithCause(err)
@@ -26,14 +29,14 @@ func decodePlan(value json.RawMessage, missing string) (operation.Plan, error) {
 	if len(fields) == 0 {
 		return operation.Plan{}, fault.InvalidPlan(missing)
 	}
-	plan, err := planOf(fields)
+	plan, err := planOf(fields, most)
 	if err != nil {
 		return operation.Plan{}, fault.InvalidPlan(err.Error())
 	}
 	return plan, nil
 }
 
-func planOf(fields map[string]json.RawMessage) (operation.Plan, error) {
+func planOf(fields map[string]json.RawMessage, most int) (operation.Plan, error) {
 	var plan operation.Plan
 	for _, f := range []struct {
 		name     string
@@ -52,7 +55,7 @@ func planOf(fields map[string]json.RawMessage) (operation.Plan, error) {
 		}
 	}
 	var err error
-	if plan.Resources, err = resourcesOf(fields["resources"]); err != nil {
+	if plan.Resources, err = resourcesOf(fields["resources"], most); err != nil {
 		return plan, err
 	}
 	plan.Parameters, err = parametersOf(fields["parameters"])
@@ -77,21 +80,39 @@ func isNull(value json.RawMessage) bool { return len(value) == 0 || string(value
 // more likely a mistake than an extension: the plan's schema allows none.
 var resourceMembers = []string{"extra_info", "id", "name", "type"}
 
-func resourcesOf(value json.RawMessage) ([]resource.Resource, error) {
+// resourcesOf reads a list of resources, one by one: those of a list that is too long
+// are counted and not kept.
+func resourcesOf(value json.RawMessage, most int) ([]resource.Resource, error) {
 	if isNull(value) {
 		return nil, nil
 	}
-	var list []map[string]json.RawMessage
-	if json.Unmarshal(value, &list) != nil {
-		return nil, fmt.Errorf("resources: want a list of objects, got %s", kindOf(value))
+	wrong := fmt.Errorf("resources: want a list of objects, got %s", kindOf(value))
+	d := json.NewDecoder(bytes.NewReader(value))
+	if start, err := d.Token(); err != nil || start != json.Delim('[') {
+		return nil, wrong
 	}
-	resources := make([]resource.Resource, 0, len(list))
-	for i, members := range list {
+	resources, count := []resource.Resource{}, 0
+	for ; d.More(); count++ {
+		if most > 0 && count >= most {
+			resources = nil
+			var skipped json.RawMessage
+			if d.Decode(&skipped) != nil {
+				return nil, wrong
+			}
+			continue
+		}
+		var members map[string]json.RawMessage
+		if d.Decode(&members) != nil {
+			return nil, wrong
+		}
 		r, err := resourceOf(members)
 		if err != nil {
-			return nil, fmt.Errorf("resources[%d]: %w", i, err)
+			return nil, fmt.Errorf("resources[%d]: %w", count, err)
 		}
 		resources = append(resources, r)
+	}
+	if most > 0 && count > most {
+		return nil, fmt.Errorf("resources: %d are more than one operation may be about: at most %d (max_resources_per_operation)", count, most)
 	}
 	return resources, nil
 }
@@ -113,6 +134,9 @@ func resourceOf(members map[string]json.RawMessage) (resource.Resource, error) {
 		return r, fmt.Errorf("id and type are required")
 	}
 	if extra := members["extra_info"]; !isNull(extra) {
+		if err := checkReadable(extra, pyjson.MaxDepth); err != nil {
+			return r, fmt.Errorf("extra_info: %w", err)
+		}
 		r.ExtraInfo = extra
 	}
 	return r, nil

@@ -10,6 +10,7 @@ import (
 	"github.com/karbor-project/karbor/manager/operation"
 	"github.com/karbor-project/karbor/pkg/fault"
 	"github.com/karbor-project/karbor/pkg/requestcontext"
+	"github.com/karbor-project/karbor/pkg/resource/pyjson"
 	"github.com/karbor-project/karbor/providers"
 )
 
@@ -21,7 +22,7 @@ func (m *Manager) protect(ctx context.Context, a *arguments) (any, error) {
 	if err := a.done(); err != nil {
 		return nil, err
 	}
-	plan, err := decodePlan(value, "the protection plan is None")
+	plan, err := decodePlan(value, "the protection plan is None", m.operations.MaxResources)
 	if err != nil {
 		return nil, err
 	}
@@ -64,6 +65,9 @@ func checkpointProperties(properties map[string]json.RawMessage) (json.RawMessag
 	}
 	var text string
 	var info map[string]json.RawMessage
+	if err := checkReadable(extra, pyjson.MaxDepth); err != nil {
+		return nil, fault.InvalidInput("checkpoint_properties: extra_info: " + err.Error())
+	}
 	if json.Unmarshal(extra, &text) != nil || json.Unmarshal([]byte(text), &info) != nil {
 		return nil, fault.InvalidInput("checkpoint_properties: extra_info: want a string with a JSON object in it")
 	}
@@ -77,7 +81,7 @@ func (m *Manager) copy(ctx context.Context, a *arguments) (any, error) {
 	if err := a.done(); err != nil {
 		return nil, err
 	}
-	plan, err := decodePlan(value, "The protection plan is None")
+	plan, err := decodePlan(value, "The protection plan is None", m.operations.MaxResources)
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pyjson
+
+import (
+	"errors"
+	"fmt"
+)
+
+// What a JSON value may have that Python programs are to read. A Python program
+// refuses to convert an integer of more digits (sys.int_info.default_max_str_digits),
+// and its stack ends some levels deeper, with all that an RPC puts around a value.
+const (
+	MaxDigits = 4300
+	MaxDepth  = 100
+)
+
+// ErrUnreadable reports JSON that a Python program fails to read.
+var ErrUnreadable = errors.New("no Python program could read it")
+
+// Check returns ErrUnreadable for a valid JSON text with a number of more than
+// MaxDigits digits, or with values nested more than depth levels deep. What is no
+// valid JSON is for others to find.
+func Check(raw []byte, depth int) error {
+	level, digits := 0, 0
+	for i := 0; i < len(raw); i++ {
+		c := raw[i]
+		if c >= '0' && c <= '9' {
+			if digits++; digits > MaxDigits {
+				return fmt.Errorf("a number has more than %d digits: %w", MaxDigits, ErrUnreadable)
+			}
+			continue
+		}
+		digits = 0
+		switch c {
+		case '"':
+			i = endOfString(raw, i)
+		case '[', '{':
+			if level++; level > depth {
+				return fmt.Errorf("values are nested more than %d levels deep: %w", depth, ErrUnreadable)
+			}
+		case ']', '}':
+			level--
+		}
+	}
+	return nil
+}
+
+// endOfString returns the index of the quote that ends the string that begins at
+// raw[i], or that of the last byte.
+func endOfString(raw []byte, i int) int {
+	for i++; i < len(raw); i++ {
+		switch raw[i] {
+		case '\\':
+			i++
+		case '"':
+			return i
+		}
+	}
+	return i
+}
