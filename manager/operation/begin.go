@@ -39,6 +39,10 @@ func (e *Engine) begin(ctx context.Context, entry journal.Entry, in *input, p *p
 	if err := recordable(&entry); err != nil {
 		return nil, false, err
 	}
+	size := len(entry.Input) + in.held
+	if err := e.admit(entry.ProjectID, size); err != nil {
+		return nil, false, err
+	}
 	entry.CreatedAt = e.Now().UTC()
 	kept, fresh, err := e.enter(ctx, entry)
 	var busy *journal.BusyError
@@ -54,6 +58,7 @@ func (e *Engine) begin(ctx context.Context, entry journal.Entry, in *input, p *p
 	}
 	kept.Input = nil // in says the same
 	r = e.newRun(kept, in, caller, p)
+	r.job.size = size
 	if _, ok := e.enlist(r); !ok { // the service stops: who goes on answers nobody
 		return nil, false, fault.KarborException("The service is stopping; the operation goes on when it is back").WithCause(ErrStopping)
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/karbor-project/karbor/bank/checkpoint"
 	"github.com/karbor-project/karbor/pkg/database"
 	"github.com/karbor-project/karbor/pkg/fault"
 	"github.com/karbor-project/karbor/pkg/resource"
@@ -40,6 +41,27 @@ func (e *Engine) checkGraph(packed string) error {
 		return nil
 	}
 	return e.checkSize(resources, links)
+}
+
+// admit refuses an operation of a project that has as much waiting, or at work, as one
+// may have.
+func (e *Engine) admit(project string, size int) error {
+	if queued := e.scheduler.queued(project); e.Limits.Queued > 0 && queued >= e.Limits.Queued {
+		return fault.InvalidInput(fmt.Sprintf("%d operations of the project wait, which is as many as may (max_queued_operations_per_project).", queued))
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if held := e.held[project]; e.Limits.Bytes > 0 && held > 0 && held+size > e.Limits.Bytes {
+		return fault.InvalidInput(fmt.Sprintf("The operations of the project that have not ended take %d bytes, and this one %d: at most %d (max_operation_bytes_per_project).",
+			held, size, e.Limits.Bytes))
+	}
+	return nil
+}
+
+// graphSize is the size of a checkpoint's graph.
+func graphSize(cp *checkpoint.Checkpoint) int {
+	packed, _ := cp.ResourceGraph()
+	return len(packed)
 }
 
 // refuseRecord says in the row of a restore or verification that it was refused:

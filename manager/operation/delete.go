@@ -30,7 +30,7 @@ func (e *Engine) Delete(ctx context.Context, p *providers.Provider, cp *checkpoi
 	r, fresh, err := e.begin(ctx, journal.Entry{
 		Kind: string(protection.Delete), Subject: cp.ID(), Exclusive: true, CheckpointID: cp.ID(),
 		ProviderID: p.ID, PlanID: plan.ID, ProjectID: cp.ProjectID(),
-	}, &input{Checkpoint: cp.ID(), Before: cp.Status().Ended(), Answer: answerOf(nil)}, p)
+	}, &input{Checkpoint: cp.ID(), Before: cp.Status().Ended(), Answer: answerOf(nil), held: graphSize(cp)}, p)
 	switch {
 	case r == nil && err != nil:
 		return err

@@ -122,6 +122,7 @@ type Engine struct {
 	runs     map[string]*run // queued and running here
 	coming   map[string]bool // about to be one of them
 	stranded map[string]stranded
+	held     map[string]int // bytes of what the operations of a project are about
 	stopping bool
 	alive    sync.WaitGroup // runs
 }
@@ -146,7 +147,7 @@ func New(c Config) *Engine {
 	e := &Engine{
 		Config: c, journal: c.Journal, log: telemetry.Named(c.Log, "operation"), scheduler: newScheduler(c.Limits),
 		quarantine: make(chan struct{}, 1),
-		drain:      make(chan struct{}), runs: map[string]*run{}, coming: map[string]bool{}, stranded: map[string]stranded{},
+		drain:      make(chan struct{}), runs: map[string]*run{}, coming: map[string]bool{}, held: map[string]int{}, stranded: map[string]stranded{},
 	}
 	e.ctx, e.cancel = context.WithCancelCause(context.Background())
 	return e
@@ -222,6 +223,7 @@ func (e *Engine) enlist(r *run) (other *run, ok bool) {
 		return other, false
 	}
 	e.runs[r.entry.ID] = r
+	e.held[r.entry.ProjectID] += r.job.size
 	e.alive.Add(1)
 	return nil, true
 }
@@ -232,6 +234,9 @@ func (e *Engine) forget(id string) {
 	defer e.mu.Unlock()
 	if r := e.runs[id]; r != nil {
 		delete(e.runs, id)
+		if e.held[r.entry.ProjectID] -= r.job.size; e.held[r.entry.ProjectID] <= 0 {
+			delete(e.held, r.entry.ProjectID)
+		}
 		r.untie()
 		r.leave(nil)
 		close(r.done)

@@ -19,6 +19,8 @@ const inputVersion = 1
 // a worker needs to go on with it, whatever had become of the one that began.
 type input struct {
 	Version int `json:"version"`
+	// held is the size of a graph that stands elsewhere.
+	held int
 	// Caller is the request context as JSON, sealed where there is a key, for
 	// it holds the caller's token.
 	Caller string `json:"caller"`

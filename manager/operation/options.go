@@ -15,8 +15,13 @@ var Options = []config.Option{
 			"their calls are answered at once. 0 means no limit."},
 	{Name: "max_concurrent_operations_per_provider", Kind: config.Int, Default: 0, Min: config.Bound(0),
 		Help: "The largest number of operations of one provider that run at a time. 0 means no limit."},
-	{Name: "max_concurrent_operations_per_project", Kind: config.Int, Default: 0, Min: config.Bound(0),
+	{Name: "max_concurrent_operations_per_project", Kind: config.Int, Default: 1000, Min: config.Bound(0),
 		Help: "The largest number of operations of one project that run at a time. 0 means no limit."},
+	{Name: "max_queued_operations_per_project", Kind: config.Int, Default: 10000, Min: config.Bound(0),
+		Help: "The largest number of operations of one project that wait for their turn. Further ones are refused. 0 means no limit."},
+	{Name: "max_operation_bytes_per_project", Kind: config.Int, Default: 64 << 20, Min: config.Bound(0),
+		Help: "The largest number of bytes that the plans and resource graphs of one project's operations may take that run or wait in this worker. " +
+			"Further operations are refused, unless it is the only one. 0 means no limit."},
 	{Name: "max_resources_per_operation", Kind: config.Int, Default: 20000, Min: config.Bound(0),
 		Help: "The largest number of resources that one operation may be about: those of the plan or checkpoint, and all that depends on them. " +
 			"A request for more is refused, and what is in progress fails. 0 means no limit."},
@@ -42,6 +47,8 @@ func (c *Config) Configure(cfg *config.Config) {
 		Total:       number("max_concurrent_operations"),
 		PerProvider: number("max_concurrent_operations_per_provider"),
 		PerProject:  number("max_concurrent_operations_per_project"),
+		Queued:      number("max_queued_operations_per_project"),
+		Bytes:       number("max_operation_bytes_per_project"),
 	}
 	c.MaxResources, c.MaxLinks = number("max_resources_per_operation"), number("max_links_per_operation")
 	c.CrashLimit = number("operation_crash_limit")

@@ -173,8 +173,10 @@ func (e *Engine) inputOf(ctx context.Context, entry journal.Entry) (*input, erro
 // resume makes the run of an adopted operation. One that was cancelled starts no
 // hook.
 func (e *Engine) resume(entry journal.Entry, in *input, caller *requestcontext.RequestContext, p *providers.Provider) *run {
+	size := len(entry.Input)
 	entry.Input = nil // in says the same
 	r := e.newRun(entry, in, caller, p)
+	r.job.size = size
 	r.resumed = true
 	if entry.CancelledBy != "" {
 		r.cancel(entry.CancelledBy)

@@ -152,7 +152,7 @@ func (e *Engine) read(ctx context.Context, kind protection.Kind, p *providers.Pr
 	r, fresh, err := e.begin(ctx, journal.Entry{
 		Kind: string(kind), Subject: cp.ID(), CheckpointID: cp.ID(), RecordID: rec.ID,
 		ProviderID: p.ID, PlanID: cp.Plan().ID, ProjectID: rec.ProjectID,
-	}, &input{Checkpoint: cp.ID(), Record: &rec, Answer: answer}, p)
+	}, &input{Checkpoint: cp.ID(), Record: &rec, Answer: answer, held: graphSize(cp)}, p)
 	switch {
 	case r == nil && err != nil:
 		e.refuseRecord(ctx, kind, rec, err)

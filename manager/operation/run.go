@@ -71,8 +71,7 @@ const patience = 2 * time.Minute
 
 // newRun makes the run of an entry.
 func (e *Engine) newRun(entry journal.Entry, in *input, caller *requestcontext.RequestContext, p *providers.Provider) *run {
-	in.Caller = "" // it is with the entry, and may be long
-	r := &run{engine: e, entry: entry, input: in, caller: caller, provider: p, done: make(chan struct{}), track: newTrack()}
+	r := &run{engine: e, entry: entry, caller: caller, provider: p, done: make(chan struct{}), track: newTrack()}
 	r.log = telemetry.WithRequest(e.log, caller).
 		WithFields(logrus.Fields{"operation": entry.Kind, "operation_id": entry.ID, "checkpoint": in.Checkpoint})
 	// The worker's tenure ends the work; a new one begins with a new run.
@@ -84,10 +83,38 @@ func (e *Engine) newRun(entry journal.Entry, in *input, caller *requestcontext.R
 	r.scribe = newScribe(r.ctx, e.journal, entry.ID, entry.Claim, func(err error) {
 		r.leave(errors.Join(protection.ErrHandover, err))
 	})
-	r.flow = flow{run: r, kind: protection.Kind(entry.Kind), provider: p, log: r.log}
-	r.work = newWork(r)
-	r.job = &job{id: entry.ID, provider: entry.ProviderID, project: entry.ProjectID, run: r.execute}
+	r.take(in)
+	r.job = &job{id: entry.ID, provider: entry.ProviderID, project: entry.ProjectID, run: r.execute, park: r.park}
 	return r
+}
+
+// take gives the run what the operation starts from.
+func (r *run) take(in *input) {
+	in.Caller = "" // it is with the entry, and may be long
+	r.input = in
+	r.flow = flow{run: r, kind: protection.Kind(r.entry.Kind), provider: r.provider, log: r.log}
+	r.work = newWork(r)
+}
+
+// park forgets what an operation is about that waits for its turn: the journal has it.
+func (r *run) park() {
+	if r.sentence != nil {
+		return // its end needs no more than that
+	}
+	r.input, r.work, r.flow, r.built = nil, nil, flow{}, false
+	r.track.reset()
+}
+
+// unpark reads again what park has forgotten. The run then goes on like that of
+// another worker.
+func (r *run) unpark() error {
+	in, err := r.engine.inputOf(r.ctx, r.entry)
+	if err != nil {
+		return r.given(err)
+	}
+	r.take(in)
+	r.resumed = true
+	return nil
 }
 
 // writing returns a context that allows to write to the bank and to change something
@@ -101,6 +128,12 @@ func (r *run) execute() {
 	defer r.engine.forget(r.entry.ID)
 	defer r.engine.scheduler.release(r.job)
 	defer r.danger.close()
+	if r.work == nil {
+		if err := r.unpark(); err != nil {
+			r.log.Infof("%s is left for others to go on with: %s", r.entry.Kind, fault.Detail(err))
+			return
+		}
+	}
 	for {
 		err := r.attempt()
 		if !handedOver(err) {

@@ -7,12 +7,21 @@ import (
 	"sync"
 )
 
-// Limits bound the operations that run at a time; 0 is no limit.
+// Limits bound the operations that run at a time, and those of a project that wait;
+// 0 is no limit.
 type Limits struct {
 	Total       int
 	PerProvider int
 	PerProject  int
+	// Queued bounds the operations of one project that wait, and Bytes what those of
+	// one project are about, whether they wait or run. What is beyond is refused.
+	Queued int
+	Bytes  int
 }
+
+// waitingBytes is how much of what waiting operations are about is kept in memory.
+// The rest is read again when its turn has come.
+const waitingBytes = 32 << 20
 
 // scheduler lets operations run within the limits. Projects take turns, so that
 // one that asks for a thousand operations does not keep the others from theirs;
@@ -28,6 +37,8 @@ type scheduler struct {
 	queues    map[string][]*job
 	turns     []string // projects with a queue, the next one first
 	waiting   int
+	kept      int // bytes of waiting jobs that are in memory
+	room      int // for them
 	closed    bool
 }
 
@@ -35,11 +46,14 @@ type scheduler struct {
 type job struct {
 	id, provider, project string
 	run                   func()
+	size                  int    // in bytes, of what it is about
+	park                  func() // forgets that
+	waiting, parked       bool
 	once                  sync.Once // gives the slot back
 }
 
 func newScheduler(l Limits) *scheduler {
-	return &scheduler{limits: l, providers: map[string]int{}, projects: map[string]int{}, queues: map[string][]*job{}}
+	return &scheduler{limits: l, room: waitingBytes, providers: map[string]int{}, projects: map[string]int{}, queues: map[string][]*job{}}
 }
 
 // submit runs a job on a goroutine of its own when its turn has come. It tells
@@ -55,7 +69,14 @@ func (s *scheduler) submit(j *job) bool {
 	}
 	s.queues[j.project] = append(s.queues[j.project], j)
 	s.waiting++
+	s.kept += j.size
+	j.waiting = true
 	s.dispatch()
+	if j.waiting && s.kept > s.room {
+		s.kept -= j.size
+		j.parked = true
+		j.park()
+	}
 	return true
 }
 
@@ -106,6 +127,10 @@ func (s *scheduler) take(project string, at int) *job {
 		s.queues[project] = queue
 	}
 	s.waiting--
+	j.waiting = false
+	if !j.parked {
+		s.kept -= j.size
+	}
 	return j
 }
 
@@ -161,6 +186,13 @@ func (s *scheduler) positions() map[string]int {
 	return places
 }
 
+// queued is the number of a project's jobs that wait.
+func (s *scheduler) queued(project string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.queues[project])
+}
+
 func (s *scheduler) counts() (running, waiting int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -176,6 +208,6 @@ func (s *scheduler) close() []*job {
 	for _, project := range s.turns {
 		dropped = append(dropped, s.queues[project]...)
 	}
-	s.queues, s.turns, s.waiting = map[string][]*job{}, nil, 0
+	s.queues, s.turns, s.waiting, s.kept = map[string][]*job{}, nil, 0, 0
 	return dropped
 }
