@@ -30,21 +30,6 @@ func (p *process) protect(t *testing.T, r resource.Resource) string {
 	return id
 }
 
-// takeOver lets a process adopt all that has not ended, and does not wait.
-func (p *process) takeOver(t *testing.T, j journal.Journal) {
-	t.Helper()
-	left, err := j.List(t.Context(), journal.Filter{Unfinished: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, entry := range left {
-		if entry.Claim, err = j.Adopt(t.Context(), entry.ID, entry.Claim, p.id); err != nil {
-			t.Fatal(err)
-		}
-		p.engine.Adopt(entry)
-	}
-}
-
 // entryOf is the entry of the operation on a checkpoint.
 func (s *site) entryOf(t *testing.T, checkpointID string) journal.Entry {
 	t.Helper()
@@ -195,10 +180,6 @@ func TestCrashesWithProgress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const steps = 12
 		s := newSite(t)
-		var plan []resource.Resource
-		for _, r := range volumes(steps) {
-			plan = append(plan, r)
-		}
 		ended := map[string]bool{}
 		worker := func() (p *process) {
 			fresh := true
@@ -213,7 +194,7 @@ func TestCrashesWithProgress(t *testing.T) {
 			return p
 		}
 		first := worker()
-		id, err := first.engine.Protect(first.bench.ctx, first.provider, planOf(plan...), nil)
+		id, err := first.engine.Protect(first.bench.ctx, first.provider, planOf(volumes(steps)...), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
