@@ -20,6 +20,11 @@ var ErrUndeliverable = errors.New("message is not deliverable to any queue")
 // or that could not be handed to it. oslo.messaging: exceptions.MessageDeliveryFailure
 var ErrDelivery = errors.New("message could not be delivered to the broker")
 
+// ErrRefused is in the chain of the error of a message that the broker refuses for
+// what the message is, such as one that is too large, and ErrDelivery with it.
+// Sending it again makes no sense.
+var ErrRefused = errors.New("the broker refuses the message")
+
 // ErrClosed is in the chain of errors of a transport that has been closed.
 var ErrClosed = errors.New("transport is closed")
 

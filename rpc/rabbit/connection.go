@@ -15,6 +15,15 @@ import (
 type connection struct {
 	*amqp.Connection
 	socket net.Conn
+	gather *gatherer // nil where writes are not gathered
+}
+
+// room waits until the connection can take another message.
+func (c *connection) room(ctx context.Context) error {
+	if c.gather == nil {
+		return nil
+	}
+	return c.gather.room(ctx)
 }
 
 // close closes in good order until ctx or closeGrace is over, and then at once.

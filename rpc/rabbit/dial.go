@@ -34,13 +34,14 @@ type dialer struct {
 	vhost   string
 	options *Options
 	tls     *tls.Config
+	connect func(ctx context.Context, network, address string) (net.Conn, error)
 	gather  bool // writes may be gathered
 	next    int  // index of the host to try
 }
 
 // newDialer shuffles the hosts once, as oslo.messaging does for each connection.
 func newDialer(u *rpc.TransportURL, o *Options, t *tls.Config) *dialer {
-	d := &dialer{hosts: u.Brokers(), vhost: u.VirtualHost, options: o, tls: t}
+	d := &dialer{hosts: u.Brokers(), vhost: u.VirtualHost, options: o, tls: t, connect: new(net.Dialer).DialContext}
 	d.shuffle()
 	return d
 }
@@ -74,8 +75,7 @@ func (d *dialer) dialAny(ctx context.Context) (*connection, error) {
 func (d *dialer) dial(ctx context.Context, h rpc.Host) (*connection, error) {
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
-	var plain net.Dialer
-	conn, err := plain.DialContext(ctx, "tcp", h.Address())
+	conn, err := d.connect(ctx, "tcp", h.Address())
 	if err != nil {
 		return nil, err
 	}
@@ -102,8 +102,10 @@ func (d *dialer) dial(ctx context.Context, h rpc.Host) (*connection, error) {
 		socket = newUnbeaten(socket)
 	}
 	socket = newReading(socket)
+	var gather *gatherer
 	if d.gather {
-		socket = newGatherer(socket)
+		gather = newGatherer(socket)
+		socket = gather
 	}
 	c, err := amqp.Open(socket, d.config(h))
 	if err != nil {
@@ -116,7 +118,7 @@ func (d *dialer) dial(ctx context.Context, h rpc.Host) (*connection, error) {
 		}
 		return nil, fmt.Errorf("AMQP handshake: %w", err)
 	}
-	return &connection{Connection: c, socket: conn}, nil
+	return &connection{Connection: c, socket: conn, gather: gather}, nil
 }
 
 // config is made anew for each connection: the library clears the password and

@@ -37,6 +37,10 @@ func permanent(err error) bool {
 	return err != nil && strings.Contains(err.Error(), transientFeature)
 }
 
+// refuses reports whether the broker has closed a channel over a message, which
+// may have been any one of those that were under way on it.
+func refuses(err error) bool { return permanent(err) || ofCode(err, amqp.NotFound) }
+
 // explain adds the option to look at to a refusal of the broker.
 func explain(err error) error {
 	switch {

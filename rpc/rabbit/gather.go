@@ -3,34 +3,60 @@
 package rabbit
 
 import (
+	"context"
+	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
-// gatherLimit bounds the bytes that wait to be written; beyond it writers wait.
+// gatherLimit is the number of bytes that wait to be written before publishers are
+// held up.
 const gatherLimit = 256 << 10
 
 // gatherer is a connection whose writes are gathered while an earlier one is on
 // its way, so that many small messages leave in one packet. That is for the
 // publishing connection alone, where a confirm tells whether a message has
-// arrived: a write that has returned need not have left.
+// arrived: a write that has returned need not have left. A write never waits, because
+// the library holds locks over it; publishers wait for room before.
 type gatherer struct {
 	net.Conn
 
 	mu      sync.Mutex
 	changed sync.Cond
 	waiting []byte
+	gate    chan struct{} // closed while there is room
 	err     error
 	closed  bool
 	done    chan struct{} // closed when the writing goroutine has ended
+
+	full atomic.Bool // the gate is shut
 }
 
 func newGatherer(c net.Conn) *gatherer {
-	g := &gatherer{Conn: c, done: make(chan struct{})}
+	g := &gatherer{Conn: c, gate: make(chan struct{}), done: make(chan struct{})}
 	g.changed.L = &g.mu
+	close(g.gate)
 	go g.run()
 	return g
+}
+
+// room waits until another message may be written.
+func (g *gatherer) room(ctx context.Context) error {
+	for g.full.Load() {
+		g.mu.Lock()
+		gate := g.gate
+		g.mu.Unlock()
+		select {
+		case <-gate:
+		case <-g.done:
+			return net.ErrClosed
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for the broker to read: %w", ctx.Err())
+		}
+	}
+	return nil
 }
 
 // Write implements net.Conn. It keeps nothing of p and reports the error of an
@@ -38,9 +64,6 @@ func newGatherer(c net.Conn) *gatherer {
 func (g *gatherer) Write(p []byte) (int, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for len(g.waiting) > gatherLimit && g.err == nil && !g.closed {
-		g.changed.Wait()
-	}
 	switch {
 	case g.err != nil:
 		return 0, g.err
@@ -48,7 +71,11 @@ func (g *gatherer) Write(p []byte) (int, error) {
 		return 0, net.ErrClosed
 	}
 	g.waiting = append(g.waiting, p...)
-	g.changed.Broadcast()
+	if len(g.waiting) > gatherLimit && !g.full.Load() {
+		g.gate = make(chan struct{})
+		g.full.Store(true)
+	}
+	g.changed.Signal()
 	return len(p), nil
 }
 
@@ -62,7 +89,10 @@ func (g *gatherer) run() {
 		}
 		batch := g.waiting
 		g.waiting = spare[:0]
-		g.changed.Broadcast()
+		if g.full.Load() {
+			g.full.Store(false)
+			close(g.gate)
+		}
 		g.mu.Unlock()
 		if len(batch) == 0 {
 			return
@@ -70,9 +100,11 @@ func (g *gatherer) run() {
 		if _, err := g.Conn.Write(batch); err != nil {
 			g.mu.Lock()
 			g.err = err
-			g.changed.Broadcast()
 			g.mu.Unlock()
 			return
+		}
+		if cap(batch) > 2*gatherLimit {
+			batch = nil // big messages are rare
 		}
 		spare = batch
 	}
@@ -84,7 +116,7 @@ func (g *gatherer) Close() error {
 	g.mu.Lock()
 	first := !g.closed
 	g.closed = true
-	g.changed.Broadcast()
+	g.changed.Signal()
 	g.mu.Unlock()
 	if !first {
 		return net.ErrClosed

@@ -4,11 +4,15 @@ package rabbit
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 func TestGathererKeepsOrderAndFlushes(t *testing.T) {
@@ -48,14 +52,44 @@ func TestGathererReportsErrors(t *testing.T) {
 	a, b := net.Pipe()
 	g := newGatherer(a)
 	_ = b.Close()
-	block := make([]byte, 2*gatherLimit)
+	// The failure of a write is that of the later ones, and ends the wait for room.
 	var err error
-	// The second write waits for the first one, whose failure ends both.
-	for i := 0; i < 3 && err == nil; i++ {
-		_, err = g.Write(block)
+	for err == nil {
+		_, err = g.Write(make([]byte, gatherLimit))
+		runtime.Gosched()
 	}
 	if !errors.Is(err, io.ErrClosedPipe) {
 		t.Errorf("error is %v", err)
 	}
 	_ = g.Close()
+}
+
+// What waits for room ends with its context, and goes on when the peer reads.
+func TestGathererHoldsPublishersUp(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a, b := net.Pipe()
+		g := newGatherer(a)
+		for range 2 {
+			if err := g.room(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			_, _ = g.Write(make([]byte, 2*gatherLimit)) // the first is on its way
+			synctest.Wait()
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := g.room(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("error is %v", err)
+		}
+		roomy := make(chan error, 1)
+		go func() { roomy <- g.room(t.Context()) }()
+		go func() { _, _ = io.Copy(io.Discard, b) }()
+		if err := <-roomy; err != nil {
+			t.Error(err)
+		}
+		if err := g.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -18,8 +18,8 @@ const (
 	replyPatience = 10 * time.Second
 	// republishPause keeps a failing message from spinning.
 	republishPause = 100 * time.Millisecond
-	// maxRefusals is how often the broker may close the channel over one message.
-	maxRefusals = 2
+	// maxMisses is how often the exchange of a message may turn out to be missing.
+	maxMisses = 2
 )
 
 // message is one publishing with its address.
@@ -31,14 +31,16 @@ type message struct {
 	queue *queue
 	// retry bounds the further attempts; nil means as long as the context lasts.
 	retry *int
+	// alone says that the message is offered where no other one is under way.
+	alone bool
 	amqp.Publishing
 }
 
-func (m *message) exchangeName() string {
+func (m *message) address() address {
 	if m.exchange == nil {
-		return ""
+		return address{key: m.key}
 	}
-	return m.exchange.name
+	return address{m.exchange.name, m.key}
 }
 
 // Send implements rpc.Transport.
@@ -104,14 +106,25 @@ const compressionHeader = "compression"
 // publish hands the message to the broker and waits for its confirm. A message
 // whose connection or channel was lost before that, or which the broker could not
 // keep, is sent again; its unique id lets the receiver drop the second one.
+//
+// A message that the broker refuses costs the channel, and so all others that are
+// under way on it. Each of them is then offered again alone, where a refusal can
+// only be meant for it.
 func (t *Transport) publish(ctx context.Context, m *message) error {
-	refusals, nacks := 0, 0
+	misses, nacks := 0, 0
 	for {
 		s, err := t.session(ctx, m)
 		if err != nil {
 			return fmt.Errorf("%w: %w", rpc.ErrDelivery, err)
 		}
-		err = t.attempt(ctx, s, m)
+		if err := s.fits(m); err != nil {
+			return err
+		}
+		alone := true
+		if err = t.declare(ctx, s, m); err == nil {
+			alone, err = t.attempt(ctx, s, m)
+		}
+		s.learn(err)
 		switch {
 		case err == nil:
 			return nil
@@ -123,16 +136,19 @@ func (t *Transport) publish(ctx context.Context, m *message) error {
 			return context.Cause(t.life)
 		case errors.Is(err, errNack):
 			nacks++
+		case !alone && refuses(err):
+			m.alone = true
+			continue
 		case permanent(err):
-			refusals++
+			return fmt.Errorf("%w: %w: %w", rpc.ErrDelivery, rpc.ErrRefused, err)
 		case ofCode(err, amqp.NotFound):
-			refusals++
-			s.undeclare(m.exchangeName())
+			misses++
+			s.undeclare(m.address().exchange)
 			if m.queue != nil {
 				s.undeclare(m.queue.mark())
 			}
 		}
-		if refusals >= maxRefusals || nacks >= maxNacks || m.exhausted() {
+		if misses >= maxMisses || nacks >= maxNacks || m.exhausted() {
 			return fmt.Errorf("%w: %w", rpc.ErrDelivery, err)
 		}
 		t.log.WithError(err).WithField("routing_key", m.key).Debug("publishing again")
@@ -142,66 +158,84 @@ func (t *Transport) publish(ctx context.Context, m *message) error {
 	}
 }
 
-// attempt publishes once.
-func (t *Transport) attempt(ctx context.Context, s *session, m *message) error {
+// declare makes sure of what the message is published to.
+func (t *Transport) declare(ctx context.Context, s *session, m *message) error {
 	if err := s.unblocked(ctx); err != nil {
 		return err
 	}
 	switch {
 	case m.queue != nil:
-		if err := s.ensure(ctx, m.queue, t.log); err != nil {
-			return err
-		}
+		return s.ensure(ctx, m.queue, t.log)
 	case m.exchange != nil:
-		if err := s.ensure(ctx, m.exchange, t.log); err != nil {
-			return err
-		}
+		return s.ensure(ctx, m.exchange, t.log)
 	}
-	o, err := s.outlet(outletOf(m.exchangeName(), m.key))
+	return nil
+}
+
+// attempt publishes once, and tells whether the message was alone on its channel.
+func (t *Transport) attempt(ctx context.Context, s *session, m *message) (alone bool, err error) {
+	a := m.address()
+	w, suspect, err := s.enter(ctx, a)
 	if err != nil {
-		return err
+		return false, err
 	}
-	select {
-	case o.window <- struct{}{}:
-	default:
-		select {
-		case o.window <- struct{}{}:
-		case <-s.life.Done():
-			return amqp.ErrClosed
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+	number := sharedChannel(a)
+	if alone = m.alone || suspect; alone {
+		number = quarantine
 	}
-	confirm, err := o.ch.PublishWithDeferredConfirm(m.exchangeName(), m.key, m.mandatory, false, m.Publishing)
+	c, err := s.publishChannel(ctx, number)
 	if err != nil {
-		<-o.window
-		return err
+		s.leave(a, w)
+		return alone, err
 	}
-	if err := o.confirmed(ctx, confirm, answerTime); err != nil {
-		// The place in the window belongs to the message until its confirm.
+	release := func() {
+		c.release()
+		s.leave(a, w)
+	}
+	if err := s.conn.room(ctx); err != nil {
+		release()
+		return alone, err
+	}
+	confirm, err := c.ch.PublishWithDeferredConfirm(a.exchange, m.key, m.mandatory, false, m.Publishing)
+	if err != nil {
+		release()
+		if c.ch.IsClosed() {
+			err = c.closed()
+		}
+		return alone, err
+	}
+	if err := c.confirmed(ctx, confirm, t.log); err != nil {
+		// The place in the windows belongs to the message until its confirm.
 		go func() {
-			_ = o.confirmed(context.Background(), confirm, answerTime)
-			_ = t.settle(o, confirm, m)
-			<-o.window
+			defer release()
+			if c.confirmed(context.Background(), confirm, t.log) == nil {
+				_ = t.settle(c, confirm, m)
+			}
 		}()
-		return err
+		return alone, err
 	}
-	defer func() { <-o.window }()
-	return t.settle(o, confirm, m)
+	defer release()
+	err = t.settle(c, confirm, m)
+	if alone && (err == nil || permanent(err)) {
+		s.suspect(a, err != nil)
+	}
+	return alone, err
 }
 
 // settle reads the fate of a message whose confirm is in.
-func (t *Transport) settle(o *outlet, confirm *amqp.DeferredConfirmation, m *message) error {
+func (t *Transport) settle(c *publishChannel, confirm *amqp.DeferredConfirmation, m *message) error {
 	switch {
 	case confirm.Acked():
-		if m.mandatory && o.wasReturned(m.Body) {
+		c.session.confirms.Add(1)
+		if m.mandatory && c.wasReturned(m.Body) {
 			return fmt.Errorf("no queue for routing key %q: %w", m.key, rpc.ErrUndeliverable)
 		}
 		return nil
-	case o.ch.IsClosed():
-		return o.closed()
+	case c.ch.IsClosed():
+		return c.closed()
 	default:
-		o.retire(t.log)
+		c.session.confirms.Add(1)
+		c.retire(t.log, "the broker could not keep a message, publishing on another channel")
 		return errNack
 	}
 }

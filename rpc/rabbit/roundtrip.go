@@ -81,7 +81,7 @@ func (s *session) expectAnswer(what string, within time.Duration) (answered func
 	go func() {
 		timer := time.NewTimer(within)
 		defer timer.Stop()
-		for {
+		for resumed := s.resumed.Load(); ; {
 			select {
 			case <-done:
 				return
@@ -89,10 +89,12 @@ func (s *session) expectAnswer(what string, within time.Duration) (answered func
 				return
 			case <-timer.C:
 			}
-			if !s.isBlocked() {
+			now := s.resumed.Load()
+			if !s.isBlocked() && now == resumed {
 				s.giveUp(what)
 				return
 			}
+			resumed = now
 			timer.Reset(within)
 		}
 	}()

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -36,11 +37,14 @@ type session struct {
 	declared map[string]*declaration
 	hung     string // the round trip for which the connection was given up
 
-	// It is held during round trips, which take long while the broker is blocked;
-	// mu never is.
-	opening sync.Mutex
-	outlets [outletCount]*outlet
-	retired [outletCount]time.Time // when the last one was taken out of use
+	publishing [quarantine + 1]*publishChannel
+	retiredAt  [quarantine + 1]time.Time // when the last one was taken out of use
+	ways       map[address]*way
+	suspects   map[address]bool // where messages have been refused
+
+	confirms atomic.Uint64 // so far
+	resumed  atomic.Uint64 // how often the broker has taken messages again
+	limit    atomic.Pointer[sizeLimit]
 }
 
 func newSession(c *connection, generation uint64) *session {
@@ -51,6 +55,8 @@ func newSession(c *connection, generation uint64) *session {
 		blocks:   c.NotifyBlocked(make(chan amqp.Blocking, 16)),
 		free:     make(chan struct{}),
 		declared: make(map[string]*declaration),
+		ways:     make(map[address]*way),
+		suspects: make(map[address]bool),
 	}
 	s.life, s.end = context.WithCancel(context.Background())
 	close(s.free)
@@ -101,6 +107,7 @@ func (s *session) block(b amqp.Blocking, log logrus.FieldLogger) {
 	}
 	s.waited += s.blockage()
 	s.since = time.Time{}
+	s.resumed.Add(1)
 	s.conn.tolerate(answerTime)
 	log.Info("the broker takes messages again")
 	closeOnce(s.free)

@@ -32,7 +32,7 @@ func userTimeout(t *testing.T, c net.Conn) time.Duration {
 // takes no messages for now.
 func TestKernelBoundsUnacknowledgedData(t *testing.T) {
 	t.Parallel()
-	_, u := newPicky(t, func(int) bool { return true })
+	u := newPicky(t, keeping(func(int) bool { return true })).listen()
 	o := DefaultOptions()
 	c, err := newDialer(u, &o, nil).dialAny(t.Context())
 	if err != nil {
