@@ -175,7 +175,7 @@ func (t *Transport) declare(ctx context.Context, s *session, m *message) error {
 // attempt publishes once, and tells whether the message was alone on its channel.
 func (t *Transport) attempt(ctx context.Context, s *session, m *message) (alone bool, err error) {
 	a := m.address()
-	w, suspect, err := s.enter(ctx, a)
+	suspect, err := s.enter(ctx, a)
 	if err != nil {
 		return false, err
 	}
@@ -185,20 +185,20 @@ func (t *Transport) attempt(ctx context.Context, s *session, m *message) (alone 
 	}
 	c, err := s.publishChannel(ctx, number)
 	if err != nil {
-		s.leave(a, w)
+		s.leave(a, false)
 		return alone, err
 	}
-	release := func() {
+	release := func(confirmed bool) {
 		c.release()
-		s.leave(a, w)
+		s.leave(a, confirmed)
 	}
 	if err := s.conn.room(ctx); err != nil {
-		release()
+		release(false)
 		return alone, err
 	}
 	confirm, err := c.ch.PublishWithDeferredConfirm(a.exchange, m.key, m.mandatory, false, m.Publishing)
 	if err != nil {
-		release()
+		release(false)
 		if c.ch.IsClosed() {
 			err = c.closed()
 		}
@@ -207,15 +207,16 @@ func (t *Transport) attempt(ctx context.Context, s *session, m *message) (alone 
 	if err := c.confirmed(ctx, confirm, t.log); err != nil {
 		// The place in the windows belongs to the message until its confirm.
 		go func() {
-			defer release()
-			if c.confirmed(context.Background(), confirm, t.log) == nil {
-				_ = t.settle(c, confirm, m)
+			err := c.confirmed(context.Background(), confirm, t.log)
+			if err == nil {
+				err = t.settle(c, confirm, m)
 			}
+			release(err == nil)
 		}()
 		return alone, err
 	}
-	defer release()
 	err = t.settle(c, confirm, m)
+	release(err == nil)
 	if alone && (err == nil || permanent(err)) {
 		s.suspect(a, err != nil)
 	}
