@@ -273,13 +273,21 @@ func (s *Server) reply(r *Request, o outcome) {
 		s.log.WithField("method", r.Method).Warn("reply dropped: the call names no reply queue")
 		return
 	}
-	err := s.transport.Reply(s.sending, r.wire.replyQ, func() []byte {
-		return encodeReply(r.wire.msgID, o, true)
-	})
+	err := s.send(r, o)
+	if errors.Is(err, ErrRefused) {
+		// The caller learns what has become of its answer, and does not wait in vain.
+		err = s.send(r, s.failed(r, fmt.Errorf("sending the answer of %s: %w", r.Method, err)))
+	}
 	if err != nil {
 		s.log.WithFields(map[string]any{"method": r.Method, "reply_queue": r.wire.replyQ}).
 			WithError(err).Warn("reply could not be delivered")
 	}
+}
+
+func (s *Server) send(r *Request, o outcome) error {
+	return s.transport.Reply(s.sending, r.wire.replyQ, func() []byte {
+		return encodeReply(r.wire.msgID, o, true)
+	})
 }
 
 // settle notes that an acknowledgement failed; the broker delivers again.

@@ -16,8 +16,8 @@ import (
 
 // ctl runs rabbitmqctl on the broker under test. RABBIT_CTL is the command that
 // reaches it, set where nobody else uses the broker: tests with it stop, block or
-// empty it as a whole, and do not run in parallel.
-func ctl(t *testing.T, args ...string) {
+// empty it as a whole, and do not run in parallel. It gives the command's output.
+func ctl(t *testing.T, args ...string) string {
 	t.Helper()
 	command := strings.Fields(os.Getenv("RABBIT_CTL"))
 	if len(command) == 0 {
@@ -27,6 +27,7 @@ func ctl(t *testing.T, args ...string) {
 	if err != nil {
 		t.Fatalf("rabbitmqctl %v: %v: %s", args, err, out)
 	}
+	return string(out)
 }
 
 func TestChecklist52_BlockedBroker(t *testing.T) {

@@ -5,6 +5,7 @@ package rabbit
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -14,8 +15,19 @@ import (
 // which no retry changes.
 func refused(err error) bool {
 	var e *amqp.Error
-	return errors.As(err, &e) && (e.Code == amqp.AccessRefused || e.Code == amqp.NotAllowed)
+	return errors.As(err, &e) && (e.Code == amqp.AccessRefused || e.Code == amqp.NotAllowed) && !full(err)
 }
+
+// full reports whether the broker has refused something because a limit is reached,
+// which passes when others leave: connections and channels of a user, connections
+// and queues of a virtual host, connections of a node. It gives them the codes of
+// lasting refusals. rabbitmq-server: rabbit_reader, rabbit_channel, rabbit_queue_type
+func full(err error) bool {
+	var e *amqp.Error
+	return errors.As(err, &e) && limitReached.MatchString(err.Error())
+}
+
+var limitReached = regexp.MustCompile(`limit .*is reached|has reached the maximum allowed`)
 
 // ofCode reports whether the broker has closed a channel or connection with that
 // reply code.
@@ -31,6 +43,9 @@ const transientFeature = "transient_nonexcl_queues"
 // permanent reports whether a declaration fails for a reason that only another
 // configuration removes.
 func permanent(err error) bool {
+	if full(err) {
+		return false
+	}
 	if refused(err) || ofCode(err, amqp.PreconditionFailed) || ofCode(err, amqp.NotImplemented) || ofCode(err, amqp.CommandInvalid) {
 		return true
 	}
@@ -40,6 +55,18 @@ func permanent(err error) bool {
 // refuses reports whether the broker has closed a channel over a message, which
 // may have been any one of those that were under way on it.
 func refuses(err error) bool { return permanent(err) || ofCode(err, amqp.NotFound) }
+
+// explainLogin adds to a refused login what to change.
+func explainLogin(err error) error {
+	switch text := err.Error(); {
+	case ofCode(err, amqp.AccessRefused):
+		return fmt.Errorf("%w (check user and password in transport_url, and rabbit_login_method)", err)
+	case strings.Contains(text, "not found"):
+		return fmt.Errorf("%w (the broker has no such virtual host: correct the end of transport_url or create it with rabbitmqctl add_vhost)", err)
+	default:
+		return fmt.Errorf("%w (give the user access to the virtual host with rabbitmqctl set_permissions)", err)
+	}
+}
 
 // explain adds the option to look at to a refusal of the broker.
 func explain(err error) error {

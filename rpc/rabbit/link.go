@@ -109,13 +109,13 @@ func (l *link) run(done chan struct{}) {
 				return
 			}
 			if refused(err) && !l.welcomed.Load() {
-				l.set(nil, err)
+				l.set(nil, explainLogin(err))
 				return
 			}
 			l.failed(err)
 			d := wait.next()
 			what := "broker is not reachable"
-			if refused(err) {
+			if refused(err) || full(err) {
 				what = "broker refuses the connection"
 			}
 			l.log.WithError(err).WithField("retry_in", d.String()).Log(trouble.level(what, logrus.ErrorLevel), what)

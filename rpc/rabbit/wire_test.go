@@ -4,8 +4,10 @@ package rabbit_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -67,10 +69,18 @@ func connect(t testing.TB, u *rpc.TransportURL, o rabbit.Options) *rabbit.Transp
 func TestConformance(t *testing.T) {
 	t.Parallel()
 	u := brokerURL(t)
+	limit := 0
+	if os.Getenv("RABBIT_CTL") != "" {
+		// No other test sends as much.
+		limit = 8 << 20
+		was := strings.TrimSpace(ctl(t, "eval", "{ok, N} = application:get_env(rabbit, max_message_size), N."))
+		ctl(t, "eval", fmt.Sprintf("application:set_env(rabbit, max_message_size, %d).", limit))
+		t.Cleanup(func() { ctl(t, "eval", "application:set_env(rabbit, max_message_size, "+was+").") })
+	}
 	rpctest.Run(t, func(t *testing.T) rpctest.Pair {
 		o := rabbit.DefaultOptions()
 		w := newWire(t, u)
-		return rpctest.Pair{Server: connect(t, u, o), Client: connect(t, u, o), Wire: w}
+		return rpctest.Pair{Server: connect(t, u, o), Client: connect(t, u, o), Wire: w, MaxMessage: limit}
 	})
 }
 

@@ -5,6 +5,7 @@
 package rpctest
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"sync"
@@ -29,6 +30,10 @@ type RawMessage struct {
 
 // Broker is a message broker in memory. Its transports reach each other.
 type Broker struct {
+	// MaxMessage is the size of the largest body that the broker takes; 0 means any.
+	// It is set before the broker is used.
+	MaxMessage int
+
 	mu      sync.Mutex
 	queues  map[string]*queue
 	fanouts map[string][]string // topic to the names of fanout queues
@@ -105,6 +110,14 @@ func (b *Broker) Get(name string, done <-chan struct{}) (RawMessage, bool) {
 		return m.RawMessage, true
 	}
 	return RawMessage{}, false
+}
+
+// takes refuses a body that is too large.
+func (b *Broker) takes(body []byte) error {
+	if b.MaxMessage > 0 && len(body) > b.MaxMessage {
+		return fmt.Errorf("%w: %w: it has %d bytes, and the broker takes %d", rpc.ErrDelivery, rpc.ErrRefused, len(body), b.MaxMessage)
+	}
+	return nil
 }
 
 func (b *Broker) put(name string, m *message, front bool) bool {

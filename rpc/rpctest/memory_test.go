@@ -22,7 +22,8 @@ func TestConformance(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				b := NewBroker()
-				p := Pair{Server: b.Transport(), Client: b.Transport(), Wire: memoryWire{t, b}}
+				b.MaxMessage = 1 << 20
+				p := Pair{Server: b.Transport(), Client: b.Transport(), Wire: memoryWire{t, b}, MaxMessage: b.MaxMessage}
 				t.Cleanup(func() {
 					_ = p.Server.(*Transport).Close(t.Context())
 					_ = p.Client.(*Transport).Close(t.Context())

@@ -38,6 +38,9 @@ func (t *Transport) Post(ctx context.Context, to rpc.Binding, p rpc.Publishing) 
 	if err := t.usable(ctx); err != nil {
 		return err
 	}
+	if err := t.broker.takes(p.Body); err != nil {
+		return err
+	}
 	t.broker.route(to)
 	for _, queue := range t.broker.routed(to.ExchangeName(), to.Key) {
 		t.broker.put(queue, envelope(p), false)

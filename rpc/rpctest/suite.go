@@ -18,6 +18,9 @@ type Pair struct {
 	Server rpc.Transport
 	Client rpc.Transport
 	Wire   Wire
+	// MaxMessage is the size of the largest message that the broker takes; 0 means
+	// that it is not known.
+	MaxMessage int
 }
 
 // Wire handles raw messages. Its methods fail the test themselves.
@@ -55,7 +58,7 @@ func Run(t *testing.T, connect func(t *testing.T) Pair) {
 
 // suite is all there is to check.
 func suite() []check {
-	return slices.Concat(requestChecks, replyChecks, clientChecks, acceptChecks, contextChecks, surviveChecks, hostileChecks, notifyChecks, startChecks)
+	return slices.Concat(requestChecks, replyChecks, clientChecks, acceptChecks, contextChecks, surviveChecks, hostileChecks, notifyChecks, startChecks, limitChecks)
 }
 
 // soon is longer than anything that must happen takes, and briefly long enough

@@ -53,6 +53,9 @@ func (t *Transport) Send(ctx context.Context, target rpc.Target, p rpc.Publishin
 	if err := t.usable(ctx); err != nil {
 		return err
 	}
+	if err := t.broker.takes(p.Body); err != nil {
+		return err
+	}
 	if target.Fanout {
 		for _, name := range t.broker.bound(target.Topic) {
 			t.broker.put(name, envelope(p), false)
@@ -86,7 +89,11 @@ func (t *Transport) Reply(ctx context.Context, queue string, body func() []byte)
 		if err := t.usable(ctx); err != nil {
 			return err
 		}
-		if !t.broker.put(queue, envelope(rpc.Publishing{Body: text}), false) {
+		m := envelope(rpc.Publishing{Body: text})
+		if err := t.broker.takes(m.Body); err != nil {
+			return err
+		}
+		if !t.broker.put(queue, m, false) {
 			return rpc.ErrUndeliverable
 		}
 		return nil

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rpctest
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/karbor-project/karbor/rpc"
+)
+
+// limitChecks are about messages that are larger than the broker takes.
+var limitChecks = []check{
+	{"TooLargeAnswer", checkTooLargeAnswer},
+	{"TooLargeRequest", checkTooLargeRequest},
+}
+
+// beside has f run several times at once while small calls go on, each of which
+// must be answered.
+func beside(h *harness, f func(c *rpc.Client)) {
+	h.t.Helper()
+	c := h.client(rpc.ClientOptions{})
+	var calls sync.WaitGroup
+	for range 16 {
+		calls.Go(func() {
+			for range 10 {
+				var got string
+				if err := c.Call(h.ctx, nil, "small", nil, &got); err != nil || got != "ok" {
+					h.t.Errorf("a small call beside: %q, %v", got, err)
+					return
+				}
+			}
+		})
+	}
+	for range 2 {
+		calls.Go(func() {
+			for range 2 {
+				f(c)
+			}
+		})
+	}
+	calls.Wait()
+}
+
+// tooLarge is a text that no broker of the suite takes; the test is skipped where
+// the limit is not known.
+func (h *harness) tooLarge() string {
+	h.t.Helper()
+	if h.MaxMessage == 0 {
+		h.t.Skip("the limit of the broker is not known")
+	}
+	return strings.Repeat("x", h.MaxMessage)
+}
+
+// The caller of an answer that is too large gets a failure, and nobody else
+// notices.
+func checkTooLargeAnswer(t *testing.T, h *harness) {
+	large := h.tooLarge()
+	h.serve(rpc.ServerOptions{}, methods("", map[string]rpc.Handler{
+		"small": returns("ok"),
+		"large": returns(large),
+		"fail":  func(context.Context, *rpc.Request) (any, error) { return nil, errors.New(large) },
+	}))
+	beside(h, func(c *rpc.Client) {
+		for _, method := range []string{"large", "fail"} {
+			err := c.Call(h.ctx, nil, method, nil, nil)
+			expectFailure(t, err, "RuntimeError", "builtins")
+			if err != nil && (len(err.Error()) > 1000 || !strings.Contains(err.Error(), method)) {
+				t.Errorf("the failure is %.1000s", err)
+			}
+		}
+	})
+}
+
+// A request that is too large fails at once, and nothing else does.
+func checkTooLargeRequest(t *testing.T, h *harness) {
+	large := map[string]any{"x": h.tooLarge()}
+	h.serve(rpc.ServerOptions{}, methods("", map[string]rpc.Handler{"small": returns("ok")}))
+	beside(h, func(c *rpc.Client) {
+		for name, err := range map[string]error{
+			"call": c.Call(h.ctx, nil, "small", large, nil),
+			"cast": c.Cast(h.ctx, nil, "small", large),
+		} {
+			if !errors.Is(err, rpc.ErrRefused) || !errors.Is(err, rpc.ErrDelivery) {
+				t.Errorf("%s: error is %v", name, err)
+			}
+		}
+	})
+}
