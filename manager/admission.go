@@ -3,22 +3,28 @@
 package manager
 
 import (
-	"fmt"
+	"errors"
 	"sync"
-
-	"github.com/karbor-project/karbor/pkg/fault"
 )
 
-// admission bounds the requests of one project that are worked on at a time, so that
-// those of others find a free handler. What starts operations and what reads are
-// counted apart: a project that has too much of the one may still ask for the other.
-// A request that is one too many is refused: to let it wait would take the handler
-// that it is kept from.
-type admission struct {
-	most int // 0: no bound
+// Handlers bounds the requests that are worked on at a time. 0 is no bound.
+type Handlers struct {
+	// PerProject bounds those of one project, what starts operations and what reads
+	// apart: a project that has too much of the one may still ask for the other.
+	PerProject int
+	// Starting bounds what starts operations of all projects, so that some handlers
+	// are left to what reads.
+	Starting int
+}
 
-	mu      sync.Mutex
-	working map[share]int
+// admission counts the requests that are worked on. One that is too many does not
+// wait here: that would take the handler that it is kept from.
+type admission struct {
+	most Handlers
+
+	mu       sync.Mutex
+	working  map[share]int
+	starting int
 }
 
 // share is what the requests of a project are counted under.
@@ -27,19 +33,27 @@ type share struct {
 	starts  bool // operations
 }
 
-func newAdmission(most int) *admission { return &admission{most: most, working: map[share]int{}} }
+var (
+	errTooManyOfProject = errors.New("as many requests of the project are being worked on as one project may have")
+	errTooManyStarting  = errors.New("as many operations are being started as the service may start at a time")
+)
+
+func newAdmission(most Handlers) *admission { return &admission{most: most, working: map[share]int{}} }
 
 // enter admits a request until leave is called.
 func (a *admission) enter(s share) (leave func(), err error) {
-	if a.most <= 0 {
-		return func() {}, nil
-	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.working[s] >= a.most {
-		return nil, fault.InvalidInput(fmt.Sprintf("%d requests of the project are being worked on, which is as many as one project may have: ask again later.", a.most))
+	switch {
+	case a.most.PerProject > 0 && a.working[s] >= a.most.PerProject:
+		return nil, errTooManyOfProject
+	case s.starts && a.most.Starting > 0 && a.starting >= a.most.Starting:
+		return nil, errTooManyStarting
 	}
 	a.working[s]++
+	if s.starts {
+		a.starting++
+	}
 	return func() { a.leave(s) }, nil
 }
 
@@ -48,5 +62,8 @@ func (a *admission) leave(s share) {
 	defer a.mu.Unlock()
 	if a.working[s]--; a.working[s] == 0 {
 		delete(a.working, s)
+	}
+	if s.starts {
+		a.starting--
 	}
 }

@@ -30,7 +30,7 @@ func TestHandlersOfAProject(t *testing.T) {
 	t.Parallel()
 	log := logrus.New()
 	log.SetOutput(io.Discard)
-	m := New(Config{RequestsPerProject: 3, Log: log})
+	m := New(Config{Handlers: Handlers{PerProject: 3, Starting: 4}, Log: log})
 	entered, goOn := make(chan struct{}), make(chan struct{})
 	slow := m.handler(func(context.Context, *arguments) (any, error) {
 		entered <- struct{}{}
@@ -49,7 +49,12 @@ func TestHandlersOfAProject(t *testing.T) {
 		}()
 		<-entered
 	}
-	if err := quick(rpc.UntilAccepted, "a"); !fault.Is(err, "InvalidInput") {
+	if err := quick(rpc.UntilAccepted, "a"); !errors.Is(err, rpc.ErrNotNow) {
+		t.Errorf("a fourth one of the project, whose sender waits for nothing: %v", err)
+	}
+	call := requestOf("a")
+	call.WantsReply = true
+	if _, err := slow(t.Context(), call); !fault.Is(err, "InvalidInput") {
 		t.Errorf("a fourth one of the project: %v", err)
 	}
 	for name, err := range map[string]error{
@@ -60,8 +65,19 @@ func TestHandlersOfAProject(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	go func() {
+		_, err := slow(context.Background(), requestOf("b"))
+		ended <- err
+	}()
+	<-entered
+	if err := quick(rpc.UntilAccepted, "c"); !errors.Is(err, rpc.ErrNotNow) {
+		t.Errorf("a fifth one that starts an operation: %v", err)
+	}
+	if err := quick(rpc.AtMostOnce, "c"); err != nil {
+		t.Errorf("one that reads beside four that start operations: %v", err)
+	}
 	close(goOn)
-	for range 3 {
+	for range 4 {
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
@@ -98,7 +114,7 @@ func TestAnotherProjectIsAnsweredUnderALoad(t *testing.T) {
 	}
 	slow := blocked{make(chan struct{})}
 	engine := operation.New(operation.Config{Protectables: slow, Journal: journal.NewMemory(nil), Records: noRecords{}, Log: log})
-	m := New(Config{Providers: providers.NewRegistry(p), Operations: engine, RequestsPerProject: rpc.DefaultWorkers / 3, Log: log})
+	m := New(Config{Providers: providers.NewRegistry(p), Operations: engine, Handlers: Handlers{PerProject: rpc.DefaultWorkers / 3}, Log: log})
 	transport := rpctest.NewBroker().Transport()
 	server, err := rpc.NewServer(transport, rpc.Target{Topic: "t", Server: "s"}, m.Endpoints(), rpc.ServerOptions{Failure: Failure})
 	if err == nil {

@@ -10,6 +10,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/sirupsen/logrus"
 
@@ -38,10 +39,8 @@ type Config struct {
 	Protectables *protectable.Registry
 	Operations   *operation.Engine
 	Records      Records
-	// RequestsPerProject bounds the requests of one project that are worked on at a
-	// time, those that start operations and the others apart; 0 is no bound.
-	RequestsPerProject int
-	Log                logrus.FieldLogger
+	Handlers     Handlers
+	Log          logrus.FieldLogger
 }
 
 // Manager answers the calls. It is safe for concurrent use.
@@ -61,7 +60,7 @@ func New(c Config) *Manager {
 		protectables: c.Protectables,
 		operations:   c.Operations,
 		records:      c.Records,
-		admission:    newAdmission(c.RequestsPerProject),
+		admission:    newAdmission(c.Handlers),
 		log:          telemetry.Named(c.Log, "manager"),
 	}
 }
@@ -140,8 +139,11 @@ func (m *Manager) handler(call method, delivery rpc.Delivery) rpc.Handler {
 		ctx = requestcontext.New(ctx, caller)
 		ctx = operation.WithRequest(ctx, operation.Request{Key: req.UniqueID, Accepted: req.Accept})
 		leave, err := m.admission.enter(share{caller.ProjectID, delivery == rpc.UntilAccepted})
-		if err != nil {
-			return nil, m.report(ctx, req.Method, err)
+		switch {
+		case err != nil && !req.WantsReply && delivery == rpc.UntilAccepted:
+			return nil, fmt.Errorf("%w: %w", rpc.ErrNotNow, err) // there is nobody to ask again
+		case err != nil:
+			return nil, m.report(ctx, req.Method, fault.InvalidInput(err.Error()+": ask again later"))
 		}
 		defer leave()
 		result, err := call(ctx, newArguments(req.Args))

@@ -95,7 +95,7 @@ func newInstance(ctx context.Context, cfg *config.Config, setup Setup, log *tele
 		return nil, usageError{err}
 	}
 	m := manager.New(manager.Config{Providers: i.providers, Protectables: registry, Operations: i.engine, Records: i.db,
-		RequestsPerProject: requestsPerProject(cfg), Log: log})
+		Handlers: handlers(cfg), Log: log})
 	if i.transport, err = messaging.NewTransport(cfg, telemetry.Named(log, "rpc")); err != nil {
 		return nil, usageError{err}
 	}
@@ -111,13 +111,15 @@ func newInstance(ctx context.Context, cfg *config.Config, setup Setup, log *tele
 	return i, nil
 }
 
-// requestsPerProject leaves a third of the handlers to others when a project has all
-// that it may.
-func requestsPerProject(cfg *config.Config) int {
+// handlers shares the pool out: a third of it to each project, and a quarter to what
+// reads alone.
+func handlers(cfg *config.Config) manager.Handlers {
+	pool := cfg.Int("DEFAULT", "executor_thread_pool_size")
+	h := manager.Handlers{PerProject: max(1, pool/3), Starting: max(1, pool-pool/4)}
 	if n := cfg.Int("DEFAULT", "max_requests_per_project"); n > 0 {
-		return n
+		h.PerProject = n
 	}
-	return max(1, cfg.Int("DEFAULT", "executor_thread_pool_size")/3)
+	return h
 }
 
 // measure makes the metrics that the configuration asks for.
