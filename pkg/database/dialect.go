@@ -25,6 +25,9 @@ type dialect interface {
 	timestamp(t time.Time) any
 	// text is s without what the engine's tables cannot store.
 	text(s string) string
+	// longText is the number of bytes that a column of kind longText holds, 0 for
+	// any.
+	longText() int
 	// insert runs an INSERT, already rebound, and returns the number that the
 	// engine gave to the row.
 	insert(ctx context.Context, tx *sql.Tx, query string, args []any) (int64, error)

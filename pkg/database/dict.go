@@ -3,12 +3,15 @@
 package database
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/karbor-project/karbor/pkg/resource/pyjson"
 )
@@ -98,12 +101,148 @@ func (d *dict) strings() map[string]string {
 	return m
 }
 
-// mergeColumn returns what a column holds after entries are set in it.
-func mergeColumn(name, text string, entries map[string]string) (string, error) {
+// mergeColumn returns what a column of at most limit bytes holds after entries are
+// set in it. Text that is no dict is nothing that a reader could use, and gives way.
+func mergeColumn(text string, entries map[string]string, limit int) (string, error) {
 	d, err := parseDict(text)
 	if err != nil {
-		return "", fmt.Errorf("read column %s: %w", name, err)
+		d = &dict{values: map[string]json.RawMessage{}}
 	}
+	d.withoutSummaries()
 	d.merge(entries)
-	return d.text()
+	return d.fitted(limit)
+}
+
+// summary is the key of an entry that stands for others which found no room:
+// "OS::Cinder::Volume#290 more available". Its form is that of any key, type#id,
+// so that readers who know nothing of it go on.
+var summary = regexp.MustCompile(`^[^#]*#\d+ more( .*)?$`)
+
+// withoutSummaries drops entries that stand for others. Who writes a dict that may
+// find no room gives all entries each time.
+func (d *dict) withoutSummaries() {
+	d.keys = slices.DeleteFunc(d.keys, func(key string) bool {
+		stands := summary.MatchString(key)
+		if stands {
+			delete(d.values, key)
+		}
+		return stands
+	})
+}
+
+// Bounds of what a dict without enough room keeps of a value, from the first to the
+// last, and of a value in the key of a summary.
+var shortened = []int{2048, 1024, 512, 256, 128, 64}
+
+const (
+	summaryValue = 64 // bytes of a value in the key of a summary
+	summaryKinds = 16 // summaries at most
+)
+
+// fitted is the dict as json.dumps writes it, in at most limit bytes; 0 is no
+// limit. Values are shortened first. If that is not enough, entries that many have
+// in common, those of one type with one value, become a count.
+func (d *dict) fitted(limit int) (string, error) {
+	text, err := d.text()
+	if err != nil || limit == 0 || len(text) <= limit {
+		return text, err
+	}
+	for _, most := range shortened {
+		short := d.shorter(most)
+		if text, err = short.text(); err != nil || len(text) <= limit {
+			return text, err
+		}
+	}
+	return d.shorter(summaryValue).counted(limit)
+}
+
+// shorter is the dict with values of at most so many bytes and a mark that they
+// were cut.
+func (d *dict) shorter(most int) *dict {
+	short := &dict{values: map[string]json.RawMessage{}}
+	for key, value := range d.strings() {
+		short.values[key] = d.values[key]
+		if len(value) > most {
+			short.values[key] = pyjson.AppendString(nil, cutText(value, most)+"...")
+		}
+	}
+	short.keys = d.keys
+	return short
+}
+
+// counted keeps as many entries as there is room for, the exceptions first, and
+// counts the rest.
+func (d *dict) counted(limit int) (string, error) {
+	type group struct{ kind, value string }
+	values := d.strings()
+	groupOf := func(key string) group {
+		kind, _, _ := strings.Cut(key, "#")
+		return group{kind, values[key]}
+	}
+	size := map[group]int{}
+	for _, key := range d.keys {
+		size[groupOf(key)]++
+	}
+	ranked := slices.Clone(d.keys)
+	slices.SortStableFunc(ranked, func(a, b string) int { return cmp.Compare(size[groupOf(a)], size[groupOf(b)]) })
+
+	// Any number of entries is kept for which the counts of the rest fit too. The
+	// more are kept the longer the text is, nearly: a search finds a number near the
+	// greatest one.
+	try := func(kept int) (string, error) {
+		keep := map[string]bool{}
+		for _, key := range ranked[:kept] {
+			keep[key] = true
+		}
+		rest := map[group]int{}
+		for _, key := range ranked[kept:] {
+			rest[groupOf(key)]++
+		}
+		if len(rest) > summaryKinds {
+			all := map[group]int{}
+			for g, n := range rest {
+				all[group{kind: g.kind}] += n
+			}
+			rest = all
+		}
+		short := &dict{values: map[string]json.RawMessage{}}
+		for _, key := range d.keys {
+			if keep[key] {
+				short.put(key, d.values[key])
+			}
+		}
+		for _, g := range slices.SortedFunc(maps.Keys(rest), func(a, b group) int {
+			return cmp.Or(cmp.Compare(a.kind, b.kind), cmp.Compare(a.value, b.value))
+		}) {
+			key := strings.TrimRight(fmt.Sprintf("%s#%d more %s", g.kind, rest[g], g.value), " ")
+			short.put(key, pyjson.AppendString(nil, g.value))
+		}
+		return short.text()
+	}
+	best := "{}"
+	low, high := 0, len(ranked)
+	for low <= high {
+		middle := (low + high) / 2
+		text, err := try(middle)
+		if err != nil {
+			return "", err
+		}
+		if len(text) <= limit {
+			best, low = text, middle+1
+		} else {
+			high = middle - 1
+		}
+	}
+	return best, nil
+}
+
+// cutText cuts a text at the end of a character.
+func cutText(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
+	for !utf8.RuneStart(s[most]) {
+		most--
+	}
+	return s[:most]
 }

@@ -194,6 +194,8 @@ func (mysqlDialect) columnType(c column) string {
 	}
 }
 
+func (mysqlDialect) longText() int { return maxText }
+
 func (mysqlDialect) tableOptions() string {
 	return " ENGINE=InnoDB DEFAULT CHARSET=utf8mb3 COLLATE=utf8mb3_general_ci"
 }
@@ -233,24 +235,54 @@ func (mysqlDialect) ownType(c Column) string {
 
 // classify goes by the numbers of MySQL's and MariaDB's error references.
 func (mysqlDialect) classify(err error) class {
-	if errors.Is(err, mysql.ErrInvalidConn) {
+	switch {
+	case errors.Is(err, mysql.ErrInvalidConn):
 		return unreachable
+	case errors.Is(err, mysql.ErrPktTooLarge):
+		return tooLarge
 	}
 	var e *mysql.MySQLError
 	if !errors.As(err, &e) {
 		return unknown
 	}
-	switch e.Number {
-	case 1062: // duplicate entry
-		return duplicate
-	case 1205, 1213, 1020: // lock wait timeout, deadlock, record changed since last read
-		return conflict
-	case 1040, 1203, // too many connections
-		1053, 1077, 1079, 1152, 1159, 1161, 1184, // shutdown, aborted connection, network
-		1317, 1927, // interrupted, connection killed
-		1290, 1792, 1836, // read-only, as after a failover
-		1047: // a Galera node that is not in its cluster
-		return unreachable
+	if c, known := mysqlClasses[e.Number]; known {
+		return c
 	}
-	return permanent
+	return refused
 }
+
+// mysqlClasses are those of the errors that matter, by number. Any other answer is
+// a refusal.
+var mysqlClasses = func() map[uint16]class {
+	classes := map[uint16]class{}
+	for c, numbers := range map[class][]uint16{
+		duplicate: {1062},
+		conflict: {
+			1205, 1213, 1020, // lock wait timeout, deadlock, record changed since last read
+			1412, 1615, 1243, // the table was changed meanwhile, a statement has to be prepared again
+		},
+		unreachable: {
+			1040, 1203, 1226, 1129, // too many connections, of all or of this user; too many that broke
+			1053, 1077, 1079, 1152, 1158, 1159, 1160, 1161, 1184, // shutdown, aborted connection, network
+			1317, 1927, 1969, 3024, // interrupted, connection killed, took too long
+			1290, 1792, 1836, 3032, 3168, // read-only, as after a failover; offline
+			1047,                               // a Galera node that is not in its cluster
+			1021, 1037, 1038, 1041, 1114, 1135, // no room: disk, memory, table, thread
+			1030, 1180, 1194, 1195, // the storage engine fails
+		},
+		tooLong:  {1406, 1264, 1118},
+		tooLarge: {1153, 1301},
+		denied: {
+			1044, 1045, 1130, 1131, 1132, 1133, 1142, 1143, 1227, 1251, 1370, 1410, 1698,
+			1820, 1862, 3118, 3159, 4151, // the password has expired, the account is locked, TLS is required
+		},
+		missing:    {1049, 1051, 1054, 1109, 1146},
+		constraint: {1048, 1216, 1217, 1364, 1451, 1452, 3819, 4025},
+		invalid:    {1292, 1300, 1366, 3140},
+	} {
+		for _, n := range numbers {
+			classes[n] = c
+		}
+	}
+	return classes
+}()

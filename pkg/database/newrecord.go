@@ -39,8 +39,8 @@ func (db *DB) createRecord(ctx context.Context, t recordTable, r *Record) (strin
 		{"checkpoint_id", r.CheckpointID},
 		{"status", nullable(r.Status)},
 		{"parameters", parameters},
-		{"resources_status", dictColumn(r.ResourcesStatus)},
-		{"resources_reason", dictColumn(r.ResourcesReason)},
+		{"resources_status", db.dictColumn(r.ResourcesStatus)},
+		{"resources_reason", db.dictColumn(r.ResourcesReason)},
 	}
 	if t.name == restores.name {
 		values = append(values, assignment{"restore_target", nullable(r.RestoreTarget)})
@@ -72,10 +72,10 @@ func jsonColumn(raw json.RawMessage) (sql.NullString, error) {
 	return nullable(string(text)), nil
 }
 
-func dictColumn(m map[string]string) sql.NullString {
+func (db *DB) dictColumn(m map[string]string) sql.NullString {
 	if len(m) == 0 {
 		return sql.NullString{}
 	}
-	text, _ := mergeColumn("", "", m) // fails on old text only
+	text, _ := mergeColumn("", m, db.dialect.longText()) // fails on old values only
 	return nullable(text)
 }

@@ -8,7 +8,6 @@ import (
 	"database/sql"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/karbor-project/karbor/pkg/fault"
 )
@@ -194,12 +193,5 @@ func (db *DB) nullableTime(t time.Time) any {
 // fit makes a text storable in a column of kind longText.
 func (db *DB) fit(s string) string {
 	s = db.dialect.text(strings.ToValidUTF8(s, "\ufffd"))
-	if len(s) <= maxText {
-		return s
-	}
-	end := maxText
-	for !utf8.RuneStart(s[end]) {
-		end--
-	}
-	return s[:end]
+	return cutText(s, maxText)
 }

@@ -106,6 +106,8 @@ func (postgresDialect) columnType(c column) string {
 	}
 }
 
+func (postgresDialect) longText() int { return 0 }
+
 func (postgresDialect) tableOptions() string { return "" }
 
 func (postgresDialect) isolation() sql.IsolationLevel { return sql.LevelReadCommitted }
@@ -143,17 +145,26 @@ func (postgresDialect) classify(err error) class {
 		}
 		return unknown
 	}
-	switch {
-	case e.Code == "23505", e.Code == "42P07", e.Code == "42710": // unique_violation, duplicate_table (or index), duplicate_object
-		return duplicate
-	case e.Code == "40001", e.Code == "40P01", e.Code == "55P03": // serialization, deadlock, lock not available
-		return conflict
-	case strings.HasPrefix(e.Code, "08"), // connection exception
-		strings.HasPrefix(e.Code, "57P"), // shutdown, starting up
-		e.Code == "25P03",                // a transaction was idle for too long
-		e.Code == "53300",                // too many connections
-		e.Code == "25006":                // read-only, as after a failover
-		return unreachable
+	for n := len(e.Code); n >= 2; n-- { // the longest code counts
+		if c, known := postgresClasses[e.Code[:n]]; known {
+			return c
+		}
 	}
-	return permanent
+	return refused
+}
+
+// postgresClasses are those of the errors that matter, by SQLSTATE or its
+// beginning. Any other answer is a refusal.
+var postgresClasses = map[string]class{
+	"23505": duplicate, "42P07": duplicate, "42710": duplicate, // unique_violation, duplicate_table (or index), duplicate_object
+	"40": conflict, "55P03": conflict, // rollbacks, lock not available
+	"0A000": conflict, "26000": conflict, // a statement has to be prepared again
+	"08": unreachable, "57P": unreachable, "58": unreachable, "53": unreachable, // connection, shutdown, I/O, no room
+	"57014": unreachable,                       // took too long
+	"25P03": unreachable, "25006": unreachable, // a transaction was idle for too long; read-only, as after a failover
+	"22001": tooLong, "22003": tooLong, "22": invalid,
+	"54": tooLarge,
+	"28": denied, "42501": denied,
+	"3D000": missing, "3F000": missing, "42P01": missing, "42703": missing,
+	"23": constraint,
 }

@@ -37,7 +37,9 @@ type RecordUpdate struct {
 	Status *string
 	// ResourcesStatus and ResourcesReason are entries to set; those that are
 	// not named stay. Updates of one record by different workers come one
-	// after the other, so that none loses an entry.
+	// after the other, so that none loses an entry. Where the column has no room
+	// for all, values are cut and what many resources have in common is counted;
+	// the counts are right for who sets all entries each time.
 	ResourcesStatus map[string]string
 	ResourcesReason map[string]string
 }
@@ -113,7 +115,7 @@ func (db *DB) scanRecord(ctx context.Context, tx *sql.Tx, t recordTable, id stri
 	}{{"resources_status", statuses.String, &r.ResourcesStatus}, {"resources_reason", reasons.String, &r.ResourcesReason}} {
 		d, err := parseDict(column.text)
 		if err != nil {
-			return nil, fmt.Errorf("column %s: %w", column.name, err)
+			return nil, &RefusedError{Invalid, fmt.Errorf("column %s: %w", column.name, err)}
 		}
 		*column.to = d.strings()
 	}
@@ -139,9 +141,9 @@ func (db *DB) updateRecord(ctx context.Context, t recordTable, id string, u Reco
 			if len(column.entries) == 0 {
 				continue
 			}
-			text, err := mergeColumn(column.name, column.old, column.entries)
+			text, err := mergeColumn(column.old, column.entries, db.dialect.longText())
 			if err != nil {
-				return err
+				return fmt.Errorf("column %s: %w", column.name, err)
 			}
 			if text != column.old {
 				changes = append(changes, assignment{column.name, text})

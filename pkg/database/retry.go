@@ -62,17 +62,6 @@ func (r *Retry) wait(n int, c class) time.Duration {
 	return d - time.Duration(jitter()*float64(d)/2)
 }
 
-// class is what an error means for the call.
-type class int
-
-const (
-	unknown     class = iota
-	permanent         // the call is wrong, or the database is
-	conflict          // another transaction was in the way
-	unreachable       // there is no database to talk to
-	duplicate         // the row is already there
-)
-
 // errAttempt marks what an attempt came to that took too long, for drivers
 // report that in many ways.
 var errAttempt = errors.New("no answer in time")
@@ -118,7 +107,7 @@ func (db *DB) doWith(ctx context.Context, o *sql.TxOptions, f func(context.Conte
 			db.outage.begin(err)
 		}
 		if c != unreachable && c != conflict || retry.Max >= 0 && n >= retry.Max {
-			return err
+			return asRefusal(err, c)
 		}
 		if !sleep(ctx, retry.wait(n, c)) {
 			return fmt.Errorf("%w: %w", context.Cause(ctx), err)

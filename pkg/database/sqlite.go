@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"modernc.org/sqlite"
@@ -78,6 +79,8 @@ func (sqliteDialect) columnType(c column) string {
 	}
 }
 
+func (sqliteDialect) longText() int { return 0 }
+
 func (sqliteDialect) tableOptions() string { return "" }
 
 // isolation is the engine's only one.
@@ -112,8 +115,20 @@ func (sqliteDialect) classify(err error) class {
 		return duplicate
 	}
 	switch e.Code() & 0xff { // the rest is detail
-	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
+	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_SCHEMA:
 		return conflict
+	case sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_INTERRUPT:
+		return unreachable
+	case sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_READONLY:
+		return denied
+	case sqlite3.SQLITE_TOOBIG:
+		return tooLarge
+	case sqlite3.SQLITE_CONSTRAINT:
+		return constraint
+	case sqlite3.SQLITE_ERROR: // it has no number of its own
+		if text := e.Error(); strings.Contains(text, "no such table") || strings.Contains(text, "no such column") {
+			return missing
+		}
 	}
-	return permanent
+	return refused
 }
