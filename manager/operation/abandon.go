@@ -64,7 +64,7 @@ func (e *Engine) abandon(ctx context.Context, entry journal.Entry, unable error)
 // resign ends a run without its provider. An error leaves it to others.
 func (r *run) resign(ctx context.Context, unable error) error {
 	spoken, err := r.recall(ctx)
-	if err != nil && (ctx.Err() != nil || !final(err)) {
+	if err != nil && (ctx.Err() != nil || handedOver(err) || !final(err)) {
 		return r.given(err)
 	}
 	if spoken != nil && !spoken.Cancelled { // it had failed before anybody cancelled it
@@ -98,7 +98,7 @@ func (r *run) seen(ctx context.Context) (seen bool, err error) {
 	if o, ok := r.work.(*reading); ok {
 		return true, o.complete(ctx)
 	}
-	err = persist(ctx, func(ctx context.Context) error {
+	err = r.engine.persist(ctx, func(ctx context.Context) error {
 		row, err := r.engine.Records.GetOperationLog(ctx, r.entry.ID)
 		if err == nil {
 			status := checkpoint.Status(row.Status)
@@ -106,7 +106,7 @@ func (r *run) seen(ctx context.Context) (seen bool, err error) {
 		}
 		return err
 	})
-	if err != nil && ctx.Err() == nil && final(err) { // there is no such row
+	if err != nil && ctx.Err() == nil && final(err) && !handedOver(err) { // there is no such row, or nobody may read it
 		return false, nil
 	}
 	return seen, err

@@ -51,7 +51,7 @@ func (o *change) succeed(ctx context.Context, finish func(context.Context) error
 	if err := finish(ctx); err != nil {
 		return err
 	}
-	return o.endRecord(ctx, string(o.succeeded), nil)
+	return o.endLog(ctx, o.record, string(o.succeeded), nil)
 }
 
 // endWith writes a status of failure everywhere. A checkpoint that was never made
@@ -67,16 +67,10 @@ func (o *change) endWith(ctx context.Context, status checkpoint.Status, cause er
 		}
 	}
 	o.openRecord(ctx)
-	if err := o.endRecord(ctx, string(status), cause); err != nil {
+	if err := o.endLog(ctx, o.record, string(status), cause); err != nil {
 		return err
 	}
 	return err
-}
-
-func (o *change) endRecord(ctx context.Context, status string, cause error) error {
-	return o.settle(ctx, "write status "+status+" into the operation log", func(ctx context.Context) error {
-		return o.record.end(ctx, status, cause)
-	})
 }
 
 func setStatus(ctx context.Context, cp *checkpoint.Checkpoint, status checkpoint.Status) error {

@@ -122,7 +122,7 @@ func (r *run) isolate(ctx context.Context) error {
 		case r.engine.quarantine <- struct{}{}:
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case <-r.engine.drain:
+		case <-r.engine.draining.Done():
 			return fmt.Errorf("%s is not tried: %w", r.entry.Kind, protection.ErrHandover)
 		}
 	}

@@ -81,7 +81,7 @@ func (r *run) finish(ctx context.Context, v verdict, opened bool, cause error) e
 	if err := r.settle(ctx, "write that the "+r.entry.Kind+" failed", func(ctx context.Context) error {
 		return r.work.fail(ctx, opened, cause)
 	}); err != nil {
-		if ctx.Err() != nil {
+		if handedOver(err) || ctx.Err() != nil {
 			return r.given(err)
 		}
 		r.log.Errorf("that the %s failed could not be written everywhere: %s", r.entry.Kind, fault.Detail(err))
@@ -100,7 +100,7 @@ func (r *run) finish(ctx context.Context, v verdict, opened bool, cause error) e
 // wait the operation keeps no other from its place.
 func (r *run) settle(ctx context.Context, what string, write func(context.Context) error) error {
 	first := true
-	return persist(ctx, func(ctx context.Context) error {
+	return r.engine.persist(ctx, func(ctx context.Context) error {
 		err := write(ctx)
 		if err != nil && !final(err) && first {
 			first = false
@@ -114,7 +114,7 @@ func (r *run) settle(ctx context.Context, what string, write func(context.Contex
 // end closes the journal entry.
 func (r *run) end(ctx context.Context, o journal.Outcome, reason string) error {
 	return r.settle(ctx, "end the operation in the journal", func(ctx context.Context) error {
-		return r.engine.journal.End(ctx, r.entry.ID, r.entry.Claim, o, reason)
+		return awaited(r.engine.journal.End(ctx, r.entry.ID, r.entry.Claim, o, reason))
 	})
 }
 

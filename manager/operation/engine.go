@@ -114,9 +114,10 @@ type Engine struct {
 	// quarantine has a token while an operation is in it.
 	quarantine chan struct{}
 
-	drain  chan struct{} // closed when no more hooks are to start
-	ctx    context.Context
-	cancel context.CancelCauseFunc
+	draining context.Context // ends when no more hooks are to start
+	drain    context.CancelFunc
+	ctx      context.Context
+	cancel   context.CancelCauseFunc
 
 	mu       sync.Mutex
 	runs     map[string]*run // queued and running here
@@ -147,8 +148,9 @@ func New(c Config) *Engine {
 	e := &Engine{
 		Config: c, journal: c.Journal, log: telemetry.Named(c.Log, "operation"), scheduler: newScheduler(c.Limits),
 		quarantine: make(chan struct{}, 1),
-		drain:      make(chan struct{}), runs: map[string]*run{}, coming: map[string]bool{}, held: map[string]int{}, stranded: map[string]stranded{},
+		runs:       map[string]*run{}, coming: map[string]bool{}, held: map[string]int{}, stranded: map[string]stranded{},
 	}
+	e.draining, e.drain = context.WithCancel(context.Background())
 	e.ctx, e.cancel = context.WithCancelCause(context.Background())
 	return e
 }
@@ -173,7 +175,7 @@ func (e *Engine) Stop(ctx context.Context) {
 	e.stopping = true
 	e.mu.Unlock()
 	if first {
-		close(e.drain)
+		e.drain()
 		for _, j := range e.scheduler.close() {
 			e.forget(j.id)
 		}

@@ -100,6 +100,19 @@ func (l *operationLog) end(ctx context.Context, status string, cause error) erro
 	return nil
 }
 
+// endLog closes an operation's row. One that the database refuses for good keeps no
+// operation from its end.
+func (r *run) endLog(ctx context.Context, l *operationLog, status string, cause error) error {
+	err := r.settle(ctx, "write status "+status+" into the operation log", func(ctx context.Context) error {
+		return l.end(ctx, status, cause)
+	})
+	if database.Refused(err) != nil {
+		r.log.Errorf("the operation log stays as it is: %s", fault.Detail(err))
+		return nil
+	}
+	return err
+}
+
 func (l *operationLog) write(ctx context.Context, u database.OperationLogUpdate) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -13,11 +13,12 @@ import (
 )
 
 // The keys of marks: what has become of a resource's hooks, what its plugin
-// keeps, that all hooks have ended well, and how the operation is to end
+// keeps, what hooks have told of a resource of a restore or verification, that all hooks have ended well, and how the operation is to end
 // otherwise, which is what counts when both are there.
 const (
 	progressMarks = "p/"
 	stateMarks    = "s/"
+	reportMarks   = "r/"
 	walkedMark    = "walked"
 	verdictMark   = "verdict"
 )
@@ -25,13 +26,15 @@ const (
 // longestKey is what a journal's mark key may have.
 const longestKey = 400
 
-// markKey names a resource's mark. A long id is replaced by its digest.
-func markKey(prefix string, key resource.Key) string {
-	name := prefix + key.String()
-	if len(name) <= longestKey {
-		return name
+// markKey names a resource's mark.
+func markKey(prefix string, key resource.Key) string { return markName(prefix, key.String()) }
+
+// markName names a mark. A long name is replaced by its digest.
+func markName(prefix, name string) string {
+	if len(prefix+name) <= longestKey {
+		return prefix + name
 	}
-	sum := sha256.Sum256([]byte(key.String()))
+	sum := sha256.Sum256([]byte(name))
 	return prefix + "sha256:" + hex.EncodeToString(sum[:])
 }
 

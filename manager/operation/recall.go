@@ -22,7 +22,7 @@ func (r *run) recall(ctx context.Context) (*verdict, error) {
 		return nil, nil
 	}
 	var marks []journal.Mark
-	err := persist(ctx, func(ctx context.Context) error {
+	err := r.engine.journaled(ctx, r.log, func(ctx context.Context) error {
 		var err error
 		marks, err = r.engine.journal.Marks(ctx, r.entry.ID, "")
 		return err
@@ -48,6 +48,11 @@ func (r *run) recall(ctx context.Context) (*verdict, error) {
 			var p *Progress
 			if p, err = decodeProgress(m.Value); err == nil {
 				r.track.recall(p)
+			}
+		case strings.HasPrefix(m.Key, reportMarks):
+			var told Report
+			if err = json.Unmarshal(m.Value, &told); err == nil {
+				r.track.recallReport(told)
 			}
 		case strings.HasPrefix(m.Key, stateMarks):
 			r.track.recallState(m.Key, m.Value)
@@ -156,7 +161,7 @@ func (e *Engine) adopt(ctx context.Context, entry journal.Entry) error {
 // inputOf reads the input of an adopted operation.
 func (e *Engine) inputOf(ctx context.Context, entry journal.Entry) (*input, error) {
 	if entry.Input == nil {
-		err := persist(ctx, func(ctx context.Context) error {
+		err := e.journaled(ctx, e.log, func(ctx context.Context) error {
 			whole, err := e.journal.Get(ctx, entry.ID)
 			if err == nil {
 				entry.Input = whole.Input

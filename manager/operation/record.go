@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
+	"time"
 
 	"github.com/sirupsen/logrus"
 
@@ -35,73 +37,194 @@ type Record struct {
 	New *database.Record
 }
 
-// row updates the record of one restore or verification.
-type row struct {
+// Report is what a hook has told of a resource.
+type Report struct {
+	Resource string `json:"resource"` // type#id; of a restore, the new one
+	Status   string `json:"status"`
+	Reason   string `json:"reason,omitempty"`
+}
+
+// recordWriter writes the row of one restore or verification, and is the only one
+// who does. What hooks report while a write is under way goes with the next one: a
+// thousand hooks cost a few writes, and none waits for the database. Each write has
+// all that was ever reported, which the journal keeps too.
+type recordWriter struct {
 	id     string
 	read   func(ctx context.Context, id string) (*database.Record, error)
 	update func(ctx context.Context, id string, u database.RecordUpdate) error
+	note   func(Report) // keeps a report in the journal
 	log    logrus.FieldLogger
+
+	ctx     context.Context // of the writes on the way
+	stop    context.CancelFunc
+	writers sync.WaitGroup
+
+	mu      sync.Mutex
+	status  *string // to be written
+	reports map[string]Report
+	changed bool  // since the last write began
+	writing bool  // somebody is at it
+	gone    error // the row is, and nobody waits for it any more
 }
 
-var _ protection.StatusRecorder = (*row)(nil)
+var _ protection.StatusRecorder = (*recordWriter)(nil)
 
-// Update implements protection.StatusRecorder. A database that is away keeps
-// no hook from going on: what the hook has done is in the cloud either way.
-func (r *row) Update(ctx context.Context, resourceType, id, status, reason string) error {
-	ctx, cancel := context.WithTimeout(ctx, recordTime)
-	defer cancel()
-	key := resource.Key{Type: resourceType, ID: id}.String()
-	err := r.update(ctx, r.id, database.RecordUpdate{
-		ResourcesStatus: map[string]string{key: status},
-		ResourcesReason: map[string]string{key: reason},
-	})
-	if final(err) {
-		return err
+// Update implements protection.StatusRecorder. It does not wait: what the hook has
+// done is in the cloud whether the database answers or not.
+func (w *recordWriter) Update(_ context.Context, resourceType, id, status, reason string) error {
+	r := Report{Resource: resource.Key{Type: resourceType, ID: id}.String(), Status: status, Reason: reason}
+	if reason != "" {
+		w.log.Infof("%s is %s: %s", r.Resource, status, reason) // the row may have no room for all of it
 	}
-	if err != nil {
-		r.log.Warnf("status %s of %s is not recorded: %s", status, key, fault.Detail(err))
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.gone != nil {
+		return w.gone
 	}
+	w.note(r)
+	w.reports[r.Resource] = r
+	w.later()
 	return nil
+}
+
+// recall takes what earlier runs have reported.
+func (w *recordWriter) recall(reports []Report) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, r := range reports {
+		if _, newer := w.reports[r.Resource]; !newer {
+			w.reports[r.Resource] = r
+		}
+	}
 }
 
 // begin marks the record as being worked on. A record that is gone ends the
 // flow: nobody waits for it any more.
-func (r *row) begin(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, recordTime)
-	defer cancel()
+func (w *recordWriter) begin(ctx context.Context) error {
 	status := inProgress
-	err := r.update(ctx, r.id, database.RecordUpdate{Status: &status})
-	if final(err) {
+	w.mu.Lock()
+	w.status = &status
+	w.mu.Unlock()
+	err := w.write(ctx)
+	switch {
+	case database.Refused(err) != nil:
+		return nil // it may take the end
+	case final(err):
 		return err
-	}
-	if err != nil {
-		r.log.Warnf("status %s is not recorded: %s", status, fault.Detail(err))
+	case err != nil:
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.later()
 	}
 	return nil
 }
 
-// end writes how it ended. cause is why it failed, nil if it did not; undone
-// tells that the resources are gone again.
-func (r *row) end(ctx context.Context, status string, cause error, undone bool) error {
+// later has what has changed written, unless somebody is at it. The caller holds
+// mu.
+func (w *recordWriter) later() {
+	w.changed = true
+	if !w.writing && w.ctx.Err() == nil {
+		w.writing = true
+		w.writers.Go(w.run)
+	}
+}
+
+// run writes until nothing has changed, or the end is near, which has a write of
+// its own.
+func (w *recordWriter) run() {
+	for pause := firstPause; w.pending(); {
+		err := w.write(w.ctx)
+		if err == nil || final(err) {
+			pause = firstPause
+			continue
+		}
+		if pause == firstPause && w.ctx.Err() == nil {
+			w.log.Warnf("statuses are recorded later: %s", fault.Detail(err))
+		}
+		select {
+		case <-w.ctx.Done():
+		case <-time.After(pause):
+		}
+		pause = min(2*pause, longestPause)
+	}
+}
+
+func (w *recordWriter) pending() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.writing = w.changed && w.gone == nil && w.ctx.Err() == nil
+	return w.writing
+}
+
+// write writes once what has changed. What fails for want of a database is still to
+// be written then.
+func (w *recordWriter) write(ctx context.Context) error {
+	w.mu.Lock()
+	u := database.RecordUpdate{Status: w.status}
+	u.ResourcesStatus, u.ResourcesReason = columns(w.reports)
+	w.changed = false
+	w.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, recordTime)
 	defer cancel()
-	now, err := r.read(ctx, r.id)
-	if err != nil {
+	err := w.update(ctx, w.id, u)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case err == nil:
+		w.status = nil
+	case database.Refused(err) != nil:
+		w.log.Warnf("statuses are not recorded: %s", fault.Detail(err))
+	case final(err):
+		w.gone = err
+	default:
+		w.changed = true
+	}
+	return err
+}
+
+func columns(reports map[string]Report) (statuses, reasons map[string]string) {
+	statuses, reasons = map[string]string{}, map[string]string{}
+	for key, r := range reports {
+		statuses[key], reasons[key] = r.Status, r.Reason
+	}
+	return statuses, reasons
+}
+
+// end writes how it ended. cause is why it failed, nil if it did not; undone
+// tells that the resources are gone again.
+func (w *recordWriter) end(ctx context.Context, status string, cause error, undone bool) error {
+	w.mu.Lock()
+	w.stop() // nobody begins to write after that
+	w.mu.Unlock()
+	w.writers.Wait()
+	ctx, cancel := context.WithTimeout(ctx, recordTime)
+	defer cancel()
+	now, err := w.read(ctx, w.id)
+	if err != nil && database.Refused(err) == nil {
 		return fmt.Errorf("read the record: %w", err)
 	}
-	u := database.RecordUpdate{Status: &status}
-	u.ResourcesStatus, u.ResourcesReason = lastStatuses(now.ResourcesStatus, cause, undone)
-	if err := r.update(ctx, r.id, u); err != nil {
+	w.mu.Lock()
+	statuses, reasons := columns(w.reports)
+	w.mu.Unlock()
+	if now != nil { // a worker of another version may have written it
+		for key, status := range now.ResourcesStatus {
+			if _, ours := statuses[key]; !ours {
+				statuses[key], reasons[key] = status, now.ResourcesReason[key]
+			}
+		}
+	}
+	lastStatuses(statuses, reasons, cause, undone)
+	u := database.RecordUpdate{Status: &status, ResourcesStatus: statuses, ResourcesReason: reasons}
+	if err := w.update(ctx, w.id, u); err != nil {
 		return fmt.Errorf("write status %s into the record: %w", status, err)
 	}
 	return nil
 }
 
-// lastStatuses are those of resources of whose end nobody could tell: their
+// lastStatuses sets those of resources of whose end nobody could tell: their
 // process died, or the database was away.
-func lastStatuses(now map[string]string, cause error, undone bool) (statuses, reasons map[string]string) {
-	statuses, reasons = map[string]string{}, map[string]string{}
-	for key, status := range now {
+func lastStatuses(statuses, reasons map[string]string, cause error, undone bool) {
+	for key, status := range statuses {
 		switch {
 		case status == protection.StatusError, status == protection.StatusAvailable && !undone:
 		case cause == nil:
@@ -110,28 +233,34 @@ func lastStatuses(now map[string]string, cause error, undone bool) (statuses, re
 			statuses[key], reasons[key] = protection.StatusError, describe(cause)
 		}
 	}
-	return statuses, reasons
 }
 
 // reading is an operation that reads a checkpoint and reports to a record: a
 // restore or a verification.
 type reading struct {
 	*run
-	row    *row
+	row    *recordWriter
 	record *operationLog
 	create func(ctx context.Context, row *database.Record) (string, error)
 }
 
 func newReading(r *run) *reading {
 	o := &reading{run: r, create: r.engine.Records.CreateRestore}
-	o.row = &row{
+	o.row = &recordWriter{
 		id: r.input.Record.ID, read: r.engine.Records.GetRestore, update: r.engine.Records.UpdateRestore,
-		log: r.log.WithField("record", r.input.Record.ID),
+		note: r.noteReport, log: r.log.WithField("record", r.input.Record.ID), reports: map[string]Report{},
 	}
+	o.row.ctx, o.row.stop = context.WithCancel(r.ctx)
 	if r.flow.kind == protection.Verify {
 		o.create, o.row.read, o.row.update = r.engine.Records.CreateVerification, r.engine.Records.GetVerification, r.engine.Records.UpdateVerification
 	}
 	return o
+}
+
+// noteReport keeps what a hook has told of a resource, some time soon. The run's
+// hooks end after that is on record, as notes keep their order.
+func (r *run) noteReport(told Report) {
+	r.scribe.note(markName(reportMarks, told.Resource), told)
 }
 
 // read starts a flow over the resources of a checkpoint. It fails with
@@ -235,16 +364,20 @@ func (o *reading) fail(ctx context.Context, _ bool, cause error) error {
 // away.
 func (o *reading) finishRecord(ctx context.Context, status string, cause error) error {
 	undone := o.flow.kind == protection.Restore && errors.Is(cause, protection.ErrCancelled)
+	o.row.recall(o.track.reported())
 	err := o.settle(ctx, "write the record", func(ctx context.Context) error { return o.row.end(ctx, status, cause, undone) })
-	if err != nil && (!final(err) || status == success) {
+	switch {
+	case database.Refused(err) != nil:
+		o.log.Errorf("the record stays as it is: %s", fault.Detail(err))
+		err = nil
+	case handedOver(err), err != nil && (!final(err) || status == success):
 		return err
 	}
 	if o.record == nil && !o.resumed {
 		return err // refused before there was one
 	}
 	o.openRecord(ctx)
-	logErr := o.settle(ctx, "close the operation log", func(ctx context.Context) error { return o.record.end(ctx, status, cause) })
-	return errors.Join(err, logErr)
+	return errors.Join(err, o.endLog(ctx, o.record, status, cause))
 }
 
 var errNoGraph = errors.New("the checkpoint has no resource graph")

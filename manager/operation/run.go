@@ -79,8 +79,8 @@ func (e *Engine) newRun(entry journal.Entry, in *input, caller *requestcontext.R
 	r.fence = e.Tenure.Fence()
 	r.ctx, r.leave = context.WithCancelCause(requestcontext.New(r.writing(openstack.WithPatience(e.ctx, patience)), caller))
 	r.untie = context.AfterFunc(tenure, func() { r.leave(errors.Join(protection.ErrHandover, context.Cause(tenure))) })
-	r.hooks, r.halt = context.WithCancelCause(protection.WithDrain(r.ctx, e.drain))
-	r.scribe = newScribe(r.ctx, e.journal, entry.ID, entry.Claim, func(err error) {
+	r.hooks, r.halt = context.WithCancelCause(protection.WithDrain(r.ctx, e.draining.Done()))
+	r.scribe = newScribe(r.ctx, e, r.log, entry, func(err error) {
 		r.leave(errors.Join(protection.ErrHandover, err))
 	})
 	r.take(in)
@@ -152,7 +152,9 @@ func (r *run) execute() {
 // as it stands.
 func (r *run) attempt() error {
 	ctx := r.ctx
-	err := persist(ctx, func(ctx context.Context) error { return r.engine.journal.Start(ctx, r.entry.ID, r.entry.Claim) })
+	err := r.engine.journaled(ctx, r.log, func(ctx context.Context) error {
+		return r.engine.journal.Start(ctx, r.entry.ID, r.entry.Claim)
+	})
 	if err != nil {
 		return r.given(err)
 	}
@@ -229,13 +231,13 @@ func (r *run) reopen(ctx context.Context, build bool) error {
 	if !r.resumed {
 		return nil
 	}
-	if err := persist(ctx, r.open); err != nil || !build {
+	if err := r.engine.persist(ctx, r.open); err != nil || !build {
 		return err
 	}
 	if err := r.watch(ctx); err != nil {
 		return err
 	}
-	return persist(ctx, r.build)
+	return r.engine.persist(ctx, r.build)
 }
 
 // undoPatience is how long a cancelled operation waits for what it needs to take
@@ -293,14 +295,7 @@ func (r *run) given(err error) error {
 	return err
 }
 
-func (r *run) draining() bool {
-	select {
-	case <-r.engine.drain:
-		return true
-	default:
-		return false
-	}
-}
+func (r *run) draining() bool { return r.engine.draining.Err() != nil }
 
 // pauseBetweenAttempts is how long an operation rests that was broken off
 // though the worker still owns it, as when the bank's lease was lost.
@@ -312,7 +307,7 @@ func (r *run) wait() bool {
 	select {
 	case <-time.After(pauseBetweenAttempts):
 		return true
-	case <-r.engine.drain:
+	case <-r.engine.draining.Done():
 	case <-r.ctx.Done():
 	}
 	return false

@@ -9,6 +9,10 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/sirupsen/logrus"
+
+	"github.com/karbor-project/karbor/pkg/database"
+	"github.com/karbor-project/karbor/pkg/fault"
 	"github.com/karbor-project/karbor/pkg/journal"
 )
 
@@ -16,11 +20,12 @@ import (
 // way goes with the next one, together, in the order in which it was noted: the
 // hooks of a thousand resources cost a few commits.
 type scribe struct {
-	journal journal.Journal
-	id      string
-	claim   journal.Claim
-	ctx     context.Context // ends the repetitions
-	lost    func(error)     // told once when the claim is gone
+	engine *Engine
+	log    logrus.FieldLogger
+	id     string
+	claim  journal.Claim
+	ctx    context.Context // ends the repetitions
+	lost   func(error)     // told once when the claim is gone
 
 	mu      sync.Mutex
 	pending map[string]json.RawMessage
@@ -30,8 +35,8 @@ type scribe struct {
 	broken  error        // no more writes
 }
 
-func newScribe(ctx context.Context, j journal.Journal, id string, c journal.Claim, lost func(error)) *scribe {
-	return &scribe{journal: j, id: id, claim: c, ctx: ctx, lost: lost}
+func newScribe(ctx context.Context, e *Engine, log logrus.FieldLogger, entry journal.Entry, lost func(error)) *scribe {
+	return &scribe{engine: e, log: log, id: entry.ID, claim: entry.Claim, ctx: ctx, lost: lost}
 }
 
 // note sets a mark, some time soon.
@@ -101,19 +106,44 @@ func (s *scribe) write() {
 			return
 		}
 		s.mu.Unlock()
-		if err := s.persist(marks); err != nil {
+		err := s.persist(marks)
+		if database.Refused(err) != nil {
+			err = s.each(marks)
+		}
+		if err != nil && database.Refused(err) == nil {
 			s.fail(err, waiting)
 			return
 		}
 		for _, done := range waiting {
-			done <- nil
+			done <- err
 		}
 	}
 }
 
+// each writes one by one, in their order, what was refused together: the rest shall
+// not suffer from a mark that the database cannot keep. It returns the last refusal,
+// or what is worse.
+func (s *scribe) each(marks []journal.Mark) error {
+	var refusal error
+	for _, m := range marks {
+		err := s.persist([]journal.Mark{m})
+		switch {
+		case err == nil:
+		case database.Refused(err) == nil:
+			return err
+		default:
+			s.log.Errorf("mark %q of %d bytes is not kept: %s", m.Key, len(m.Value), fault.Detail(err))
+			refusal = err
+		}
+	}
+	return refusal
+}
+
 // persist repeats a write while the journal is away.
 func (s *scribe) persist(marks []journal.Mark) error {
-	err := persist(s.ctx, func(ctx context.Context) error { return s.journal.Write(ctx, s.id, s.claim, marks...) })
+	err := s.engine.journaled(s.ctx, s.log, func(ctx context.Context) error {
+		return s.engine.journal.Write(ctx, s.id, s.claim, marks...)
+	})
 	if err != nil && s.ctx.Err() != nil {
 		return context.Cause(s.ctx)
 	}

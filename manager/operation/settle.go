@@ -8,8 +8,11 @@ import (
 	"slices"
 	"time"
 
+	"github.com/sirupsen/logrus"
+
 	"github.com/karbor-project/karbor/bank"
 	"github.com/karbor-project/karbor/bank/checkpoint"
+	"github.com/karbor-project/karbor/pkg/database"
 	"github.com/karbor-project/karbor/pkg/fault"
 	"github.com/karbor-project/karbor/pkg/journal"
 	"github.com/karbor-project/karbor/pkg/workflow"
@@ -26,30 +29,76 @@ const (
 	longestPause = 30 * time.Second
 )
 
-// persist repeats a write until it succeeds, cannot succeed, or ctx ends.
-func persist(ctx context.Context, write func(context.Context) error) error {
+// lastAttempt is how long a write may still take when the worker is about to stop.
+const lastAttempt = 5 * time.Second
+
+// persist repeats a write until it succeeds, cannot succeed, or ctx ends. When the
+// worker is about to stop it is not repeated: the error is a handover then, for
+// whoever goes on with the operation does so where the database is.
+func (e *Engine) persist(ctx context.Context, write func(context.Context) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(e.draining, func() {
+		select {
+		case <-time.After(lastAttempt):
+			cancel(protection.ErrHandover)
+		case <-ctx.Done():
+		}
+	})()
 	for pause := firstPause; ; pause = min(2*pause, longestPause) {
 		err := write(ctx)
 		if err == nil || final(err) {
 			return err
 		}
+		if e.draining.Err() != nil {
+			return errors.Join(protection.ErrHandover, err)
+		}
 		select {
 		case <-ctx.Done():
 			return err
+		case <-e.draining.Done():
+			return errors.Join(protection.ErrHandover, err)
 		case <-time.After(pause):
 		}
 	}
 }
 
-// final tells a failure that no repetition mends, such as a row that is gone,
-// from the absence of database, journal or bank.
+// journaled is persist for the journal.
+func (e *Engine) journaled(ctx context.Context, log logrus.FieldLogger, call func(context.Context) error) error {
+	told := false
+	return e.persist(ctx, func(ctx context.Context) error {
+		err := awaited(call(ctx))
+		if errors.As(err, new(*awaitedError)) && !told {
+			told = true
+			log.Errorf("the journal is waited for: %s", fault.Detail(err))
+		}
+		return err
+	})
+}
+
+// awaitedError is a refusal that an operator can mend while the worker waits.
+type awaitedError struct{ text string }
+
+func (e *awaitedError) Error() string { return e.text }
+
+// awaited makes an error of the journal one that does not last if it is for want of
+// rights or tables: an operation cannot end without its journal.
+func awaited(err error) error {
+	if r := database.Refused(err); r != nil && (r.Refusal == database.Denied || r.Refusal == database.Missing) {
+		return &awaitedError{r.Advice() + ": " + err.Error()}
+	}
+	return err
+}
+
+// final tells a failure that no repetition mends, such as a row that is gone or that
+// the database refuses, from the absence of database, journal or bank.
 func final(err error) bool {
 	var f *fault.Error
 	if errors.As(err, &f) && f.Code() < 500 {
 		return true
 	}
 	var p *permanentError
-	return errors.As(err, &p) || Overtaken(err) || handedOver(err) || errors.Is(err, checkpoint.ErrBroken) || disowned(err)
+	return errors.As(err, &p) || database.Refused(err) != nil || Overtaken(err) || handedOver(err) || errors.Is(err, checkpoint.ErrBroken) || disowned(err)
 }
 
 // disowned tells that the entry of an operation is somebody else's, or no more.

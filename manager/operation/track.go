@@ -21,6 +21,7 @@ type track struct {
 	resources map[resource.Key]*Progress
 	states    map[string]json.RawMessage // by mark key
 	noted     map[string]string          // new resources by original id
+	reports   []Report                   // of earlier runs
 }
 
 func newTrack() *track {
@@ -32,7 +33,7 @@ func newTrack() *track {
 func (t *track) reset() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.resources, t.states, t.noted = map[resource.Key]*Progress{}, map[string]json.RawMessage{}, map[string]string{}
+	t.resources, t.states, t.noted, t.reports = map[resource.Key]*Progress{}, map[string]json.RawMessage{}, map[string]string{}, nil
 }
 
 func (t *track) recall(p *Progress) {
@@ -76,6 +77,18 @@ func (t *track) unnoted(made map[string]string) map[string]string {
 		}
 	}
 	return fresh
+}
+
+func (t *track) recallReport(r Report) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.reports = append(t.reports, r)
+}
+
+func (t *track) reported() []Report {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Clone(t.reports)
 }
 
 func (t *track) recallState(key string, document json.RawMessage) {

@@ -5,7 +5,9 @@ package operation
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -37,10 +39,13 @@ type View struct {
 	Position int `json:"position"`
 }
 
-// Detail is a View with the progress of each resource.
+// Detail is a View with the progress of each resource, and what the hooks of a
+// restore or verification have told of resources, whole: the record of MySQL may
+// have no room for it.
 type Detail struct {
 	View
 	Resources []Progress `json:"resources"`
+	Reports   []Report   `json:"reports,omitempty"`
 }
 
 func (e *Engine) view(entry *journal.Entry, positions map[string]int) View {
@@ -127,27 +132,29 @@ func (e *Engine) Operation(ctx context.Context, id string) (*Detail, error) {
 	d := &Detail{View: views[0]}
 	if r := e.find(id); r != nil {
 		d.Resources = r.track.all()
-	} else if d.Resources, err = e.noted(ctx, id); err != nil {
+	} else if d.Resources, err = notes[Progress](ctx, e, id, progressMarks); err != nil {
 		return nil, unrecorded(err)
 	}
+	if d.Reports, err = notes[Report](ctx, e, id, reportMarks); err != nil {
+		return nil, unrecorded(err)
+	}
+	sortProgress(d.Resources)
 	d.Resources = withWaiting(d.Resources, entry)
 	return d, nil
 }
 
-func (e *Engine) noted(ctx context.Context, id string) ([]Progress, error) {
-	marks, err := e.journal.Marks(ctx, id, progressMarks)
+// notes reads the marks of one kind.
+func notes[T any](ctx context.Context, e *Engine, id, kind string) ([]T, error) {
+	marks, err := e.journal.Marks(ctx, id, kind)
 	if err != nil {
 		return nil, err
 	}
-	var list []Progress
-	for _, m := range marks {
-		p, err := decodeProgress(m.Value)
-		if err != nil {
-			return nil, err
+	list := make([]T, len(marks))
+	for i, m := range marks {
+		if err := json.Unmarshal(m.Value, &list[i]); err != nil {
+			return nil, fmt.Errorf("read mark %q of operation %s: %w", m.Key, id, err)
 		}
-		list = append(list, *p)
 	}
-	sortProgress(list)
 	return list, nil
 }
 

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/karbor-project/karbor/pkg/database"
 )
 
 // What fits into a journal, the same for all implementations.
@@ -83,13 +85,17 @@ func moment(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
 func checkMarks(id string, marks []Mark) error {
 	for _, m := range marks {
 		if len(m.Key) > MaxKey {
-			return fmt.Errorf("write to operation %s: key of %d bytes, at most %d are kept", id, len(m.Key), MaxKey)
+			return tooLarge("write to operation %s: key of %d bytes, at most %d are kept", id, len(m.Key), MaxKey)
 		}
 		if len(m.Value) > MaxValue {
-			return fmt.Errorf("write to operation %s: mark %q of %d bytes, at most %d are kept", id, m.Key, len(m.Value), MaxValue)
+			return tooLarge("write to operation %s: mark %q of %d bytes, at most %d are kept", id, m.Key, len(m.Value), MaxValue)
 		}
 	}
 	return nil
+}
+
+func tooLarge(format string, args ...any) error {
+	return &database.RefusedError{Refusal: database.TooLarge, Err: fmt.Errorf(format, args...)}
 }
 
 func checkOutcome(id string, o Outcome) error {

@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package operation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/karbor-project/karbor/bank/checkpoint"
+	"github.com/karbor-project/karbor/pkg/database"
+	"github.com/karbor-project/karbor/pkg/journal"
+	"github.com/karbor-project/karbor/pkg/resource"
+	"github.com/karbor-project/karbor/providers/protection"
+)
+
+// slowRecords are tables whose rows are locked for a while by each update, and
+// that are away now and then.
+type slowRecords struct {
+	*memoryRecords
+	row   chan struct{} // held by who updates the record
+	takes time.Duration
+	fails []int // numbers of updates, from 1
+
+	mu      sync.Mutex
+	updates int
+	writers int // most at a time
+	active  int
+}
+
+func (s *slowRecords) UpdateRestore(ctx context.Context, id string, u database.RecordUpdate) error {
+	s.mu.Lock()
+	s.active++
+	s.writers = max(s.writers, s.active)
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.active--
+	}()
+	select {
+	case s.row <- struct{}{}:
+		defer func() { <-s.row }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	select {
+	case <-time.After(s.takes):
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	s.mu.Lock()
+	s.updates++
+	failed := slices.Contains(s.fails, s.updates)
+	s.mu.Unlock()
+	if failed {
+		return errDown
+	}
+	return s.memoryRecords.UpdateRestore(ctx, id, u)
+}
+
+func (s *slowRecords) UpdateVerification(ctx context.Context, id string, u database.RecordUpdate) error {
+	return s.UpdateRestore(ctx, id, u)
+}
+
+// However slow the database is, however often it is away, and wherever the worker
+// is stopped on the way: the record has what every hook has told, and one writer.
+func TestEveryResourceIsOnRecord(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(rt *rapid.T) {
+		n := rapid.SampledFrom([]int{1, 7, 60}).Draw(rt, "volumes")
+		takes := rapid.SampledFrom([]time.Duration{0, 10 * time.Millisecond, time.Second, 4 * time.Second}).Draw(rt, "an update takes")
+		fails := rapid.SliceOfN(rapid.IntRange(1, 8), 0, 5).Draw(rt, "failing updates")
+		stopped := rapid.SampledFrom([]time.Duration{0, 5 * time.Millisecond, 1500 * time.Millisecond, 6 * time.Second}).Draw(rt, "stopped after")
+		kind := rapid.SampledFrom([]protection.Kind{protection.Restore, protection.Verify}).Draw(rt, "kind")
+		var wrong string
+		synctest.Test(t, func(t *testing.T) { wrong = playRecord(t, kind, n, takes, fails, stopped) })
+		if wrong != "" {
+			rt.Fatal(wrong)
+		}
+	})
+}
+
+func playRecord(t *testing.T, kind protection.Kind, n int, takes time.Duration, fails []int, stopped time.Duration) string {
+	s := newSite(t)
+	slow := &slowRecords{memoryRecords: s.records, row: make(chan struct{}, 1), takes: takes, fails: fails}
+	plugin := onMain(kind, func(ctx context.Context, c *protection.Call) error {
+		id := "new-" + c.Resource.ID
+		if err := c.UpdateStatus(ctx, id, "restoring", ""); err != nil {
+			return err
+		}
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-protection.Draining(ctx):
+			return protection.ErrHandover
+		}
+		return c.UpdateStatus(ctx, id, "available", "as good as new")
+	})
+	with := func(c *Config) { c.Records = slow }
+	var all []resource.Resource
+	for i := range n {
+		all = append(all, resource.Resource{Type: resource.Volume, ID: fmt.Sprintf("v%d", i), Name: "v"})
+	}
+	first := s.process(t, plugin, nil, with)
+	cp := protected(t, first.bench, all...)
+	s.records.restores["r"] = database.Record{ID: "r"}
+	start := first.engine.Restore
+	if kind == protection.Verify {
+		start = first.engine.Verify
+	}
+	if err := start(first.bench.ctx, first.provider, cp, Record{ID: "r", ProjectID: project}); err != nil {
+		return err.Error()
+	}
+	if stopped > 0 {
+		time.Sleep(stopped)
+		grace, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		first.engine.Stop(grace)
+		cancel()
+		first.kill()
+		s.process(t, plugin, nil, with).adopt(t, s.journal)
+	}
+	first.finish()
+	row, err := s.records.GetRestore(t.Context(), "r")
+	if err != nil || row.Status != success {
+		return fmt.Sprintf("the record is %+v, %v", row, err)
+	}
+	for _, r := range all {
+		key := resource.Key{Type: r.Type, ID: "new-" + r.ID}.String()
+		if row.ResourcesStatus[key] != "available" || row.ResourcesReason[key] != "as good as new" {
+			return fmt.Sprintf("%s is %q (%q), %d of %d resources are on record", key, row.ResourcesStatus[key], row.ResourcesReason[key], len(row.ResourcesStatus), n)
+		}
+	}
+	if slow.writers > 1 {
+		return fmt.Sprintf("%d writers at a time", slow.writers)
+	}
+	return ""
+}
+
+// refusingRecords are tables that refuse what tells of an operation's end.
+type refusingRecords struct {
+	*memoryRecords
+	record, log *database.RefusedError // nil: it is taken
+}
+
+func (r refusingRecords) UpdateRestore(ctx context.Context, id string, u database.RecordUpdate) error {
+	if r.record != nil {
+		return fmt.Errorf("update restore: %w", r.record)
+	}
+	return r.memoryRecords.UpdateRestore(ctx, id, u)
+}
+
+func (r refusingRecords) UpdateOperationLog(ctx context.Context, id string, u database.OperationLogUpdate) error {
+	if r.log != nil {
+		return fmt.Errorf("update operation log: %w", r.log)
+	}
+	return r.memoryRecords.UpdateOperationLog(ctx, id, u)
+}
+
+// What the database refuses for good does not keep an operation from its end: the
+// rest is written, and the checkpoint is free.
+func TestRefusedRowsEndTheOperation(t *testing.T) {
+	t.Parallel()
+	refusal := &database.RefusedError{Refusal: database.Denied, Err: errors.New("UPDATE command denied")}
+	for name, c := range map[string]struct {
+		records refusingRecords
+		kind    protection.Kind
+		fails   bool
+		outcome journal.Outcome
+		log     string
+	}{
+		"the record of a restore that succeeds": {refusingRecords{record: refusal}, protection.Restore, false, journal.Succeeded, success},
+		"the record of a restore that fails":    {refusingRecords{record: refusal}, protection.Restore, true, journal.Failed, fail},
+		"the log of a restore that succeeds":    {refusingRecords{log: refusal}, protection.Restore, false, journal.Succeeded, inProgress},
+		"the log of a restore that fails":       {refusingRecords{log: refusal}, protection.Restore, true, journal.Failed, inProgress},
+		"both":                                  {refusingRecords{record: refusal, log: refusal}, protection.Restore, true, journal.Failed, inProgress},
+		"the log of a protect that succeeds":    {refusingRecords{log: refusal}, protection.Protect, false, journal.Succeeded, string(checkpoint.Protecting)},
+		"the log of a protect that fails":       {refusingRecords{log: refusal}, protection.Protect, true, journal.Failed, string(checkpoint.Protecting)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				s := newSite(t)
+				c.records.memoryRecords = s.records
+				plugin := onMain(c.kind, func(ctx context.Context, call *protection.Call) error {
+					if err := call.UpdateStatus(ctx, "new", "restoring", ""); err != nil {
+						return err
+					}
+					if c.fails {
+						return errors.New("boom")
+					}
+					return nil
+				})
+				ready := s.process(t, hookPlugin{}, nil)
+				cp := protected(t, ready.bench, volume)
+				s.records.restores["r"] = database.Record{ID: "r"}
+				s.records.logs = map[string]database.OperationLog{}
+				p := s.process(t, plugin, nil, func(config *Config) { config.Records = c.records })
+				var err error
+				id := cp.ID()
+				if c.kind == protection.Restore {
+					err = p.engine.Restore(p.bench.ctx, p.provider, cp, Record{ID: "r", ProjectID: project})
+				} else {
+					id, err = p.engine.Protect(p.bench.ctx, p.provider, planOf(volume), nil)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				limited, cancel := context.WithTimeout(t.Context(), time.Hour)
+				defer cancel()
+				if err := p.engine.Idle(limited); err != nil {
+					t.Fatalf("it does not end: %v", err)
+				}
+				entries, err := s.journal.List(t.Context(), journal.Filter{CheckpointID: id, Kind: string(c.kind)})
+				if err != nil || len(entries) != 1 || entries[0].Outcome != c.outcome {
+					t.Errorf("journal %+v, %v; want %s", entries, err, c.outcome)
+				}
+				if row := s.records.log(t, c.kind); row.Status != c.log {
+					t.Errorf("operation log %+v, want status %s", row, c.log)
+				}
+				if status := s.checkpoint(t, id).Status(); status.Unfinished() {
+					t.Errorf("checkpoint %s", status)
+				}
+			})
+		})
+	}
+}
+
+// A stop does not wait for a database that stays away: what has to be written is
+// left for the next worker.
+func TestStopDoesNotWaitForADatabase(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []protection.Kind{protection.Protect, protection.Restore} {
+		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				s := newSite(t)
+				ready := s.process(t, hookPlugin{}, nil)
+				cp := protected(t, ready.bench, volume)
+				s.records.restores["r"] = database.Record{ID: "r"}
+				s.records.logs = map[string]database.OperationLog{}
+				s.records.down = true
+				first := s.process(t, onMain(kind, func(context.Context, *protection.Call) error { return errors.New("boom") }), nil)
+				var err error
+				if kind == protection.Restore {
+					err = first.engine.Restore(first.bench.ctx, first.provider, cp, Record{ID: "r", ProjectID: project})
+				} else {
+					_, err = first.engine.Protect(first.bench.ctx, first.provider, planOf(volume), nil)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(10 * time.Minute) // its pauses are long by now
+				grace, cancel := context.WithTimeout(t.Context(), time.Hour)
+				defer cancel()
+				first.engine.Stop(grace)
+				if grace.Err() != nil {
+					t.Error("the stop took all the time that it had")
+				}
+				s.records.mu.Lock()
+				s.records.down = false
+				s.records.mu.Unlock()
+				second := s.process(t, hookPlugin{}, nil)
+				second.adopt(t, s.journal)
+				if row := s.records.log(t, kind); row.EndedAt.IsZero() || row.ErrorInfo != "boom" {
+					t.Errorf("operation log %+v", row)
+				}
+			})
+		})
+	}
+}
