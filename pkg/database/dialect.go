@@ -25,6 +25,9 @@ type dialect interface {
 	timestamp(t time.Time) any
 	// text is s without what the engine's tables cannot store.
 	text(s string) string
+	// room is the number of bytes that the long values of a statement may have
+	// together.
+	room(ctx context.Context, tx *sql.Tx) (int, error)
 	// longText is the number of bytes that a column of kind longText holds, 0 for
 	// any.
 	longText() int

@@ -40,6 +40,7 @@ func (mysqlDialect) open(a address, o Options) (*sql.DB, error) {
 	c.InterpolateParams = true
 	c.ClientFoundRows = true
 	c.Timeout = dialTimeout
+	c.MaxAllowedPacket = 0 // the driver asks the server, and says itself what is too large
 	// oslo.db: option mysql_sql_mode, default TRADITIONAL
 	// MySQL takes what follows it for a comment.
 	c.Params = map[string]string{"sql_mode": fmt.Sprintf("'TRADITIONAL' /*M!100300 , idle_transaction_timeout=%d */", int(o.Abandoned.Seconds()))}
@@ -193,6 +194,17 @@ func (mysqlDialect) columnType(c column) string {
 		return fmt.Sprintf("varchar(%d)", c.size)
 	}
 }
+
+// room asks for the bound of statements, which at worst are the values with each byte
+// escaped, and some words around.
+func (mysqlDialect) room(ctx context.Context, tx *sql.Tx) (int, error) {
+	var packet int
+	err := tx.QueryRowContext(ctx, "SELECT @@max_allowed_packet").Scan(&packet)
+	return (packet - statementWords) / 2, err
+}
+
+// statementWords is more than a statement has beside long values.
+const statementWords = 64 << 10
 
 func (mysqlDialect) longText() int { return maxText }
 

@@ -8,6 +8,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"math"
 	"net/url"
 	"slices"
 	"strconv"
@@ -105,6 +106,8 @@ func (postgresDialect) columnType(c column) string {
 		return fmt.Sprintf("VARCHAR(%d)", c.size)
 	}
 }
+
+func (postgresDialect) room(context.Context, *sql.Tx) (int, error) { return math.MaxInt, nil }
 
 func (postgresDialect) longText() int { return 0 }
 

@@ -7,6 +7,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"math"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -78,6 +79,8 @@ func (sqliteDialect) columnType(c column) string {
 		return fmt.Sprintf("VARCHAR(%d)", c.size)
 	}
 }
+
+func (sqliteDialect) room(context.Context, *sql.Tx) (int, error) { return math.MaxInt, nil }
 
 func (sqliteDialect) longText() int { return 0 }
 

@@ -62,6 +62,19 @@ func (t Tx) arguments(args []any) []any {
 	return own
 }
 
+// alwaysRoom is what every server bears, so that it is not asked.
+const alwaysRoom = 128 << 10
+
+// Room returns how many of wanted bytes the long values of one statement may have
+// together: servers of MySQL bound the size of a statement.
+func (t Tx) Room(ctx context.Context, wanted int) (int, error) {
+	if wanted <= alwaysRoom {
+		return wanted, nil
+	}
+	room, err := t.dialect.room(ctx, t.tx)
+	return min(wanted, max(room, alwaysRoom)), err
+}
+
 // ForUpdate ends a SELECT whose rows are locked until the transaction ends.
 func (t Tx) ForUpdate() string { return t.dialect.forUpdate() }
 

@@ -12,8 +12,8 @@ import (
 	"github.com/karbor-project/karbor/pkg/database"
 )
 
-// Bounds of one statement: rows for the sake of placeholders, bytes for that
-// of servers, which bound the size of a statement.
+// Bounds of one statement: rows for the sake of placeholders, bytes where the server
+// bears so many.
 const (
 	statementRows  = 300
 	statementBytes = 1 << 20
@@ -42,7 +42,15 @@ func apply(ctx context.Context, tx database.Tx, batch []*write) ([]error, error)
 	places := slices.SortedFunc(maps.Keys(last), func(a, b place) int {
 		return cmp.Or(cmp.Compare(a.id, b.id), cmp.Compare(a.key, b.key))
 	})
-	var set, unset statement
+	total := 0
+	for p, value := range last {
+		total += len(p.key) + len(value)
+	}
+	room, err := tx.Room(ctx, min(total, statementBytes))
+	if err != nil {
+		return nil, err
+	}
+	set, unset := statement{room: room}, statement{room: room}
 	for _, p := range places {
 		if value := last[p]; len(value) > 0 {
 			err = set.add(ctx, tx, upsertMarks, len(value), p.id, []byte(p.key), value)
@@ -114,11 +122,12 @@ type statement struct {
 	args []any
 	rows int
 	size int
+	room int // of size
 }
 
 // add takes a row. What is there already is run first if there is no room.
 func (s *statement) add(ctx context.Context, tx database.Tx, text func(database.Tx, int) string, size int, row ...any) error {
-	if s.rows > 0 && (s.rows == statementRows || s.size+size > statementBytes) {
+	if s.rows > 0 && (s.rows == statementRows || s.size+size > s.room) {
 		if err := s.run(ctx, tx, text); err != nil {
 			return err
 		}
@@ -132,6 +141,6 @@ func (s *statement) run(ctx context.Context, tx database.Tx, text func(database.
 		return nil
 	}
 	_, err := tx.Exec(ctx, text(tx, s.rows), s.args...)
-	*s = statement{}
+	*s = statement{room: s.room}
 	return err
 }

@@ -44,14 +44,7 @@ func scratch(t testing.TB, variable, driver string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	source := "postgres://" + strings.SplitN(text, "://", 2)[1]
-	if driver == "mysql" {
-		c := mysql.NewConfig()
-		password, _ := u.User.Password()
-		c.User, c.Passwd, c.Net, c.Addr, c.DBName = u.User.Username(), password, "tcp", u.Host, strings.Trim(u.Path, "/")
-		source = c.FormatDSN()
-	}
-	server, err := sql.Open(driver, source)
+	server, err := sql.Open(driver, sourceOf(t, text, driver))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,6 +60,22 @@ func scratch(t testing.TB, variable, driver string) string {
 	})
 	u.Path = "/" + name
 	return u.String()
+}
+
+// sourceOf is the URL of a database as a driver takes it.
+func sourceOf(t testing.TB, text, driver string) string {
+	t.Helper()
+	if driver != "mysql" {
+		return "postgres://" + strings.SplitN(text, "://", 2)[1]
+	}
+	u, err := url.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := mysql.NewConfig()
+	password, _ := u.User.Password()
+	c.User, c.Passwd, c.Net, c.Addr, c.DBName = u.User.Username(), password, "tcp", u.Host, strings.Trim(u.Path, "/")
+	return c.FormatDSN()
 }
 
 func patient() *database.Retry {

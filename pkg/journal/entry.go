@@ -18,8 +18,7 @@ import (
 const (
 	// guards is how many Begins of different subjects go on at once.
 	guards = 64
-	// inputPart is a size that the smallest bound on statements bears, with
-	// every byte escaped.
+	// inputPart is the size of a part where the server bears it.
 	inputPart = 1 << 20
 )
 
@@ -132,8 +131,12 @@ func insertEntry(ctx context.Context, tx database.Tx, e Entry, token string) err
 		e.RecordID, e.Owner, e.Generation, string(e.State), "", "", "", micros(e.CreatedAt), int64(0), int64(0), token); err != nil {
 		return err
 	}
+	size, err := tx.Room(ctx, min(len(e.Input), inputPart))
+	if err != nil {
+		return err
+	}
 	for part, rest := int64(0), []byte(e.Input); len(rest) > 0; part++ {
-		data := rest[:min(len(rest), inputPart)]
+		data := rest[:min(len(rest), size)]
 		rest = rest[len(data):]
 		if _, err := tx.Exec(ctx, "INSERT INTO protection_inputs (operation, part, data) VALUES (?, ?, ?)", e.ID, part, data); err != nil {
 			return err
