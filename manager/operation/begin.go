@@ -11,6 +11,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/karbor-project/karbor/pkg/database"
 	"github.com/karbor-project/karbor/pkg/fault"
 	"github.com/karbor-project/karbor/pkg/journal"
 	"github.com/karbor-project/karbor/pkg/requestcontext"
@@ -36,7 +37,7 @@ func (e *Engine) begin(ctx context.Context, entry journal.Entry, in *input, p *p
 	if entry.Input, err = json.Marshal(in); err != nil {
 		return nil, false, fmt.Errorf("encode the input of the operation: %w", err)
 	}
-	if err := recordable(&entry); err != nil {
+	if err := recordable(&entry, in); err != nil {
 		return nil, false, err
 	}
 	size := len(entry.Input) + in.held
@@ -96,14 +97,26 @@ func (e *Engine) enter(ctx context.Context, entry journal.Entry) (journal.Entry,
 // betweenEntries is the pause between two attempts to begin an entry.
 const betweenEntries = 50 * time.Millisecond
 
-// recordable checks what users can make too large for the journal.
-func recordable(entry *journal.Entry) error {
+// recordable checks what users can make too large for the journal and the tables.
+// What a checkpoint of somebody else's has is no reason to refuse an operation on it.
+func recordable(entry *journal.Entry, in *input) error {
 	for name, value := range map[string]string{
 		"provider_id": entry.ProviderID, "checkpoint_id": entry.CheckpointID, "plan id": entry.PlanID,
 		"project_id": entry.ProjectID, "record id": entry.RecordID,
 	} {
 		if len(value) > journal.MaxText || !utf8.ValidString(value) || strings.Contains(value, "\x00") {
 			return fault.InvalidInput(fmt.Sprintf("%s: want a text of at most %d bytes", name, journal.MaxText))
+		}
+	}
+	if in.Plan != nil {
+		row := database.OperationLog{ProjectID: entry.ProjectID, PlanID: entry.PlanID, ScheduledOperationID: scheduledOperation(in.ExtraInfo)}
+		if err := row.Check(); err != nil {
+			return fault.InvalidInput(err.Error())
+		}
+	}
+	if in.Record != nil && in.Record.New != nil {
+		if err := in.Record.New.Check(); err != nil {
+			return fault.InvalidInput(err.Error())
 		}
 	}
 	if len(entry.Input) > journal.MaxInput {

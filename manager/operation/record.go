@@ -58,6 +58,7 @@ type recordWriter struct {
 	ctx     context.Context // of the writes on the way
 	stop    context.CancelFunc
 	writers sync.WaitGroup
+	alive   *sync.WaitGroup // the engine's, which ends after the last write
 
 	mu      sync.Mutex
 	status  *string // to be written
@@ -125,7 +126,11 @@ func (w *recordWriter) later() {
 	w.changed = true
 	if !w.writing && w.ctx.Err() == nil {
 		w.writing = true
-		w.writers.Go(w.run)
+		w.writers.Add(1)
+		w.alive.Go(func() {
+			defer w.writers.Done()
+			w.run()
+		})
 	}
 }
 
@@ -249,6 +254,7 @@ func newReading(r *run) *reading {
 	o.row = &recordWriter{
 		id: r.input.Record.ID, read: r.engine.Records.GetRestore, update: r.engine.Records.UpdateRestore,
 		note: r.noteReport, log: r.log.WithField("record", r.input.Record.ID), reports: map[string]Report{},
+		alive: &r.engine.alive,
 	}
 	o.row.ctx, o.row.stop = context.WithCancel(r.ctx)
 	if r.flow.kind == protection.Verify {

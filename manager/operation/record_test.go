@@ -4,9 +4,11 @@ package operation
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -275,5 +277,69 @@ func TestStopDoesNotWaitForADatabase(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// refusingJournal answers every Begin with a refusal.
+type refusingJournal struct {
+	journal.Journal
+	refusal database.Refusal
+}
+
+func (j refusingJournal) Begin(context.Context, journal.Entry) (journal.Entry, bool, error) {
+	return journal.Entry{}, false, fmt.Errorf("begin: %w", &database.RefusedError{Refusal: j.refusal, Err: errors.New("INSERT command denied to user 'karbor'")})
+}
+
+// The answer to a request that cannot be recorded tells an outage from a refusal,
+// and what to do about it.
+func TestAnswersTellRefusals(t *testing.T) {
+	t.Parallel()
+	const head = "The operation cannot be recorded: "
+	for refusal, want := range map[database.Refusal]string{
+		database.Missing:  "tables are missing in the database: run karbor-protection --db-sync as a database user that may make tables",
+		database.Denied:   "the database refuses it to the service's user: see its rights, and run karbor-protection --db-sync as one that may make tables",
+		database.TooLarge: "the database refuses it: a statement is larger than the server takes",
+	} {
+		b := setup(t, hookPlugin{}, nil, func(c *Config) { c.Journal = refusingJournal{journal.NewMemory(time.Now), refusal} })
+		_, err := b.engine.Protect(b.ctx, b.provider, planOf(volume), nil)
+		requireFault(t, err, "KarborException", head+want)
+	}
+}
+
+// What cannot be kept as it is, is refused before anything has begun.
+func TestWidthsAreCheckedFirst(t *testing.T) {
+	t.Parallel()
+	scheduled := func(id string) json.RawMessage {
+		info, _ := json.Marshal(map[string]string{"created_by": "operation-engine", "scheduled_operation_id": id})
+		text, _ := json.Marshal(string(info))
+		return text
+	}
+	for name, c := range map[string]struct {
+		plan, project string
+		extra         json.RawMessage
+		want          string
+	}{
+		"all is well":               {"plan", project, scheduled(strings.Repeat("ü", 36)), ""},
+		"a long scheduled id":       {"plan", project, scheduled(strings.Repeat("x", 40)), "scheduled_operation_id: want at most 36 characters, got 40"},
+		"NUL in the scheduled id":   {"plan", project, scheduled("a\x00"), "scheduled_operation_id: want a text without NUL and emoji"},
+		"emoji in the scheduled id": {"plan", project, scheduled("\U0001f4be"), "scheduled_operation_id: want a text without NUL and emoji"},
+		"a long plan id":            {strings.Repeat("p", 37), project, nil, "plan_id: want at most 36 characters, got 37"},
+		"another's extra_info":      {"plan", project, json.RawMessage(`"{\"created_by\": \"me\", \"scheduled_operation_id\": \"` + strings.Repeat("x", 40) + `\"}"`), ""},
+	} {
+		b := setup(t, hookPlugin{}, nil)
+		plan := planOf(volume)
+		plan.ID, plan.ProjectID = c.plan, c.project
+		_, err := b.engine.Protect(b.ctx, b.provider, plan, c.extra)
+		if c.want == "" {
+			if err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			b.finish()
+			continue
+		}
+		requireFault(t, err, "InvalidInput", "Invalid input received: "+c.want)
+		if entries, err := b.engine.journal.List(t.Context(), journal.Filter{}); err != nil || len(entries) > 0 || len(keys(t, b.bank)) > 0 {
+			t.Errorf("%s: it has begun: %+v, %v", name, entries, err)
+		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 
+	"github.com/karbor-project/karbor/pkg/database"
 	"github.com/karbor-project/karbor/pkg/fault"
 	"github.com/karbor-project/karbor/pkg/journal"
 )
@@ -96,5 +97,9 @@ func (r Request) accepted() {
 // unrecorded is the answer to a request that could not be made durable: the
 // caller may ask again.
 func unrecorded(err error) error {
-	return fault.KarborException("The operation cannot be recorded: the database does not answer").WithCause(err)
+	why := "the database does not answer"
+	if r := database.Refused(err); r != nil {
+		why = r.Advice()
+	}
+	return fault.KarborException("The operation cannot be recorded: " + why).WithCause(err)
 }

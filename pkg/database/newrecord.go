@@ -24,6 +24,14 @@ func (db *DB) CreateVerification(ctx context.Context, v *Record) (string, error)
 	return db.createRecord(ctx, verifications, v)
 }
 
+// Check says what does not fit into its column.
+func (r *Record) Check() error {
+	return checkColumns(restores.name, []assignment{
+		{"id", r.ID}, {"project_id", r.ProjectID}, {"provider_id", r.ProviderID}, {"checkpoint_id", r.CheckpointID},
+		{"restore_target", r.RestoreTarget}, {"status", r.Status}, {"parameters", string(r.Parameters)},
+	})
+}
+
 func (db *DB) createRecord(ctx context.Context, t recordTable, r *Record) (string, error) {
 	id := cmp.Or(r.ID, db.options.NewID())
 	parameters, err := jsonColumn(r.Parameters)

@@ -33,6 +33,18 @@ type OperationLog struct {
 	UpdatedAt time.Time // likewise
 }
 
+// Check says what does not fit into its column. CreateOperationLog would leave it
+// out.
+func (l *OperationLog) Check() error { return checkColumns("operation_logs", l.ids()) }
+
+func (l *OperationLog) ids() []assignment {
+	return []assignment{
+		{"project_id", l.ProjectID}, {"operation_type", l.OperationType}, {"checkpoint_id", l.CheckpointID}, {"plan_id", l.PlanID},
+		{"provider_id", l.ProviderID}, {"restore_id", l.RestoreID}, {"scheduled_operation_id", l.ScheduledOperationID},
+		{"status", l.Status},
+	}
+}
+
 // OperationLogUpdate is a change of an OperationLog; nil leaves a column.
 type OperationLogUpdate struct {
 	Status    *string
@@ -45,25 +57,28 @@ const maxText = 65535
 
 // CreateOperationLog inserts a row and returns its id. A row that is already
 // there under a given id is left as it is, so that a repeated call does no
-// harm. ErrorInfo is cut where the column ends.
+// harm. ErrorInfo is cut where the column ends; an id that does not fit is none, for
+// a part of it would be another one.
 func (db *DB) CreateOperationLog(ctx context.Context, l *OperationLog) (string, error) {
 	id := cmp.Or(l.ID, db.options.NewID())
 	values := []assignment{
 		{"created_at", db.now()},
 		{"deleted", false},
 		{"id", id},
-		{"project_id", l.ProjectID},
-		{"operation_type", l.OperationType},
-		{"checkpoint_id", nullable(l.CheckpointID)},
-		{"plan_id", nullable(l.PlanID)},
-		{"provider_id", nullable(l.ProviderID)},
-		{"restore_id", nullable(l.RestoreID)},
-		{"scheduled_operation_id", nullable(l.ScheduledOperationID)},
-		{"status", nullable(l.Status)},
 		{"started_at", db.nullableTime(l.StartedAt)},
 		{"ended_at", db.nullableTime(l.EndedAt)},
 		{"error_info", nullable(db.fit(l.ErrorInfo))},
-		{"extra_info", nullable(l.ExtraInfo)},
+		{"extra_info", nullable(db.fit(l.ExtraInfo))},
+	}
+	for _, text := range l.ids() {
+		value := nullable(text.value.(string))
+		if misfit("operation_logs", text.column, value.String) != "" {
+			value.Valid = false
+		}
+		if text.column == "project_id" || text.column == "operation_type" { // never NULL
+			value.Valid = true
+		}
+		values = append(values, assignment{text.column, value})
 	}
 	query, args := db.insertQuery("operation_logs", values)
 	err := db.do(ctx, func(ctx context.Context, tx *sql.Tx) error {

@@ -146,3 +146,23 @@ func TestCloseOperationLogs(t *testing.T) {
 		}
 	})
 }
+
+// Ids of other people's checkpoints that have no room are left out: they keep no
+// operation from its row.
+func TestIdsWithoutRoomAreNone(t *testing.T) {
+	onEveryEngine(t, func(t *testing.T, db *DB, _ *clock) {
+		for _, odd := range []string{strings.Repeat("x", 40), "a\x00b", "\U0001f4be", "\xff"} {
+			l := &OperationLog{ProjectID: "p", OperationType: "delete", PlanID: odd, ScheduledOperationID: odd, ExtraInfo: strings.Repeat("x", 70_000)}
+			if l.Check() == nil {
+				t.Errorf("%q passes the check", odd)
+			}
+			id, err := db.CreateOperationLog(t.Context(), l)
+			if err != nil {
+				t.Fatalf("%q: %v", odd, err)
+			}
+			if got := columns(t, db, "operation_logs", id, "project_id", "plan_id", "scheduled_operation_id"); got != "p|NULL|NULL" {
+				t.Errorf("%q: the row is %s", odd, got)
+			}
+		}
+	})
+}

@@ -4,8 +4,10 @@ package database
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 )
 
 type kind int
@@ -83,6 +85,39 @@ var tables = []table{
 		requiredChars("project_id", 36), requiredChars("checkpoint_id", 36), requiredChars("checkpoint_status", 36),
 		requiredChars("provider_id", 36), requiredChars("plan_id", 36),
 		chars("operation_id", 36), chars("create_by", 36), column{name: "extend_info", kind: longText})},
+}
+
+// misfit says why a column cannot keep a text as it is on every engine, empty if it
+// can. Bounds of short texts are in characters, of long ones in bytes.
+func misfit(table, column, text string) string {
+	for _, t := range tables {
+		for _, c := range t.columns {
+			if t.name != table || c.name != column {
+				continue
+			}
+			length, unit, most := utf8.RuneCountInString(text), "characters", c.size
+			if c.kind == longText {
+				length, unit, most = len(text), "bytes", maxText
+			}
+			switch {
+			case length > most:
+				return fmt.Sprintf("%s: want at most %d %s, got %d", column, most, unit, length)
+			case !utf8.ValidString(text) || strings.Contains(text, "\x00") || (mysqlDialect{}).text(text) != text:
+				return column + ": want a text without NUL and emoji"
+			}
+		}
+	}
+	return ""
+}
+
+// checkColumns returns the first misfit of some texts as an error.
+func checkColumns(table string, texts []assignment) error {
+	for _, t := range texts {
+		if why := misfit(table, t.column, t.value.(string)); why != "" {
+			return errors.New(why)
+		}
+	}
+	return nil
 }
 
 // Sync makes the tables that are missing. It never changes one that exists:
