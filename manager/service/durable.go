@@ -12,6 +12,7 @@ import (
 	"github.com/karbor-project/karbor/manager/operation"
 	"github.com/karbor-project/karbor/manager/ownership"
 	"github.com/karbor-project/karbor/pkg/config"
+	"github.com/karbor-project/karbor/pkg/database"
 	"github.com/karbor-project/karbor/pkg/journal"
 	"github.com/karbor-project/karbor/pkg/telemetry"
 )
@@ -66,40 +67,80 @@ func (i *instance) makeEngine(cfg *config.Config, wrap Wrap, protectables operat
 	return nil
 }
 
-// The pauses between attempts to make the journal's tables.
+// The pauses between attempts to make the journal's tables, and to find karbor's.
 const (
 	firstSync   = time.Second
 	longestSync = 30 * time.Second
 )
 
-// own makes the journal's tables and takes part in sharing operations. A
-// database that is away delays that, and what starts operations, but not the
-// service.
+// own waits for the tables and takes part in sharing operations.
 func (i *instance) own(ctx context.Context) error {
-	first, cancel := context.WithTimeout(ctx, closeTime)
-	defer cancel()
-	err := i.journal.Sync(first)
-	if err != nil {
-		i.log.Warnf("the journal of operations is not there yet: %v", err)
-		i.later.Go(func() { i.syncJournal() })
+	if err := i.awaitTables(ctx); err != nil {
+		return err
 	}
-	return i.keeper.Start(first)
+	ctx, cancel := context.WithTimeout(ctx, closeTime)
+	defer cancel()
+	return i.keeper.Start(ctx)
 }
 
-// syncJournal repeats until the journal's tables are there.
-func (i *instance) syncJournal() {
+// awaitTables makes the journal's tables, and waits until they and karbor's own are
+// there and may be written. A database that is away delays that, and what starts
+// operations, but not the service: then it goes on beside.
+func (i *instance) awaitTables(ctx context.Context) error {
+	told := ""
+	for pause := firstSync; ; pause = min(2*pause, longestSync) {
+		first, cancel := context.WithTimeout(ctx, closeTime)
+		err := i.syncTables(first)
+		cancel()
+		if err == nil {
+			return nil
+		}
+		refusal := database.Refused(err)
+		if refusal == nil {
+			i.log.Warnf("the journal of operations is not there yet: %v", err)
+			i.later.Go(func() { i.syncLater() })
+			return nil
+		}
+		if text := err.Error(); text != told {
+			i.log.Errorf("no requests are taken yet, since %s: %v", refusal.Advice(), err)
+			told = text
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-i.ending.Done():
+			return context.Cause(i.ending)
+		case <-time.After(pause):
+		}
+	}
+}
+
+// syncTables makes the tables of the journal, and checks karbor's own: those are
+// karbor-manage's, or --db-sync's.
+func (i *instance) syncTables(ctx context.Context) error {
+	if err := i.journal.Sync(ctx); err != nil {
+		return err
+	}
+	return i.db.Check(ctx)
+}
+
+// syncLater repeats until the tables are there.
+func (i *instance) syncLater() {
 	for pause := firstSync; ; pause = min(2*pause, longestSync) {
 		select {
 		case <-i.ending.Done():
 			return
 		case <-time.After(pause):
 		}
-		err := i.journal.Sync(i.ending)
-		if err == nil {
+		err := i.syncTables(i.ending)
+		switch {
+		case err == nil:
 			i.log.Info("the journal of operations is there")
 			return
-		}
-		if i.ending.Err() == nil {
+		case i.ending.Err() != nil:
+		case database.Refused(err) != nil:
+			i.log.Errorf("no operation can be recorded, since %s: %v", database.Refused(err).Advice(), err)
+		default:
 			i.log.Debugf("make the tables of the journal: %v", err)
 		}
 	}

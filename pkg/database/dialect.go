@@ -25,6 +25,9 @@ type dialect interface {
 	timestamp(t time.Time) any
 	// text is s without what the engine's tables cannot store.
 	text(s string) string
+	// renew drops connections that may keep rights which have changed since, if
+	// the engine's do.
+	renew(pool *sql.DB, o Options) bool
 	// room is the number of bytes that the long values of a statement may have
 	// together.
 	room(ctx context.Context, tx *sql.Tx) (int, error)

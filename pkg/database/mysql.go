@@ -195,6 +195,14 @@ func (mysqlDialect) columnType(c column) string {
 	}
 }
 
+// renew closes what is idle: a connection keeps the rights on its database that its
+// user had when it began.
+func (mysqlDialect) renew(pool *sql.DB, o Options) bool {
+	pool.SetMaxIdleConns(-1)
+	pool.SetMaxIdleConns(o.MaxIdleConns)
+	return true
+}
+
 // room asks for the bound of statements, which at worst are the values with each byte
 // escaped, and some words around.
 func (mysqlDialect) room(ctx context.Context, tx *sql.Tx) (int, error) {

@@ -107,6 +107,8 @@ func (postgresDialect) columnType(c column) string {
 	}
 }
 
+func (postgresDialect) renew(*sql.DB, Options) bool { return false }
+
 func (postgresDialect) room(context.Context, *sql.Tx) (int, error) { return math.MaxInt, nil }
 
 func (postgresDialect) longText() int { return 0 }

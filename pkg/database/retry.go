@@ -92,7 +92,7 @@ func (db *DB) do(ctx context.Context, f func(context.Context, *sql.Tx) error) er
 }
 
 func (db *DB) doWith(ctx context.Context, o *sql.TxOptions, f func(context.Context, *sql.Tx) error) error {
-	retry := db.options.Retry
+	retry, renewed := db.options.Retry, false
 	for n := 0; ; n++ {
 		err := db.attempt(ctx, o, f)
 		if err == nil {
@@ -107,6 +107,10 @@ func (db *DB) doWith(ctx context.Context, o *sql.TxOptions, f func(context.Conte
 			db.outage.begin(err)
 		}
 		if c != unreachable && c != conflict || retry.Max >= 0 && n >= retry.Max {
+			if c == denied && !renewed && db.dialect.renew(db.pool, db.options) {
+				renewed = true // rights may have been given since
+				continue
+			}
 			return asRefusal(err, c)
 		}
 		if !sleep(ctx, retry.wait(n, c)) {

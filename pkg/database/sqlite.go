@@ -80,6 +80,8 @@ func (sqliteDialect) columnType(c column) string {
 	}
 }
 
+func (sqliteDialect) renew(*sql.DB, Options) bool { return false }
+
 func (sqliteDialect) room(context.Context, *sql.Tx) (int, error) { return math.MaxInt, nil }
 
 func (sqliteDialect) longText() int { return 0 }

@@ -154,11 +154,12 @@ type Table struct {
 }
 
 // CreateTables makes the tables and indexes that are missing. Several
-// processes may do it at once.
+// processes may do it at once. Who may not make tables gets no error for one that is
+// there.
 func (db *DB) CreateTables(ctx context.Context, tables ...Table) error {
 	for _, t := range tables {
 		for _, statement := range t.statements(db.dialect) {
-			if err := db.define(ctx, statement); err != nil {
+			if err := db.define(ctx, t.Name, statement); err != nil {
 				return fmt.Errorf("make table %s: %w", t.Name, err)
 			}
 		}
@@ -167,18 +168,52 @@ func (db *DB) CreateTables(ctx context.Context, tables ...Table) error {
 }
 
 // define runs a statement that does nothing where all is made. PostgreSQL lets
-// it fail when another process makes the same in this moment.
-func (db *DB) define(ctx context.Context, statement string) error {
+// it fail when another process makes the same in this moment, and servers do when
+// the user may not make what is there already.
+func (db *DB) define(ctx context.Context, table, statement string) error {
 	const attempts = 10
 	for n := 1; ; n++ {
-		err := db.do(ctx, func(ctx context.Context, tx *sql.Tx) error {
-			_, err := tx.ExecContext(ctx, statement)
-			return err
-		})
+		err := db.run(ctx, statement)
+		if r := Refused(err); r != nil && r.Refusal == Denied && db.run(ctx, "SELECT 1 FROM "+table+" WHERE 1 = 0") == nil {
+			return nil
+		}
 		if err == nil || n == attempts || db.classify(err) != duplicate {
 			return err
 		}
 	}
+}
+
+// run runs one statement.
+func (db *DB) run(ctx context.Context, statement string) error {
+	return db.do(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, statement)
+		return err
+	})
+}
+
+// CheckTables tells whether tables are there and may be read and written. The error
+// is a *RefusedError, Missing or Denied, if they are not.
+func (db *DB) CheckTables(ctx context.Context, tables ...Table) error {
+	for _, t := range tables {
+		if err := db.check(ctx, t.Name, t.Key[0], "DELETE FROM "+t.Name+" WHERE 1 = 0"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// check runs statements on a table that need rights and do nothing.
+func (db *DB) check(ctx context.Context, table, column string, further ...string) error {
+	for _, statement := range append([]string{
+		"SELECT 1 FROM " + table + " WHERE 1 = 0",
+		"INSERT INTO " + table + " SELECT * FROM " + table + " WHERE 1 = 0",
+		"UPDATE " + table + " SET " + column + " = " + column + " WHERE 1 = 0",
+	}, further...) {
+		if err := db.run(ctx, statement); err != nil {
+			return fmt.Errorf("check table %s: %w", table, err)
+		}
+	}
+	return nil
 }
 
 func (t Table) statements(d dialect) []string {

@@ -86,18 +86,25 @@ var migrations = []func(context.Context, *database.DB) error{
 
 // Sync brings the tables to the newest version, from nothing or from an older
 // one. Several workers may do it at once. Tables of a version that is newer
-// than this worker knows are left alone and an error.
+// than this worker knows are left alone and an error. Where all tables are there,
+// the user need not have the right to make any; without that, and without rights to
+// read and write them, the error is a *database.RefusedError.
 func (j *SQL) Sync(ctx context.Context) error {
 	if err := j.enter(ctx); err != nil {
 		return err
 	}
 	defer j.leave()
-	if err := j.db.CreateTables(ctx, versionTable); err != nil {
-		return fmt.Errorf("sync journal: %w", err)
-	}
 	version, err := j.version(ctx, 0)
+	if err == nil && version == len(migrations) {
+		if err = j.db.CheckTables(ctx, tables...); err == nil {
+			return nil
+		}
+	}
+	if r := database.Refused(err); r != nil && r.Refusal == database.Missing {
+		version, err = 0, j.db.CreateTables(ctx, versionTable) // migrations bear being repeated
+	}
 	if err != nil {
-		return fmt.Errorf("sync journal: read its version: %w", err)
+		return fmt.Errorf("sync journal: %w", err)
 	}
 	if version > len(migrations) {
 		return fmt.Errorf("sync journal: the tables in the database are of version %d, this worker knows versions up to %d: use a newer worker", version, len(migrations))
@@ -109,6 +116,9 @@ func (j *SQL) Sync(ctx context.Context) error {
 		if version, err = j.version(ctx, version+1); err != nil {
 			return fmt.Errorf("sync journal: note its version: %w", err)
 		}
+	}
+	if err := j.db.CheckTables(ctx, tables...); err != nil {
+		return fmt.Errorf("sync journal: %w", err)
 	}
 	return nil
 }

@@ -4,9 +4,13 @@ package journal_test
 
 import (
 	"context"
+	"errors"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/google/uuid"
 
 	"github.com/karbor-project/karbor/pkg/database"
 	"github.com/karbor-project/karbor/pkg/journal"
@@ -88,4 +92,72 @@ func TestWithoutTables(t *testing.T) {
 			t.Errorf("figures are %+v", s)
 		}
 	})
+}
+
+// A user who may read and write tables, but make none, has a journal once somebody
+// else has made its tables, and is told before.
+func TestUserWithoutDefinitions(t *testing.T) {
+	t.Parallel()
+	for name, driver := range map[string]string{"mysql": "KARBOR_TEST_MYSQL", "pgx": "KARBOR_TEST_POSTGRES"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server, address := scratchServer(t, driver, name)
+			u, err := url.Parse(address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			schema, user := strings.Trim(u.Path, "/"), "u"+strings.ReplaceAll(uuid.NewString(), "-", "")[:20]
+			run := func(statements ...string) {
+				t.Helper()
+				for _, s := range statements {
+					if _, err := server.ExecContext(context.WithoutCancel(t.Context()), s); err != nil {
+						t.Fatalf("%s: %v", s, err)
+					}
+				}
+			}
+			grant := func(right string) {
+				t.Helper()
+				if name == "mysql" {
+					run("GRANT " + right + " ON " + schema + ".* TO " + user)
+					return
+				}
+				run("GRANT " + right + " ON ALL TABLES IN SCHEMA public TO " + user)
+			}
+			if name == "mysql" {
+				run("CREATE USER "+user+" IDENTIFIED BY 'secret'", "GRANT SELECT ON "+schema+".* TO "+user)
+				t.Cleanup(func() { run("DROP USER " + user) })
+			} else {
+				run("CREATE USER "+user+" PASSWORD 'secret'", "REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+				t.Cleanup(func() { run("DROP OWNED BY "+user, "DROP USER "+user) })
+			}
+			u.User = url.UserPassword(user, "secret")
+			db := connect(t, u.String(), database.Options{})
+			j := journal.Open(db, journal.Options{})
+			refused := func(when string, want database.Refusal, err error) {
+				t.Helper()
+				if r := database.Refused(err); r == nil || r.Refusal != want {
+					t.Errorf("%s: %v, want that %s", when, err, want)
+				}
+			}
+			refused("without tables", database.Denied, j.Sync(t.Context()))
+			refused("without karbor's tables", database.Missing, db.Check(t.Context()))
+			admin := connect(t, address, database.Options{})
+			if err := errors.Join(admin.Sync(t.Context()), journal.Open(admin, journal.Options{}).Sync(t.Context())); err != nil {
+				t.Fatal(err)
+			}
+			grant("SELECT")
+			refused("read only", database.Denied, j.Sync(t.Context()))
+			refused("read only", database.Denied, db.Check(t.Context()))
+			grant("INSERT, UPDATE")
+			refused("without DELETE", database.Denied, j.Sync(t.Context()))
+			if err := db.Check(t.Context()); err != nil {
+				t.Errorf("karbor's tables: %v", err)
+			}
+			grant("DELETE")
+			if err := errors.Join(j.Sync(t.Context()), db.Check(t.Context()), db.Sync(t.Context())); err != nil {
+				t.Error(err)
+			}
+			begin(t, j)
+		})
+	}
 }

@@ -18,7 +18,7 @@ mariadb_start() {
     --innodb-buffer-pool-size=128M --innodb-flush-log-at-trx-commit=0 --performance-schema=OFF --skip-name-resolve
   wait_until mariadb mariadb_up
   mariadb_database karbor
-  mariadb_sql -e "GRANT ALL ON *.* TO 'karbor'@'127.0.0.1'"   # tests make databases of their own
+  mariadb_sql -e "GRANT ALL ON *.* TO 'karbor'@'127.0.0.1' WITH GRANT OPTION" # tests make databases and users of their own
 }
 
 MARIADB_CLIENT=(mariadb --no-defaults -u root -S "$STATE/var/mariadb/mariadb.sock")
