@@ -12,6 +12,8 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -28,6 +30,22 @@ type mysqlDialect struct{}
 var _ dialect = mysqlDialect{}
 
 func (mysqlDialect) open(a address, o Options) (*sql.DB, error) {
+	c, err := mysqlConfig(a, o)
+	if err != nil {
+		return nil, err
+	}
+	connector, err := mysql.NewConnector(c)
+	if err != nil {
+		return nil, err
+	}
+	return pooled(sql.OpenDB(connector), o), nil
+}
+
+func mysqlConfig(a address, o Options) (*mysql.Config, error) {
+	a, err := withOptionFile(a.overridden("database"))
+	if err != nil {
+		return nil, err
+	}
 	c := mysql.NewConfig()
 	c.User, c.Passwd, c.DBName = a.user, a.password, a.name
 	c.Net, c.Addr = "tcp", net.JoinHostPort(cmp.Or(a.host, "localhost"), cmp.Or(a.port, "3306"))
@@ -47,19 +65,30 @@ func (mysqlDialect) open(a address, o Options) (*sql.DB, error) {
 	if err := mysqlParams(c, a); err != nil {
 		return nil, err
 	}
-	if err := c.Apply(mysql.Charset(cmp.Or(a.param("charset"), "utf8mb4"), "")); err != nil {
-		return nil, err
-	}
-	connector, err := mysql.NewConnector(c)
+	charset, err := mysqlCharset(a.param("charset"))
 	if err != nil {
 		return nil, err
 	}
-	return pooled(sql.OpenDB(connector), o), nil
+	return c, c.Apply(mysql.Charset(charset, ""))
+}
+
+// mysqlCharset returns the character set of a connection. Texts are UTF-8 here in any
+// case, and the server converts what tables keep otherwise. In some character sets the
+// second byte of a character may be a quote or a backslash, which must not be in
+// statements that have their values in them.
+func mysqlCharset(name string) (string, error) {
+	switch strings.ToLower(name) {
+	case "utf8", "utf8mb3":
+		return "utf8", nil
+	case "", "utf8mb4", "latin1", "ascii":
+		return "utf8mb4", nil
+	}
+	return "", errors.New("parameter charset: only utf8mb4, utf8, latin1 and ascii are safe here")
 }
 
 // mysqlParams reads the parameters of PyMySQL and mysqlclient that matter
-// here. Others are tolerated, but not those of TLS: to ignore one could mean
-// to talk in the clear.
+// here. Others are tolerated, but not those of TLS and authentication: to ignore one
+// could mean to talk in the clear, or to the wrong server.
 func mysqlParams(c *mysql.Config, a address) error {
 	for name, timeout := range map[string]*time.Duration{
 		"connect_timeout": &c.Timeout, "read_timeout": &c.ReadTimeout, "write_timeout": &c.WriteTimeout,
@@ -79,8 +108,12 @@ func mysqlParams(c *mysql.Config, a address) error {
 		return err
 	}
 	c.TLS = secure
+	c.AllowFallbackToPlaintext = secure != nil && strings.EqualFold(a.param("ssl_mode"), "PREFERRED")
 	return nil
 }
+
+// guarded are the beginnings of names of parameters that concern security.
+var guarded = []string{"ssl", "tls", "auth", "server_public_key", "get_server_public_key", "option_files", "require"}
 
 // mysqlTLS returns nil if the URL asks for no TLS. As with PyMySQL, the server
 // is verified if there is a CA to verify it with.
@@ -88,11 +121,11 @@ func mysqlTLS(a address) (*tls.Config, error) {
 	wanted := false
 	for name := range a.query {
 		switch name {
-		case "ssl_ca", "ssl_cert", "ssl_key", "ssl_check_hostname", "ssl_verify_cert", "ssl_verify_identity":
+		case "ssl_ca", "ssl_capath", "ssl_cert", "ssl_key", "ssl_check_hostname", "ssl_verify_cert", "ssl_verify_identity", "ssl_mode":
 			wanted = true
 		case "ssl_disabled":
 		default:
-			if strings.HasPrefix(name, "ssl") {
+			if slices.ContainsFunc(guarded, func(head string) bool { return strings.HasPrefix(name, head) }) {
 				return nil, fmt.Errorf("parameter %s is not known", name)
 			}
 		}
@@ -101,10 +134,14 @@ func mysqlTLS(a address) (*tls.Config, error) {
 	if err != nil || disabled || !wanted {
 		return nil, err
 	}
-	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: a.host}
-	ca := a.param("ssl_ca")
-	if ca != "" {
-		if c.RootCAs, err = certificates(ca); err != nil {
+	mode := strings.ToUpper(a.param("ssl_mode"))
+	if mode == "DISABLED" {
+		return nil, nil
+	}
+	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: cmp.Or(a.host, "localhost")}
+	ca, folder := a.param("ssl_ca"), a.param("ssl_capath")
+	if ca != "" || folder != "" {
+		if c.RootCAs, err = certificates(ca, folder); err != nil {
 			return nil, err
 		}
 	}
@@ -115,16 +152,32 @@ func mysqlTLS(a address) (*tls.Config, error) {
 		}
 		c.Certificates = []tls.Certificate{pair}
 	}
-	return c, mysqlVerification(c, a, ca != "")
+	chain := c.RootCAs != nil
+	name := chain
+	switch mode {
+	case "", "PREFERRED":
+	case "REQUIRED", "VERIFY_CA":
+		chain, name = chain || mode == "VERIFY_CA", false
+	case "VERIFY_IDENTITY":
+		chain, name = true, true
+	default:
+		return nil, errors.New("parameter ssl_mode is not DISABLED, PREFERRED, REQUIRED, VERIFY_CA or VERIFY_IDENTITY")
+	}
+	return c, mysqlVerification(c, a, chain, name)
 }
 
-func mysqlVerification(c *tls.Config, a address, byDefault bool) error {
-	chain, err := a.flag("ssl_verify_cert", byDefault)
+// mysqlVerification sets what of the server is verified: the chain of its
+// certificate, and its name.
+func mysqlVerification(c *tls.Config, a address, chain, name bool) error {
+	byDefault := chain
+	chain, err := a.flag("ssl_verify_cert", chain)
 	if err != nil {
 		return err
 	}
-	name, err := a.flag("ssl_check_hostname", chain)
-	if err != nil {
+	if chain != byDefault {
+		name = chain
+	}
+	if name, err = a.flag("ssl_check_hostname", name); err != nil {
 		return err
 	}
 	if name, err = a.flag("ssl_verify_identity", name); err != nil || name {
@@ -147,14 +200,31 @@ func verifyChain(roots *x509.CertPool, s tls.ConnectionState) error {
 	return err
 }
 
-func certificates(path string) (*x509.CertPool, error) {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("read CA certificates: %w", err)
+// certificates reads those of a file and of a folder's files; either may be empty.
+func certificates(path, folder string) (*x509.CertPool, error) {
+	pool, found := x509.NewCertPool(), false
+	if path != "" {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return nil, fmt.Errorf("read CA certificates: %w", err)
+		}
+		if found = pool.AppendCertsFromPEM(text); !found {
+			return nil, fmt.Errorf("no CA certificate in %s", path)
+		}
 	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(text) {
-		return nil, fmt.Errorf("no CA certificate in %s", path)
+	if folder != "" {
+		files, err := os.ReadDir(folder)
+		if err != nil {
+			return nil, fmt.Errorf("read CA certificates: %w", err)
+		}
+		for _, f := range files {
+			if text, err := os.ReadFile(filepath.Join(folder, f.Name())); err == nil && pool.AppendCertsFromPEM(text) {
+				found = true
+			}
+		}
+	}
+	if !found {
+		return nil, fmt.Errorf("no CA certificate in %s", folder)
 	}
 	return pool, nil
 }

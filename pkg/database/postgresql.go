@@ -3,8 +3,8 @@
 package database
 
 import (
-	"cmp"
 	"context"
+	"crypto/tls"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -28,21 +28,9 @@ var _ dialect = postgresDialect{}
 // open takes the parameters of libpq, as psycopg2 does. The libpq environment
 // and password files apply as well.
 func (postgresDialect) open(a address, o Options) (*sql.DB, error) {
-	settings := url.Values{}
-	for name := range a.query {
-		settings.Set(name, a.param(name))
-	}
-	for name, value := range map[string]string{
-		"user": a.user, "password": a.password, "host": a.host, "port": a.port, "dbname": a.name,
-	} {
-		if value != "" {
-			settings.Set(name, value)
-		}
-	}
-	settings.Set("connect_timeout", cmp.Or(a.param("connect_timeout"), strconv.Itoa(int(dialTimeout.Seconds()))))
-	c, err := pgx.ParseConfig(keywords(settings))
+	c, err := postgresConfig(a)
 	if err != nil {
-		return nil, errors.New("a parameter is not valid for PostgreSQL") // the driver's own text quotes the settings
+		return nil, err
 	}
 	// No named statements: they would not survive a pgbouncer in between.
 	c.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
@@ -52,6 +40,87 @@ func (postgresDialect) open(a address, o Options) (*sql.DB, error) {
 		_, err := conn.Exec(ctx, abandoned, pgx.QueryExecModeSimpleProtocol)
 		return err
 	})), o), nil
+}
+
+func postgresConfig(a address) (*pgx.ConnConfig, error) {
+	settings, err := postgresSettings(a)
+	if err != nil {
+		return nil, err
+	}
+	newest := settings.Get("ssl_min_protocol_version") == "TLSv1.3"
+	settings.Del("ssl_min_protocol_version") // older ones are not spoken here in any case
+	c, err := pgx.ParseConfig(keywords(settings))
+	if err != nil {
+		return nil, errors.New("a parameter is not valid for PostgreSQL") // the driver's own text quotes the settings
+	}
+	all := []*tls.Config{c.TLSConfig}
+	for _, f := range c.Fallbacks {
+		all = append(all, f.TLSConfig)
+	}
+	for _, secure := range all {
+		if secure != nil && newest {
+			secure.MinVersion = tls.VersionTLS13
+		}
+	}
+	return c, nil
+}
+
+// The parameters of libpq: those that the driver takes, and those without which a
+// connection is as good. Texts are UTF-8 here, and the driver has its own keepalives.
+var (
+	postgresTaken = strings.Fields("user password host port dbname passfile connect_timeout sslmode sslkey sslcert sslcertmode sslrootcert " +
+		"sslnegotiation sslpassword sslsni krbsrvname target_session_attrs service servicefile channel_binding require_auth " +
+		"min_protocol_version max_protocol_version application_name options")
+	postgresIdle = strings.Fields("keepalives keepalives_idle keepalives_interval keepalives_count tcp_user_timeout " +
+		"fallback_application_name client_encoding sslcompression")
+)
+
+// postgresSettings are the settings as SQLAlchemy gives them to psycopg2: several
+// parameters host, each with a port, are servers of which one is used. What is not
+// known is refused, for it may concern security.
+//
+// sqlalchemy: dialects/postgresql/psycopg2.py, create_connect_args
+func postgresSettings(a address) (url.Values, error) {
+	settings := url.Values{}
+	for name := range a.query {
+		value := a.param(name)
+		switch {
+		case slices.Contains(postgresTaken, name):
+			settings.Set(name, value)
+		case slices.Contains(postgresIdle, name):
+		case name == "gssencmode" && value != "require":
+		case name == "ssl_min_protocol_version" && slices.Contains([]string{"TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"}, value):
+			settings.Set(name, value)
+		default:
+			return nil, fmt.Errorf("parameter %s is not known", name)
+		}
+	}
+	for name, value := range map[string]string{
+		"user": a.user, "password": a.password, "host": a.host, "port": a.port, "dbname": a.name,
+	} {
+		if value != "" && !settings.Has(name) {
+			settings.Set(name, value)
+		}
+	}
+	if servers := a.query["host"]; len(servers) > 1 {
+		if settings.Has("port") {
+			return nil, errors.New("several parameters host have their ports with them: host=h1:p1&host=h2:p2")
+		}
+		var hosts, ports []string
+		for _, server := range servers {
+			host, port, _ := strings.Cut(server, ":")
+			if strings.Contains(port, ":") {
+				return nil, errors.New("of several parameters host, none is an IPv6 address: use host=h1,h2&port=p1,p2")
+			}
+			hosts, ports = append(hosts, host), append(ports, port)
+		}
+		settings.Set("host", strings.Join(hosts, ","))
+		settings.Set("port", strings.Join(ports, ","))
+	}
+	if !settings.Has("connect_timeout") {
+		settings.Set("connect_timeout", strconv.Itoa(int(dialTimeout.Seconds())))
+	}
+	return settings, nil
 }
 
 // keywords writes settings in libpq's keyword form.

@@ -3,17 +3,19 @@
 package database
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
 	"net/url"
 	"regexp"
+	"strconv"
 	"strings"
 )
 
 // address is a connection URL of SQLAlchemy, taken apart.
 type address struct {
-	backend  string // mysql, postgresql or sqlite; what follows a "+" names a Python driver and says nothing here
+	backend  string // mysql (or mariadb), postgresql or sqlite; what follows a "+" names a Python driver and says nothing here
 	user     string
 	password string
 	host     string
@@ -49,17 +51,42 @@ func parseAddress(text string) (address, error) {
 	if a.backend == "postgres" {
 		a.backend = "postgresql"
 	}
-	var err error
-	if a.user, err = url.PathUnescape(m[2]); err != nil {
+	if a.backend == "mariadb" {
+		a.backend = "mysql"
+	}
+	if strings.Trim(a.port, "0123456789") != "" {
 		return address{}, errAddress
 	}
-	if a.password, err = url.PathUnescape(m[3]); err != nil {
-		return address{}, errAddress
-	}
-	if a.query, err = url.ParseQuery(m[8]); err != nil {
-		return address{}, errAddress
-	}
+	a.user, a.password, a.query = unquote(m[2]), unquote(m[3]), parseQuery(m[8])
 	return a, nil
+}
+
+// unquote decodes percent-encoding as Python does: what is none stays as it is.
+func unquote(s string) string {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] == '%' && i+2 < len(s) {
+			if n, err := strconv.ParseUint(s[i+1:i+3], 16, 8); err == nil && !strings.ContainsAny(s[i+1:i+3], "+-_") {
+				b.WriteByte(byte(n))
+				i += 2
+				continue
+			}
+		}
+		b.WriteByte(s[i])
+	}
+	return strings.ToValidUTF8(b.String(), "\ufffd")
+}
+
+// parseQuery is urllib.parse.parse_qsl: parameters without a value are none.
+func parseQuery(s string) url.Values {
+	values := url.Values{}
+	for part := range strings.SplitSeq(s, "&") {
+		name, value, _ := strings.Cut(part, "=")
+		if value != "" {
+			values.Add(unquote(strings.ReplaceAll(name, "+", " ")), unquote(strings.ReplaceAll(value, "+", " ")))
+		}
+	}
+	return values
 }
 
 // String is the URL as it may be shown. Of the parameters only the names are,
@@ -88,6 +115,16 @@ func (a address) String() string {
 		b.WriteString("/" + a.name)
 	}
 	return b.String()
+}
+
+// overridden is the address as Python's drivers get it: parameters that name the user
+// and the like count before the URL's own parts. name is the driver's word for the
+// database.
+func (a address) overridden(name string) address {
+	for key, to := range map[string]*string{"user": &a.user, "password": &a.password, "host": &a.host, "port": &a.port, name: &a.name} {
+		*to = cmp.Or(a.param(key), *to)
+	}
+	return a
 }
 
 // param returns a parameter of the URL, the last of equal ones.
