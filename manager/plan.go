@@ -54,6 +54,7 @@ func planOf(fields map[string]json.RawMessage, most int) (operation.Plan, error)
 			return plan, fmt.Errorf("%s is missing", f.name)
 		}
 	}
+	plan.Unnamed = isNull(fields["name"])
 	var err error
 	if plan.Resources, err = resourcesOf(fields["resources"], most); err != nil {
 		return plan, err
@@ -130,6 +131,7 @@ func resourceOf(members map[string]json.RawMessage) (resource.Resource, error) {
 			return r, err
 		}
 	}
+	r.Unnamed = isNull(members["name"])
 	if r.ID == "" || r.Type == "" {
 		return r, fmt.Errorf("id and type are required")
 	}

@@ -15,7 +15,7 @@ import (
 type instance struct {
 	Type      string          `json:"type,omitempty"`
 	ID        string          `json:"id"`
-	Name      string          `json:"name"`
+	Name      *string         `json:"name"`
 	ExtraInfo json.RawMessage `json:"extra_info"`
 }
 
@@ -24,7 +24,7 @@ func instanceOf(r resource.Resource) instance {
 	if len(extra) == 0 {
 		extra = json.RawMessage("null")
 	}
-	return instance{Type: r.Type, ID: r.ID, Name: r.Name, ExtraInfo: extra}
+	return instance{Type: r.Type, ID: r.ID, Name: r.NameOrNull(), ExtraInfo: extra}
 }
 
 // listProtectableTypes answers the types in the order of their plugins.

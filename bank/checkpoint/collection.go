@@ -35,6 +35,7 @@ import (
 type Plan struct {
 	ID         string
 	Name       string
+	Unnamed    bool // the name is null
 	ProviderID string
 	ProjectID  string // of the checkpoint; stored beside the plan
 	Resources  []resource.Resource

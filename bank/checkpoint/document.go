@@ -181,7 +181,7 @@ func (d *document) decode(key, kind string, into any) error {
 // planJSON is the plan as index.json holds it.
 type planJSON struct {
 	ID         string         `json:"id"`
-	Name       string         `json:"name"`
+	Name       *string        `json:"name"`
 	ProviderID string         `json:"provider_id"`
 	Resources  []resourceJSON `json:"resources"`
 }
@@ -189,16 +189,19 @@ type planJSON struct {
 type resourceJSON struct {
 	ID        string          `json:"id"`
 	Type      string          `json:"type"`
-	Name      string          `json:"name"`
+	Name      *string         `json:"name"`
 	ExtraInfo json.RawMessage `json:"extra_info"`
 }
 
 func (p planJSON) plan(projectID string) Plan {
-	plan := Plan{ID: p.ID, Name: p.Name, ProviderID: p.ProviderID, ProjectID: projectID}
+	plan := Plan{ID: p.ID, Unnamed: p.Name == nil, ProviderID: p.ProviderID, ProjectID: projectID}
+	if p.Name != nil {
+		plan.Name = *p.Name
+	}
 	for _, r := range p.Resources {
-		plan.Resources = append(plan.Resources, resource.Resource{
-			Type: r.Type, ID: r.ID, Name: r.Name, ExtraInfo: r.ExtraInfo,
-		})
+		found := resource.New(r.Type, r.ID, r.Name)
+		found.ExtraInfo = r.ExtraInfo
+		plan.Resources = append(plan.Resources, found)
 	}
 	return plan
 }
@@ -208,7 +211,11 @@ func (p Plan) text() json.RawMessage {
 	text := []byte(`{"id":`)
 	text = pyjson.AppendString(text, p.ID)
 	text = append(text, `,"name":`...)
-	text = pyjson.AppendString(text, p.Name)
+	if p.Unnamed {
+		text = append(text, "null"...)
+	} else {
+		text = pyjson.AppendString(text, p.Name)
+	}
 	text = append(text, `,"provider_id":`...)
 	text = pyjson.AppendString(text, p.ProviderID)
 	text = append(text, `,"resources":[`...)
@@ -221,7 +228,7 @@ func (p Plan) text() json.RawMessage {
 		text = append(text, `,"type":`...)
 		text = pyjson.AppendString(text, r.Type)
 		text = append(text, `,"name":`...)
-		text = pyjson.AppendString(text, r.Name)
+		text = resource.AppendName(text, r)
 		text = append(text, `,"extra_info":`...)
 		text = append(text, orNull(r.ExtraInfo)...)
 		text = append(text, '}')

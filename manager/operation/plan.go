@@ -12,6 +12,7 @@ import (
 type Plan struct {
 	ID         string
 	Name       string
+	Unnamed    bool // the name is null
 	ProviderID string
 	ProjectID  string
 	Resources  []resource.Resource
@@ -28,5 +29,5 @@ func (p Parameters) of(r resource.Resource) protection.Parameters {
 }
 
 func (p Plan) stored() checkpoint.Plan {
-	return checkpoint.Plan{ID: p.ID, Name: p.Name, ProviderID: p.ProviderID, ProjectID: p.ProjectID, Resources: p.Resources}
+	return checkpoint.Plan{ID: p.ID, Name: p.Name, Unnamed: p.Unnamed, ProviderID: p.ProviderID, ProjectID: p.ProjectID, Resources: p.Resources}
 }

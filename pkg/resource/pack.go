@@ -51,11 +51,20 @@ func Pack(g *Graph) (string, error) {
 
 func appendResource(text []byte, r Resource) ([]byte, error) {
 	text = append(text, '[')
-	for _, s := range [...]string{r.Type, r.ID, r.Name} {
+	for _, s := range [...]string{r.Type, r.ID} {
 		text = append(pyjson.AppendString(text, s), ", "...)
 	}
+	text = append(AppendName(text, r), ", "...)
 	text, err := pyjson.Append(text, r.ExtraInfo)
 	return append(text, ']'), err
+}
+
+// AppendName appends the name of a resource as JSON.
+func AppendName(text []byte, r Resource) []byte {
+	if r.Unnamed {
+		return append(text, "null"...)
+	}
+	return pyjson.AppendString(text, r.Name)
 }
 
 func appendAdjacency(text []byte, parent int, children []*Node, number map[*Node]int) []byte {

@@ -180,3 +180,23 @@ func FuzzUnpack(f *testing.F) {
 		}
 	})
 }
+
+// A name that is null is another one than the empty text, in the packed graph too.
+func TestNullNamesAreKept(t *testing.T) {
+	t.Parallel()
+	nodes := []*resource.Node{{Resource: resource.New(resource.Image, "1", nil)}, {Resource: resource.Resource{Type: resource.Image, ID: "2"}}}
+	text, err := resource.Pack(&resource.Graph{Roots: nodes})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(text, `["OS::Glance::Image", "1", null, null]`) || !strings.Contains(text, `["OS::Glance::Image", "2", "", null]`) {
+		t.Errorf("packed as %s", text)
+	}
+	g, err := resource.Unpack(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, b := g.Find(resource.Key{Type: resource.Image, ID: "1"}), g.Find(resource.Key{Type: resource.Image, ID: "2"}); !a.Unnamed || b.Unnamed {
+		t.Errorf("came back as %+v and %+v", a.Resource, b.Resource)
+	}
+}

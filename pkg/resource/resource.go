@@ -32,11 +32,30 @@ type Resource struct {
 	Type string
 	ID   string
 	Name string
+	// Unnamed is set when the name is null, which is another thing than an empty one.
+	// Name is empty then.
+	Unnamed bool
 
 	// ExtraInfo is any JSON value, nil meaning null. A resource named by a
 	// plan carries a JSON string (whose content is again JSON) or null; one
 	// found by a protectable carries an object or null. Readers accept both.
 	ExtraInfo json.RawMessage
+}
+
+// New returns a resource whose name may be null.
+func New(kind, id string, name *string) Resource {
+	if name == nil {
+		return Resource{Type: kind, ID: id, Unnamed: true}
+	}
+	return Resource{Type: kind, ID: id, Name: *name}
+}
+
+// NameOrNull returns the name as encoding/json writes it.
+func (r Resource) NameOrNull() *string {
+	if r.Unnamed {
+		return nil
+	}
+	return &r.Name
 }
 
 // Key identifies a resource. The name is no part of it: a plan stores the name

@@ -148,11 +148,14 @@ func (v *value) UnmarshalJSON(text []byte) error {
 	if len(fields) != 3 && len(fields) != 4 {
 		return fmt.Errorf("%d fields in place of 4", len(fields))
 	}
-	for i, to := range [...]*string{&v.Type, &v.ID, &v.Name} {
+	var kind, id string
+	var name *string
+	for i, to := range [...]any{&kind, &id, &name} {
 		if err := json.Unmarshal(fields[i], to); err != nil {
 			return err
 		}
 	}
+	*v = value(New(kind, id, name))
 	if len(fields) == 4 && string(fields[3]) != "null" {
 		v.ExtraInfo = fields[3]
 	}

@@ -40,15 +40,15 @@ func (*Plugin) Type() string { return resource.Database }
 func (*Plugin) ParentTypes() []string { return []string{resource.Project} }
 
 type instance struct {
-	ID        string `json:"id"`
-	Name      string `json:"name"`
-	Status    string `json:"status"`
-	ProjectID string `json:"project_id"`
-	TenantID  string `json:"tenant_id"`
+	ID        string  `json:"id"`
+	Name      *string `json:"name"`
+	Status    string  `json:"status"`
+	ProjectID string  `json:"project_id"`
+	TenantID  string  `json:"tenant_id"`
 }
 
 func (i instance) resource() resource.Resource {
-	return resource.Resource{Type: resource.Database, ID: i.ID, Name: i.Name}
+	return resource.New(resource.Database, i.ID, i.Name)
 }
 
 // List returns the instances that are fit to be protected.

@@ -45,14 +45,14 @@ func (*Plugin) Type() string { return resource.Image }
 func (*Plugin) ParentTypes() []string { return []string{resource.Server, resource.Project} }
 
 type image struct {
-	ID     string `json:"id"`
-	Name   string `json:"name"`
-	Status string `json:"status"`
-	Owner  string `json:"owner"`
+	ID     string  `json:"id"`
+	Name   *string `json:"name"`
+	Status string  `json:"status"`
+	Owner  string  `json:"owner"`
 }
 
 func (i image) resource() resource.Resource {
-	return resource.Resource{Type: resource.Image, ID: i.ID, Name: i.Name}
+	return resource.New(resource.Image, i.ID, i.Name)
 }
 
 // List returns the images that are fit to be protected.

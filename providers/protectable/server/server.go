@@ -41,7 +41,7 @@ func (*Plugin) ParentTypes() []string { return []string{resource.Project} }
 // Server is what Nova tells of a server.
 type Server struct {
 	ID     string          `json:"id"`
-	Name   string          `json:"name"`
+	Name   *string         `json:"name"`
 	Status string          `json:"status"`
 	Image  json.RawMessage `json:"image"`
 }
@@ -59,7 +59,7 @@ func (s Server) ImageID() string {
 }
 
 func (s Server) resource() resource.Resource {
-	return resource.Resource{Type: resource.Server, ID: s.ID, Name: s.Name}
+	return resource.New(resource.Server, s.ID, s.Name)
 }
 
 type listing struct{}

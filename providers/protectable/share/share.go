@@ -41,14 +41,14 @@ func (*Plugin) Type() string { return resource.Share }
 func (*Plugin) ParentTypes() []string { return []string{resource.Project} }
 
 type share struct {
-	ID        string `json:"id"`
-	Name      string `json:"name"`
-	Status    string `json:"status"`
-	ProjectID string `json:"project_id"`
+	ID        string  `json:"id"`
+	Name      *string `json:"name"`
+	Status    string  `json:"status"`
+	ProjectID string  `json:"project_id"`
 }
 
 func (s share) resource() resource.Resource {
-	return resource.Resource{Type: resource.Share, ID: s.ID, Name: s.Name}
+	return resource.New(resource.Share, s.ID, s.Name)
 }
 
 // List returns the shares that are fit to be protected.

@@ -57,23 +57,20 @@ func (p *Plugin) ParentTypes() []string {
 }
 
 type volume struct {
-	ID               string `json:"id"`
-	Name             string `json:"name"`
-	Status           string `json:"status"`
-	AvailabilityZone string `json:"availability_zone"`
-	ProjectID        string `json:"os-vol-tenant-attr:tenant_id"`
+	ID               string  `json:"id"`
+	Name             *string `json:"name"`
+	Status           string  `json:"status"`
+	AvailabilityZone string  `json:"availability_zone"`
+	ProjectID        string  `json:"os-vol-tenant-attr:tenant_id"`
 	Attachments      []struct {
 		ServerID string `json:"server_id"`
 	} `json:"attachments"`
 }
 
 func (v volume) resource() resource.Resource {
-	return resource.Resource{
-		Type:      resource.Volume,
-		ID:        v.ID,
-		Name:      v.Name,
-		ExtraInfo: protectable.ExtraInfo(map[string]string{"availability_zone": v.AvailabilityZone}),
-	}
+	r := resource.New(resource.Volume, v.ID, v.Name)
+	r.ExtraInfo = protectable.ExtraInfo(map[string]string{"availability_zone": v.AvailabilityZone})
+	return r
 }
 
 // List returns the volumes that are fit to be protected.

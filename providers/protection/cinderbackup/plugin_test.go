@@ -85,6 +85,14 @@ func TestThereAndBack(t *testing.T) {
 			if v == nil || string(v.Data) != "data" || v.Name != "back" || v.Description != "rd" || v.Size != 1 {
 				t.Errorf("restored %+v", v)
 			}
+			other := plugintest.New(t)
+			must(t, other.Run(ctx, p, protection.Protect, other.Call(disk, "force", "True")))
+			must(t, other.Run(ctx, p, protection.Restore, other.Call(disk)))
+			id2, _ := other.NewResources.Get(disk.ID)
+			if v := c.Find(storage.Volumes, id2); v == nil || v.Description != "auto-created_from_restore_from_backup" {
+				t.Errorf("restored without a description: %+v", v)
+			}
+			must(t, other.Run(ctx, p, protection.Delete, other.Call(disk)))
 			records := []plugintest.Record{
 				{Type: disk.Type, ID: disk.ID, Status: "available"},
 				{Type: disk.Type, ID: id, Status: "restoring"},

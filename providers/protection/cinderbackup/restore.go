@@ -105,6 +105,11 @@ func target(c *protection.Call) string {
 	return id
 }
 
+// description is that of a volume for which no other is asked. The original has Cinder
+// make the volume of a restore, and this is what Cinder calls it.
+// cinder: backup/api.py restore
+const description = "auto-created_from_restore_from_backup"
+
 // make makes an empty volume of the backup's size.
 func (r *restoring) make(ctx context.Context, c *protection.Call, backupID string) (string, error) {
 	if r.state.Volume.ID == "" {
@@ -112,7 +117,7 @@ func (r *restoring) make(ctx context.Context, c *protection.Call, backupID strin
 		if err != nil {
 			return "", err
 		}
-		r.volume.Body = map[string]any{"size": backup.Size, "name": name(c)}
+		r.volume.Body = map[string]any{"size": backup.Size, "name": name(c), "description": description}
 		if description, ok := c.Parameters.String("restore_description"); ok {
 			r.volume.Body["description"] = description
 		}
