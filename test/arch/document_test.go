@@ -64,7 +64,7 @@ func rows(t *testing.T, document string) map[string]string {
 }
 
 // TestNamesInDocuments finds every test and file that a table of the documents
-// about plugins names, and each of their numbered rows to have a test.
+// names, and each of their numbered rows to have a test.
 func TestNamesInDocuments(t *testing.T) {
 	t.Parallel()
 	folders := testsByFolder(t)
@@ -77,7 +77,7 @@ func TestNamesInDocuments(t *testing.T) {
 		return false
 	}
 	numbered := regexp.MustCompile(`^[A-Z]-?\d\d$`)
-	for _, document := range []string{"plugins.md", "decisions.md"} {
+	for _, document := range []string{"plugins.md", "decisions.md", "reliability.md"} {
 		for item, line := range rows(t, document) {
 			tests := namedTest.FindAllStringSubmatch(line, -1)
 			for _, name := range tests {
