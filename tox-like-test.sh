@@ -23,6 +23,7 @@ ENVIRONMENTS=(
   'torture|a RabbitMQ that is restarted, killed and cut off under load'
   'soak|RPC servers and clients for SOAK_DURATION (20m) under random faults, repeated by SOAK_SEED; histories are compared'
   'chaos|workers killed at every failpoint, KARBOR_TEST_KILLS times (200) at random moments of mixed loads, and restarted in turn'
+  'hostile|what tenants, neighbours on the bus and files of strangers try: matrices in memory, and live workers'
   'fuzz|every fuzz target for FUZZTIME each (20s)'
   'cover|statement coverage with all services, merged, a line per package'
   'bench|Go benchmarks, then the comparison with Python peers'
@@ -232,6 +233,13 @@ env_chaos() {
   broker
   services mariadb keystone swift glance
   service_tests -v -timeout 4h -run 'TestRandomKills|TestFailpoints|TestRollingRestart|TestRealSurvives' ./test/functional ./providers/protection/image
+}
+
+env_hostile() {
+  compiler
+  services rabbitmq mariadb keystone swift glance
+  service_tests -v -run 'Hostile|Tenants|Unreadable|Redirect|StaysAtHome|IDsInPaths|CannotChangeTheEndpoint|PodsOfOthers|Within|Conformance/(Hostile|Survive)' \
+    ./manager ./test/functional ./pkg/... ./bank/... ./providers/... ./cmd/karborctl/... ./rpc/...
 }
 
 env_fuzz() {

@@ -17,8 +17,9 @@ type Handlers struct {
 	Starting int
 }
 
-// admission counts the requests that are worked on. One that is too many does not
-// wait here: that would take the handler that it is kept from.
+// admission counts the requests that are worked on. One that is too many is refused:
+// to let it wait would take the handler that it is kept from, and what stands behind it
+// in the queue would wait with it.
 type admission struct {
 	most Handlers
 

@@ -10,7 +10,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/sirupsen/logrus"
 
@@ -139,10 +138,7 @@ func (m *Manager) handler(call method, delivery rpc.Delivery) rpc.Handler {
 		ctx = requestcontext.New(ctx, caller)
 		ctx = operation.WithRequest(ctx, operation.Request{Key: req.UniqueID, Accepted: req.Accept})
 		leave, err := m.admission.enter(share{caller.ProjectID, delivery == rpc.UntilAccepted})
-		switch {
-		case err != nil && !req.WantsReply && delivery == rpc.UntilAccepted:
-			return nil, fmt.Errorf("%w: %w", rpc.ErrNotNow, err) // there is nobody to ask again
-		case err != nil:
+		if err != nil {
 			return nil, m.report(ctx, req.Method, fault.InvalidInput(err.Error()+": ask again later"))
 		}
 		defer leave()

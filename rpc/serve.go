@@ -10,15 +10,6 @@ import (
 	"time"
 )
 
-// ErrNotNow is returned, perhaps wrapped, by an UntilAccepted handler that cannot take
-// its request for the time being and has not accepted it. The request goes back to the
-// broker after a pause, during which it takes no worker, and comes again to this or
-// another server. Other handlers' callers get it as any other error.
-var ErrNotNow = errors.New("the request cannot be taken now")
-
-// giveBackPause keeps a request that nobody wants now from going round and round.
-const giveBackPause = time.Second
-
 // receive takes one message through the pipeline: decode, wait for a worker, resolve,
 // acknowledge, drop repetitions, run. Its blocking is the back-pressure on the
 // broker. oslo.messaging: amqpdriver.py AMQPListener, rpc/server.py
@@ -167,8 +158,9 @@ func (s *Server) serve(t task) {
 // conclude gives the worker's slot back and sends the answer.
 func (s *Server) conclude(t task, o outcome, requeue bool) {
 	if requeue {
+		s.recent.forget(t.job)
+		t.job.giveBack()
 		<-s.slots
-		s.running.Go(func() { s.giveBack(t.job) })
 		return
 	}
 	if t.job != nil {
@@ -185,21 +177,8 @@ func (s *Server) conclude(t task, o outcome, requeue bool) {
 	s.reply(t.request, o)
 }
 
-// giveBack returns a request to the broker. One that is not wanted now waits here
-// first, unless the server stops: it could come back at once, again and again.
-func (s *Server) giveBack(j *job) {
-	timer := time.NewTimer(giveBackPause)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-s.soft.Done():
-	}
-	s.recent.forget(j)
-	j.giveBack()
-}
-
-// execute runs the handler. requeue says that an UntilAccepted handler has not
-// accepted, because of a hard stop or for the time being.
+// execute runs the handler. requeue says that a hard stop came before an
+// UntilAccepted handler had accepted.
 func (s *Server) execute(t task) (o outcome, requeue bool) {
 	r := t.request
 	if t.problem != nil {
@@ -208,8 +187,8 @@ func (s *Server) execute(t task) (o outcome, requeue bool) {
 	}
 	result, err := s.call(t)
 	if err != nil {
-		notNow := errors.Is(err, ErrNotNow) || errors.Is(context.Cause(s.hard), ErrStopped)
-		if notNow && t.job != nil && !t.job.accepted() {
+		stopping := errors.Is(context.Cause(s.hard), ErrStopped)
+		if stopping && t.job != nil && !t.job.accepted() {
 			return o, true
 		}
 		return s.failed(r, err), false

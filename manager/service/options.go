@@ -51,7 +51,7 @@ func serviceOptions() []config.Option {
 			Help:       "The largest number of requests that are worked on at a time."},
 		{Name: "max_requests_per_project", Kind: config.Int, Default: 0, Min: config.Bound(0),
 			Help: "The largest number of requests of one project that are worked on at a time: so many that start operations, and so many others. " +
-				"Further calls are refused, further casts come again. 0 means a third of executor_thread_pool_size."},
+				"Further ones are refused. 0 means a third of executor_thread_pool_size."},
 		{Name: "rpc_ping_enabled", Kind: config.Bool, Default: false,
 			Help: "Whether to answer oslo_rpc_server_ping."},
 		{Name: "report_interval", Kind: config.Int, Default: 10, Min: config.Bound(0),

@@ -5,7 +5,6 @@ package rpctest
 import (
 	"context"
 	"errors"
-	"fmt"
 	"testing"
 
 	"github.com/karbor-project/karbor/rpc"
@@ -17,7 +16,6 @@ var acceptChecks = []check{
 	{"Checklist16_AcknowledgedBeforeTheHandler", checkAckFirst},
 	{"UntilAccepted_AcknowledgedByAccept", checkAccept},
 	{"UntilAccepted_HardStopGivesBack", checkGiveBack},
-	{"UntilAccepted_NotNowComesAgain", checkNotNow},
 	{"UntilAccepted_RepeatedGetsTheSameAnswer", checkSameAnswer},
 }
 
@@ -97,33 +95,6 @@ func checkAccept(t *testing.T, h *harness) {
 	}
 	if len(requests) != 0 || h.Wire.Len(h.queue()) != 0 {
 		t.Error("an accepted request came back")
-	}
-}
-
-// checkNotNow has a server with one worker refuse a cast for the time being. The worker
-// is free for another request meanwhile, and the cast comes again.
-func checkNotNow(t *testing.T, h *harness) {
-	tries := make(chan *rpc.Request, 4)
-	refused := false // one worker, so one at a time
-	h.serve(rpc.ServerOptions{Workers: 1}, rpc.Endpoint{Methods: map[string]rpc.Method{
-		"start": {Delivery: rpc.UntilAccepted, Handler: func(_ context.Context, r *rpc.Request) (any, error) {
-			tries <- r
-			if !refused {
-				refused = true
-				return nil, fmt.Errorf("of this project: %w", rpc.ErrNotNow)
-			}
-			r.Accept()
-			return nil, nil
-		}},
-		"read": {Handler: func(context.Context, *rpc.Request) (any, error) { return "answer", nil }},
-	}})
-	h.Wire.Put(h.queue(), jsonMessage(wrapped(`{"method": "start", "_unique_id": "u1"}`)))
-	wait(t, tries, "the first delivery")
-	if r := h.answer(h.ask(`"method": "read", "_unique_id": "u2"`)); r.Result != "answer" {
-		t.Errorf("%+v", r)
-	}
-	if r := wait(t, tries, "the second delivery"); !r.Redelivered || r.UniqueID != "u1" {
-		t.Errorf("%+v", r)
 	}
 }
 
