@@ -77,7 +77,7 @@ func TestNamesInDocuments(t *testing.T) {
 		return false
 	}
 	numbered := regexp.MustCompile(`^[A-Z]-?\d\d$`)
-	for _, document := range []string{"plugins.md", "decisions.md", "reliability.md"} {
+	for _, document := range []string{"plugins.md", "decisions.md", "reliability.md", "security.md"} {
 		for item, line := range rows(t, document) {
 			tests := namedTest.FindAllStringSubmatch(line, -1)
 			for _, name := range tests {
