@@ -118,7 +118,7 @@ func (m *Manager) checkpointsOf(ctx context.Context, p *providers.Provider, plan
 	}
 	var wanted []*checkpoint.Checkpoint
 	for _, cp := range all {
-		if want(cp) {
+		if requestcontext.From(ctx).CanAccess(cp.ProjectID()) && want(cp) {
 			wanted = append(wanted, cp)
 		}
 	}

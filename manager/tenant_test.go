@@ -424,6 +424,43 @@ var hostile = []string{
 	"{}", "null", "-1", "1e400", "2026-13-45", "\ufffd", "é", strings.Repeat("9", 5000), strings.Repeat("x", 1<<16),
 }
 
+// noPart are texts that can be no part of a key.
+func noPart(text string) bool {
+	return text == "" || text == "." || text == ".." || len(text) > 255 || strings.ContainsFunc(text, func(c rune) bool { return c == '/' || !bank.InKeys(c) })
+}
+
+// TestHostilePlanIDs protects and copies plans whose id or project can be no part of a
+// key in a bank, also for a caller of that project: such a plan is refused with an error
+// about the input, before anything is written.
+func TestHostilePlanIDs(t *testing.T) {
+	t.Parallel()
+	w := newTenancy(t)
+	before := w.belongings(t, w.b)
+	texts := append(slices.DeleteFunc(slices.Clone(hostile), func(text string) bool { return !noPart(text) }),
+		w.b.plan+"/"+w.b.project, w.b.project+"/", "//"+w.b.project, w.b.plan+"/.")
+	for _, text := range texts {
+		for _, method := range []string{".protect", ".copy"} {
+			for _, member := range []string{"id", "project_id"} {
+				plan := w.plan(w.a, "a")
+				plan[member] = text
+				caller := w.caller(w.a.project)
+				if member == "project_id" {
+					caller = w.caller(text)
+				}
+				args := map[string]any{"plan": plan}
+				_, err := w.call(method, caller, args)
+				if !fault.Is(err, "InvalidInput") && !fault.Is(err, "InvalidPlan") {
+					t.Errorf("%s of a plan with %s %.80q: %v", method, member, text, err)
+				}
+				if got := len(w.store.Objects()); got != len(w.bank) {
+					t.Errorf("%s of a plan with %s %.80q left %d objects of %d", method, member, text, got, len(w.bank))
+				}
+				w.judge(t, before, method, "plan."+member, caller, args)
+			}
+		}
+	}
+}
+
 // TestHostileTexts puts each of these texts into every member of every request.
 func TestHostileTexts(t *testing.T) {
 	t.Parallel()

@@ -232,7 +232,11 @@ func (c *Checkpoint) Delete(ctx context.Context) error {
 }
 
 // Section returns the part of the bank that holds the data of one of the
-// checkpoint's resources.
+// checkpoint's resources. It fails with InvalidInput for an id that can be no part of a
+// key: one with a slash would lead among the data of another resource.
 func (c *Checkpoint) Section(resourceID string) (*bank.Section, error) {
+	if err := checkKeyPart("id of the resource", resourceID); err != nil {
+		return nil, err
+	}
 	return c.collection.checkpoints.Section(c.id + "/resource-data/" + resourceID)
 }

@@ -117,7 +117,8 @@ type CreateOptions struct {
 }
 
 // Create writes a checkpoint: index.json, then its entries in the three
-// indices. When one of these fails, what was written is removed again.
+// indices. When one of these fails, what was written is removed again. It fails with
+// InvalidInput for an id that can be no part of a key.
 func (c *Collection) Create(ctx context.Context, o CreateOptions) (*Checkpoint, error) {
 	if o.Resumed {
 		if cp, err := c.takeUp(ctx, o.ID); cp != nil || !errors.Is(err, bank.ErrNotFound) {
@@ -133,6 +134,12 @@ func (c *Collection) Create(ctx context.Context, o CreateOptions) (*Checkpoint, 
 	now := c.options.Clock().UTC()
 	if o.ID == "" {
 		o.ID = c.options.NewID()
+	}
+	if err := checkKeyPart("id of the checkpoint", o.ID); err != nil {
+		return nil, err
+	}
+	if err := o.Plan.CheckIDs(); err != nil {
+		return nil, err
 	}
 	d := document{values: map[string]json.RawMessage{}}
 	d.set(keyVersion, quoted(formatVersion))

@@ -6,39 +6,59 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/karbor-project/karbor/bank"
+	"github.com/karbor-project/karbor/pkg/fault"
 )
 
 // indexPath is the key of index.json in the section of the checkpoints.
 func indexPath(id string) string { return id + "/index.json" }
 
 // indexKeys are the keys of a checkpoint's entries in the section of the
-// indices, in the order in which the original writes and drops them.
+// indices, in the order in which the original writes and drops them. Where an id
+// can be no part of a key there is no entry: the original, which drops empty parts
+// and takes an id with a slash for two, would have put it among those of others.
 //
 // karbor: checkpoint.py CheckpointCollection.create
 func indexKeys(f fields) []string {
 	name := fmt.Sprintf("%d@%s", f.timestamp, f.id)
-	return []string{
-		fmt.Sprintf("by-provider/%s/%s/%s", f.provider, f.project, name),
-		fmt.Sprintf("by-date/%s/%s/%s", f.createdAt, f.project, name),
-		fmt.Sprintf("by-plan/%s/%s/%s/%s", f.plan.ID, f.project, f.createdAt, name),
-	}
-}
-
-// possible tells whether there may be an entry under a key: not if a part of it,
-// such as the id of a plan, can be in none. The original leaves an index.json
-// behind when it fails to write the entries of such a checkpoint.
-func possible(key string) bool {
-	for part := range strings.SplitSeq(key, "/") {
-		if !validID(part) {
-			return false
+	var keys []string
+	for _, parts := range [][]string{
+		{"by-provider", f.provider, f.project, name},
+		{"by-date", f.createdAt, f.project, name},
+		{"by-plan", f.plan.ID, f.project, f.createdAt, name},
+	} {
+		if !slices.ContainsFunc(parts, func(part string) bool { return !validID(part) }) {
+			keys = append(keys, strings.Join(parts, "/"))
 		}
 	}
-	return true
+	return keys
+}
+
+// CheckIDs names the first id of a plan that can be no part of a key, so that no
+// checkpoint of the plan can be made.
+func (p Plan) CheckIDs() error {
+	for _, part := range []struct{ name, id string }{
+		{"id of the plan", p.ID}, {"project_id of the plan", p.ProjectID}, {"provider_id of the plan", p.ProviderID},
+	} {
+		if err := checkKeyPart(part.name, part.id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkKeyPart fails for an id that can be no part of a key.
+func checkKeyPart(name, id string) error {
+	if validID(id) {
+		return nil
+	}
+	return fault.InvalidInput(fmt.Sprintf("%s: %.80q can be no part of a key in the bank: want 1 to %d characters, "+
+		`letters, digits or one of _.-@, and neither "." nor ".."`, name, id, maxID))
 }
 
 // dropIndices removes a checkpoint's entries. Entries that are not there are
@@ -46,9 +66,6 @@ func possible(key string) bool {
 func (c *Collection) dropIndices(ctx context.Context, f fields) error {
 	var failed error
 	for _, key := range indexKeys(f) {
-		if !possible(key) {
-			continue
-		}
 		if err := c.indices.Delete(ctx, key); err != nil && !errors.Is(err, bank.ErrNotFound) {
 			failed = join(failed, err)
 		}
@@ -67,6 +84,7 @@ func join(others, err error) error {
 
 // entry is what the key of an index entry tells of a checkpoint.
 type entry struct {
+	key       string // in the section of the indices
 	timestamp int64
 	id        string
 	project   string
@@ -114,10 +132,13 @@ func (s shape) parse(rest, project string) (entry, bool) {
 	return e, true
 }
 
+// maxID is how long one part of a key may be: what a file system takes.
+const maxID = 255
+
 // validID tells whether text can be one part of a key. Ids are UUIDs, but
 // nothing relies on that.
 func validID(text string) bool {
-	if text == "" || text == "." || text == ".." || len(text) > 255 {
+	if text == "" || text == "." || text == ".." || len(text) > maxID {
 		return false
 	}
 	return !strings.Contains(text, "/") && !strings.ContainsFunc(text, notOfKeys)

@@ -33,7 +33,8 @@ type ListOptions struct {
 // creation and then by id. The marker need not be selected itself.
 //
 // Entries whose index.json is missing, broken, unusable, deleted or another
-// provider's are passed over, and so are places of the index that cannot be
+// provider's are passed over, and so are those that the checkpoint would not have by
+// its index.json, of another project or plan, and places of the index that cannot be
 // listed; what is wrong is logged. A bank that is away is an error. It fails with CheckpointNotFound for an unknown marker,
 // InvalidInput for a date that is none, and the bank's own errors.
 func (c *Collection) List(ctx context.Context, o ListOptions) ([]*Checkpoint, error) {
@@ -90,6 +91,7 @@ func (c *Collection) entries(ctx context.Context, o ListOptions) ([]entry, error
 	entries := make([]entry, 0, len(keys))
 	for _, key := range keys {
 		if e, ok := s.parse(key[len(prefix):], o.ProjectID); ok {
+			e.key = key
 			entries = append(entries, e)
 		}
 	}
@@ -151,7 +153,11 @@ func (c *Collection) read(ctx context.Context, entries []entry) ([]*Checkpoint, 
 			cp, err := c.Get(ctx, e.id)
 			switch {
 			case err == nil:
-				if cp.fields.status != Deleted {
+				switch {
+				case cp.fields.status == Deleted:
+				case !slices.Contains(indexKeys(cp.fields), e.key):
+					c.options.Log.WithField("checkpoint_id", e.id).Warnf("left out of the listing: index entry %s is not one that the checkpoint has", e.key)
+				default:
 					found[i] = cp
 				}
 				return nil

@@ -236,7 +236,7 @@ func (s *survey) one(f fields, entries []string) error {
 		there[key] = true
 	}
 	for _, key := range indexKeys(f) {
-		if there[key] || !possible(key) {
+		if there[key] {
 			continue
 		}
 		if err := s.visit(Finding{Flaw: MissingEntry, ID: f.id, Key: s.indices.Path() + key}); err != nil {

@@ -31,7 +31,7 @@ func TestReasonIsSaidOnce(t *testing.T) {
 	defer lease.Close()
 	log, lines := test.NewNullLogger()
 	checkpoints := checkpoint.NewCollection(bank.New(banktest.NewMemory(), lease), "provider", checkpoint.Options{Log: log})
-	if _, err := checkpoints.Create(t.Context(), checkpoint.CreateOptions{}); err == nil {
+	if _, err := checkpoints.Create(t.Context(), checkpoint.CreateOptions{Plan: plan}); err == nil {
 		t.Fatal("it was created")
 	}
 	text := ""

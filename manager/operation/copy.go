@@ -48,6 +48,9 @@ func Copyable(cp *checkpoint.Checkpoint) bool {
 func (e *Engine) Copy(ctx context.Context, p *providers.Provider, plan Plan, sources []*checkpoint.Checkpoint) ([]Pair, error) {
 	ctx, cancel := context.WithTimeout(ctx, prepareTime)
 	defer cancel()
+	if err := plan.stored().CheckIDs(); err != nil {
+		return nil, err
+	}
 	if err := e.checkSize(len(plan.Resources), 0); err != nil {
 		return nil, err
 	}

@@ -30,6 +30,9 @@ const internalError = "Internal error"
 func (e *Engine) Protect(ctx context.Context, p *providers.Provider, plan Plan, extraInfo json.RawMessage) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, prepareTime)
 	defer cancel()
+	if err := plan.stored().CheckIDs(); err != nil {
+		return "", err
+	}
 	if err := e.checkSize(len(plan.Resources), 0); err != nil {
 		return "", err
 	}
