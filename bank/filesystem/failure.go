@@ -13,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/karbor-project/karbor/bank"
 )
 
@@ -40,7 +42,7 @@ func (s *store) failed(path string, err error) error {
 	if outage := s.outage(path); outage != nil {
 		return outage
 	}
-	if gone && !dangling(s.root, path) {
+	if gone && !linked(s.root, path) {
 		return notFile{err}
 	}
 	return fmt.Errorf("%w: %w", bank.ErrUnusable, err)
@@ -61,10 +63,13 @@ func (s *store) outage(path string) error {
 
 // unusable tells why a directory that everything depends on cannot be used.
 func (s *store) unusable(dir string) error {
-	// The dot needs that the directory can be searched.
-	_, err := os.Stat(dir + string(filepath.Separator) + ".")
+	links := unix.O_NOFOLLOW
+	if dir == s.root {
+		links = 0
+	}
+	fd, err := openat(unix.AT_FDCWD, dir, unix.O_PATH|unix.O_DIRECTORY|links, 0)
 	if errors.Is(err, fs.ErrNotExist) {
-		if dangling(filepath.Dir(dir), dir) || dir == s.root && s.seen.Load() {
+		if linked(filepath.Dir(dir), dir) || dir == s.root && s.seen.Load() {
 			return fmt.Errorf("the bank is not there, is it mounted?: %w", err)
 		}
 		return nil
@@ -72,10 +77,16 @@ func (s *store) unusable(dir string) error {
 	if err != nil {
 		return fmt.Errorf("the bank cannot be used: %w", err)
 	}
+	d := directory{fd, dir}
+	defer d.close()
+	// The dot needs that the directory can be searched.
+	if err := unix.Fstatat(fd, ".", new(unix.Stat_t), 0); err != nil {
+		return fmt.Errorf("the bank cannot be used: searching %s: %w", dir, err)
+	}
 	if dir == s.root {
 		s.seen.Store(true)
 	}
-	file, err := os.Open(dir)
+	file, err := d.openFile(".", unix.O_RDONLY|unix.O_DIRECTORY, 0)
 	if errors.Is(err, fs.ErrPermission) {
 		return nil // to search it is enough
 	}
@@ -95,12 +106,21 @@ func missing(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.ENAMETOOLONG)
 }
 
-// dangling tells whether a path that leads nowhere does so by a link: its target
-// is elsewhere, and may come back.
-func dangling(root, path string) bool {
-	for ; len(path) > len(root); path = filepath.Dir(path) {
-		if info, err := os.Lstat(path); err == nil {
-			return info.Mode()&fs.ModeSymlink != 0
+// linked tells whether a name on the way from the root to a path is a link: what it
+// leads to is not looked at, and may be anything.
+func linked(root, path string) bool {
+	for at := len(root); at < len(path); {
+		next := strings.IndexByte(path[at+1:], filepath.Separator)
+		if next < 0 {
+			next = len(path) - at - 1
+		}
+		at += 1 + next
+		info, err := os.Lstat(path[:at])
+		if err != nil {
+			return false
+		}
+		if info.Mode()&fs.ModeSymlink != 0 {
+			return true
 		}
 	}
 	return false

@@ -19,30 +19,27 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/sirupsen/logrus"
+	"golang.org/x/sys/unix"
 
 	"github.com/karbor-project/karbor/bank"
 	"github.com/karbor-project/karbor/pkg/fault"
 	"github.com/karbor-project/karbor/pkg/guard"
 )
 
-// Permissions are what the original gets from its umask of 022.
-//
-// karbor: file_system_bank_plugin.py
-const (
-	dirMode  = 0o755
-	fileMode = 0o644
-)
-
 // Config of a bank.
 type Config struct {
 	Path      string // the directory of all containers
 	Container string // the directory of the bank in it
+	// Mode of the files; 0: 0600. Directories can be searched by those who may read
+	// the files.
+	Mode os.FileMode
 }
 
 // store implements bank.Plugin.
 type store struct {
 	root  string
 	owner string
+	mode  os.FileMode // of files
 	log   logrus.FieldLogger
 	sweep sync.Once
 	seen  atomic.Bool // the root has been there
@@ -64,13 +61,26 @@ func New(cfg Config, log logrus.FieldLogger) (bank.Plugin, error) {
 	if err != nil {
 		return nil, fmt.Errorf("file system bank: %w", err)
 	}
+	if cfg.Mode == 0 {
+		cfg.Mode = defaultMode
+	}
+	if cfg.Mode&0o600 != 0o600 || cfg.Mode&^0o666 != 0 {
+		return nil, fmt.Errorf("file system bank: bank_object_mode %04o is not the mode of a file that its owner can read and write", cfg.Mode)
+	}
 	if log == nil {
 		silent := logrus.New()
 		silent.SetOutput(io.Discard)
 		log = silent
 	}
-	return &store{root: root, owner: uuid.NewString(), log: log}, nil
+	return &store{root: root, owner: uuid.NewString(), mode: cfg.Mode, log: log}, nil
 }
+
+// defaultMode of files. What is backed up is for nobody but the workers.
+const defaultMode = 0o600
+
+// dirMode is the mode of directories: with the right to search them for all who may
+// read the files.
+func (s *store) dirMode() os.FileMode { return s.mode | s.mode&0o444>>2 }
 
 // OwnerID implements bank.Plugin.
 func (s *store) OwnerID() string { return s.owner }
@@ -84,8 +94,7 @@ func (s *store) Get(ctx context.Context, key string) (*bank.Object, error) {
 	if err != nil {
 		return nil, err
 	}
-	// A pipe would wait for a writer.
-	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	file, err := s.openObject(key)
 	if err != nil {
 		return nil, s.failed(path, err)
 	}
@@ -104,6 +113,17 @@ func (s *store) Get(ctx context.Context, key string) (*bank.Object, error) {
 	}, nil
 }
 
+func (s *store) openObject(key string) (*os.File, error) {
+	folder, name := split(key)
+	d, err := s.open(folder)
+	if err != nil {
+		return nil, err
+	}
+	defer d.close()
+	// A pipe would wait for a writer.
+	return d.openFile(name, unix.O_RDONLY|unix.O_NONBLOCK, 0)
+}
+
 // Delete implements bank.Plugin. Directories that become empty are removed,
 // too; the original leaves all but the first. It is not forced to disk: an
 // object that is back after a crash is deleted by the same operation again.
@@ -112,23 +132,39 @@ func (s *store) Delete(ctx context.Context, key string) error {
 	if err != nil {
 		return err
 	}
-	if info, err := os.Lstat(path); err == nil && info.IsDir() {
-		return s.failed(path, fmt.Errorf("%w: %s", errNotFile, path))
+	folder, name := split(key)
+	d, err := s.open(folder)
+	if err != nil {
+		return s.failed(path, err)
 	}
+	defer d.close()
 	if err := guard.Allowed(ctx); err != nil {
 		return err
 	}
-	if err := os.Remove(path); err != nil {
+	if err := d.remove(name, 0); err != nil {
+		if errors.Is(err, syscall.EISDIR) {
+			err = fmt.Errorf("%w: %s", errNotFile, path)
+		}
 		return s.failed(path, err)
 	}
-	s.prune(filepath.Dir(path))
+	s.prune(folder)
 	return nil
 }
 
-// prune removes dir and the directories above it as far as they are empty.
-func (s *store) prune(dir string) {
-	for len(dir) > len(s.root) && os.Remove(dir) == nil {
-		dir = filepath.Dir(dir)
+// prune removes the directory of keys and those above it as far as they are empty.
+func (s *store) prune(folder string) {
+	for folder = strings.Trim(folder, "/"); folder != ""; {
+		above, name := split(folder)
+		d, err := s.open(above)
+		if err != nil {
+			return
+		}
+		err = d.remove(name, unix.AT_REMOVEDIR)
+		d.close()
+		if err != nil {
+			return
+		}
+		folder = strings.Trim(above, "/")
 	}
 }
 

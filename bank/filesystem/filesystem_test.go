@@ -72,7 +72,7 @@ func TestLayout(t *testing.T) {
 		t.Errorf("after two puts (-want +got):\n%s", diff)
 	}
 	info, err := os.Stat(filepath.Join(dir, "karbor/a/b/c@d"))
-	if err != nil || info.Mode().Perm() != 0o644 {
+	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("mode of an object: %v %v", info.Mode(), err)
 	}
 

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -16,7 +15,7 @@ import (
 
 // List implements bank.Plugin. The directories are walked in the order of the
 // keys, so that a listing with a marker or a limit reads no more of them than
-// it must. As in the original, links to directories are not followed.
+// it must. Links are not followed.
 func (s *store) List(ctx context.Context, o bank.ListOptions) ([]string, error) {
 	start := o.Prefix[:strings.LastIndexByte(o.Prefix, '/')+1]
 	if _, err := s.path(ctx, start); err != nil {
@@ -26,7 +25,7 @@ func (s *store) List(ctx context.Context, o bank.ListOptions) ([]string, error) 
 		start = "/"
 	}
 	w := walk{store: s, ctx: ctx, options: o, start: start, keys: []string{}}
-	if err := w.dir(start); err != nil && !errors.Is(err, errLimit) {
+	if err := w.root(); err != nil && !errors.Is(err, errLimit) {
 		return nil, err
 	}
 	if len(w.keys) > 0 {
@@ -50,22 +49,49 @@ type walk struct {
 	failures []error // of directories below it
 }
 
+// root walks the directory that the walk begins in.
+func (w *walk) root() error {
+	d, err := w.store.open(w.start)
+	if err != nil {
+		return w.failed(w.start, err)
+	}
+	defer d.close()
+	return w.dir(w.start, d)
+}
+
+// failed judges that a directory cannot be listed: it is nil when the walk goes on.
+func (w *walk) failed(key string, err error) error {
+	err = w.store.failed(filepath.Join(w.store.root, filepath.FromSlash(key))+string(filepath.Separator), err)
+	switch {
+	case errors.Is(err, bank.ErrNotFound):
+		return nil
+	case key == w.start, !errors.Is(err, bank.ErrUnusable):
+		return err
+	}
+	w.failures = append(w.failures, err)
+	return nil
+}
+
+// below walks a directory in another one.
+func (w *walk) below(key string, above directory, name string) error {
+	d, err := above.enter(name)
+	if err != nil {
+		return w.failed(key, err)
+	}
+	defer d.close()
+	return w.dir(key, d)
+}
+
 // dir walks a directory, whose key ends with a slash.
-func (w *walk) dir(key string) error {
+func (w *walk) dir(key string, d directory) error {
 	if err := context.Cause(w.ctx); err != nil {
 		return err
 	}
-	path := filepath.Join(w.store.root, filepath.FromSlash(key))
-	entries, err := os.ReadDir(path)
+	entries, err := d.readDir()
 	if err != nil {
-		err = w.store.failed(path+string(filepath.Separator), err)
-		switch {
-		case errors.Is(err, bank.ErrNotFound):
-			return nil
-		case key == w.start, !errors.Is(err, bank.ErrUnusable):
+		if err := w.failed(key, err); err != nil {
 			return err
 		}
-		w.failures = append(w.failures, err)
 	}
 	// A directory sorts by its name with the slash: "a-b" < "a/" < "a0".
 	names := make([]string, 0, len(entries))
@@ -89,7 +115,7 @@ func (w *walk) dir(key string) error {
 	}
 	for _, name := range names {
 		if strings.HasSuffix(name, "/") {
-			if err := w.dir(key + name); err != nil {
+			if err := w.below(key+name, d, strings.TrimSuffix(name, "/")); err != nil {
 				return err
 			}
 			continue

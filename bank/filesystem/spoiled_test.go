@@ -161,7 +161,9 @@ func TestSpoiledConformance(t *testing.T) {
 		"section has mode 0":     locked("banktest", 0),
 		"section without search": locked("banktest", 0o644),
 	}
-	banktest.Run(t, func(t *testing.T) bank.Plugin { return newStore(t, dir) },
+	everybody, err := filesystem.New(filesystem.Config{Path: dir, Container: "karbor", Mode: 0o644}, nil)
+	must(t, err)
+	banktest.Run(t, func(*testing.T) bank.Plugin { return everybody },
 		banktest.Many(100), banktest.Spoils(spoils), banktest.Outages(outages))
 }
 

@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/google/uuid"
 	"golang.org/x/sys/unix"
 
 	"github.com/karbor-project/karbor/bank"
@@ -43,13 +44,19 @@ func (s *store) Put(ctx context.Context, key string, u bank.Upload) error {
 		return err
 	}
 	s.sweep.Do(s.removeAbandoned)
-	temp, err := s.write(ctx, u)
+	from, err := s.create(incoming)
 	if err != nil {
 		return err
 	}
-	if err := s.install(ctx, temp, path, u.New); err != nil {
-		os.Remove(temp)
-		s.prune(filepath.Dir(path))
+	defer from.close()
+	temp, err := s.write(ctx, from, u)
+	if err != nil {
+		return err
+	}
+	if err := s.install(ctx, from, temp, key, u.New); err != nil {
+		_ = from.remove(temp, 0) // else it goes in time
+		folder, _ := split(key)
+		s.prune(folder)
 		return err
 	}
 	s.seen.Store(true)
@@ -64,14 +71,19 @@ func incomingName(work string) string { return url.PathEscape(work) + "#" }
 // stopped in the instant before that. One who begins a file later asks, before he
 // moves it, whether he still may.
 func (s *store) Disown(_ context.Context, work string) error {
-	dir, name := filepath.Join(s.root, incoming), incomingName(work)
-	entries, err := os.ReadDir(dir)
+	dir, err := s.open(incoming)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
+	if err != nil {
+		return err
+	}
+	defer dir.close()
+	name := incomingName(work)
+	entries, err := dir.readDir()
 	for _, e := range entries {
 		if strings.HasPrefix(e.Name(), name) {
-			if removeErr := os.Remove(filepath.Join(dir, e.Name())); !errors.Is(removeErr, fs.ErrNotExist) {
+			if removeErr := dir.remove(e.Name(), 0); !errors.Is(removeErr, fs.ErrNotExist) {
 				err = errors.Join(err, removeErr)
 			}
 		}
@@ -79,16 +91,10 @@ func (s *store) Disown(_ context.Context, work string) error {
 	return err
 }
 
-// write writes the body into a new file and returns its path.
-func (s *store) write(ctx context.Context, u bank.Upload) (path string, err error) {
-	dir, name := filepath.Join(s.root, incoming), incomingName(bank.Work(ctx))
-	file, err := os.CreateTemp(dir, name)
-	if errors.Is(err, fs.ErrNotExist) {
-		if err := os.MkdirAll(dir, dirMode); err != nil {
-			return "", err
-		}
-		file, err = os.CreateTemp(dir, name)
-	}
+// write writes the body into a new file of the directory and returns its name.
+func (s *store) write(ctx context.Context, dir directory, u bank.Upload) (_ string, err error) {
+	name := incomingName(bank.Work(ctx)) + uuid.NewString()
+	file, err := dir.openFile(name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL, 0o600)
 	if err != nil {
 		return "", err
 	}
@@ -97,7 +103,7 @@ func (s *store) write(ctx context.Context, u bank.Upload) (path string, err erro
 			err = closeErr
 		}
 		if err != nil {
-			os.Remove(file.Name())
+			_ = dir.remove(name, 0) // else it goes in time
 		}
 	}()
 	if _, err := u.Body.Seek(0, io.SeekStart); err != nil {
@@ -110,108 +116,84 @@ func (s *store) write(ctx context.Context, u bank.Upload) (path string, err erro
 	if n != u.Size {
 		return "", fmt.Errorf("body has %d bytes instead of %d", n, u.Size)
 	}
-	if err := file.Chmod(fileMode); err != nil {
+	if err := file.Chmod(s.mode); err != nil {
 		return "", err
 	}
-	return file.Name(), file.Sync()
+	return name, file.Sync()
 }
 
 // install moves a file to its place and forces the directory to disk.
-func (s *store) install(ctx context.Context, temp, path string, isNew bool) error {
-	move := os.Rename
-	if isNew {
-		move = moveNew
-	}
+func (s *store) install(ctx context.Context, from directory, temp, key string, isNew bool) error {
 	// To force the file to disk took a while, and the caller may have lost the
 	// right to write, or given up.
 	if err := errors.Join(context.Cause(ctx), guard.Allowed(ctx)); err != nil {
 		return err
 	}
-	dir := filepath.Dir(path)
-	err := move(temp, path)
-	// A deletion may remove the directory between our two steps.
-	for try := 0; errors.Is(err, fs.ErrNotExist) && try < 10; try++ {
-		if err := makeDirs(s.root, dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	folder, name := split(key)
+	move := func(open func(string) (directory, error)) error {
+		to, err := open(folder)
+		if err != nil {
 			return err
 		}
+		defer to.close()
 		if err := guard.Allowed(ctx); err != nil {
 			return err
 		}
-		err = move(temp, path)
+		rename := rename
+		if isNew {
+			rename = renameNew
+		}
+		if err := rename(from, temp, to, name); err != nil {
+			return &os.LinkError{Op: "rename", Old: temp, New: filepath.Join(to.path, name), Err: err}
+		}
+		return to.sync()
+	}
+	err := move(s.open)
+	// A deletion may remove the directory between our two steps.
+	for try := 0; errors.Is(err, fs.ErrNotExist) && try < 10; try++ {
+		err = move(s.create)
 	}
 	if errors.Is(err, fs.ErrExist) && isNew {
-		return fmt.Errorf("%s: %w", path, bank.ErrExists)
+		return fmt.Errorf("%s: %w", filepath.Join(s.root, key), bank.ErrExists)
 	}
-	if err != nil {
-		return err
-	}
-	return syncDir(dir)
+	return err
 }
 
-// moveNew moves a file to a place where there must be none.
-func moveNew(temp, path string) error {
-	err := os.Link(temp, path)
+func rename(from directory, temp string, to directory, name string) error {
+	return unix.Renameat(from.fd, temp, to.fd, name)
+}
+
+// renameNew moves a file to a place where there must be none.
+func renameNew(from directory, temp string, to directory, name string) error {
+	err := unix.Linkat(from.fd, temp, to.fd, name, 0)
 	if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.ENOTSUP) || errors.Is(err, syscall.ENOSYS) {
 		// A file system without links. Most of these know this.
-		return unix.Renameat2(unix.AT_FDCWD, temp, unix.AT_FDCWD, path, unix.RENAME_NOREPLACE)
+		return unix.Renameat2(from.fd, temp, to.fd, name, unix.RENAME_NOREPLACE)
 	}
 	if err != nil {
 		return err
 	}
-	_ = os.Remove(temp) // else it goes in time
-	return nil
-}
-
-// makeDirs makes dir and what is missing above it, down from root, and forces
-// the new entries to disk.
-func makeDirs(root, dir string) error {
-	err := os.Mkdir(dir, dirMode)
-	if errors.Is(err, fs.ErrNotExist) && len(dir) > len(root) {
-		if err := makeDirs(root, filepath.Dir(dir)); err != nil {
-			return err
-		}
-		err = os.Mkdir(dir, dirMode)
-	}
-	if errors.Is(err, fs.ErrExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(dir))
-}
-
-// syncDir forces the entries of a directory to disk. File systems that cannot
-// do that, such as some network ones, do without, and a directory that was
-// removed meanwhile has none.
-func syncDir(path string) error {
-	dir, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	if err := dir.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, syscall.ENOTSUP) {
-		return err
-	}
+	_ = from.remove(temp, 0) // else it goes in time
 	return nil
 }
 
 // removeAbandoned removes what dead processes left in the incoming directory.
 func (s *store) removeAbandoned() {
-	dir := filepath.Join(s.root, incoming)
-	entries, err := os.ReadDir(dir)
+	dir, err := s.open(incoming)
 	if err != nil {
 		return // it is not there yet, or writing into it will tell more
+	}
+	defer dir.close()
+	entries, err := dir.readDir()
+	if err != nil {
+		return
 	}
 	for _, e := range entries {
 		info, err := e.Info()
 		if err != nil || time.Since(info.ModTime()) < abandoned {
 			continue
 		}
-		if err := os.Remove(filepath.Join(dir, e.Name())); err == nil {
+		if err := dir.remove(e.Name(), 0); err == nil {
 			s.log.WithField("file", e.Name()).Info("removed a file that was left half written")
 		}
 	}

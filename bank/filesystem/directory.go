@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package filesystem
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// directory is an open directory of the bank. Everything in the bank is opened from
+// such directories, one name at a time, and no symbolic link is followed on the way: one
+// in the bank could lead out of it, to the files of the worker or of another bank, and it
+// may be put in the place of a directory at any time. (os.Root follows links that stay
+// below the root, and has no way to refuse these.) The root itself may be a link: it is
+// the operator's.
+type directory struct {
+	fd   int
+	path string // for errors
+}
+
+// open opens the directory at a path below the root, as rename and the like need it.
+func (s *store) open(path string) (directory, error) {
+	fd, err := openat(unix.AT_FDCWD, s.root, unix.O_PATH|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return directory{}, &fs.PathError{Op: "open", Path: s.root, Err: err}
+	}
+	d := directory{fd, s.root}
+	return d.follow(path)
+}
+
+// create opens the directory at a path below the root and makes those that are missing,
+// whose entries it forces to disk.
+func (s *store) create(path string) (directory, error) {
+	if err := os.MkdirAll(s.root, s.dirMode()); err != nil {
+		return directory{}, err
+	}
+	d, err := s.open("")
+	if err != nil {
+		return d, err
+	}
+	for name := range parts(path) {
+		made := unix.Mkdirat(d.fd, name, uint32(s.dirMode()))
+		if made == nil {
+			made = errors.Join(d.chmod(name, s.dirMode()), d.sync())
+		} else if errors.Is(made, fs.ErrExist) {
+			made = nil
+		}
+		if made != nil {
+			d.close()
+			return d, &fs.PathError{Op: "mkdir", Path: filepath.Join(d.path, name), Err: made}
+		}
+		if d, err = d.follow(name); err != nil {
+			return d, err
+		}
+	}
+	return d, nil
+}
+
+// parts yields the names in a path.
+func parts(path string) func(func(string) bool) {
+	return func(yield func(string) bool) {
+		for name := range strings.SplitSeq(path, "/") {
+			if name != "" && !yield(name) {
+				return
+			}
+		}
+	}
+}
+
+// split returns the directory of a key and the last name in it.
+func split(key string) (dir, name string) {
+	i := strings.LastIndexByte(key, '/')
+	return key[:i+1], key[i+1:]
+}
+
+// follow opens the directory at a path below d, and closes d.
+func (d directory) follow(path string) (directory, error) {
+	for name := range parts(path) {
+		below, err := d.enter(name)
+		d.close()
+		if err != nil {
+			return directory{}, err
+		}
+		d = below
+	}
+	return d, nil
+}
+
+// enter opens a directory in d.
+func (d directory) enter(name string) (directory, error) {
+	path := filepath.Join(d.path, name)
+	fd, err := openat(d.fd, name, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return directory{}, &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	return directory{fd, path}, nil
+}
+
+// openFile opens a file in d, or d itself by the name ".".
+func (d directory) openFile(name string, flag int, mode os.FileMode) (*os.File, error) {
+	path := filepath.Join(d.path, name)
+	fd, err := openat(d.fd, name, flag|unix.O_NOFOLLOW, uint32(mode))
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	return os.NewFile(uintptr(fd), path), nil
+}
+
+// readDir returns what is in d.
+func (d directory) readDir() ([]os.DirEntry, error) {
+	file, err := d.openFile(".", unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	return file.ReadDir(-1)
+}
+
+// remove removes a file, or an empty directory with the flag unix.AT_REMOVEDIR. A link
+// is removed itself.
+func (d directory) remove(name string, flag int) error {
+	if err := unix.Unlinkat(d.fd, name, flag); err != nil {
+		return &fs.PathError{Op: "remove", Path: filepath.Join(d.path, name), Err: err}
+	}
+	return nil
+}
+
+// chmod gives a directory in d its mode whatever the umask of the process is.
+func (d directory) chmod(name string, mode os.FileMode) error {
+	file, err := d.openFile(name, unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // removed meanwhile
+	}
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	return file.Chmod(mode)
+}
+
+// sync forces the entries of d to disk. File systems that cannot do that, such as some
+// network ones, do without, and a directory that was removed meanwhile has none.
+func (d directory) sync() error {
+	file, err := d.openFile(".", unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	if err := file.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, syscall.ENOTSUP) {
+		return err
+	}
+	return nil
+}
+
+func (d directory) close() { _ = unix.Close(d.fd) }
+
+func openat(dir int, name string, flag int, mode uint32) (int, error) {
+	for {
+		fd, err := unix.Openat(dir, name, flag|unix.O_CLOEXEC, mode)
+		if !errors.Is(err, syscall.EINTR) {
+			return fd, err
+		}
+	}
+}
