@@ -31,7 +31,18 @@ func (s *store) open(path string) (directory, error) {
 		return directory{}, &fs.PathError{Op: "open", Path: s.root, Err: err}
 	}
 	d := directory{fd, s.root}
-	return d.follow(path)
+	if path = strings.Trim(path, "/"); path == "" {
+		return d, nil
+	}
+	// The kernel can do it in one step; those before 5.6 cannot.
+	fd, err = unix.Openat2(d.fd, path, &unix.OpenHow{
+		Flags: unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_BENEATH,
+	})
+	if err != nil { // the steps tell where, too
+		return d.follow(path)
+	}
+	d.close()
+	return directory{fd, filepath.Join(d.path, path)}, nil
 }
 
 // create opens the directory at a path below the root and makes those that are missing,
