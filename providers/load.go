@@ -130,11 +130,30 @@ func (l *Loader) loadFile(path string, log logrus.FieldLogger) (*Provider, error
 	if d.Bank, err = l.bank(cfg, log); err != nil {
 		return nil, err
 	}
+	if d.Checkpoints.Signing, err = signing(cfg); err != nil {
+		return nil, errors.Join(err, d.Bank.Close())
+	}
 	p, err := New(d)
 	if err != nil {
 		return nil, errors.Join(err, d.Bank.Close())
 	}
 	return p, nil
+}
+
+// signing returns what signs the checkpoints; nil when the file names no keys.
+func signing(cfg *config.Config) (*checkpoint.Signing, error) {
+	path, require := cfg.String(signingGroup, "key_file"), cfg.Bool(signingGroup, "require")
+	if path == "" {
+		if require {
+			return nil, errors.New("option require in section [" + signingGroup + "] needs a key_file")
+		}
+		return nil, nil
+	}
+	s, err := checkpoint.LoadSigning(path, require)
+	if err != nil {
+		return nil, fmt.Errorf("option key_file in section [%s]: %w", signingGroup, err)
+	}
+	return s, nil
 }
 
 func (l *Loader) options() []config.Option {

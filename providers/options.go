@@ -11,6 +11,8 @@ var Options = []config.Option{{
 		"in the working directory, then in /var/lib/karbor/etc/karbor, /var/lib/karbor/etc, /var/lib/karbor and /etc/karbor.",
 }}
 
+const signingGroup = "checkpoint_signing"
+
 // ProviderOptions are the options of a provider file's own section. The bank
 // and the plugins that it names have theirs.
 // karbor: provider.py
@@ -23,4 +25,9 @@ var ProviderOptions = []config.Option{
 	{Group: "provider", Name: "plugin", Kind: config.MultiString, Default: []string(nil),
 		Help: "The name of a protection plugin. Repeat the line for each; for a resource type that two plugins serve, the later one counts."},
 	{Group: "provider", Name: "enabled", Kind: config.Bool, Default: false, Help: "Whether the provider is loaded."},
+	{Group: signingGroup, Name: "key_file", Kind: config.String, Default: "",
+		Help: "File with the keys that sign the provider's checkpoints: a line for each, an id and at least 64 hexadecimal digits. " +
+			"The first key signs, all verify. Every worker needs the same file, outside the bank, which others must not be able to read. Empty: checkpoints are not signed."},
+	{Group: signingGroup, Name: "require", Kind: config.Bool, Default: false,
+		Help: "Whether a checkpoint without a signature is refused. A signature that does not hold is always refused when there is a key_file."},
 }

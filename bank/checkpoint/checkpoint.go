@@ -140,6 +140,9 @@ func (c *Checkpoint) Commit(ctx context.Context) error {
 			current.set(key, value)
 		}
 	}
+	if err := c.collection.options.Signing.resign(&current); err != nil {
+		return fmt.Errorf("commit checkpoint %s: %w", c.id, err)
+	}
 	merged, err := current.fields()
 	if err != nil {
 		return fmt.Errorf("commit checkpoint %s: %w", c.id, err)

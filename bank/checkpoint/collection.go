@@ -48,6 +48,10 @@ type Options struct {
 	Log      logrus.FieldLogger
 	MaxReads int // index.json objects read at the same time; 0: 16
 
+	// Signing signs what is created, and refuses what others have planted or altered;
+	// nil does neither.
+	Signing *Signing
+
 	// AnyProvider gives access to the checkpoints of other providers that
 	// share the bank, as the original does.
 	AnyProvider bool
@@ -155,6 +159,11 @@ func (c *Collection) Create(ctx context.Context, o CreateOptions) (*Checkpoint, 
 	if o.ResourceGraph != "" {
 		d.set(keyGraph, quoted(o.ResourceGraph))
 	}
+	if c.options.Signing != nil {
+		if err := c.options.Signing.sign(&d); err != nil {
+			return nil, fault.InvalidInput("the checkpoint cannot be signed: " + err.Error()).WithCause(err)
+		}
+	}
 
 	f, err := d.fields()
 	if err != nil {
@@ -224,8 +233,8 @@ func (c *Collection) undoCreate(ctx context.Context, f fields) {
 // Get reads a checkpoint, deleted ones too. It fails with CheckpointNotFound
 // when there is none, when it is another provider's, and for an id that leads
 // elsewhere; with InvalidParameterValue for an id with characters that no key
-// has; with BankGetObjectFailed, naming the key, when index.json is broken or
-// cannot be read.
+// has; with BankGetObjectFailed, naming the key, when index.json is broken, its
+// signature does not hold, or it cannot be read.
 func (c *Collection) Get(ctx context.Context, id string) (*Checkpoint, error) {
 	cp, err := c.get(ctx, id)
 	if errors.Is(err, bank.ErrNotFound) {
@@ -275,6 +284,9 @@ func (c *Collection) parse(id string, text []byte) (document, fields, error) {
 	}
 	if err == nil && f.id != id {
 		err = fmt.Errorf("%q is %q", keyID, f.id)
+	}
+	if err == nil && (f.provider == c.providerID || c.options.AnyProvider) { // others have keys of their own
+		err = c.options.Signing.verify(&d)
 	}
 	if err != nil {
 		return d, f, c.broken(id, err)

@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package checkpoint
+
+import (
+	"bytes"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+)
+
+// keySignature is a key of index.json that the original does not know and keeps.
+const keySignature = "karbor_signature"
+
+// signed are the keys of index.json that a signature covers: whose the checkpoint is, what
+// it is of, and where its entries are in the indices. The status and extra_info are not
+// among them, for the original changes these and signs nothing.
+var signed = []string{keyVersion, keyID, keyOwner, keyProvider, keyProject, keyPlan, keyCreatedAt, keyTimestamp, keyGraph}
+
+// ErrSignature is in the chain of the error about an index.json that was not written, or
+// was altered, by one who has the key.
+var ErrSignature = errors.New("its signature does not hold")
+
+// Signing signs the index.json of checkpoints and judges those that are read. It is
+// immutable. nil signs nothing and takes everything.
+type Signing struct {
+	keys    map[string][]byte // by id
+	current string            // the id of the key that signs
+	require bool
+}
+
+// minKey is how many bytes a key has at least: as many as the digest.
+const minKey = sha256.Size
+
+// maxKeyFile bounds what is read of a key file: there are a few keys in it.
+const maxKeyFile = 1 << 20
+
+// LoadSigning reads a key file: a line for each key, an id and the key in hexadecimal
+// digits. The first key signs, and all of them verify. A file that everybody can read is
+// refused. When signatures are required, a checkpoint without one is refused, too.
+func LoadSigning(path string, require bool) (*Signing, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading the key file of the checkpoints: %w", err)
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("reading the key file of the checkpoints: %w", err)
+	}
+	if !info.Mode().IsRegular() || info.Mode().Perm()&0o007 != 0 {
+		return nil, fmt.Errorf("the key file of the checkpoints %s has mode %s: want a regular file that others can neither read nor write (chmod o= %s)",
+			path, info.Mode(), path)
+	}
+	text, err := io.ReadAll(io.LimitReader(file, maxKeyFile))
+	if err != nil {
+		return nil, fmt.Errorf("reading the key file of the checkpoints: %w", err)
+	}
+	s := &Signing{keys: map[string][]byte{}, require: require}
+	number := 0
+	for line := range strings.Lines(string(text)) {
+		number++
+		words := strings.Fields(line)
+		if len(words) == 0 || strings.HasPrefix(words[0], "#") {
+			continue
+		}
+		// No text of a line is told: it may be a key.
+		if len(words) != 2 || !validID(words[0]) {
+			return nil, fmt.Errorf("key file %s, line %d: want an id and a key, with a space between them", path, number)
+		}
+		key, err := hex.DecodeString(words[1])
+		if err != nil || len(key) < minKey {
+			return nil, fmt.Errorf("key file %s, line %d: the key does not have %d hexadecimal digits or more", path, number, 2*minKey)
+		}
+		if s.keys[words[0]] != nil {
+			return nil, fmt.Errorf("key file %s, line %d: there is a key of this id already", path, number)
+		}
+		if s.keys[words[0]] = key; s.current == "" {
+			s.current = words[0]
+		}
+	}
+	if s.current == "" {
+		return nil, fmt.Errorf("key file %s holds no key", path)
+	}
+	return s, nil
+}
+
+// signature is the value of keySignature.
+type signature struct {
+	Key string `json:"key"`
+	MAC string `json:"hmac_sha256"`
+}
+
+// sign puts a signature into a document.
+func (s *Signing) sign(d *document) error {
+	mac, err := s.mac(s.current, d)
+	if err != nil {
+		return err
+	}
+	text, err := json.Marshal(signature{s.current, hex.EncodeToString(mac)})
+	if err != nil {
+		return err
+	}
+	d.set(keySignature, text)
+	return nil
+}
+
+// resign signs a document that is signed already and was changed by us.
+func (s *Signing) resign(d *document) error {
+	if s == nil || d.values[keySignature] == nil {
+		return nil
+	}
+	return s.sign(d)
+}
+
+// verify fails with ErrSignature unless the document is signed, or may be without a
+// signature.
+func (s *Signing) verify(d *document) error {
+	if s == nil {
+		return nil
+	}
+	value, ok := d.values[keySignature]
+	if !ok {
+		if s.require {
+			return fmt.Errorf("%w: it has none, and one is required", ErrSignature)
+		}
+		return nil
+	}
+	var given signature
+	if err := json.Unmarshal(value, &given); err != nil {
+		return fmt.Errorf("%w: %q is none", ErrSignature, keySignature)
+	}
+	if s.keys[given.Key] == nil {
+		return fmt.Errorf("%w: there is no key %.40q in the key file", ErrSignature, given.Key)
+	}
+	mac, err := s.mac(given.Key, d)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrSignature, err)
+	}
+	if got, err := hex.DecodeString(given.MAC); err != nil || !hmac.Equal(got, mac) {
+		return fmt.Errorf("%w: it was altered, or written by one who does not have key %q", ErrSignature, given.Key)
+	}
+	return nil
+}
+
+// mac is the HMAC, by the key of an id, of what a signature covers. The original spaces
+// and escapes JSON in its own way when it rewrites index.json, so that the values count
+// and not their texts.
+func (s *Signing) mac(id string, d *document) ([]byte, error) {
+	type member struct {
+		Key   string
+		Value any
+	}
+	covered := []member{}
+	for _, key := range signed {
+		if text, ok := d.values[key]; ok {
+			value, err := plainValue(text)
+			if err != nil {
+				return nil, fmt.Errorf("%q: %w", key, err)
+			}
+			covered = append(covered, member{key, value})
+		}
+	}
+	text, err := json.Marshal(covered)
+	if err != nil {
+		return nil, err
+	}
+	h := hmac.New(sha256.New, s.keys[id])
+	fmt.Fprintf(h, "karbor checkpoint 1 %s\n%s", id, text)
+	return h.Sum(nil), nil
+}
+
+// plainValue decodes JSON. A number is the same however it is written.
+func plainValue(text json.RawMessage) (any, error) {
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.UseNumber()
+	var value any
+	if err := decoder.Decode(&value); err != nil {
+		return nil, err
+	}
+	return plainNumbers(value)
+}
+
+func plainNumbers(value any) (_ any, err error) {
+	switch v := value.(type) {
+	case json.Number:
+		if !strings.ContainsAny(v.String(), ".eE") {
+			return v, nil
+		}
+		f, err := v.Float64()
+		if err != nil {
+			return nil, fmt.Errorf("a number is out of range")
+		}
+		return "float " + strconv.FormatFloat(f, 'g', -1, 64), nil
+	case []any:
+		for i := range v {
+			if v[i], err = plainNumbers(v[i]); err != nil {
+				return nil, err
+			}
+		}
+	case map[string]any:
+		for key := range v {
+			if v[key], err = plainNumbers(v[key]); err != nil {
+				return nil, err
+			}
+		}
+	case string:
+		return "text " + v, nil
+	}
+	return value, nil
+}
