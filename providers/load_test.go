@@ -211,3 +211,41 @@ func TestBanksAreGuarded(t *testing.T) {
 		t.Errorf("create gives %v", err)
 	}
 }
+
+// Checkpoints are signed by the keys of a file; a provider whose keys cannot be used, or
+// are in a file that others can read, is left out.
+func TestCheckpointSigning(t *testing.T) {
+	t.Parallel()
+	keys := filepath.Join(t.TempDir(), "keys")
+	if err := os.WriteFile(keys, []byte("k1 "+strings.Repeat("a1", 32)+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	open := filepath.Join(t.TempDir(), "keys")
+	if err := os.WriteFile(open, []byte("k1 "+strings.Repeat("a1", 32)+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(open, 0o644); err != nil { //nolint:gosec // what is refused
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct{ section, want string }{
+		"none":         {"", ""},
+		"keys":         {"key_file = " + keys, ""},
+		"required":     {"key_file = " + keys + "\nrequire = true", ""},
+		"without keys": {"require = true", "needs a key_file"},
+		"missing":      {"key_file = " + keys + ".not", "no such file"},
+		"for others":   {"key_file = " + open, "mode -rw-r--r--"},
+	} {
+		r, log := load(t, map[string]string{"a.conf": "[provider]\nname = a\nid = a\nenabled = true\nplugin = volume\nBANK\n[checkpoint_signing]\n" + c.section})
+		p, err := r.Get("a")
+		if (err == nil) != (c.want == "") || !strings.Contains(log, c.want) || strings.Contains(log, "a1a1") {
+			t.Errorf("%s: %v\n%s", name, err, log)
+		}
+		if err != nil {
+			continue
+		}
+		cp, err := p.Checkpoints.Create(t.Context(), checkpoint.CreateOptions{ID: "cp", Plan: checkpoint.Plan{ID: "plan", ProviderID: "a", ProjectID: "project"}})
+		if err != nil || cp.ID() != "cp" {
+			t.Fatal(err)
+		}
+	}
+}
