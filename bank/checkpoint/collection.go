@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -67,7 +68,11 @@ type Collection struct {
 	providerID  string
 	options     Options
 	locks       locks
+	refused     atomic.Int64
 }
+
+// Refused returns how often an index.json was read whose signature does not hold.
+func (c *Collection) Refused() int64 { return c.refused.Load() }
 
 // NewCollection returns the checkpoints of a provider.
 func NewCollection(b *bank.Bank, providerID string, o Options) *Collection {
@@ -286,7 +291,9 @@ func (c *Collection) parse(id string, text []byte) (document, fields, error) {
 		err = fmt.Errorf("%q is %q", keyID, f.id)
 	}
 	if err == nil && (f.provider == c.providerID || c.options.AnyProvider) { // others have keys of their own
-		err = c.options.Signing.verify(&d)
+		if err = c.options.Signing.verify(&d); err != nil {
+			c.refused.Add(1)
+		}
 	}
 	if err != nil {
 		return d, f, c.broken(id, err)

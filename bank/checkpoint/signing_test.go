@@ -160,6 +160,9 @@ func TestPlantedCheckpointIsRefused(t *testing.T) {
 			if _, err := c.Get(t.Context(), id); !errors.Is(err, checkpoint.ErrSignature) || !strings.Contains(err.Error(), id) {
 				t.Errorf("get gives %v", err)
 			}
+			if c.Refused() == 0 {
+				t.Error("it is not counted")
+			}
 			if id == cp.ID() {
 				if err := cp.SetStatus(checkpoint.Deleting); err != nil {
 					t.Fatal(err)

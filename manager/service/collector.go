@@ -7,13 +7,15 @@ import (
 
 	"github.com/karbor-project/karbor/manager/operation"
 	"github.com/karbor-project/karbor/pkg/journal"
+	"github.com/karbor-project/karbor/providers"
 )
 
-// collector makes metrics of operations and their journal. They are read when
-// they are asked for.
+// collector makes metrics of operations, their journal and the checkpoints. They are
+// read when they are asked for.
 type collector struct {
-	engine  *operation.Engine
-	journal *journal.SQL
+	providers *providers.Registry
+	engine    *operation.Engine
+	journal   *journal.SQL
 }
 
 var _ prometheus.Collector = collector{}
@@ -29,6 +31,8 @@ var (
 		"Writes of marks that failed and are repeated.", nil, nil)
 	journalWaiting = prometheus.NewDesc("karbor_journal_waiting_writes",
 		"Writes of marks that wait for the database.", nil, nil)
+	refusedCheckpoints = prometheus.NewDesc("karbor_refused_checkpoints_total",
+		"Times that a checkpoint was read whose signature does not hold.", []string{"provider"}, nil)
 )
 
 // Describe implements prometheus.Collector.
@@ -39,8 +43,8 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, value float64, labels ...string) {
 		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
 	}
-	counter := func(d *prometheus.Desc, value float64) {
-		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, value)
+	counter := func(d *prometheus.Desc, value float64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, value, labels...)
 	}
 	running, waiting := c.engine.Running()
 	gauge(operationsNow, float64(running), "running")
@@ -50,4 +54,7 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	counter(journalMarks, float64(stats.Marks))
 	counter(journalFailed, float64(stats.Failed))
 	gauge(journalWaiting, float64(stats.Waiting))
+	for _, p := range c.providers.All() {
+		counter(refusedCheckpoints, float64(p.Checkpoints.Refused()), p.ID)
+	}
 }
