@@ -187,7 +187,7 @@ func TestLeavesTheLiving(t *testing.T) {
 		{"an operation in the journal", true, func(t *testing.T, w *world) func() {
 			e := w.begin(t, "c")
 			return func() {
-				if err := w.journal.End(context.Background(), e.ID, e.Claim, journal.Failed, ""); err != nil {
+				if err := w.journal.End(context.Background(), e.ID, e.Claim, journal.Failed, "", nil); err != nil {
 					t.Error(err)
 				}
 			}
@@ -195,7 +195,7 @@ func TestLeavesTheLiving(t *testing.T) {
 		{"an operation in the journal, without leases", false, func(t *testing.T, w *world) func() {
 			e := w.begin(t, "c")
 			return func() {
-				if err := w.journal.End(context.Background(), e.ID, e.Claim, journal.Failed, ""); err != nil {
+				if err := w.journal.End(context.Background(), e.ID, e.Claim, journal.Failed, "", nil); err != nil {
 					t.Error(err)
 				}
 			}
@@ -300,7 +300,7 @@ func TestDataOfAnEndedOperation(t *testing.T) {
 		w := newWorld()
 		w.put("/checkpoints/c/resource-data/r/metadata")
 		e := w.begin(t, "c")
-		if err := w.journal.End(context.Background(), e.ID, e.Claim, journal.Failed, ""); err != nil {
+		if err := w.journal.End(context.Background(), e.ID, e.Claim, journal.Failed, "", nil); err != nil {
 			t.Fatal(err)
 		}
 		w.worker(t, "janitor", true, func(c *janitor.Config) { c.Retention = 24 * time.Hour }).Start()

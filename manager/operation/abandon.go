@@ -45,18 +45,43 @@ func (e *Engine) strandedOne(id string) (s stranded, ok bool) {
 func (e *Engine) abandon(ctx context.Context, entry journal.Entry, unable error) {
 	in, err := e.inputOf(ctx, entry)
 	if err != nil { // the entry says the most important
-		in = &input{Checkpoint: entry.CheckpointID}
+		in = inputOfEntry(&entry)
 	}
 	if in.Record == nil {
-		in.Record = &Record{ID: entry.RecordID, ProjectID: entry.ProjectID}
+		in.Record = inputOfEntry(&entry).Record
 	}
+	e.endWithoutProvider(entry, in, func(r *run) error { return r.resign(r.ctx, unable) })
+}
+
+// reject ends an operation whose entry cannot be trusted. It is failed in the tables
+// and in the journal, which is what those could write to who have changed it; what the
+// entry names in a bank or a cloud is left alone.
+func (e *Engine) reject(entry journal.Entry, why error) {
+	e.endWithoutProvider(entry, inputOfEntry(&entry), func(r *run) error {
+		v := r.forged(why)
+		if err := r.pronounce(r.ctx, v); err != nil {
+			return r.given(err)
+		}
+		return r.finish(r.ctx, v, false, errForged)
+	})
+}
+
+// forged is the verdict on an operation whose entry cannot be trusted. What is wrong
+// with the entry is for operators alone.
+func (r *run) forged(why error) verdict {
+	r.log.Errorf("%s is not gone on with: %v", r.entry.Kind, why)
+	return verdict{Reason: errForged.Error()}
+}
+
+// endWithoutProvider makes the run of an adopted operation, and has it ended.
+func (e *Engine) endWithoutProvider(entry journal.Entry, in *input, end func(*run) error) {
 	r := e.resume(entry, in, &requestcontext.RequestContext{ProjectID: entry.ProjectID}, nil)
 	if _, ok := e.enlist(r); !ok {
 		return
 	}
 	defer e.forget(entry.ID)
 	r.job.once.Do(func() {}) // it takes no slot
-	if err := r.resign(r.ctx, unable); err != nil {
+	if err := end(r); err != nil {
 		r.log.Infof("%s is left for others to end: %s", entry.Kind, fault.Detail(err))
 	}
 }

@@ -68,7 +68,7 @@ func TestCancelWithoutTheProvider(t *testing.T) {
 					b := setup(t, hookPlugin{}, children{server.Key(): {volume}}, func(c *Config) { c.Journal = kept })
 					b.engine.Providers = one{b.provider}
 					b.records.restores["record"] = database.Record{ID: "record", Status: inProgress, ResourcesStatus: map[string]string{"OS::Cinder::Volume#v": "restoring"}}
-					in := input{Version: 1, Caller: "{}", Checkpoint: "c"}
+					in := input{Version: 1, Caller: "{}", Checkpoint: "c", Plan: &Plan{}}
 					if c.kind == protection.Protect {
 						_, packed, err := b.engine.resourceGraph(t.Context(), []resource.Resource{server})
 						if err != nil {

@@ -37,6 +37,7 @@ func (e *Engine) begin(ctx context.Context, entry journal.Entry, in *input, p *p
 	if entry.Input, err = json.Marshal(in); err != nil {
 		return nil, false, fmt.Errorf("encode the input of the operation: %w", err)
 	}
+	sign(&entry, e.Sealer)
 	if err := recordable(&entry, in); err != nil {
 		return nil, false, err
 	}
@@ -151,7 +152,7 @@ func (r *run) refuse(ctx context.Context, cause error, told string) {
 		err = r.work.fail(ctx, false, cause)
 	}
 	if err == nil || Overtaken(err) {
-		err = r.engine.journal.End(ctx, r.entry.ID, r.entry.Claim, journal.Failed, v.Reason)
+		err = r.engine.journal.End(ctx, r.entry.ID, r.entry.Claim, journal.Failed, v.Reason, r.input.left())
 	}
 	if err == nil {
 		r.engine.forget(r.entry.ID)

@@ -111,10 +111,10 @@ func (r *run) settle(ctx context.Context, what string, write func(context.Contex
 	})
 }
 
-// end closes the journal entry.
+// end closes the journal entry, in which the caller's credentials do not stay.
 func (r *run) end(ctx context.Context, o journal.Outcome, reason string) error {
 	return r.settle(ctx, "end the operation in the journal", func(ctx context.Context) error {
-		return awaited(r.engine.journal.End(ctx, r.entry.ID, r.entry.Claim, o, reason))
+		return awaited(r.engine.journal.End(ctx, r.entry.ID, r.entry.Claim, o, reason, r.input.left()))
 	})
 }
 

@@ -71,9 +71,12 @@ type Config struct {
 	Journal journal.Journal
 	// Tenure is the worker's; nil is one that lasts.
 	Tenure Tenure
-	// Sealer keeps callers' credentials from readers of the database; without
-	// one they are not kept.
+	// Sealer keeps callers' credentials from readers of the database, and operations
+	// from its writers; without one credentials are not kept, and entries believed.
 	Sealer Sealer
+	// AcceptUnsigned lets operations pass that have been begun by workers which did
+	// not sign.
+	AcceptUnsigned bool
 	// Providers are needed to resume.
 	Providers Providers
 

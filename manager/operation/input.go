@@ -3,12 +3,20 @@
 package operation
 
 import (
+	"bytes"
+	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/karbor-project/karbor/bank/checkpoint"
+	"github.com/karbor-project/karbor/pkg/journal"
 	"github.com/karbor-project/karbor/pkg/requestcontext"
+	"github.com/karbor-project/karbor/providers/protection"
 )
 
 // inputVersion is that of the form of input. A worker reads what older ones
@@ -54,11 +62,93 @@ func decodeInput(text json.RawMessage) (*input, error) {
 	return in, nil
 }
 
-// Sealer keeps secrets of journal entries from those who can read the database.
-// about is the id of the entry, without which a text cannot be opened.
+// check holds that what operations of a kind cannot do without is there.
+func (in *input) check(kind protection.Kind) error {
+	switch {
+	case (kind == protection.Protect || kind == protection.Copy) && in.Plan == nil:
+		return fmt.Errorf("%w: it has no plan", errForged)
+	case (kind == protection.Restore || kind == protection.Verify) && in.Record == nil:
+		return fmt.Errorf("%w: it has no record", errForged)
+	}
+	return nil
+}
+
+// Sealer keeps secrets of journal entries from those who can read the database, and
+// entries from those who can write to it. about is the id of the entry, without which
+// a text cannot be opened.
 type Sealer interface {
 	Seal(plain []byte, about string) (string, error)
 	Open(sealed, about string) ([]byte, error)
+	// Sign returns a signature of what write writes. It has no quotes and no spaces.
+	Sign(write func(io.Writer)) string
+	Verify(signature string, write func(io.Writer)) error
+}
+
+// errForged reports an entry that no worker with a key has begun like this. Nothing
+// is done for it.
+var errForged = errors.New("the entry of the operation in the journal is not as a worker has written it")
+
+// signed is how a signature is appended to the JSON of an input. Workers that know of
+// no signatures read past the member.
+const signed = `,"signature":"`
+
+// sign adds a signature of all that the operation comes of to the entry's input.
+func sign(entry *journal.Entry, sealer Sealer) {
+	if sealer == nil {
+		return
+	}
+	open := entry.Input[:len(entry.Input)-1] // without its brace
+	signature := sealer.Sign(content(entry, open))
+	entry.Input = fmt.Appendf(open, "%s%s\"}", signed, signature)
+}
+
+// verify holds that an entry is one that sign has signed. Without a signature it may
+// be one of an older worker, which only unsigned lets pass.
+func verify(entry *journal.Entry, sealer Sealer, unsigned bool) error {
+	if sealer == nil {
+		return nil
+	}
+	at := bytes.LastIndex(entry.Input, []byte(signed))
+	signature, whole := "", false
+	if at >= 0 {
+		signature, whole = strings.CutSuffix(string(entry.Input[at+len(signed):]), `"}`)
+	}
+	switch {
+	case whole:
+		if err := sealer.Verify(signature, content(entry, entry.Input[:at])); err != nil {
+			return fmt.Errorf("%w: %w", errForged, err)
+		}
+		return nil
+	case unsigned:
+		return nil
+	}
+	return fmt.Errorf("%w: it has no signature (journal_accept_unsigned lets operations pass that older workers have begun)", errForged)
+}
+
+// content writes what a signature is about: all that decides what is done, for whom
+// and on what. Who has the operation and how far it has come changes and is not in it.
+func content(entry *journal.Entry, input []byte) func(io.Writer) {
+	return func(w io.Writer) {
+		exclusive := strconv.FormatBool(entry.Exclusive)
+		for _, part := range [][]byte{
+			[]byte(entry.ID), []byte(entry.Key), []byte(entry.Kind), []byte(entry.Subject), []byte(exclusive), []byte(entry.ProviderID),
+			[]byte(entry.CheckpointID), []byte(entry.PlanID), []byte(entry.ProjectID), []byte(entry.RecordID), input,
+		} {
+			_ = binary.Write(w, binary.BigEndian, uint64(len(part))) // a hash takes everything
+			_, _ = w.Write(part)
+		}
+	}
+}
+
+// left is what stays of an input when the operation has ended: what a message that
+// comes again is answered with. The caller's credentials go.
+func (in *input) left() json.RawMessage {
+	return answerOf(input{Version: inputVersion, Checkpoint: in.Checkpoint, Answer: in.Answer})
+}
+
+// inputOfEntry is an input that says no more than an entry does.
+func inputOfEntry(entry *journal.Entry) *input {
+	return &input{Checkpoint: entry.CheckpointID, Record: &Record{ID: entry.RecordID, ProjectID: entry.ProjectID}}
 }
 
 // putCaller stores the request context in the input. Without a key its secrets
@@ -87,6 +177,9 @@ func (in *input) putCaller(caller *requestcontext.RequestContext, sealer Sealer,
 // caller reads the request context back.
 func (in *input) caller(sealer Sealer, about string) (*requestcontext.RequestContext, error) {
 	text := []byte(in.Caller)
+	if sealer != nil && !in.Sealed {
+		return nil, fmt.Errorf("the caller's credentials are not sealed, and this worker has a key")
+	}
 	if in.Sealed {
 		if sealer == nil {
 			return nil, fmt.Errorf("the caller's credentials are sealed, and this worker has no key")

@@ -4,6 +4,7 @@ package operation
 
 import (
 	"context"
+	"encoding/json"
 	"slices"
 	"strings"
 	"sync"
@@ -77,10 +78,10 @@ func (w *world) recorded(id string, marks []journal.Mark) {
 	}
 }
 
-func (m mortalJournal) End(ctx context.Context, id string, c journal.Claim, o journal.Outcome, reason string) error {
+func (m mortalJournal) End(ctx context.Context, id string, c journal.Claim, o journal.Outcome, reason string, left json.RawMessage) error {
 	w := m.life.world
 	return m.life.hiccup("end an entry", func() error {
-		err := m.Journal.End(ctx, id, c, o, reason)
+		err := m.Journal.End(ctx, id, c, o, reason, left)
 		if err != nil {
 			return err
 		}

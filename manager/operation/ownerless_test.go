@@ -37,7 +37,7 @@ func TestAbandonment(t *testing.T) {
 	for id, end := range map[string]bool{"busy": false, "ended": true} {
 		e, _, err := b.engine.journal.Begin(b.ctx, journal.Entry{ID: id, CheckpointID: id, Kind: "protect", Claim: journal.Claim{Owner: "other"}})
 		if err == nil && end {
-			err = b.engine.journal.End(b.ctx, e.ID, e.Claim, journal.Failed, "")
+			err = b.engine.journal.End(b.ctx, e.ID, e.Claim, journal.Failed, "", nil)
 		}
 		if err != nil {
 			t.Fatal(err)

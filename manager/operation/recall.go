@@ -131,6 +131,10 @@ func (e *Engine) Adopt(entry journal.Entry) {
 
 func (e *Engine) adopt(ctx context.Context, entry journal.Entry) error {
 	in, err := e.inputOf(ctx, entry)
+	if errors.Is(err, errForged) {
+		e.reject(entry, err)
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -158,7 +162,7 @@ func (e *Engine) adopt(ctx context.Context, entry journal.Entry) error {
 	return nil
 }
 
-// inputOf reads the input of an adopted operation.
+// inputOf reads the input of an adopted operation, errForged if it cannot be trusted.
 func (e *Engine) inputOf(ctx context.Context, entry journal.Entry) (*input, error) {
 	if entry.Input == nil {
 		err := e.journaled(ctx, e.log, func(ctx context.Context) error {
@@ -172,7 +176,14 @@ func (e *Engine) inputOf(ctx context.Context, entry journal.Entry) (*input, erro
 			return nil, err
 		}
 	}
-	return decodeInput(entry.Input)
+	if err := verify(&entry, e.Sealer, e.AcceptUnsigned); err != nil {
+		return nil, err
+	}
+	in, err := decodeInput(entry.Input)
+	if err != nil {
+		return nil, err
+	}
+	return in, in.check(protection.Kind(entry.Kind))
 }
 
 // resume makes the run of an adopted operation. One that was cancelled starts no

@@ -56,11 +56,11 @@ func (m mortal) Write(ctx context.Context, id string, c journal.Claim, marks ...
 	return m.Journal.Write(ctx, id, c, marks...)
 }
 
-func (m mortal) End(ctx context.Context, id string, c journal.Claim, o journal.Outcome, reason string) error {
+func (m mortal) End(ctx context.Context, id string, c journal.Claim, o journal.Outcome, reason string, left json.RawMessage) error {
 	if err := context.Cause(m.process.ctx); err != nil {
 		return err
 	}
-	return m.Journal.End(ctx, id, c, o, reason)
+	return m.Journal.End(ctx, id, c, o, reason, left)
 }
 
 // site is what outlives processes.
@@ -420,9 +420,9 @@ type slowEnd struct {
 	release chan struct{}
 }
 
-func (j slowEnd) End(ctx context.Context, id string, c journal.Claim, o journal.Outcome, reason string) error {
+func (j slowEnd) End(ctx context.Context, id string, c journal.Claim, o journal.Outcome, reason string, left json.RawMessage) error {
 	<-j.release
-	return j.Journal.End(ctx, id, c, o, reason)
+	return j.Journal.End(ctx, id, c, o, reason, left)
 }
 
 // A user who sees that a checkpoint is available may use it at once, though the

@@ -109,7 +109,9 @@ func (r *run) park() {
 // another worker.
 func (r *run) unpark() error {
 	in, err := r.engine.inputOf(r.ctx, r.entry)
-	if err != nil {
+	if errors.Is(err, errForged) {
+		in, r.sentence = inputOfEntry(&r.entry), new(r.forged(err))
+	} else if err != nil {
 		return r.given(err)
 	}
 	r.take(in)

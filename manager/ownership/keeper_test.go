@@ -224,7 +224,7 @@ func TestCancelRequestsAreTold(t *testing.T) {
 		if err := same("told", slices.Compact(w.cancelled), []string{id + " by alice"}); err != nil {
 			t.Error(err)
 		}
-		if err := j.End(t.Context(), id, journal.Claim{Owner: w.ID(), Generation: 1}, journal.Cancelled, ""); err != nil {
+		if err := j.End(t.Context(), id, journal.Claim{Owner: w.ID(), Generation: 1}, journal.Cancelled, "", nil); err != nil {
 			t.Fatal(err)
 		}
 		before := len(w.cancelled)

@@ -21,8 +21,12 @@ import (
 func journalOptions() []config.Option {
 	return []config.Option{
 		{Name: "journal_key_file", Kind: config.String, Default: "$state_path/journal.key",
-			Help: "The key with which callers' credentials are encrypted in the journal of operations, 32 bytes in hexadecimal. " +
-				"It is made when it is missing. Workers that share a database need the same one to go on with each other's operations."},
+			Help: "The file of the keys with which callers' credentials are encrypted in the journal of operations, and its entries signed: " +
+				"32 bytes in hexadecimal in each line, of which the first seals and all open. It is made when it is missing. It may be readable " +
+				"to its owner and a group of the service only. Workers that share a database need the same one to go on with each other's operations."},
+		{Name: "journal_accept_unsigned", Kind: config.Bool, Default: false,
+			Help: "Whether to go on with operations whose entries in the journal are not signed, as workers of older versions begin them. " +
+				"Whoever can write to the database can then make up operations. Set it for the time of an upgrade only."},
 	}
 }
 
@@ -56,7 +60,8 @@ func (i *instance) makeEngine(cfg *config.Config, wrap Wrap, protectables operat
 	c := operation.Config{
 		Protectables: protectables, Records: wrapped[operation.Records](wrap.Records, i.db), Log: i.log,
 		Journal: wrapped[journal.Journal](wrap.Journal, i.journal), Tenure: i.keeper, Sealer: sealer,
-		Providers: i.providers,
+		AcceptUnsigned: cfg.Bool("DEFAULT", "journal_accept_unsigned"),
+		Providers:      i.providers,
 	}
 	c.Configure(cfg)
 	i.engine = operation.New(c)

@@ -5,6 +5,7 @@ package journal
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 
 	"github.com/karbor-project/karbor/pkg/database"
@@ -51,8 +52,8 @@ func (j *SQL) Start(ctx context.Context, id string, c Claim) error {
 }
 
 // End implements Journal.
-func (j *SQL) End(ctx context.Context, id string, c Claim, o Outcome, reason string) error {
-	if err := checkOutcome(id, o); err != nil {
+func (j *SQL) End(ctx context.Context, id string, c Claim, o Outcome, reason string, left json.RawMessage) error {
+	if err := checkEnd(id, o, left); err != nil {
 		return err
 	}
 	reason, now := readable(reason, maxReason), j.options.Clock()
@@ -68,7 +69,13 @@ func (j *SQL) End(ctx context.Context, id string, c Claim, o Outcome, reason str
 		}
 		_, err = tx.Exec(ctx, "UPDATE protection_operations SET state = ?, outcome = ?, reason = ?, ended_at = ? WHERE id = ?",
 			string(Ended), string(o), reason, micros(now), id)
-		return err
+		if err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, "DELETE FROM protection_inputs WHERE operation = ?", id); err != nil {
+			return err
+		}
+		return insertInput(ctx, tx, id, left)
 	}), "end operation", id)
 }
 

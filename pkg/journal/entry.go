@@ -131,14 +131,22 @@ func insertEntry(ctx context.Context, tx database.Tx, e Entry, token string) err
 		e.RecordID, e.Owner, e.Generation, string(e.State), "", "", "", micros(e.CreatedAt), int64(0), int64(0), token); err != nil {
 		return err
 	}
-	size, err := tx.Room(ctx, min(len(e.Input), inputPart))
+	return insertInput(ctx, tx, e.ID, e.Input)
+}
+
+// insertInput writes an input in parts that fit into a statement.
+func insertInput(ctx context.Context, tx database.Tx, id string, input json.RawMessage) error {
+	if len(input) == 0 {
+		return nil
+	}
+	size, err := tx.Room(ctx, min(len(input), inputPart))
 	if err != nil {
 		return err
 	}
-	for part, rest := int64(0), []byte(e.Input); len(rest) > 0; part++ {
+	for part, rest := int64(0), []byte(input); len(rest) > 0; part++ {
 		data := rest[:min(len(rest), size)]
 		rest = rest[len(data):]
-		if _, err := tx.Exec(ctx, "INSERT INTO protection_inputs (operation, part, data) VALUES (?, ?, ?)", e.ID, part, data); err != nil {
+		if _, err := tx.Exec(ctx, "INSERT INTO protection_inputs (operation, part, data) VALUES (?, ?, ?)", id, part, data); err != nil {
 			return err
 		}
 	}

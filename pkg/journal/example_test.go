@@ -43,7 +43,7 @@ func Example() {
 	fmt.Println("the first wakes up:", j.Start(ctx, e.ID, e.Claim))
 	marks, _ := j.Marks(ctx, e.ID, "state/")
 	fmt.Printf("found: %s %s\n", marks[0].Key, marks[0].Value)
-	fmt.Println("ended:", j.End(ctx, e.ID, claim, journal.Succeeded, ""))
+	fmt.Println("ended:", j.End(ctx, e.ID, claim, journal.Succeeded, "", nil))
 	// Output:
 	// begun: true <nil>
 	// noted: <nil>

@@ -86,8 +86,8 @@ type Entry struct {
 	ProjectID    string
 	RecordID     string // of the restore or verification
 
-	// Input is what the operation starts from, at most 16 MiB. It never changes.
-	// Secrets in it are the caller's to seal.
+	// Input is what the operation starts from, at most 16 MiB. It does not change
+	// until End replaces it. Secrets in it are the caller's to seal.
 	Input json.RawMessage
 
 	Claim
@@ -150,10 +150,11 @@ type Journal interface {
 	// Write sets marks, all or none. Writers at the same time share a commit.
 	// It fails with ErrClaim.
 	Write(ctx context.Context, id string, c Claim, marks ...Mark) error
-	// End closes an entry; its marks and input are dropped when it is pruned.
-	// Ending it again in the same way by the same claim is no error. It fails
-	// with ErrClaim.
-	End(ctx context.Context, id string, c Claim, o Outcome, reason string) error
+	// End closes an entry, and puts left in the place of its input, which may hold
+	// secrets; marks and left are dropped when it is pruned. Ending it again in the
+	// same way by the same claim is no error and changes nothing. It fails with
+	// ErrClaim.
+	End(ctx context.Context, id string, c Claim, o Outcome, reason string, left json.RawMessage) error
 	// Cancel asks the owner to end an entry: the first who asks is noted. It
 	// fails with ErrNotFound and ErrEnded.
 	Cancel(ctx context.Context, id, by string) error

@@ -4,6 +4,7 @@ package journal
 
 import (
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -67,10 +68,7 @@ func begun(e Entry, now time.Time) (Entry, error) {
 	if len(e.Input) > MaxInput {
 		return Entry{}, fmt.Errorf("begin operation %s: input of %d bytes, at most %d are kept", e.ID, len(e.Input), MaxInput)
 	}
-	e.Input = slices.Clip(slices.Clone(e.Input))
-	if len(e.Input) == 0 {
-		e.Input = nil
-	}
+	e.Input = kept(e.Input)
 	e.Generation, e.State, e.Outcome, e.Reason, e.CancelledBy = 1, Queued, "", "", ""
 	if e.CreatedAt.IsZero() {
 		e.CreatedAt = now
@@ -98,7 +96,18 @@ func tooLarge(format string, args ...any) error {
 	return &database.RefusedError{Refusal: database.TooLarge, Err: fmt.Errorf(format, args...)}
 }
 
-func checkOutcome(id string, o Outcome) error {
+// kept is an input as journals keep it: the caller's bytes are the caller's.
+func kept(input json.RawMessage) json.RawMessage {
+	if len(input) == 0 {
+		return nil
+	}
+	return slices.Clip(slices.Clone(input))
+}
+
+func checkEnd(id string, o Outcome, left json.RawMessage) error {
+	if len(left) > MaxInput {
+		return tooLarge("end operation %s: %d bytes are to be left, at most %d are kept", id, len(left), MaxInput)
+	}
 	switch o {
 	case Succeeded, Failed, Cancelled:
 		return nil

@@ -4,6 +4,7 @@ package journal
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -173,12 +174,12 @@ func (m *Memory) Write(ctx context.Context, id string, c Claim, marks ...Mark) e
 }
 
 // End implements Journal.
-func (m *Memory) End(ctx context.Context, id string, c Claim, o Outcome, reason string) error {
+func (m *Memory) End(ctx context.Context, id string, c Claim, o Outcome, reason string, left json.RawMessage) error {
 	if err := m.enter(ctx); err != nil {
 		return err
 	}
 	defer m.leave()
-	if err := checkOutcome(id, o); err != nil {
+	if err := checkEnd(id, o, left); err != nil {
 		return err
 	}
 	reason = readable(reason, maxReason)
@@ -189,7 +190,7 @@ func (m *Memory) End(ctx context.Context, id string, c Claim, o Outcome, reason 
 	if err != nil {
 		return err
 	}
-	e.State, e.Outcome, e.Reason, e.EndedAt = Ended, o, reason, moment(m.clock())
+	e.State, e.Outcome, e.Reason, e.EndedAt, e.Input = Ended, o, reason, moment(m.clock()), kept(left)
 	return nil
 }
 

@@ -76,7 +76,7 @@ func TestLostAnswers(t *testing.T) {
 		if e.Claim != (journal.Claim{Owner: "x", Generation: 2}) {
 			t.Errorf("claim is %v", e.Claim)
 		}
-		lose("end", func() error { return j.End(t.Context(), e.ID, e.Claim, journal.Failed, "r") })
+		lose("end", func() error { return j.End(t.Context(), e.ID, e.Claim, journal.Failed, "r", nil) })
 		lose("retire", func() error { return j.Retire(t.Context(), "x") })
 		lose("unlock", func() error { return j.Unlock(t.Context(), "l", "w") })
 		got, err := j.Get(t.Context(), e.ID)

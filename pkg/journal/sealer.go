@@ -3,17 +3,25 @@
 package journal
 
 import (
+	"bufio"
+	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/hmac"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 )
 
 var (
@@ -22,48 +30,138 @@ var (
 	ErrKey = errors.New("the sealed text does not fit the key")
 	// ErrSealed reports a text that is none of Seal's.
 	ErrSealed = errors.New("not a sealed text")
+	// ErrSignature reports a signature that is none, is made with a key that is not
+	// there, or is that of other content.
+	ErrSignature = errors.New("the signature does not fit")
 )
 
 const (
 	keySize      = 32 // AES-256
+	maxKeyFile   = 64 << 10
 	sealedPrefix = "karbor1."
+	signedPrefix = "karbor1-"
 )
 
-// Sealer encrypts secrets that go into an entry, with AES-256-GCM. Workers that
-// are to adopt each other's operations share the key file. A sealer is safe for
-// concurrent use.
+// Sealer encrypts secrets that go into an entry, with AES-256-GCM, and signs what
+// must not be changed, with HMAC-SHA-256. Workers that are to adopt each other's
+// operations share the key file. A sealer is safe for concurrent use.
 type Sealer struct {
 	file string
-	aead cipher.AEAD
+	keys []sealKey // the first seals and signs, all open and verify
 }
 
-// NewSealer reads the key, 64 hexadecimal digits, from a file. Where there is
-// none it makes one with a random key, that its owner alone may read; of several
-// processes that do so at once all get the same.
+// sealKey is one key of the file.
+type sealKey struct {
+	id   string // for people and signatures; it tells nothing of the key
+	aead cipher.AEAD
+	sign []byte
+}
+
+// NewSealer reads the keys from a file: one in each line, 64 hexadecimal digits;
+// empty lines and those that begin with # do not count. The first key seals, all
+// open, so that keys can be exchanged while operations run. Where there is no file
+// it makes one with a random key, that its owner alone may read; of several
+// processes that do so at once all get the same. A file that users beyond its owner
+// and a group of this process may read or change is refused.
 func NewSealer(keyFile string) (*Sealer, error) {
-	text, err := os.ReadFile(keyFile)
+	text, err := readKeyFile(keyFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		if err := makeKey(keyFile); err != nil {
 			return nil, fmt.Errorf("make the journal's key file %s: %w", keyFile, err)
 		}
-		text, err = os.ReadFile(keyFile)
+		text, err = readKeyFile(keyFile)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read the journal's key file: %w", err)
 	}
-	key, err := hex.DecodeString(strings.TrimSpace(string(text)))
-	if err != nil || len(key) != keySize { // the decoder's text would show a part of it
+	s := &Sealer{file: keyFile}
+	lines := bufio.NewScanner(bytes.NewReader(text))
+	for n := 1; lines.Scan(); n++ {
+		line := strings.TrimSpace(lines.Text())
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		secret, err := hex.DecodeString(line)
+		if err != nil || len(secret) != keySize { // the decoder's text would show a part of it
+			return nil, fmt.Errorf("the journal's key file %s does not hold %d hexadecimal digits in line %d", keyFile, 2*keySize, n)
+		}
+		key, err := newSealKey(secret)
+		if err != nil {
+			return nil, fmt.Errorf("use the key in line %d of %s: %w", n, keyFile, err)
+		}
+		s.keys = append(s.keys, key)
+	}
+	if err := lines.Err(); err != nil {
+		return nil, fmt.Errorf("read the journal's key file %s: %w", keyFile, err)
+	}
+	if len(s.keys) == 0 {
 		return nil, fmt.Errorf("the journal's key file %s does not hold %d hexadecimal digits", keyFile, 2*keySize)
 	}
-	block, err := aes.NewCipher(key)
+	return s, nil
+}
+
+// newSealKey derives from a key what it is used for.
+func newSealKey(secret []byte) (sealKey, error) {
+	block, err := aes.NewCipher(secret)
 	if err != nil {
-		return nil, fmt.Errorf("use the key of %s: %w", keyFile, err)
+		return sealKey{}, err
 	}
-	aead, err := cipher.NewGCMWithRandomNonce(block)
+	k := sealKey{}
+	if k.aead, err = cipher.NewGCMWithRandomNonce(block); err != nil {
+		return sealKey{}, err
+	}
+	if k.sign, err = hkdf.Expand(sha256.New, secret, "karbor journal: signatures", sha256.Size); err != nil {
+		return sealKey{}, err
+	}
+	id, err := hkdf.Expand(sha256.New, secret, "karbor journal: id of the key", 4)
+	k.id = hex.EncodeToString(id)
+	return k, err
+}
+
+// readKeyFile reads a regular file that is not open to others.
+func readKeyFile(path string) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a FIFO must not keep the service waiting
 	if err != nil {
-		return nil, fmt.Errorf("use the key of %s: %w", keyFile, err)
+		return nil, err
 	}
-	return &Sealer{file: keyFile, aead: aead}, nil
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if err := checkKeyFile(path, info); err != nil {
+		return nil, err
+	}
+	text, err := io.ReadAll(io.LimitReader(f, maxKeyFile+1))
+	if err == nil && len(text) > maxKeyFile {
+		err = fmt.Errorf("%s has more than %d bytes", path, maxKeyFile)
+	}
+	return text, err
+}
+
+// checkKeyFile holds that nobody but the owner of a key file and a group of this
+// process may read or change it.
+func checkKeyFile(path string, info fs.FileInfo) error {
+	if !info.Mode().IsRegular() {
+		return fmt.Errorf("%s is not a regular file", path)
+	}
+	mode := info.Mode().Perm()
+	if mode&0o007 != 0 {
+		return fmt.Errorf("%s has mode %04o: every user of this machine can get at it (chmod o= %s)", path, mode, path)
+	}
+	status, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || mode&0o070 == 0 {
+		return nil
+	}
+	own, err := os.Getgroups()
+	if err != nil {
+		return fmt.Errorf("read the groups of this process: %w", err)
+	}
+	if group := int(status.Gid); group != os.Getegid() && !slices.Contains(own, group) {
+		return fmt.Errorf("%s has mode %04o: group %d can get at it, of which this process is no member (chgrp it to the group of the service, or chmod g= %s)",
+			path, mode, group, path)
+	}
+	return nil
 }
 
 // makeKey puts a whole file in place in one step: whoever finds it, finds a
@@ -98,10 +196,10 @@ func syncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// Seal encrypts plain. About is what the secret belongs to, an operation's id:
-// it is not in the result, and Open needs the same.
+// Seal encrypts plain with the first key. About is what the secret belongs to, an
+// operation's id: it is not in the result, and Open needs the same.
 func (s *Sealer) Seal(plain []byte, about string) (string, error) {
-	return sealedPrefix + base64.RawURLEncoding.EncodeToString(s.aead.Seal(nil, nil, plain, associated(about))), nil
+	return sealedPrefix + base64.RawURLEncoding.EncodeToString(s.keys[0].aead.Seal(nil, nil, plain, associated(about))), nil
 }
 
 // Open decrypts a result of Seal. Errors: ErrSealed, ErrKey; they show nothing
@@ -112,14 +210,51 @@ func (s *Sealer) Open(sealed, about string) ([]byte, error) {
 		return nil, fmt.Errorf("open a secret of the journal: %w", ErrSealed)
 	}
 	box, err := base64.RawURLEncoding.Strict().DecodeString(text)
-	if err != nil || len(box) < s.aead.Overhead() {
+	if err != nil || len(box) < s.keys[0].aead.Overhead() {
 		return nil, fmt.Errorf("open a secret of the journal: %w", ErrSealed)
 	}
-	plain, err := s.aead.Open(nil, nil, box, associated(about))
-	if err != nil {
-		return nil, fmt.Errorf("open a secret of the journal with the key of %s: %w (do all workers have the same key file?)", s.file, ErrKey)
+	for _, key := range s.keys {
+		if plain, err := key.aead.Open(nil, nil, box, associated(about)); err == nil {
+			return plain, nil
+		}
 	}
-	return plain, nil
+	return nil, fmt.Errorf("open a secret of the journal with %s: %w (do all workers have the same key file?)", s.named(), ErrKey)
 }
 
 func associated(about string) []byte { return []byte(sealedPrefix + about) }
+
+// Sign returns a signature of what write writes, with the first key. It names the
+// key by its id, and has letters, digits, and the signs - and _ only.
+func (s *Sealer) Sign(write func(io.Writer)) string { return s.keys[0].signature(write) }
+
+// Verify returns nil for a result of Sign about the same content, ErrSignature for
+// all else.
+func (s *Sealer) Verify(signature string, write func(io.Writer)) error {
+	id, _, ok := strings.Cut(strings.TrimPrefix(signature, signedPrefix), "-")
+	if !ok || !strings.HasPrefix(signature, signedPrefix) {
+		return fmt.Errorf("%w: it is none of a journal's", ErrSignature)
+	}
+	at := slices.IndexFunc(s.keys, func(k sealKey) bool { return k.id == id })
+	if at < 0 {
+		return fmt.Errorf("%w: it is of key %.16q, there is %s (do all workers have the same key file?)", ErrSignature, id, s.named())
+	}
+	if !hmac.Equal([]byte(signature), []byte(s.keys[at].signature(write))) {
+		return fmt.Errorf("%w: what it is about has been changed since", ErrSignature)
+	}
+	return nil
+}
+
+func (k *sealKey) signature(write func(io.Writer)) string {
+	sum := hmac.New(sha256.New, k.sign)
+	write(sum)
+	return signedPrefix + k.id + "-" + base64.RawURLEncoding.EncodeToString(sum.Sum(nil))
+}
+
+// named says which keys there are.
+func (s *Sealer) named() string {
+	ids := make([]string, len(s.keys))
+	for i, k := range s.keys {
+		ids[i] = k.id
+	}
+	return "key " + strings.Join(ids, ", ") + " of " + s.file
+}

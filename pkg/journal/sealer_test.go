@@ -6,10 +6,12 @@ import (
 	"bytes"
 	"encoding/hex"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/karbor-project/karbor/pkg/journal"
@@ -161,4 +163,137 @@ func FuzzOpenSealed(f *testing.F) {
 			t.Errorf("error is %v", err)
 		}
 	})
+}
+
+func writeKeys(t *testing.T, mode os.FileMode, lines ...string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "journal.key")
+	if err := os.WriteFile(file, []byte(strings.Join(lines, "\n")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(file, mode); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+func about(text string) func(io.Writer) {
+	return func(w io.Writer) { _, _ = io.WriteString(w, text) }
+}
+
+// TestRotation: keys are exchanged in three steps, between which workers with the files
+// of two neighbouring ones work side by side.
+func TestRotation(t *testing.T) {
+	t.Parallel()
+	older, newer := strings.Repeat("a1", 32), strings.Repeat("B2", 32)
+	var steps []*journal.Sealer
+	for _, lines := range [][]string{{older}, {"# keys", older, "", " " + newer + " "}, {newer, older, ""}, {newer}} {
+		steps = append(steps, newSealer(t, writeKeys(t, 0o600, lines...)))
+	}
+	for i, from := range steps {
+		sealed, signature := seal(t, from, "secret", "op"), from.Sign(about("content"))
+		for j, to := range steps {
+			plain, openErr := to.Open(sealed, "op")
+			verifyErr := to.Verify(signature, about("content"))
+			if step := i - j; step*step <= 1 {
+				if openErr != nil || string(plain) != "secret" || verifyErr != nil {
+					t.Errorf("of step %d in step %d: %q, %v, %v", i, j, plain, openErr, verifyErr)
+				}
+			} else if i+j == 3 && step*step == 9 { // no key in common
+				if !errors.Is(openErr, journal.ErrKey) || !errors.Is(verifyErr, journal.ErrSignature) {
+					t.Errorf("of step %d in step %d: %v, %v", i, j, openErr, verifyErr)
+				}
+				_, id, _ := strings.Cut(signature, "-")
+				id, _, _ = strings.Cut(id, "-")
+				if !strings.Contains(verifyErr.Error(), id) || strings.Contains(older+strings.ToLower(newer), id) {
+					t.Errorf("%v does not name the key %s", verifyErr, id)
+				}
+			}
+		}
+	}
+}
+
+// TestSignatures: a signature is good for one content and one key, and a text that is
+// none for nothing.
+func TestSignatures(t *testing.T) {
+	t.Parallel()
+	s := newSealer(t, writeKeys(t, 0o600, strings.Repeat("a1", 32)))
+	good := s.Sign(about("content"))
+	if err := s.Verify(good, about("content")); err != nil {
+		t.Error(err)
+	}
+	if strings.ContainsAny(good, "\"\\ \n") {
+		t.Errorf("%q cannot stand in JSON", good)
+	}
+	bad := []string{"", "karbor1-", "karbor1--", "x" + good, good + "x", good[:len(good)-1], strings.ToUpper(good), seal(t, s, "secret", "op")}
+	for i := range good {
+		bad = append(bad, good[:i]+"?"+good[i+1:])
+	}
+	for _, text := range bad {
+		if err := s.Verify(text, about("content")); !errors.Is(err, journal.ErrSignature) {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+	for _, text := range []string{"", "content ", "Content"} {
+		if err := s.Verify(good, about(text)); !errors.Is(err, journal.ErrSignature) {
+			t.Errorf("about %q: %v", text, err)
+		}
+	}
+}
+
+// TestWhoMayReadTheKey: every mode a file can have, and a group that is not the service's.
+func TestWhoMayReadTheKey(t *testing.T) {
+	t.Parallel()
+	key := strings.Repeat("a1", 32)
+	for mode := range os.FileMode(0o1000) {
+		if mode&0o400 == 0 && os.Geteuid() != 0 {
+			continue // it cannot be read at all
+		}
+		_, err := journal.NewSealer(writeKeys(t, mode, key))
+		if refused := mode&0o007 != 0; refused != (err != nil) {
+			t.Errorf("mode %04o: %v", mode, err)
+		}
+		if err != nil && (!strings.Contains(err.Error(), "chmod") || strings.Contains(err.Error(), key)) {
+			t.Errorf("mode %04o: %v", mode, err)
+		}
+	}
+	foreign := 54321
+	file := writeKeys(t, 0o640, key)
+	if err := os.Chown(file, -1, foreign); err != nil {
+		t.Skip("only root may give a file to a foreign group:", err)
+	}
+	if _, err := journal.NewSealer(file); err == nil || !strings.Contains(err.Error(), "chgrp") {
+		t.Errorf("readable to group %d: %v", foreign, err)
+	}
+	if err := os.Chmod(file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := journal.NewSealer(file); err != nil {
+		t.Errorf("the group has no rights: %v", err)
+	}
+}
+
+// TestKeyFileIsAFile: a FIFO, of which nobody is at the other end, keeps nobody waiting,
+// and a device has no end.
+func TestKeyFileIsAFile(t *testing.T) {
+	t.Parallel()
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{fifo, "/dev/zero", t.TempDir()} {
+		if _, err := journal.NewSealer(path); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	if _, err := journal.NewSealer(writeKeys(t, 0o600, strings.Repeat("#\n", 1<<20))); err == nil || !strings.Contains(err.Error(), "bytes") {
+		t.Errorf("a large file: %v", err)
+	}
+	target, link := writeKeys(t, 0o600, strings.Repeat("a1", 32)), filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(target, link); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := journal.NewSealer(link); err != nil { // as orchestrators mount secrets
+		t.Error(err)
+	}
 }

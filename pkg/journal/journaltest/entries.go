@@ -3,9 +3,11 @@
 package journaltest
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -69,7 +71,7 @@ func testBeginTwice(t *testing.T, f Factory) {
 	j := f.Open(t)
 	e := full()
 	begin(t, j, e)
-	must(t, j.End(t.Context(), e.ID, journal.Claim{Owner: "worker", Generation: 1}, journal.Failed, "r"))
+	must(t, j.End(t.Context(), e.ID, journal.Claim{Owner: "worker", Generation: 1}, journal.Failed, "r", nil))
 	first, err := j.Get(t.Context(), e.ID) // what has ended counts too
 	must(t, err)
 	sameKey, sameID := full(), full()
@@ -150,14 +152,14 @@ func testSubjects(t *testing.T, f Factory) {
 	if got, fresh, err := j.Begin(t.Context(), a); err != nil || fresh || got.ID != a.ID {
 		t.Errorf("the one that is there: %v, fresh %v", err, fresh)
 	}
-	must(t, j.End(t.Context(), a.ID, a.Claim, journal.Succeeded, ""))
+	must(t, j.End(t.Context(), a.ID, a.Claim, journal.Succeeded, "", nil))
 
 	b := begin(t, j, subject("s", false))
 	c := begin(t, j, subject("s", false))
 	busy(subject("s", true), b.ID)
-	must(t, j.End(t.Context(), b.ID, b.Claim, journal.Succeeded, ""))
+	must(t, j.End(t.Context(), b.ID, b.Claim, journal.Succeeded, "", nil))
 	busy(subject("s", true), c.ID)
-	must(t, j.End(t.Context(), c.ID, c.Claim, journal.Cancelled, ""))
+	must(t, j.End(t.Context(), c.ID, c.Claim, journal.Cancelled, "", nil))
 	begin(t, j, subject("s", true))
 }
 
@@ -203,7 +205,7 @@ func testLife(t *testing.T, f Factory) {
 		t.Errorf("running: %+v", running)
 	}
 	for range 2 {
-		must(t, j.End(t.Context(), e.ID, e.Claim, journal.Failed, "it broke"))
+		must(t, j.End(t.Context(), e.ID, e.Claim, journal.Failed, "it broke", nil))
 	}
 	ended, err := j.Get(t.Context(), e.ID)
 	must(t, err)
@@ -212,14 +214,14 @@ func testLife(t *testing.T, f Factory) {
 	if diff := cmp.Diff(&want, ended); diff != "" || ended.EndedAt.IsZero() {
 		t.Errorf("ended (-want +got):\n%s", diff)
 	}
-	if err := j.End(t.Context(), e.ID, e.Claim, journal.Succeeded, ""); !errors.Is(err, journal.ErrClaim) {
+	if err := j.End(t.Context(), e.ID, e.Claim, journal.Succeeded, "", nil); !errors.Is(err, journal.ErrClaim) {
 		t.Errorf("ended in another way: %v", err)
 	}
-	if err := j.End(t.Context(), e.ID, e.Claim, journal.Failed, "other"); !errors.Is(err, journal.ErrClaim) {
+	if err := j.End(t.Context(), e.ID, e.Claim, journal.Failed, "other", nil); !errors.Is(err, journal.ErrClaim) {
 		t.Errorf("ended for another reason: %v", err)
 	}
 	unstarted := begin(t, j, entry("w"))
-	must(t, j.End(t.Context(), unstarted.ID, unstarted.Claim, journal.Cancelled, ""))
+	must(t, j.End(t.Context(), unstarted.ID, unstarted.Claim, journal.Cancelled, "", nil))
 }
 
 // refusesAll checks that a claim is the right to nothing.
@@ -229,7 +231,7 @@ func refusesAll(t *testing.T, j journal.Journal, id string, c journal.Claim) {
 		"start":         j.Start(t.Context(), id, c),
 		"write":         j.Write(t.Context(), id, c, mark("k", 1)),
 		"write nothing": j.Write(t.Context(), id, c),
-		"end":           j.End(t.Context(), id, c, journal.Succeeded, "x"),
+		"end":           j.End(t.Context(), id, c, journal.Succeeded, "x", nil),
 	} {
 		if !errors.Is(err, journal.ErrClaim) {
 			t.Errorf("%s with claim %v: %v", name, c, err)
@@ -237,6 +239,40 @@ func refusesAll(t *testing.T, j journal.Journal, id string, c journal.Claim) {
 	}
 	if _, err := j.Adopt(t.Context(), id, c, "adopter"); !errors.Is(err, journal.ErrClaim) {
 		t.Errorf("adopt with claim %v: %v", c, err)
+	}
+}
+
+// testLeft holds that the input of an entry that has ended is what End was given, for
+// all readers, of any length, and once.
+func testLeft(t *testing.T, f Factory) {
+	j := f.Open(t)
+	secret := json.RawMessage(`"` + strings.Repeat("secret ", 1<<19) + `"`) // several parts
+	for name, left := range map[string]json.RawMessage{"nothing": nil, "little": json.RawMessage(`{"answer":1}`), "much": json.RawMessage(`"` + strings.Repeat("x", 3<<20) + `"`)} {
+		e := entry("w")
+		e.Key, e.Input = name, secret
+		e = begin(t, j, e)
+		stranger := journal.Claim{Owner: "v", Generation: 1}
+		if err := j.End(t.Context(), e.ID, stranger, journal.Failed, "", left); !errors.Is(err, journal.ErrClaim) {
+			t.Errorf("a stranger's end: %v", err)
+		}
+		if got, err := j.Get(t.Context(), e.ID); err != nil || !bytes.Equal(got.Input, secret) {
+			t.Errorf("after a stranger's end the input is of %d bytes (%v)", len(got.Input), err)
+		}
+		must(t, j.End(t.Context(), e.ID, e.Claim, journal.Failed, "", left))
+		must(t, j.End(t.Context(), e.ID, e.Claim, journal.Failed, "", json.RawMessage(`"again"`)))
+		for _, reader := range []journal.Journal{j, f.Open(t)} {
+			byID, err := reader.Get(t.Context(), e.ID)
+			must(t, err)
+			byKey, err := reader.Find(t.Context(), name)
+			must(t, err)
+			if !bytes.Equal(byID.Input, left) || !bytes.Equal(byKey.Input, left) {
+				t.Errorf("%s: %d and %d bytes are left, want %d", name, len(byID.Input), len(byKey.Input), len(left))
+			}
+		}
+	}
+	e := begin(t, j, entry("w"))
+	if err := j.End(t.Context(), e.ID, e.Claim, journal.Failed, "", make(json.RawMessage, journal.MaxInput+1)); err == nil || errors.Is(err, journal.ErrClaim) {
+		t.Errorf("too much is left: %v", err)
 	}
 }
 
@@ -249,7 +285,7 @@ func testClaims(t *testing.T, f Factory) {
 	for _, id := range []string{"nobody", "", "a\x00", "\xff"} {
 		refusesAll(t, j, id, e.Claim)
 	}
-	must(t, j.End(t.Context(), e.ID, e.Claim, journal.Succeeded, ""))
+	must(t, j.End(t.Context(), e.ID, e.Claim, journal.Succeeded, "", nil))
 	refusesAll(t, j, e.ID, e.Claim)
 	if got := marks(t, j, e.ID, ""); got != "" {
 		t.Errorf("marks of refused writes: %s", got)
@@ -270,7 +306,7 @@ func testCancel(t *testing.T, f Factory) {
 		t.Errorf("cancelled by %q", got)
 	}
 	must(t, j.Start(t.Context(), e.ID, e.Claim)) // it is the owner who ends it
-	must(t, j.End(t.Context(), e.ID, e.Claim, journal.Cancelled, "cancelled by alice"))
+	must(t, j.End(t.Context(), e.ID, e.Claim, journal.Cancelled, "cancelled by alice", nil))
 	if err := j.Cancel(t.Context(), e.ID, "carol"); !errors.Is(err, journal.ErrEnded) {
 		t.Errorf("cancel of what has ended: %v", err)
 	}

@@ -38,6 +38,7 @@ func Run(t *testing.T, factory func(t *testing.T) Factory) {
 		{"SubjectsAtOnce", testSubjectsAtOnce},
 		{"Life", testLife},
 		{"Claims", testClaims},
+		{"Left", testLeft},
 		{"Cancel", testCancel},
 		{"Marks", testMarks},
 		{"WritersAtOnce", testWritersAtOnce},

@@ -61,8 +61,8 @@ func testTexts(t *testing.T, f Factory) {
 	c, err := j.Adopt(t.Context(), odd, e.Claim, odd)
 	must(t, err)
 	long := strings.Repeat("\u00fc", 100_000)
-	must(t, j.End(t.Context(), odd, c, journal.Failed, "\x00\xff"+long))
-	must(t, j.End(t.Context(), odd, c, journal.Failed, "\x00\xff"+long)) // the same after cleaning, too
+	must(t, j.End(t.Context(), odd, c, journal.Failed, "\x00\xff"+long, nil))
+	must(t, j.End(t.Context(), odd, c, journal.Failed, "\x00\xff"+long, nil)) // the same after cleaning, too
 	got, err := j.Find(t.Context(), odd)
 	must(t, err)
 	want := e
@@ -122,7 +122,7 @@ func testRefused(t *testing.T, f Factory) {
 			t.Errorf("mark with a key of %d and a value of %d bytes: %v", len(m.Key), len(m.Value), err)
 		}
 	}
-	if err := j.End(t.Context(), good.ID, good.Claim, "well", ""); err == nil || errors.Is(err, journal.ErrClaim) {
+	if err := j.End(t.Context(), good.ID, good.Claim, "well", "", nil); err == nil || errors.Is(err, journal.ErrClaim) {
 		t.Errorf("an unknown outcome: %v", err)
 	}
 	if got := marks(t, j, good.ID, ""); got != "" {
@@ -136,7 +136,7 @@ func calls(ctx context.Context, j journal.Journal, e journal.Entry) map[string]e
 		"Start":    j.Start(ctx, e.ID, e.Claim),
 		"Write":    j.Write(ctx, e.ID, e.Claim, mark("k", 1)),
 		"Cancel":   j.Cancel(ctx, e.ID, "alice"),
-		"End":      j.End(ctx, e.ID, e.Claim, journal.Succeeded, ""),
+		"End":      j.End(ctx, e.ID, e.Claim, journal.Succeeded, "", nil),
 		"Announce": j.Announce(ctx, journal.Owner{ID: "w"}, time.Hour),
 		"Retire":   j.Retire(ctx, "w"),
 		"Unlock":   j.Unlock(ctx, "l", "w"),

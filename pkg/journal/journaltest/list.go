@@ -43,7 +43,7 @@ func testList(t *testing.T, f Factory) {
 	b := add("b", journal.Entry{Kind: "protect", ProjectID: "q", ProviderID: "v", CheckpointID: "c", Claim: claim("x")})
 	add("c", journal.Entry{Kind: "restore", ProjectID: "p", ProviderID: "u", CheckpointID: "d", Claim: claim("w")})
 	d := add("d", journal.Entry{Kind: "restore", ProjectID: "p", ProviderID: "u", CheckpointID: "c", Claim: claim("x")})
-	must(t, j.End(t.Context(), b.ID, b.Claim, journal.Succeeded, ""))
+	must(t, j.End(t.Context(), b.ID, b.Claim, journal.Succeeded, "", nil))
 	must(t, j.Cancel(t.Context(), "c", "alice"))
 	must(t, j.Start(t.Context(), d.ID, d.Claim))
 	for want, filter := range map[string]journal.Filter{
@@ -115,10 +115,10 @@ func testPrune(t *testing.T, f Factory) {
 	gone = begin(t, j, gone)
 	must(t, j.Write(t.Context(), gone.ID, gone.Claim, mark("k", 1)))
 	must(t, j.Write(t.Context(), keep.ID, keep.Claim, mark("k", 1)))
-	must(t, j.End(t.Context(), gone.ID, gone.Claim, journal.Succeeded, ""))
+	must(t, j.End(t.Context(), gone.ID, gone.Claim, journal.Succeeded, "", nil))
 	for i := range 120 { // more than a transaction's
 		e := begin(t, j, entry(fmt.Sprint("w", i)))
-		must(t, j.End(t.Context(), e.ID, e.Claim, journal.Failed, ""))
+		must(t, j.End(t.Context(), e.ID, e.Claim, journal.Failed, "", nil))
 	}
 	announce(t, j, "w", 0)            // owns something
 	announce(t, j, "w0", 0)           // owns nothing that goes on

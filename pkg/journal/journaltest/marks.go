@@ -61,7 +61,7 @@ func testMarks(t *testing.T, f Factory) {
 	if got := marks(t, j, "nobody", "") + marks(t, j, "\x00", "") + marks(t, j, "\xff", ""); got != "" {
 		t.Errorf("marks of nobody: %s", got)
 	}
-	must(t, j.End(t.Context(), other.ID, other.Claim, journal.Failed, ""))
+	must(t, j.End(t.Context(), other.ID, other.Claim, journal.Failed, "", nil))
 	if got := marks(t, j, other.ID, ""); got != "hook/x=\"other\"\n" {
 		t.Errorf("marks after the end: %s", got)
 	}
@@ -115,7 +115,7 @@ func testWritersAtOnce(t *testing.T, f Factory) {
 func testOneRefusedWrite(t *testing.T, f Factory) {
 	j := f.Open(t)
 	good, bad := begin(t, j, entry("w")), begin(t, j, entry("w"))
-	must(t, j.End(t.Context(), bad.ID, bad.Claim, journal.Failed, ""))
+	must(t, j.End(t.Context(), bad.ID, bad.Claim, journal.Failed, "", nil))
 	var wg sync.WaitGroup
 	for i := range 60 {
 		wg.Go(func() {

@@ -97,7 +97,7 @@ func clear(r *rapid.T, t *testing.T, j journal.Journal) {
 		r.Fatal(err)
 	}
 	for _, e := range entries {
-		err = errors.Join(err, j.End(t.Context(), e.ID, e.Claim, journal.Failed, ""))
+		err = errors.Join(err, j.End(t.Context(), e.ID, e.Claim, journal.Failed, "", nil))
 	}
 	for _, o := range names {
 		err = errors.Join(err, j.Retire(t.Context(), o))
@@ -216,12 +216,13 @@ func (p *play) end() {
 	id, c := p.target()
 	o := rapid.SampledFrom([]journal.Outcome{journal.Succeeded, journal.Failed}).Draw(p.T, "outcome")
 	reason, want := p.name("reason"), error(journal.ErrClaim)
+	left := []byte(p.name("left"))
 	if e := p.claimed(id, c); e != nil {
-		e.State, e.Outcome, e.Reason, e.EndedAt, want = journal.Ended, o, reason, time.Now(), nil
+		e.State, e.Outcome, e.Reason, e.EndedAt, e.Input, want = journal.Ended, o, reason, time.Now(), left, nil
 	} else if e := p.byID(id); e != nil && e.State == journal.Ended && e.Claim == c && e.Outcome == o && e.Reason == reason {
 		want = nil
 	}
-	p.expect(p.j.End(p.t.Context(), id, c, o, reason), want, "end", id, c)
+	p.expect(p.j.End(p.t.Context(), id, c, o, reason, left), want, "end", id, c)
 }
 
 func (p *play) cancel() {

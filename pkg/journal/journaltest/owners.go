@@ -83,7 +83,7 @@ func testAdopt(t *testing.T, f Factory) {
 		t.Errorf("claim is %v", own)
 	}
 	refusesAll(t, j, e.ID, c)
-	must(t, j.End(t.Context(), e.ID, own, journal.Succeeded, ""))
+	must(t, j.End(t.Context(), e.ID, own, journal.Succeeded, "", nil))
 	refusesAll(t, j, e.ID, own)
 
 	unknown := begin(t, j, entry("was never announced"))

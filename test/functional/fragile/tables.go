@@ -46,10 +46,10 @@ func (j entries) Write(ctx context.Context, id string, c journal.Claim, marks ..
 	return j.watch.around(e, func(*history.Event) error { return j.Journal.Write(ctx, id, c, marks...) })
 }
 
-func (j entries) End(ctx context.Context, id string, c journal.Claim, o journal.Outcome, reason string) error {
+func (j entries) End(ctx context.Context, id string, c journal.Claim, o journal.Outcome, reason string, left json.RawMessage) error {
 	e := claimed(history.End, id, c)
 	e.Status = string(o)
-	return j.watch.around(e, func(*history.Event) error { return j.Journal.End(ctx, id, c, o, reason) })
+	return j.watch.around(e, func(*history.Event) error { return j.Journal.End(ctx, id, c, o, reason, left) })
 }
 
 func (j entries) Cancel(ctx context.Context, id, by string) error {
