@@ -205,7 +205,7 @@ func testLife(t *testing.T, f Factory) {
 		t.Errorf("running: %+v", running)
 	}
 	for range 2 {
-		must(t, j.End(t.Context(), e.ID, e.Claim, journal.Failed, "it broke", nil))
+		must(t, j.End(t.Context(), e.ID, e.Claim, journal.Failed, "it broke", running.Input))
 	}
 	ended, err := j.Get(t.Context(), e.ID)
 	must(t, err)

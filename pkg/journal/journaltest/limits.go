@@ -61,8 +61,8 @@ func testTexts(t *testing.T, f Factory) {
 	c, err := j.Adopt(t.Context(), odd, e.Claim, odd)
 	must(t, err)
 	long := strings.Repeat("\u00fc", 100_000)
-	must(t, j.End(t.Context(), odd, c, journal.Failed, "\x00\xff"+long, nil))
-	must(t, j.End(t.Context(), odd, c, journal.Failed, "\x00\xff"+long, nil)) // the same after cleaning, too
+	must(t, j.End(t.Context(), odd, c, journal.Failed, "\x00\xff"+long, e.Input))
+	must(t, j.End(t.Context(), odd, c, journal.Failed, "\x00\xff"+long, e.Input)) // the same after cleaning, too
 	got, err := j.Find(t.Context(), odd)
 	must(t, err)
 	want := e
