@@ -5,6 +5,7 @@ package manager
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -141,14 +142,18 @@ func (m *Manager) showCheckpoint(ctx context.Context, a *arguments) (any, error)
 	return view, nil
 }
 
-// accessible finds a checkpoint that the caller may touch.
+// errForeign is why the log says that something was not found which is there: the answer
+// does not tell a caller what other projects have.
+var errForeign = errors.New("it is another project's")
+
+// accessible finds a checkpoint that the caller may touch. To others it is not there.
 func accessible(ctx context.Context, p *providers.Provider, id string) (*checkpoint.Checkpoint, error) {
 	cp, err := p.Checkpoints.Get(ctx, id)
 	if err != nil {
 		return nil, err
 	}
 	if !requestcontext.From(ctx).CanAccess(cp.ProjectID()) {
-		return nil, fault.AccessCheckpointNotAllowed(id)
+		return nil, fault.CheckpointNotFound(id).WithCause(errForeign)
 	}
 	return cp, nil
 }

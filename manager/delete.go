@@ -9,7 +9,6 @@ import (
 	"github.com/karbor-project/karbor/bank/checkpoint"
 	"github.com/karbor-project/karbor/manager/operation"
 	"github.com/karbor-project/karbor/pkg/fault"
-	"github.com/karbor-project/karbor/pkg/requestcontext"
 )
 
 // deletable are the statuses in which nobody works on a checkpoint. In another
@@ -22,15 +21,12 @@ func (m *Manager) delete(ctx context.Context, a *arguments) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	cp, err := p.Checkpoints.Get(ctx, id)
+	cp, err := accessible(ctx, p, id)
 	if fault.Is(err, "CheckpointNotFound") || fault.Is(err, "InvalidParameterValue") {
 		return nil, fault.InvalidInput("Invalid checkpoint_id or provider_id").WithCause(err)
 	}
 	if err != nil {
 		return nil, err // the id may be right: the bank, or this checkpoint, cannot be read
-	}
-	if !requestcontext.From(ctx).CanAccess(cp.ProjectID()) {
-		return nil, fault.DeleteCheckpointNotAllowed(id)
 	}
 	if !slices.Contains(deletable, cp.Status()) {
 		if ownerless, err := m.operations.Ownerless(ctx, p, cp); err != nil || !ownerless {

@@ -144,7 +144,8 @@ func TestListCheckpointsArguments(t *testing.T) {
 		`"marker": null`:                       "a b d",
 		`"marker": "a"`:                        "b d",
 		`"marker": "d"`:                        "",
-		`"marker": "c"`:                        "d", // another's is a place in the order, too
+		`"marker": "c"`:                        "-> CheckpointNotFound c", // another project's
+		all(`"marker": "c"`):                   "d",
 		`"marker": ""`:                         "-> InvalidParameterValue Empty section",
 		`"marker": "x"`:                        "-> CheckpointNotFound x",
 		`"marker": "a b"`:                      "-> InvalidParameterValue Invalid section",

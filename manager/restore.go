@@ -121,20 +121,20 @@ func readingOf(fields map[string]json.RawMessage) (reading, error) {
 }
 
 // checkRecord refuses a record of another project or checkpoint, by what the request
-// says of it and by its row. The operation would write into it.
+// says of it and by its row: the operation would write into it. One that is not there,
+// which no operation could bring to its end, has the same answer.
 func (m *Manager) checkRecord(ctx context.Context, r *reading, get func(context.Context, string) (*database.Record, error)) error {
 	var err error
 	if r.ProjectID, err = projectFor(ctx, r.ProjectID); err != nil {
 		return err
 	}
 	row, err := get(ctx, r.ID)
+	missing := fault.Is(err, "RestoreNotFound") || fault.Is(err, "VerificationNotFound")
 	switch {
-	case fault.Is(err, "RestoreNotFound"), fault.Is(err, "VerificationNotFound"):
-		return nil
-	case err != nil:
+	case err != nil && !missing:
 		return err
-	case row.ProjectID != r.ProjectID || row.CheckpointID != r.checkpointID:
-		return fault.InvalidInput("the id " + r.ID + " is that of another record")
+	case missing, row.ProjectID != r.ProjectID, row.CheckpointID != r.checkpointID:
+		return fault.InvalidInput("the id " + r.ID + " is that of no record of this project and checkpoint").WithCause(err)
 	}
 	return nil
 }

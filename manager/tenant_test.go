@@ -3,12 +3,14 @@
 package manager
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -389,6 +391,43 @@ func (w *tenancy) judge(t *testing.T, before, method, where string, caller *requ
 	w.undo(t)
 }
 
+// alike makes a request with ids of b, and the same with ids that nobody has: the
+// answers tell nothing of which is which.
+func (w *tenancy) alike(t *testing.T, method, where string, caller *requestcontext.RequestContext, args map[string]any) {
+	t.Helper()
+	answer := func(args map[string]any) string {
+		result, err := w.call(method, caller, args)
+		w.rest(t)
+		w.undo(t)
+		var class *fault.Error
+		if errors.As(err, &class) {
+			result = []any{class.Class(), class.Code(), class.Error(), class.Kwargs()}
+		}
+		text, encodeErr := json.Marshal(result)
+		if encodeErr != nil {
+			t.Fatal(encodeErr)
+		}
+		return anyID.ReplaceAllString(string(text), "ID")
+	}
+	text, err := json.Marshal(args)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range w.b.ids() {
+		text = bytes.ReplaceAll(text, []byte(id), []byte(strings.NewReplacer("a", "d", "b", "e", "1", "2").Replace(id)))
+	}
+	var made map[string]any
+	if err := json.Unmarshal(text, &made); err != nil {
+		t.Fatal(err)
+	}
+	if theirs, nobodys := answer(args), answer(made); theirs != nobodys {
+		t.Errorf("%s with another %s told apart what is there\ntheirs   %.300s\nnobody's %.300s", method, where, theirs, nobodys)
+	}
+}
+
+// anyID is an id in an answer, or a time.
+var anyID = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[a-f]{32}|20\d\d-\d\d-\d\dT[0-9:.Z]+`)
+
 // TestTenantsApart calls every method with every id of another project in every
 // member that takes an id, as a member of the first, and as nobody's. A method
 // without an entry in requests fails the test.
@@ -411,6 +450,9 @@ func TestTenantsApart(t *testing.T) {
 				return nil
 			}
 			each(args, foreign, func(where string, args map[string]any) { w.judge(t, before, method, where, a, args) })
+			each(args, foreign, func(where string, args map[string]any) { w.alike(t, method, where, a, args) })
+			each(args, foreign, func(where string, args map[string]any) { w.alike(t, method, where, nobody, args) })
+			w.alike(t, method, "id everywhere", a, others[method][i])
 			w.judge(t, before, method, "id everywhere", a, others[method][i])
 			w.judge(t, before, method, "caller, of no project", nobody, args)
 			w.judge(t, before, method, "caller and ids", nobody, others[method][i])

@@ -24,7 +24,7 @@ type ListOptions struct {
 	// both included. Without an end it is today; an end alone bounds nothing.
 	StartDate, EndDate string
 
-	Marker     string // id after which the listing begins
+	Marker     string // id after which the listing begins, of a checkpoint of the project
 	Limit      int    // 0: no limit
 	Descending bool   // newest first
 }
@@ -35,8 +35,9 @@ type ListOptions struct {
 // Entries whose index.json is missing, broken, unusable, deleted or another
 // provider's are passed over, and so are those that the checkpoint would not have by
 // its index.json, of another project or plan, and places of the index that cannot be
-// listed; what is wrong is logged. A bank that is away is an error. It fails with CheckpointNotFound for an unknown marker,
-// InvalidInput for a date that is none, and the bank's own errors.
+// listed; what is wrong is logged. A bank that is away is an error. It fails with
+// CheckpointNotFound for a marker that is unknown or of another project, InvalidInput
+// for a date that is none, and the bank's own errors.
 func (c *Collection) List(ctx context.Context, o ListOptions) ([]*Checkpoint, error) {
 	days, err := parseRange(o, c.options.Clock)
 	if err != nil {
@@ -108,6 +109,9 @@ func (c *Collection) after(ctx context.Context, entries []entry, o ListOptions) 
 	cp, err := c.Get(ctx, o.Marker)
 	if err != nil {
 		return nil, err
+	}
+	if !o.AllTenants && cp.fields.project != o.ProjectID {
+		return nil, fault.CheckpointNotFound(o.Marker) // who lists need not know that there is one
 	}
 	marker := entry{timestamp: cp.fields.timestamp, id: cp.id}
 	return slices.DeleteFunc(entries, func(e entry) bool {

@@ -68,9 +68,13 @@ func optional(t time.Time) *time.Time {
 	return &t
 }
 
-// Operations lists operations, the newest first.
+// Operations lists operations, the newest first. It fails with InvalidInput for a marker
+// that is unknown or not of the project.
 func (e *Engine) Operations(ctx context.Context, f journal.Filter) ([]View, error) {
 	entries, err := e.journal.List(ctx, f)
+	if errors.Is(err, journal.ErrNotFound) {
+		return nil, NotFound(f.Marker)
+	}
 	if err != nil {
 		return nil, unrecorded(err)
 	}

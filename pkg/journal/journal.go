@@ -119,7 +119,7 @@ type Filter struct {
 	Unfinished   bool   // only those that have not ended
 	Cancelling   bool   // only those that somebody asked to end
 	Limit        int    // 0: none
-	Marker       string // id of the last entry of the page before: ErrNotFound if it was pruned
+	Marker       string // id of the last entry of the page before: ErrNotFound if it was pruned, or is not of ProjectID
 }
 
 // Owner is one run of a worker.

@@ -47,7 +47,7 @@ func list(ctx context.Context, tx database.Tx, f Filter) ([]Entry, error) {
 		add("cancelled_by <> ?", "")
 	}
 	if f.Marker != "" {
-		created, err := marker(ctx, tx, f.Marker)
+		created, err := marker(ctx, tx, f)
 		if err != nil {
 			return nil, err
 		}
@@ -73,12 +73,13 @@ func list(ctx context.Context, tx database.Tx, f Filter) ([]Entry, error) {
 	return found, rows.Err()
 }
 
-func marker(ctx context.Context, tx database.Tx, id string) (created int64, err error) {
+func marker(ctx context.Context, tx database.Tx, f Filter) (created int64, err error) {
+	id, project := f.Marker, ""
 	if !storable(id) {
 		return 0, fmt.Errorf("after %q: %w", id, ErrNotFound)
 	}
-	err = tx.QueryRow(ctx, "SELECT created_at FROM protection_operations WHERE id = ?", id).Scan(&created)
-	if errors.Is(err, sql.ErrNoRows) {
+	err = tx.QueryRow(ctx, "SELECT created_at, project_id FROM protection_operations WHERE id = ?", id).Scan(&created, &project)
+	if errors.Is(err, sql.ErrNoRows) || err == nil && f.ProjectID != "" && project != f.ProjectID {
 		err = fmt.Errorf("after %q: %w", id, ErrNotFound)
 	}
 	return created, err

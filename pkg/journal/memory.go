@@ -274,7 +274,7 @@ func (m *Memory) List(ctx context.Context, f Filter) ([]Entry, error) {
 	var after *Entry
 	if f.Marker != "" {
 		marker := m.entries[f.Marker]
-		if marker == nil {
+		if marker == nil || f.ProjectID != "" && marker.ProjectID != f.ProjectID {
 			return nil, fmt.Errorf("list operations after %q: %w", f.Marker, ErrNotFound)
 		}
 		after = &marker.Entry

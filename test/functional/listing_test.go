@@ -260,6 +260,6 @@ func (l *library) checkTenants() {
 	l.check("an administrator's look at one project", admin, l.want(false, theirs),
 		map[string]any{"all_tenants": true, "filters": map[string]any{"project_id": l.projects[1]}})
 	theirFirst := l.want(false, theirs)[0]
-	l.api.refused("AccessCheckpointNotAllowed", "show_checkpoint", map[string]any{"provider_id": l.provider, "checkpoint_id": theirFirst})
-	l.api.refused("DeleteCheckpointNotAllowed", "delete", map[string]any{"provider_id": l.provider, "checkpoint_id": theirFirst})
+	l.api.refused("CheckpointNotFound", "show_checkpoint", map[string]any{"provider_id": l.provider, "checkpoint_id": theirFirst})
+	l.api.refused("InvalidInput", "delete", map[string]any{"provider_id": l.provider, "checkpoint_id": theirFirst})
 }

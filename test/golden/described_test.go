@@ -72,7 +72,7 @@ func TestDescribed(t *testing.T) {
 		{"restore_invalid_uuid", request{Method: "restore", Args: parameters(`{"OS::Cinder::Volume#notauuid": {"sleep": "0"}}`)}, "InvalidInput", ""},
 		{"restore_invalid_two_hashes", request{Method: "restore", Args: parameters(`{"OS::Cinder::Volume#a#b": {"x": "y"}}`)}, "InvalidInput", noBuiltins},
 		{"verification_other_project", request{Method: "verification", Context: other, Args: map[string]any{"verification": usualRecord}},
-			"AccessCheckpointNotAllowed", "a stranger's checkpoint cannot be verified"},
+			"CheckpointNotFound", "a stranger's checkpoint cannot be verified, and is not there for others"},
 		{"reset_state_protecting", request{Method: "reset_state", Args: map[string]any{"provider_id": test, "checkpoint_id": protecting, "state": "error"}},
 			"CheckpointNotBeReset", ""},
 		{"delete_error_checkpoint", request{Method: "delete", Args: map[string]any{"provider_id": test, "checkpoint_id": failed}}, null, ""},

@@ -97,10 +97,10 @@ func checkApart(t *testing.T, n, other *neighbour) {
 		t.Errorf("project %s sees checkpoints %+v", n.ID(), listed)
 	}
 	about := map[string]any{"provider_id": n.client.Provider, "checkpoint_id": other.checkpoint}
-	n.client.Refused("AccessCheckpointNotAllowed", "show_checkpoint", about)
-	n.client.Refused("DeleteCheckpointNotAllowed", "delete", about)
+	n.client.Refused("CheckpointNotFound", "show_checkpoint", about)
+	n.client.Refused("InvalidInput", "delete", about)
 	for _, action := range []string{"restore", "verify"} {
-		n.client.Refused("AccessCheckpointNotAllowed", "execute_operation", map[string]any{"action": action, "backup_plan": about})
+		n.client.Refused("CheckpointNotFound", "execute_operation", map[string]any{"action": action, "backup_plan": about})
 	}
 	for kind, id := range map[string]string{resource.Volume: n.volume, resource.Network: n.ID(), resource.Project: n.ID()} {
 		var instances []struct{ ID string }

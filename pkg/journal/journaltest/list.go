@@ -76,6 +76,11 @@ func testList(t *testing.T, f Factory) {
 			t.Errorf("after %q: %v", marker, err)
 		}
 	}
+	for project, want := range map[string]error{"": nil, "q": nil, "p": journal.ErrNotFound, "Q": journal.ErrNotFound, "none": journal.ErrNotFound} {
+		if _, err := j.List(t.Context(), journal.Filter{ProjectID: project, Marker: "b"}); !errors.Is(err, want) {
+			t.Errorf("listing project %q after an operation of q: %v", project, err)
+		}
+	}
 }
 
 // Pages show each entry once, whatever is begun and ended meanwhile.
