@@ -16,7 +16,7 @@ import (
 	"github.com/karbor-project/karbor/providers"
 )
 
-// listCheckpoints answers a list of checkpoint.View: the caller's own project's,
+// listCheckpoints answers a list of checkpoint.View, within the bounds of answers: the caller's own project's,
 // or with all_tenants those of all projects or of filters.project_id. Only an
 // administrator's all_tenants counts.
 func (m *Manager) listCheckpoints(ctx context.Context, a *arguments) (any, error) {
@@ -53,20 +53,19 @@ func (m *Manager) listCheckpoints(ctx context.Context, a *arguments) (any, error
 		// is not set.
 		o.ProjectID, o.AllTenants = "", false
 	}
-	found, err := p.Checkpoints.List(ctx, o)
-	if err != nil {
-		return nil, err
-	}
-	views := make([]checkpoint.View, 0, len(found))
-	for _, cp := range found {
+	views := m.listings.begin()
+	defer views.done()
+	if err := p.Checkpoints.Each(ctx, o, func(cp *checkpoint.Checkpoint) error {
 		view := cp.View()
 		if err := checkView(view); err != nil {
 			m.log.WithField("checkpoint", cp.ID()).Warnf("left out of a listing: %v", err)
-			continue
+			return nil
 		}
-		views = append(views, view)
+		return views.add(view)
+	}); err != nil {
+		return nil, err
 	}
-	return views, nil
+	return views.answer(), nil
 }
 
 // descending reads sort_keys and sort_dirs. Checkpoints have one order, that of

@@ -4,6 +4,7 @@ package manager
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -19,11 +20,12 @@ import (
 	"github.com/karbor-project/karbor/providers"
 	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/noop"
+	"github.com/karbor-project/karbor/rpc"
 )
 
-// listing is a manager with four checkpoints: a and b of the caller, made on two days
+// fourCheckpoints is a manager with four checkpoints: a and b of the caller, made on two days
 // from plan-1 and the plan 5, c of another project and plan-1, and d, newest.
-func listing(t *testing.T) listed {
+func fourCheckpoints(t *testing.T) listed {
 	t.Helper()
 	now := time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
 	b := bank.New(banktest.NewMemory(), nil)
@@ -65,7 +67,7 @@ type listed struct {
 // karbor: services/protection/manager.py list_checkpoints, checkpoint.py list_ids
 func TestListCheckpointsArguments(t *testing.T) {
 	t.Parallel()
-	m := listing(t)
+	m := fourCheckpoints(t)
 	filter := func(name, value string) string { return fmt.Sprintf(`"filters": {%q: %s}`, name, value) }
 	all := func(more string) string { return `"all_tenants": true, ` + more }
 	for args, want := range map[string]string{
@@ -207,7 +209,7 @@ func TestListCheckpointsArguments(t *testing.T) {
 				t.Fatal(err)
 			}
 			ids := []string{}
-			for _, v := range result.([]checkpoint.View) {
+			for _, v := range decoded[checkpoint.View](t, result) {
 				ids = append(ids, v.ID)
 			}
 			if got := strings.Join(ids, " "); got != want {
@@ -221,7 +223,7 @@ func TestListCheckpointsArguments(t *testing.T) {
 // karbor: services/protection/provider.py list_providers
 func TestListProvidersArguments(t *testing.T) {
 	t.Parallel()
-	m := listing(t)
+	m := fourCheckpoints(t)
 	for args, want := range map[string]bool{
 		``: true, `"marker": null`: true, `"marker": ""`: true, `"marker": "nix"`: true, `"marker": "provider"`: false,
 		`"limit": 0`: true, `"limit": 1`: true, `"filters": null`: true, `"filters": {}`: true,
@@ -246,7 +248,7 @@ func TestListProvidersArguments(t *testing.T) {
 // A filter of the operations that is given and empty matches none.
 func TestListOperationsArguments(t *testing.T) {
 	t.Parallel()
-	m := listing(t)
+	m := fourCheckpoints(t)
 	ctx := requestcontext.New(t.Context(), &requestcontext.RequestContext{ProjectID: "mine"})
 	p, err := m.providers.Get("provider")
 	if err != nil {
@@ -265,8 +267,17 @@ func TestListOperationsArguments(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := len(result.([]operation.View)) > 0; got != want {
+		if got := len(decoded[operation.View](t, result)) > 0; got != want {
 			t.Errorf("%s: listed %t, want %t", args, got, want)
 		}
 	}
+}
+
+// decoded reads the answer of a listing.
+func decoded[T any](t *testing.T, answer any) (list []T) {
+	t.Helper()
+	if err := json.Unmarshal(answer.(rpc.Encoded), &list); err != nil || list == nil {
+		t.Fatalf("%v: %.100s", err, answer)
+	}
+	return list
 }

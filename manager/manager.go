@@ -39,6 +39,7 @@ type Config struct {
 	Operations   *operation.Engine
 	Records      Records
 	Handlers     Handlers
+	Answers      Answers
 	Log          logrus.FieldLogger
 }
 
@@ -49,6 +50,7 @@ type Manager struct {
 	operations   *operation.Engine
 	records      Records
 	admission    *admission
+	listings     *listings
 	log          logrus.FieldLogger
 }
 
@@ -60,6 +62,7 @@ func New(c Config) *Manager {
 		operations:   c.Operations,
 		records:      c.Records,
 		admission:    newAdmission(c.Handlers),
+		listings:     newListings(c.Answers),
 		log:          telemetry.Named(c.Log, "manager"),
 	}
 }

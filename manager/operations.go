@@ -8,10 +8,15 @@ import (
 	"github.com/karbor-project/karbor/manager/operation"
 	"github.com/karbor-project/karbor/pkg/journal"
 	"github.com/karbor-project/karbor/pkg/requestcontext"
+	"github.com/karbor-project/karbor/rpc"
 )
 
-// maxOperations bounds one listing.
-const maxOperations = 1000
+// maxOperations bounds one listing, operationsPage what is held of it at a time: a reason
+// may be long.
+const (
+	maxOperations  = 1000
+	operationsPage = 100
+)
 
 // listOperations answers a list of operation.View, the newest first: those of
 // the caller's project, or of all projects for an administrator that asks for
@@ -36,7 +41,7 @@ func (m *Manager) listOperations(ctx context.Context, a *arguments) (any, error)
 		return nil, err
 	}
 	if none {
-		return []operation.View{}, nil
+		return rpc.Encoded("[]"), nil
 	}
 	if f.Limit <= 0 || f.Limit > maxOperations {
 		f.Limit = maxOperations
@@ -45,10 +50,28 @@ func (m *Manager) listOperations(ctx context.Context, a *arguments) (any, error)
 	if !all || !caller.IsAdmin {
 		f.ProjectID = caller.ProjectID
 		if f.ProjectID == "" { // which to the journal is that of all
-			return []operation.View{}, nil
+			return rpc.Encoded("[]"), nil
 		}
 	}
-	return m.operations.Operations(ctx, f)
+	list, left := m.listings.begin(), f.Limit
+	defer list.done()
+	for left > 0 {
+		f.Limit = min(left, operationsPage)
+		page, err := m.operations.Operations(ctx, f)
+		if err != nil {
+			return nil, err
+		}
+		for _, view := range page {
+			if err := list.add(view); err != nil {
+				return nil, err
+			}
+			f.Marker = view.ID
+		}
+		if left -= len(page); len(page) < f.Limit {
+			break
+		}
+	}
+	return list.answer(), nil
 }
 
 // showOperation answers an operation.Detail.

@@ -111,16 +111,13 @@ func (m *Manager) copyPlan(ctx context.Context, plan operation.Plan) (any, error
 // oldest first.
 func (m *Manager) checkpointsOf(ctx context.Context, p *providers.Provider, planID string,
 	want func(*checkpoint.Checkpoint) bool) ([]*checkpoint.Checkpoint, error) {
-	all, err := p.Checkpoints.List(ctx, checkpoint.ListOptions{
-		ProjectID: requestcontext.From(ctx).ProjectID, PlanID: planID})
-	if err != nil {
-		return nil, err
-	}
 	var wanted []*checkpoint.Checkpoint
-	for _, cp := range all {
+	err := p.Checkpoints.Each(ctx, checkpoint.ListOptions{
+		ProjectID: requestcontext.From(ctx).ProjectID, PlanID: planID}, func(cp *checkpoint.Checkpoint) error {
 		if requestcontext.From(ctx).CanAccess(cp.ProjectID()) && want(cp) {
 			wanted = append(wanted, cp)
 		}
-	}
-	return wanted, nil
+		return nil
+	})
+	return wanted, err
 }

@@ -70,13 +70,15 @@ func (m *Manager) listProtectableInstances(ctx context.Context, a *arguments) (a
 	if err != nil {
 		return nil, err
 	}
-	instances := make([]instance, 0, len(found))
+	instances := m.listings.begin()
+	defer instances.done()
 	for _, r := range found {
-		i := instanceOf(r)
-		i.Type = ""
-		instances = append(instances, i)
+		r.Type = ""
+		if err := instances.add(instanceOf(r)); err != nil {
+			return nil, err
+		}
 	}
-	return instances, nil
+	return instances.answer(), nil
 }
 
 // showProtectableInstance answers one resource, or null if there is none.
@@ -112,11 +114,14 @@ func (m *Manager) listProtectableDependents(ctx context.Context, a *arguments) (
 	if err != nil {
 		return nil, err
 	}
-	instances := make([]instance, 0, len(found))
+	instances := m.listings.begin()
+	defer instances.done()
 	for _, r := range found {
-		instances = append(instances, instanceOf(r))
+		if err := instances.add(instanceOf(r)); err != nil {
+			return nil, err
+		}
 	}
-	return instances, nil
+	return instances.answer(), nil
 }
 
 func (m *Manager) protectablePlugin(a *arguments) (protectable.Plugin, error) {

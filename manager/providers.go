@@ -21,14 +21,14 @@ func (m *Manager) listProviders(_ context.Context, a *arguments) (any, error) {
 	if err := a.done(); err != nil {
 		return nil, err
 	}
-	list := rpc.Encoded{'['}
-	for i, p := range m.providers.List(o) {
-		if i > 0 {
-			list = append(list, ',')
+	list := m.listings.begin()
+	defer list.done()
+	for _, p := range m.providers.List(o) {
+		if err := list.add(rpc.Encoded(p.Encoded())); err != nil {
+			return nil, err
 		}
-		list = append(list, p.Encoded()...)
 	}
-	return append(list, ']'), nil
+	return list.answer(), nil
 }
 
 // showProvider answers a providers.View, or ProviderNotFound.

@@ -112,7 +112,7 @@ func TestUnreadableCheckpointsAreLeftOut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if views := got.([]checkpoint.View); len(views) != 1 || views[0].ID != "fine" {
+	if views := decoded[checkpoint.View](t, got); len(views) != 1 || views[0].ID != "fine" {
 		t.Errorf("listed %d checkpoints, want the one that is fine", len(views))
 	}
 }

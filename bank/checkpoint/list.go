@@ -39,13 +39,27 @@ type ListOptions struct {
 // CheckpointNotFound for a marker that is unknown or of another project, InvalidInput
 // for a date that is none, and the bank's own errors.
 func (c *Collection) List(ctx context.Context, o ListOptions) ([]*Checkpoint, error) {
-	days, err := parseRange(o, c.options.Clock)
+	found := []*Checkpoint{}
+	err := c.Each(ctx, o, func(cp *Checkpoint) error {
+		found = append(found, cp)
+		return nil
+	})
 	if err != nil {
 		return nil, err
 	}
+	return found, nil
+}
+
+// Each calls visit with each checkpoint of List, in its order, and holds only those that
+// it reads at a time. An error of visit ends it, and is returned.
+func (c *Collection) Each(ctx context.Context, o ListOptions, visit func(*Checkpoint) error) error {
+	days, err := parseRange(o, c.options.Clock)
+	if err != nil {
+		return err
+	}
 	entries, err := c.entries(ctx, o)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	slices.SortFunc(entries, func(a, b entry) int {
 		switch {
@@ -58,12 +72,12 @@ func (c *Collection) List(ctx context.Context, o ListOptions) ([]*Checkpoint, er
 	})
 	if o.Marker != "" {
 		if entries, err = c.after(ctx, entries, o); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	entries = slices.DeleteFunc(entries, func(e entry) bool { return !days.mayHold(e) })
 	exact := o.PlanID == "" && days == nil
-	return c.load(ctx, entries, o.Limit, exact, days)
+	return c.load(ctx, entries, o.Limit, exact, days, visit)
 }
 
 // entries lists the index that fits o best. The original looks for dates in
@@ -119,32 +133,40 @@ func (c *Collection) after(ctx context.Context, entries []entry, o ListOptions) 
 	}), nil
 }
 
-// load reads the checkpoints of entries until there are limit of them. When
-// the entries are exact, no more is read than the listing needs.
-func (c *Collection) load(ctx context.Context, entries []entry, limit int, exact bool, days *dayRange) ([]*Checkpoint, error) {
-	loaded := []*Checkpoint{}
-	for len(entries) > 0 && (limit <= 0 || len(loaded) < limit) {
-		batch := len(entries)
+// load reads the checkpoints of entries until limit of them were visited. When the
+// entries are exact, no more is read than the listing needs.
+func (c *Collection) load(ctx context.Context, entries []entry, limit int, exact bool, days *dayRange, visit func(*Checkpoint) error) error {
+	for visited := 0; len(entries) > 0 && (limit <= 0 || visited < limit); {
+		batch := batchReads * c.options.MaxReads
 		if limit > 0 {
-			batch = limit - len(loaded)
+			needed := limit - visited
 			if !exact {
-				batch = max(batch, c.options.MaxReads)
+				needed = max(needed, c.options.MaxReads)
 			}
-			batch = min(batch, len(entries))
+			batch = min(batch, needed)
 		}
+		batch = min(batch, len(entries))
 		found, err := c.read(ctx, entries[:batch])
 		if err != nil {
-			return nil, err
+			return err
 		}
 		entries = entries[batch:]
 		for _, cp := range found {
-			if cp != nil && days.holds(cp.fields.createdAt) && (limit <= 0 || len(loaded) < limit) {
-				loaded = append(loaded, cp)
+			if cp == nil || !days.holds(cp.fields.createdAt) || limit > 0 && visited == limit {
+				continue
 			}
+			if err := visit(cp); err != nil {
+				return err
+			}
+			visited++
 		}
 	}
-	return loaded, nil
+	return nil
 }
+
+// batchReads is how many checkpoints are held at a time, for each that is read at a time:
+// enough that a slow one keeps the others from nothing.
+const batchReads = 4
 
 // read reads the checkpoints of entries, in their order, nil where there is
 // none to list.

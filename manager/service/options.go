@@ -52,6 +52,12 @@ func serviceOptions() []config.Option {
 		{Name: "max_requests_per_project", Kind: config.Int, Default: 0, Min: config.Bound(0),
 			Help: "The largest number of requests of one project that are worked on at a time: so many that start operations, and so many others. " +
 				"Further ones are refused. 0 means a third of executor_thread_pool_size."},
+		{Name: "max_answer_bytes", Kind: config.Int, Default: 8 << 20, Min: config.Bound(0),
+			Help: "The largest number of bytes that a listing may take in its message. A larger one is refused, and asked for with limit and marker. " +
+				"It has to stay below what the broker takes, which is 16 MiB in RabbitMQ 4. 0 means no limit."},
+		{Name: "max_listing_bytes", Kind: config.Int, Default: 64 << 20, Min: config.Bound(0),
+			Help: "The largest number of bytes that all listings take together while they are made. Those that find no room are refused, to be asked for again. " +
+				"0 means no limit."},
 		{Name: "rpc_ping_enabled", Kind: config.Bool, Default: false,
 			Help: "Whether to answer oslo_rpc_server_ping."},
 		{Name: "report_interval", Kind: config.Int, Default: 10, Min: config.Bound(0),
