@@ -15,6 +15,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/config"
 	"github.com/karbor-project/karbor/pkg/journal"
 	"github.com/karbor-project/karbor/pkg/openstack"
+	"github.com/karbor-project/karbor/pkg/printable"
 	"github.com/karbor-project/karbor/pkg/telemetry"
 )
 
@@ -80,10 +81,10 @@ func mend(ctx context.Context, cfg *config.Config, setup Setup, log *telemetry.L
 	if dry {
 		lines, err = j.Plan(ctx)
 	} else {
-		lines, err = j.Repair(ctx, func(text string) { fmt.Fprintln(out, text) })
+		lines, err = j.Repair(ctx, func(text string) { fmt.Fprintln(out, printable.Line(text)) })
 	}
 	for _, line := range lines {
-		fmt.Fprintln(out, line)
+		fmt.Fprintln(out, printable.Line(line))
 	}
 	if err == nil && len(lines) == 0 {
 		fmt.Fprintln(out, "Nothing is wrong.")

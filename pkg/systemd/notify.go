@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/karbor-project/karbor/pkg/printable"
 )
 
 // sendTime bounds how long a service manager that does not read may hold up the
@@ -61,9 +63,13 @@ func (n *Notifier) Reloading(monotonic time.Duration, status string) error {
 // Status sets the line that `systemctl status` shows.
 func (n *Notifier) Status(text string) error { return n.send(statusLine(text)) }
 
+// longestStatus is the most bytes of a status text. A datagram that is too large for
+// the socket would take the state beside it along.
+const longestStatus = 1024
+
 // statusLine keeps a text from becoming a state of its own.
 func statusLine(text string) string {
-	return "STATUS=" + strings.NewReplacer("\r", " ", "\n", " ").Replace(text)
+	return "STATUS=" + printable.Cut(printable.Line(text), longestStatus)
 }
 
 func (n *Notifier) send(states ...string) error {

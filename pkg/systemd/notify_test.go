@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
@@ -25,15 +26,17 @@ func TestNotify(t *testing.T) {
 		want string
 	}{
 		{func() error { return n.Ready("serving") }, "READY=1\nSTATUS=serving"},
-		{func() error { return n.Stopping("a\nb\rREADY=1") }, "STOPPING=1\nSTATUS=a b READY=1"},
+		{func() error { return n.Stopping("a\nb\rREADY=1") }, "STOPPING=1\nSTATUS=a\\nb\\rREADY=1"},
 		{func() error { return n.Reloading(5*time.Second, "r") }, "RELOADING=1\nMONOTONIC_USEC=5000000\nSTATUS=r"},
+		{func() error { return n.Status("\x1b[2J" + strings.Repeat("x", 1<<20)) },
+			`STATUS=\x1b[2J` + strings.Repeat("x", 994) + "...(1047582 more bytes)"},
 		{n.Alive, "WATCHDOG=1"},
 		{func() error { return n.Status("serving") }, "STATUS=serving"},
 	} {
 		if err := c.send(); err != nil {
 			t.Fatal(err)
 		}
-		buffer := make([]byte, 256)
+		buffer := make([]byte, 2*longestStatus)
 		length, err := conn.Read(buffer)
 		if err != nil {
 			t.Fatal(err)

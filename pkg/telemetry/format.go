@@ -11,12 +11,14 @@ import (
 	"path"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/ncruces/go-strftime"
 	"github.com/sirupsen/logrus"
 
+	"github.com/karbor-project/karbor/pkg/printable"
 	"github.com/karbor-project/karbor/pkg/requestcontext"
 )
 
@@ -25,6 +27,19 @@ const (
 	fieldLogger  = "logger"  // the part of the service that speaks
 	fieldContext = "context" // the *requestcontext.RequestContext that the entry is about
 )
+
+// longestLine is the most bytes of a line: a text of a stranger can have megabytes.
+const longestLine = 8 << 10
+
+// short writes a record with ever less of its texts until the line is short enough,
+// so that each tells how much of it is missing, and an object stays one.
+func short(r *record, write func() string) string {
+	for r.most = longestLine; ; r.most /= 2 {
+		if line := write(); len(line) <= longestLine || r.most == 0 {
+			return line
+		}
+	}
+}
 
 // record is an entry with what formats show of it.
 type record struct {
@@ -35,7 +50,12 @@ type record struct {
 	color  bool
 	// summarized says that the format shows the error in a place of its own.
 	summarized bool
+	// most is how many bytes are shown of each text of the entry.
+	most int
 }
+
+// text is what is shown of a text.
+func (r *record) text(s string) string { return printable.Cut(s, r.most) }
 
 func newRecord(e *logrus.Entry, zone *time.Location) *record {
 	r := &record{entry: e, time: e.Time.In(zone), logger: rootLogger}
@@ -51,10 +71,10 @@ func newRecord(e *logrus.Entry, zone *time.Location) *record {
 // message is the entry's text with its fields, which follow in order.
 func (r *record) message() string {
 	var out strings.Builder
-	out.WriteString(oneLine(r.entry.Message))
+	out.WriteString(r.text(r.entry.Message))
 	for _, name := range r.fields() {
 		if name != logrus.ErrorKey || !r.summarized {
-			fmt.Fprintf(&out, " %s=%s", name, fieldText(r.entry.Data[name]))
+			fmt.Fprintf(&out, " %s=%s", name, quoted(r.text(fmt.Sprint(r.entry.Data[name]))))
 		}
 	}
 	return out.String()
@@ -75,7 +95,7 @@ func (r *record) fields() []string {
 // summary is the error that a warning or worse is about.
 func (r *record) summary() string {
 	if err, ok := r.entry.Data[logrus.ErrorKey]; ok && levelNumber(r.entry.Level) >= levelNumbers["WARNING"] {
-		return oneLine(fmt.Sprint(err))
+		return r.text(fmt.Sprint(err))
 	}
 	return ""
 }
@@ -85,7 +105,7 @@ func (r *record) identity() map[string]string {
 		return nil
 	}
 	c := r.about
-	return map[string]string{
+	identity := map[string]string{
 		"request_id": c.RequestID, "global_request_id": c.GlobalRequestID,
 		"user": c.UserID, "user_id": c.UserID, "user_name": c.Text("user_name"),
 		"project": c.ProjectID, "project_id": c.ProjectID, "tenant": c.ProjectID, "project_name": c.ProjectName,
@@ -94,6 +114,10 @@ func (r *record) identity() map[string]string {
 		"project_domain": c.Text("project_domain"), "project_domain_name": c.Text("project_domain_name"),
 		"resource_uuid": c.Text("resource_uuid"),
 	}
+	for name, text := range identity {
+		identity[name] = r.text(text)
+	}
+	return identity
 }
 
 // function returns the name of the function that logged and its package's file.
@@ -131,7 +155,7 @@ var attributes = map[string]func(r *record, dates string) any{
 	"threadName":      func(*record, string) any { return "MainThread" },
 	"levelname":       func(r *record, _ string) any { return levelName(r.entry.Level) },
 	"levelno":         func(r *record, _ string) any { return levelNumber(r.entry.Level) },
-	"name":            func(r *record, _ string) any { return r.logger },
+	"name":            func(r *record, _ string) any { return r.text(r.logger) },
 	"message":         func(r *record, _ string) any { return r.message() },
 	"error_summary":   func(r *record, _ string) any { return orDash(r.summary()) },
 	"instance":        func(*record, string) any { return "" },
@@ -157,6 +181,9 @@ var attributes = map[string]func(r *record, dates string) any{
 		return resetColor
 	},
 }
+
+// isColor tells the attributes that are controls of a terminal.
+func isColor(name string) bool { return name == "color" || name == "reset_color" }
 
 // ofRequest are the attributes of lines about a request; see record.identity.
 var ofRequest = []string{
@@ -293,6 +320,11 @@ func (f *lineFormat) uses(attributes ...string) bool {
 }
 
 func (f *lineFormat) line(r *record) string {
+	line := short(r, func() string { return f.write(r) })
+	return printable.Cut(line, longestLine) // the format may have long texts of its own
+}
+
+func (f *lineFormat) write(r *record) string {
 	p := f.plain
 	if r.about != nil {
 		p = f.about
@@ -301,15 +333,20 @@ func (f *lineFormat) line(r *record) string {
 	identity := r.identity()
 	value := func(name string) any {
 		if name == "user_identity" {
-			return f.user(r, identity)
+			return printable.Line(f.user(r, identity))
 		}
 		if text, ok := identity[name]; ok {
-			return orNone(text)
+			return printable.Line(orNone(text))
 		}
-		if attribute := attributes[name]; attribute != nil {
-			return attribute(r, f.dates)
+		attribute := attributes[name]
+		if attribute == nil {
+			return ""
 		}
-		return ""
+		v := attribute(r, f.dates)
+		if text, ok := v.(string); ok && !isColor(name) {
+			return printable.Line(text)
+		}
+		return v
 	}
 	var out strings.Builder
 	p.write(&out, value)
@@ -345,20 +382,12 @@ func orNone(s string) string {
 	return s
 }
 
-func fieldText(value any) string {
-	s := oneLine(fmt.Sprint(value))
+// quoted puts a text that has no end of its own between quotes.
+func quoted(s string) string {
 	if s == "" || strings.ContainsAny(s, " =\"") {
-		return fmt.Sprintf("%q", s)
+		return strconv.QuoteToGraphic(s)
 	}
 	return s
-}
-
-// oneLine keeps a text from faking a line of its own.
-func oneLine(s string) string {
-	if !strings.ContainsAny(s, "\n\r") {
-		return s
-	}
-	return strings.NewReplacer("\r", `\r`, "\n", `\n`).Replace(s)
 }
 
 // jsonFormat writes the objects of oslo.log's JSONFormatter.
@@ -377,8 +406,11 @@ func newJSONFormat(dates string) *jsonFormat {
 
 func (*jsonFormat) uses(attributes ...string) bool { return slices.Contains(attributes, "lineno") }
 
-func (f *jsonFormat) line(r *record) string {
-	object := map[string]any{"msg": r.entry.Message, "message": r.entry.Message, "args": nil, "traceback": nil, "hostname": f.host,
+func (f *jsonFormat) line(r *record) string { return short(r, func() string { return f.write(r) }) }
+
+func (f *jsonFormat) write(r *record) string {
+	message := r.text(r.entry.Message)
+	object := map[string]any{"msg": message, "message": message, "args": nil, "traceback": nil, "hostname": f.host,
 		"error_summary": r.summary()}
 	for _, name := range []string{"asctime", "name", "levelname", "levelno", "pathname", "filename", "module", "lineno", "created", "msecs",
 		"process", "thread"} {
@@ -397,10 +429,10 @@ func (f *jsonFormat) line(r *record) string {
 	extra := map[string]any{}
 	for _, name := range r.fields() {
 		switch value := r.entry.Data[name].(type) {
-		case string, bool, int, int64, float64:
+		case bool, int, int64, float64:
 			extra[name] = value
 		default:
-			extra[name] = fmt.Sprint(value)
+			extra[name] = r.text(fmt.Sprint(value))
 		}
 	}
 	object["context"], object["extra"] = identity, extra
@@ -408,9 +440,9 @@ func (f *jsonFormat) line(r *record) string {
 	encoder := json.NewEncoder(&out)
 	encoder.SetEscapeHTML(false)
 	if err := encoder.Encode(object); err != nil {
-		return oneLine(fmt.Sprintf("%s: %v", r.entry.Message, err))
+		return printable.Line(fmt.Sprintf("%s: %v", message, err))
 	}
-	return strings.TrimSuffix(out.String(), "\n")
+	return string(printable.JSON(bytes.TrimSuffix(out.Bytes(), []byte("\n"))))
 }
 
 // WithRequest adds the identity of a request to what log writes.

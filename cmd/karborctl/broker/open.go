@@ -103,6 +103,7 @@ type watch struct {
 func (w *watch) logger(out io.Writer) logrus.FieldLogger {
 	log := logrus.New()
 	log.SetOutput(io.Discard)
+	log.SetFormatter(&logrus.TextFormatter{DisableColors: true}) // which quotes every text
 	if out != nil {
 		log.SetOutput(out)
 		log.SetLevel(logrus.DebugLevel)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/karbor-project/karbor/cmd/karborctl/broker"
 	"github.com/karbor-project/karbor/cmd/karborctl/identity"
+	"github.com/karbor-project/karbor/pkg/printable"
 )
 
 // The exit codes.
@@ -105,8 +106,10 @@ func (a *App) note(text string) {
 	fmt.Fprintln(a.Err, line)
 }
 
-// oneLine keeps texts from afar on their line.
-func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
+// oneLine keeps texts from afar on their line, and from the terminal's controls.
+func oneLine(text string) string {
+	return printable.Line(strings.Join(strings.Fields(text), " "))
+}
 
 // notEmpty refuses flags that are given and empty, as by a script whose variable is
 // not set: for the one who wrote it they do not mean everything.

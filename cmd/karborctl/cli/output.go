@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/karbor-project/karbor/cmd/karborctl/table"
+	"github.com/karbor-project/karbor/pkg/printable"
 )
 
 // format is how answers are printed.
@@ -86,14 +87,15 @@ func (a *App) print(answer json.RawMessage, fill func() (*table.Table, error)) e
 	return selected.Write(a.Out)
 }
 
-// printJSON shows a JSON value with indentation.
+// printJSON shows a JSON value with indentation, and with escapes for what a terminal
+// obeys.
 func (a *App) printJSON(value json.RawMessage) error {
 	var text bytes.Buffer
 	if err := json.Indent(&text, value, "", "  "); err != nil {
 		return fmt.Errorf("the answer is no JSON: %w", err)
 	}
 	text.WriteByte('\n')
-	_, err := a.Out.Write(text.Bytes())
+	_, err := a.Out.Write(printable.JSON(text.Bytes()))
 	return err
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/karbor-project/karbor/cmd/karborctl/broker"
+	"github.com/karbor-project/karbor/pkg/printable"
 )
 
 func (a *App) rpc() *cobra.Command {
@@ -49,7 +50,7 @@ func (a *App) rpcCall() *cobra.Command {
 				return err
 			}
 			if a.options.format == formatValue {
-				_, err := fmt.Fprintln(a.Out, textOf(answer))
+				_, err := fmt.Fprintln(a.Out, printable.Line(textOf(answer)))
 				return err
 			}
 			return a.printJSON(answer)

@@ -104,11 +104,11 @@ operation o: protect running, 0/3 done, 15%, 25s`,
 		`  Volume a on_main [####......] 49% 35s
   Volume b on_main [..........] 8% 35s
 operation o: protect running, 0/3 done, 19%, 35s`,
-		`Volume b on_main failed: disk full
+		`Volume b on_main failed: disk\nfull
 operation o: protect running, 1/3 done, 33%, 45s`,
-		`Volume b on_main failed: disk full
+		`Volume b on_main failed: disk\nfull
 operation o: protect running, is being cancelled, 1/3 done…`,
-		`Volume b on_main failed: disk full
+		`Volume b on_main failed: disk\nfull
 operation o: protect failed, 1/2 done, 50%, 1m5s`,
 	}
 	for i, o := range story() {
@@ -146,7 +146,7 @@ o: restore running, 0/9 done, 0%, 0s`
 	p.Show(o)
 	screen.Print("a line that stays, of somebody\x1b[2J else")
 	p.Close()
-	if got := term.text(); got != "a line that stays, of somebody\n?[2J else" {
+	if got := term.text(); got != "a line that stays, of somebody\n\\x1b[2J else" {
 		t.Errorf("left on the screen: %q", got)
 	}
 }

@@ -10,7 +10,7 @@ import (
 
 	"github.com/rivo/uniseg"
 
-	"github.com/karbor-project/karbor/cmd/karborctl/table"
+	"github.com/karbor-project/karbor/pkg/printable"
 )
 
 // Screen keeps a few lines at the bottom of a terminal that are drawn again and
@@ -45,7 +45,7 @@ func (s *Screen) Draw(lines []string) {
 func (s *Screen) Print(line string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.update(table.Printable(line)+"\n", s.lines)
+	s.update(printable.Line(line)+"\n", s.lines)
 }
 
 // update draws everything with one write, so that nothing flickers. A terminal
@@ -59,7 +59,7 @@ func (s *Screen) update(above string, lines []string) {
 	out.WriteString(above)
 	s.lines = nil
 	for _, line := range lines {
-		line = cut(table.Printable(line), columns)
+		line = cut(printable.Line(line), columns)
 		s.lines = append(s.lines, line)
 		out.WriteString(line + "\n")
 	}

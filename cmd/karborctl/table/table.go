@@ -8,10 +8,10 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/rivo/uniseg"
+
+	"github.com/karbor-project/karbor/pkg/printable"
 )
 
 // gap stands between two columns.
@@ -45,7 +45,7 @@ func (t *Table) Write(w io.Writer) error {
 	for _, row := range t.Rows {
 		line := make([]string, len(row))
 		for i, cell := range row {
-			line[i] = Printable(cell)
+			line[i] = printable.Line(cell)
 		}
 		lines = append(lines, line)
 	}
@@ -78,7 +78,7 @@ func (t *Table) WriteValues(w io.Writer) error {
 		}
 		cells := make([]string, len(row))
 		for i, cell := range row {
-			cells[i] = Printable(cell)
+			cells[i] = printable.Line(cell)
 		}
 		if _, err := fmt.Fprintln(w, strings.Join(cells, " ")); err != nil {
 			return err
@@ -137,26 +137,4 @@ func (t *Table) column(name string) int {
 		}
 	}
 	return -1
-}
-
-// What joins two characters to one, or keeps them from it, in some scripts and in
-// pictures.
-const (
-	joiner    = '\u200d'
-	nonJoiner = '\u200c'
-)
-
-// Printable replaces what would move the cursor or break the line: names of
-// resources are chosen by users, and terminals obey control characters.
-func Printable(cell string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n' || r == '\t' || r == '\r':
-			return ' '
-		case r == joiner, r == nonJoiner: // parts of a letter or a picture
-		case r == utf8.RuneError, !unicode.IsPrint(r):
-			return '?'
-		}
-		return r
-	}, cell)
 }

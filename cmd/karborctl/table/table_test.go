@@ -33,7 +33,7 @@ func TestWrite(t *testing.T) {
 		table *Table
 		want  string
 	}{
-		"aligned": {sample(), "ID   NAME\n1    größer\n22   esc?[2J new line\n333\n"},
+		"aligned": {sample(), "ID   NAME\n1    größer\n22   esc\\x1b[2J\\nnew line\n333\n"},
 		"wide":    {wide(), "NAME    STATUS\n備份    available\n백업 1  available\ne\u0301te\u0301     available\na👨‍👩‍👧b    available\n🇩🇪      available\nｶﾙﾎ     available\nplain   available\n"},
 		"empty":   {New("id", "status"), "ID  STATUS\n"},
 	} {
@@ -60,7 +60,7 @@ func TestSelect(t *testing.T) {
 	if err := selected.WriteValues(&out); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff("größer 1\nesc?[2J new line 22\n 333\n", out.String()); diff != "" {
+	if diff := cmp.Diff("größer 1\nesc\\x1b[2J\\nnew line 22\n 333\n", out.String()); diff != "" {
 		t.Error(diff)
 	}
 	if _, err := sample().Select([]string{"status"}); err == nil || err.Error() != `no column "status"; there are: id, name` {
