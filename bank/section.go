@@ -111,6 +111,10 @@ func (s *Section) GetText(ctx context.Context, key string) (string, error) {
 // what the graph of a hundred thousand resources has.
 const maxHeld = 128 << 20
 
+// maxString is the most bytes of data that the original wrapped into a string, which
+// had been in its memory too: its largest objects, with an escape for each byte.
+const maxString = 512 << 20
+
 // GetBytes returns the bytes that were stored under key, held in memory: Open
 // is for objects of any size. Bytes that the original wrapped into a JSON
 // string come back unwrapped.
@@ -138,16 +142,15 @@ func (s *Section) Open(ctx context.Context, key string) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, err
 	}
-	body := &namedBody{key: full, body: o.Body}
 	if o.Serialized != JSON {
-		return body, nil
+		return &namedBody{key: full, body: o.Body}, nil
 	}
 	// Only the original flags data as JSON, and only in chunks that it had in
 	// memory itself.
-	defer body.Close()
-	data, err := io.ReadAll(body)
+	defer o.Body.Close()
+	data, err := readAll(o.Body, maxString)
 	if err != nil {
-		return nil, err
+		return nil, getFailed(full, err)
 	}
 	plain, err := unwrap(data)
 	if err != nil {
@@ -169,7 +172,7 @@ func (s *Section) OpenString(ctx context.Context, key string) (io.ReadCloser, er
 		return nil, err
 	}
 	defer o.Body.Close()
-	data, err := io.ReadAll(o.Body)
+	data, err := readAll(o.Body, maxString)
 	if err != nil {
 		return nil, getFailed(full, err)
 	}
@@ -239,16 +242,28 @@ func (s *Section) read(ctx context.Context, key string) (full string, data []byt
 		return full, nil, Unknown, err
 	}
 	defer o.Body.Close()
-	if o.Size <= maxHeld {
-		data, err = io.ReadAll(io.LimitReader(o.Body, maxHeld+1))
-	}
-	if o.Size > maxHeld || len(data) > maxHeld {
-		err = fmt.Errorf("%w: it has more than %d bytes", ErrUnusable, maxHeld)
+	if o.Size > maxHeld {
+		err = tooLarge(maxHeld)
+	} else {
+		data, err = readAll(o.Body, maxHeld)
 	}
 	if err != nil {
 		return full, nil, Unknown, getFailed(full, err)
 	}
 	return full, data, o.Serialized, nil
+}
+
+// readAll reads a body of no more than limit bytes.
+func readAll(body io.Reader, limit int) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(body, int64(limit)+1))
+	if err == nil && len(data) > limit {
+		return nil, tooLarge(limit)
+	}
+	return data, err
+}
+
+func tooLarge(limit int) error {
+	return fmt.Errorf("%w: it has more than %d bytes", ErrUnusable, limit)
 }
 
 // key returns the key in the bank of a key in the section.

@@ -5,6 +5,7 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -80,21 +81,33 @@ func (v *checkpointView) tree() []string {
 		}
 		return lines
 	}
-	shown := map[*resource.Node]bool{}
-	var show func(depth int, nodes []*resource.Node)
-	show = func(depth int, nodes []*resource.Node) {
-		for _, n := range nodes {
-			if shown[n] {
-				continue
-			}
-			shown[n] = true
-			lines = append(lines, resourceLine(depth, n.Type, n.ID, n.Name))
-			show(depth+1, n.Children)
+	type step struct {
+		node  *resource.Node
+		depth int
+	}
+	var next []step // the last one first
+	add := func(nodes []*resource.Node, depth int) {
+		for _, n := range slices.Backward(nodes) {
+			next = append(next, step{n, depth})
 		}
 	}
-	show(0, graph.Roots)
+	shown := map[*resource.Node]bool{}
+	for add(graph.Roots, 0); len(next) > 0; {
+		at := next[len(next)-1]
+		next = next[:len(next)-1]
+		if shown[at.node] {
+			continue
+		}
+		shown[at.node] = true
+		lines = append(lines, resourceLine(min(at.depth, deepest), at.node.Type, at.node.ID, at.node.Name))
+		add(at.node.Children, at.depth+1)
+	}
 	return lines
 }
+
+// deepest is how far a line is indented at most: of a graph that is deeper, the
+// blanks alone would be megabytes.
+const deepest = 16
 
 // resourceLine leaves out a name that only repeats the id.
 func resourceLine(depth int, resourceType, id, name string) string {

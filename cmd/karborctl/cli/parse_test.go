@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -165,5 +166,25 @@ func TestPlanFile(t *testing.T) {
 		if _, err := bad.read(nil, "provider"); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", text, err, want)
 		}
+	}
+}
+
+// A graph of any depth is shown in as many lines as it has resources, none of them
+// mostly blanks.
+func TestTreeOfADeepGraph(t *testing.T) {
+	t.Parallel()
+	const depth = 30_000
+	var g resource.Graph
+	for i := range depth {
+		n := &resource.Node{Resource: resource.Resource{Type: resource.Volume, ID: strconv.Itoa(depth - i)}, Children: g.Roots}
+		g.Roots = []*resource.Node{n}
+	}
+	text, err := resource.Pack(&g)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := (&checkpointView{ResourceGraph: text}).tree()
+	if len(lines) != depth || lines[1] != "  "+resource.Volume+" 2" || len(lines[depth-1]) > 100 {
+		t.Errorf("%d lines, the last of %d bytes", len(lines), len(lines[depth-1]))
 	}
 }

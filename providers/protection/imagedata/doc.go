@@ -77,6 +77,10 @@ func Number(key string) int {
 	return n
 }
 
+// maxLooks bounds how many objects that no listing shows are looked for. More than
+// that are no lag: the count is wrong.
+const maxLooks = 1024
+
 // parallelLooks is how many objects are looked at one by one at a time.
 const parallelLooks = 8
 
@@ -92,15 +96,18 @@ func Keys(ctx context.Context, section *bank.Section, count Count) ([]string, er
 	if err != nil {
 		return nil, err
 	}
-	found := make([]bool, int(count)+1)
+	found := map[int]bool{}
 	for _, key := range listed {
 		n := Number(key)
 		if count == 0 && n > 0 {
 			return nil, fmt.Errorf("%w: %s where the metadata knows of no data", ErrCount, key)
 		}
-		if n <= int(count) {
+		if n > 0 && n <= int(count) {
 			found[n] = true
 		}
+	}
+	if missing := int(count) - len(found); missing > maxLooks {
+		return nil, fmt.Errorf("%w: %d objects of %d are missing", ErrCount, missing, count)
 	}
 	keys := make([]string, count)
 	group, ctx := errgroup.WithContext(ctx)

@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/iotest"
 
@@ -182,6 +183,34 @@ func TestKeys(t *testing.T) {
 type lagging struct{ *banktest.Memory }
 
 func (lagging) List(context.Context, bank.ListOptions) ([]string, error) { return nil, nil }
+
+// counting counts what is read.
+type counting struct {
+	*banktest.Memory
+	gets *atomic.Int64
+}
+
+func (c counting) Get(ctx context.Context, key string) (*bank.Object, error) {
+	c.gets.Add(1)
+	return c.Memory.Get(ctx, key)
+}
+
+// A count that is absurd is refused before anything is looked for.
+func TestKeysOfAnAbsurdCount(t *testing.T) {
+	t.Parallel()
+	var gets atomic.Int64
+	section := open(t, counting{banktest.NewMemory(), &gets})
+	put(t, section, []byte("a"), []byte("b"))
+	for _, count := range []Count{maxCount, maxLooks + 3} {
+		_, err := Keys(t.Context(), section, count)
+		if want := fmt.Sprintf("%d objects of %d are missing", count-2, count); !errors.Is(err, ErrCount) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%d: %v", count, err)
+		}
+		if n := gets.Load(); n != 0 {
+			t.Errorf("%d: %d objects were looked for", count, n)
+		}
+	}
+}
 
 func TestKeysThatAreNotListedYet(t *testing.T) {
 	t.Parallel()
