@@ -36,12 +36,12 @@ func NewLeaseStore(cfg Config) (bank.LeaseStore, error) {
 	if err := cfg.complete(); err != nil {
 		return nil, err
 	}
-	s, err := newSession(cfg)
+	transport, err := newTransport(cfg)
 	if err != nil {
 		return nil, err
 	}
-	s.http.Transport.(*http.Transport).DisableKeepAlives = true
-	return &leases{session: s}, nil
+	transport.DisableKeepAlives = true
+	return &leases{session: newSession(cfg, transport)}, nil
 }
 
 // Acquire implements bank.LeaseStore.

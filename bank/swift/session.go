@@ -35,14 +35,10 @@ type session struct {
 // login is a token and the URL of the account that it is for.
 type login struct{ token, account string }
 
-func newSession(cfg Config) (*session, error) {
-	transport, err := newTransport(cfg)
-	if err != nil {
-		return nil, err
-	}
+func newSession(cfg Config, transport *http.Transport) *session {
 	s := &session{cfg: cfg, http: httpclient.New(transport), turn: make(chan *login, 1)}
 	s.turn <- nil
-	return s, nil
+	return s
 }
 
 func newTransport(cfg Config) (*http.Transport, error) {

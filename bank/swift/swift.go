@@ -46,7 +46,7 @@ func New(cfg Config, log logrus.FieldLogger) (bank.Plugin, error) {
 	if err := cfg.complete(); err != nil {
 		return nil, err
 	}
-	s, err := newSession(cfg)
+	transport, err := newTransport(cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +56,7 @@ func New(cfg Config, log logrus.FieldLogger) (bank.Plugin, error) {
 		log = silent
 	}
 	return &store{
-		session:   s,
+		session:   newSession(cfg, transport),
 		container: cfg.Container,
 		owner:     uuid.NewString(),
 		retries:   cfg.RetryAttempts,

@@ -18,9 +18,10 @@ const maxRedirects = 5
 
 // New returns a client that follows a redirect only if the request reads, and
 // only to the scheme, host and port that it was sent to. Any other redirect ends
-// the request with a RedirectError.
+// the request with a RedirectError. Errors repeat no secret that the transport gets;
+// one that adds secrets itself needs Redacted below it.
 func New(transport http.RoundTripper) http.Client {
-	return http.Client{Transport: transport, CheckRedirect: sameServer}
+	return http.Client{Transport: Redacted(transport), CheckRedirect: sameServer}
 }
 
 // RedirectError is a redirect that was not followed.

@@ -142,7 +142,7 @@ func (f *Factory) client(ctx context.Context, s service) (*gophercloud.ServiceCl
 			next: &retry{policy: f.retry, meter: meter, next: &limited{
 				limiter: f.limits[s.name],
 				meter:   meter,
-				next:    &metered{meter: meter, next: &stall{timeout: f.stall, next: guard.Transport(transport)}},
+				next:    &metered{meter: meter, next: &stall{timeout: f.stall, next: httpclient.Redacted(guard.Transport(transport))}},
 			}},
 		}})),
 		RetryFunc: translate(s),
