@@ -20,8 +20,10 @@ import (
 	"github.com/karbor-project/karbor/providers/protection"
 )
 
-// searchDirs are where a relative provider_config_dir is looked for after the
-// working directory. The original does not derive them from state_path.
+// searchDirs are where a relative provider_config_dir is looked for. The original
+// does not derive them from state_path. It looks into the working directory first,
+// which is anybody's choice: whoever starts the service from a folder that others
+// write to would load their providers.
 // karbor: utils.py find_config
 var searchDirs = []string{"/var/lib/karbor/etc/karbor", "/var/lib/karbor/etc", "/var/lib/karbor", "/etc/karbor"}
 
@@ -41,22 +43,23 @@ type Loader struct {
 
 // FindDir resolves provider_config_dir, or fails with ConfigNotFound.
 func FindDir(dir string) (string, error) {
+	return findDir(dir, searchDirs)
+}
+
+func findDir(dir string, below []string) (string, error) {
 	candidates := []string{dir}
 	if !filepath.IsAbs(dir) {
-		for _, base := range searchDirs {
+		candidates = nil
+		for _, base := range below {
 			candidates = append(candidates, filepath.Join(base, dir))
 		}
 	}
 	for _, candidate := range candidates {
 		if info, err := os.Stat(candidate); err == nil && info.IsDir() {
-			return filepath.Abs(candidate)
+			return filepath.Clean(candidate), nil
 		}
 	}
-	path, err := filepath.Abs(dir)
-	if err != nil {
-		path = dir
-	}
-	return "", fault.ConfigNotFound(path)
+	return "", fault.ConfigNotFound(strings.Join(candidates, ", "))
 }
 
 // Load reads every file of a folder that ends in .conf, in the order of their

@@ -8,7 +8,7 @@ import "github.com/karbor-project/karbor/pkg/config"
 var Options = []config.Option{{
 	Name: "provider_config_dir", Kind: config.String, Default: "providers.d",
 	Help: "Folder with one file per provider, read from each file that ends in .conf. A relative path is looked for " +
-		"in the working directory, then in /var/lib/karbor/etc/karbor, /var/lib/karbor/etc, /var/lib/karbor and /etc/karbor.",
+		"in /var/lib/karbor/etc/karbor, /var/lib/karbor/etc, /var/lib/karbor and /etc/karbor, never in the working directory.",
 }}
 
 const signingGroup = "checkpoint_signing"
