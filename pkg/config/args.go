@@ -15,7 +15,7 @@ func FromProcess(project, prog string, args []string, options []Option) (Source,
 	if err != nil {
 		return Source{}, err
 	}
-	src.Project, src.Prog, src.Env = project, prog, os.LookupEnv
+	src.Project, src.Prog, src.Env = project, prog, withCredentials(os.LookupEnv)
 	src.Home, _ = os.UserHomeDir() // a daemon may have none: the search leaves it out
 	return src, nil
 }
