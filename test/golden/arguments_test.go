@@ -131,7 +131,8 @@ func TestMistypedMembers(t *testing.T) {
 		"checkpoint_id": "string", "parameters": "null"} {
 		places = append(places, place{"restore", "restore", member, right}, place{"verification", "verification", member, right})
 	}
-	for member := range map[string]string{"plan_id": "", "start_date": "", "end_date": "", "project_id": ""} {
+	// An id that is no text is that of nothing.
+	for _, member := range []string{"start_date", "end_date"} {
 		places = append(places, place{"list_checkpoints", "filters", member, "null number string"})
 	}
 	for _, p := range places {
@@ -179,7 +180,7 @@ func TestAbsurdValues(t *testing.T) {
 	refused(t, d.call(t, request{Method: "protect", Args: map[string]any{"plan": long}}), "plan")
 	deep := json.RawMessage(strings.Repeat(`[`, 5000) + strings.Repeat(`]`, 5000))
 	refused(t, d.call(t, request{Method: "list_checkpoints", Args: map[string]any{"provider_id": noop,
-		"filters": map[string]any{"plan_id": deep}}}), "plan_id")
+		"filters": map[string]any{"plan_id": deep}}}), "filters")
 	refused(t, d.call(t, request{Method: "protect", Args: map[string]any{"plan": deep}}), "plan")
 	d.serves(t)
 }

@@ -43,6 +43,7 @@ const (
 	errorText   = "error_info tells why the operation failed"
 	noopCopies  = "the no-op plugin succeeds at verify and copy too, where the original fails for want of the operation"
 	dictPlan    = "a plan as a plain object means the same as the versioned object"
+	noOracle    = "what another project has is answered as what nobody has: the difference would tell which ids there are"
 	reasonEmpty = "a status comes with a reason, which is empty on success: the original's own plugins do that, its test plugin did not"
 )
 
@@ -79,6 +80,10 @@ func invalidPlan(reason string) string {
 	return fails("InvalidPlan", "Invalid plan: "+reason, `"code":400,"reason":"`+reason+`"`)
 }
 
+func notFound(checkpoint string) string {
+	return fails("CheckpointNotFound", "Checkpoint "+checkpoint+" could not be found.", `"checkpoint_id":"`+checkpoint+`","code":404`)
+}
+
 func noSuchMethod(name string) string {
 	return "oslo_messaging.rpc.dispatcher.NoSuchMethod: Endpoint does not support RPC method " + name + "\nargs [message] kwargs {}\n"
 }
@@ -112,16 +117,20 @@ var deviations = map[string]map[string]deviation{
 			"status=error updated_at=<time>",
 			reason: "and its operation log is closed with the reason"},
 	},
+	"protect_bad_plan_id": answers(invalidInput(`id of the plan: "a b" can be no part of a key in the bank: want 1 to 255 characters, `+
+		`letters, digits or one of _.-@, and neither "." nor ".."`), "an id that the bank cannot have is named, where the original fails when it writes"),
 	"protect_bad_resource_key": answers(invalidPlan("resources[0]: unexpected member bogus"), wrongPlan),
 	"protect_plan_id_missing":  answers(invalidPlan("id is missing"), wrongPlan),
 	"protect_task_fails": {aspectOperationLogs: {edit: [2]string{"error_info=NULL", "error_info=the test wants it to fail"},
 		reason: errorText}},
 
 	// Checkpoints.
-	"show_checkpoint_wrong_provider": answers(fails("CheckpointNotFound",
-		"Checkpoint 75019568-6138-4274-baaa-09d01c2c2743 could not be found.",
-		`"checkpoint_id":"75019568-6138-4274-baaa-09d01c2c2743","code":404`),
+	"show_checkpoint_wrong_provider": answers(notFound("75019568-6138-4274-baaa-09d01c2c2743"),
 		"a checkpoint is found through its own provider only, also if others share the bank"),
+	"show_checkpoint_notallowed":     answers(notFound("75019568-6138-4274-baaa-09d01c2c2743"), noOracle),
+	"restore_notallowed":             answers(notFound("75019568-6138-4274-baaa-09d01c2c2743"), noOracle),
+	"reset_state_notallowed":         answers(notFound("75019568-6138-4274-baaa-09d01c2c2743"), noOracle),
+	"delete_notallowed":              answers(invalidInput("Invalid checkpoint_id or provider_id"), noOracle),
 	"list_checkpoints_all":           answers(oldestFirst, realOrder),
 	"list_checkpoints_limit":         answers(cp1, realOrder),
 	"list_checkpoints_marker":        answers(oldestFirst[len(cp1):], realOrder),
@@ -134,7 +143,7 @@ var deviations = map[string]map[string]deviation{
 	"list_checkpoints_status_filter": answers(oldestFirst, realOrder),
 	"list_checkpoints_all_tenants_nonadmin": answers(oldestFirst,
 		realOrder+"; all_tenants counts for administrators only, and here all checkpoints are the caller's"),
-	"list_checkpoints_bad_date": answers(invalidInput("start_date yesterday is not a date of the form YYYY-MM-DD"), noBuiltins),
+	"list_checkpoints_bad_date": answers(invalidInput("start_date \"yesterday\" is not a date of the form YYYY-MM-DD"), noBuiltins),
 	"list_checkpoints_sort_dirs_empty": answers(oldestFirst,
 		"an empty list of directions means the usual order, where the original trips over it"),
 	"list_checkpoints_filters_none": answers(oldestFirst, "no filters are as good as an empty object, where the original trips over them"),
