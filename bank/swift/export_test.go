@@ -3,13 +3,11 @@
 package swift
 
 import (
-	"net/http"
-
 	"github.com/karbor-project/karbor/bank"
 	"github.com/karbor-project/karbor/pkg/nettest"
 )
 
 // Join lets a store reach Swift through a network in memory.
 func Join(p bank.Plugin, network *nettest.Listener) {
-	p.(*store).session.http.Transport.(*http.Transport).DialContext = network.Dial
+	p.(*store).session.transport.DialContext = network.Dial
 }

@@ -26,6 +26,8 @@ import (
 type session struct {
 	cfg  Config
 	http http.Client
+	// transport has the connections of http.
+	transport *http.Transport
 
 	// turn holds the present login. Whoever takes it out may replace it, so
 	// that one goroutine authenticates and the others wait for it.
@@ -36,7 +38,7 @@ type session struct {
 type login struct{ token, account string }
 
 func newSession(cfg Config, transport *http.Transport) *session {
-	s := &session{cfg: cfg, http: httpclient.New(transport), turn: make(chan *login, 1)}
+	s := &session{cfg: cfg, http: httpclient.New(transport), transport: transport, turn: make(chan *login, 1)}
 	s.turn <- nil
 	return s
 }

@@ -514,7 +514,7 @@ func TestWatchdogAndStatus(t *testing.T) {
 		w.reload()
 		expect("RELOADING=1", "MONOTONIC_USEC=", "fake 0 is served meanwhile")
 		w.pass(w.fakes[1], errors.New("a\nREADY=1"))
-		expect("READY=1\nSTATUS=serving fake 0; the last reload failed: a READY=1")
+		expect("READY=1\nSTATUS=serving fake 0; the last reload failed: a\\nREADY=1")
 		w.stop()
 		expect("STOPPING=1", "STATUS=stopping")
 		w.finish()
