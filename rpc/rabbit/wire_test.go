@@ -24,7 +24,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // soon is longer than anything that must happen takes.
-const soon = 30 * time.Second
+const soon = 2 * time.Minute
 
 // brokerURL skips the test without a broker.
 func brokerURL(t testing.TB) *rpc.TransportURL {

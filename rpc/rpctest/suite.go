@@ -64,7 +64,7 @@ func suite() []check {
 // soon is longer than anything that must happen takes, and briefly long enough
 // for what must not happen to show.
 const (
-	soon    = 20 * time.Second
+	soon    = time.Minute
 	briefly = 400 * time.Millisecond
 )
 

@@ -20,7 +20,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // soon is longer than anything that must happen takes.
-const soon = 30 * time.Second
+const soon = 2 * time.Minute
 
 // upstream echoes, and shows the connections that it has accepted.
 type upstream struct {
