@@ -215,13 +215,13 @@ func (l *LateReplies) pause(queue string) (pause time.Duration, ok bool) {
 		l.end(reply)
 	}
 	delete(l.missing, queue)
-	l.forsake(queue)
+	l.markGone(queue)
 	return 0, false
 }
 
-// forsake notes that a queue is not to be tried for some time. When there are too
+// markGone notes that a queue is not to be tried for some time. When there are too
 // many, the one that would be forgotten first makes room.
-func (l *LateReplies) forsake(queue string) {
+func (l *LateReplies) markGone(queue string) {
 	if len(l.gone) >= maxGone {
 		var oldest string
 		for name, until := range l.gone {

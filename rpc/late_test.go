@@ -160,7 +160,7 @@ func TestChecklist28_GoneQueuesAreRememberedForAMinute(t *testing.T) {
 			t.Errorf("remembered for too long: %v", err)
 		}
 		for i := range maxGone + 10 {
-			l.forsake(fmt.Sprint(i))
+			l.markGone(fmt.Sprint(i))
 			time.Sleep(time.Millisecond)
 		}
 		if _, ok := l.gone["9"]; ok || len(l.gone) != maxGone {

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"unicode"
 
 	"github.com/karbor-project/karbor/pkg/fault"
 	"github.com/karbor-project/karbor/pkg/httpclient"
@@ -44,14 +45,12 @@ func (a *addressed) check(u *url.URL) error {
 	for _, segment := range strings.Split(u.EscapedPath(), "/") {
 		name, err := url.PathUnescape(segment)
 		// A service unescapes the path before it looks at the slashes.
-		if err != nil || name == "." || name == ".." || strings.ContainsAny(name, "/\\") || strings.ContainsFunc(name, isControl) {
+		if err != nil || name == "." || name == ".." || strings.ContainsAny(name, "/\\") || strings.ContainsFunc(name, unicode.IsControl) {
 			return &IDError{ID: name}
 		}
 	}
 	return nil
 }
-
-func isControl(r rune) bool { return r < ' ' || r == 0x7f }
 
 // maxProjectID is the width of a project's id in Keystone.
 // keystone: resource/backends/sql_model.py Project
