@@ -5,108 +5,23 @@ package operation
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/sirupsen/logrus"
 
+	"github.com/karbor-project/karbor/bank/checkpoint"
 	"github.com/karbor-project/karbor/pkg/database"
+	"github.com/karbor-project/karbor/pkg/fault"
 	"github.com/karbor-project/karbor/pkg/journal"
+	"github.com/karbor-project/karbor/pkg/requestcontext"
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/pkg/telemetry"
 	"github.com/karbor-project/karbor/providers"
 	"github.com/karbor-project/karbor/providers/protection"
 )
-
-// ErrStopping is the cause by which running operations are left to others when
-// the service stops before they are done.
-var ErrStopping = errors.New("the service was stopped")
-
-// Grapher finds what depends on the resources of a plan.
-type Grapher interface {
-	Graph(ctx context.Context, starts []resource.Resource) (*resource.Graph, error)
-}
-
-// Records are the tables that operations write to. Their methods are safe for
-// concurrent use and may be repeated: a row that is there is not made again,
-// and the entries of resources_status and resources_reason are merged into
-// those that the row has.
-type Records interface {
-	CreateOperationLog(ctx context.Context, row *database.OperationLog) (string, error)
-	UpdateOperationLog(ctx context.Context, id string, u database.OperationLogUpdate) error
-	GetOperationLog(ctx context.Context, id string) (*database.OperationLog, error)
-	CreateRestore(ctx context.Context, row *database.Record) (string, error)
-	UpdateRestore(ctx context.Context, id string, u database.RecordUpdate) error
-	GetRestore(ctx context.Context, id string) (*database.Record, error)
-	CreateVerification(ctx context.Context, row *database.Record) (string, error)
-	UpdateVerification(ctx context.Context, id string, u database.RecordUpdate) error
-	GetVerification(ctx context.Context, id string) (*database.Record, error)
-}
-
-// Providers finds the provider of an operation that is resumed.
-type Providers interface {
-	Get(id string) (*providers.Provider, error)
-}
-
-// Tenure says as whom, and for how long, this worker owns operations.
-type Tenure interface {
-	// ID is the owner's id, new with each run of the worker.
-	ID() string
-	// Context ends before others may take the worker for dead. When the tenure
-	// is renewed after a loss, there is a new context.
-	Context() context.Context
-	// Fence returns what tells, by the clock, whether the present tenure still
-	// lasts: nil, or for ever after an error that is a protection.ErrHandover.
-	Fence() func() error
-}
-
-// Config says what an Engine works with.
-type Config struct {
-	Protectables Grapher
-	Records      Records
-	Log          logrus.FieldLogger
-
-	// Journal keeps operations over restarts; nil keeps them in memory.
-	Journal journal.Journal
-	// Tenure is the worker's; nil is one that lasts.
-	Tenure Tenure
-	// Sealer keeps callers' credentials from readers of the database, and operations
-	// from its writers; without one credentials are not kept, and entries believed.
-	Sealer Sealer
-	// AcceptUnsigned lets operations pass that have been begun by workers which did
-	// not sign.
-	AcceptUnsigned bool
-	// Providers are needed to resume.
-	Providers Providers
-
-	Limits Limits
-	// MaxResources and MaxLinks bound what one operation is about: the resources of
-	// its graph, and the links from parents to children; 0 is no bound.
-	MaxResources int
-	MaxLinks     int
-	// CrashLimit is how many workers in a row an operation may end before it fails;
-	// 0 is no limit.
-	CrashLimit int
-	// MaxTasks bounds the hooks of one operation that run at a time; 0 is 1000.
-	MaxTasks int
-	// HookTimeout and OperationTimeout end what takes longer; 0 is no bound. An
-	// operation's time counts from its start, over restarts.
-	HookTimeout      time.Duration
-	OperationTimeout time.Duration
-	// Patience is how long a request waits for an operation on the same
-	// checkpoint, which is most often about to end; 0 is 5 s, less is none.
-	Patience time.Duration
-	// Now is the clock; nil is time.Now.
-	Now func() time.Time
-}
-
-// Provider is what an operation needs of a provider.
-type Provider interface {
-	Plugin(resourceType string) (protection.Plugin, error)
-}
-
-var _ Provider = (*providers.Provider)(nil)
 
 // Engine runs operations. It is safe for concurrent use.
 type Engine struct {
@@ -161,9 +76,11 @@ func New(c Config) *Engine {
 // lasting is a tenure without an end.
 type lasting string
 
-func (l lasting) ID() string             { return string(l) }
+func (l lasting) ID() string { return string(l) }
+
 func (lasting) Context() context.Context { return context.Background() }
-func (lasting) Fence() func() error      { return nil }
+
+func (lasting) Fence() func() error { return nil }
 
 // Running returns the number of operations that run, and that wait for others.
 func (e *Engine) Running() (running, waiting int) { return e.scheduler.counts() }
@@ -265,3 +182,354 @@ func cleanup(ctx context.Context) (context.Context, context.CancelFunc) {
 }
 
 func newID() string { return uuid.NewString() }
+
+// Able returns why this worker could not go on with an operation: it knows no
+// such kind, or has not loaded the provider. The entry needs no input. Who adopts
+// it all the same keeps it from a worker that could; one that was cancelled then
+// ends.
+func (e *Engine) Able(entry journal.Entry) error {
+	if !known(protection.Kind(entry.Kind)) {
+		return fmt.Errorf("no operation %q is known here", entry.Kind)
+	}
+	if e.Providers == nil {
+		return nil
+	}
+	_, err := e.Providers.Get(entry.ProviderID)
+	return err
+}
+
+// Adopt goes on with an operation that this worker has adopted, or ends one that
+// was cancelled and cannot go on here: entry has the new claim. It does not wait.
+func (e *Engine) Adopt(entry journal.Entry) {
+	arrived := e.expect(entry.ID)
+	e.mu.Lock()
+	delete(e.stranded, entry.ID)
+	stopping := e.stopping
+	if !stopping {
+		e.alive.Add(1)
+	}
+	e.mu.Unlock()
+	if stopping {
+		arrived()
+		return
+	}
+	go func() {
+		defer e.alive.Done()
+		log := e.log.WithField("operation_id", entry.ID).WithField("operation", entry.Kind)
+		if old := e.find(entry.ID); old != nil { // of an earlier claim, without which it is about to end
+			old.leave(errors.Join(protection.ErrHandover, journal.ErrClaim))
+			<-old.done
+		}
+		err := e.adopt(e.ctx, entry)
+		switch {
+		case err == nil:
+			log.Infof("adopted, generation %d", entry.Generation)
+		case entry.CancelledBy != "":
+			log.Warnf("an operation that cannot go on here is ended, as %s wants: %v", entry.CancelledBy, err)
+			e.abandon(e.ctx, entry, err)
+		default:
+			// It stays this worker's: when its provider is there again, a new start
+			// goes on with it.
+			log.Errorf("an adopted operation cannot go on here: %v", err)
+			e.strand(entry, err)
+		}
+		arrived()
+	}()
+}
+
+func (e *Engine) adopt(ctx context.Context, entry journal.Entry) error {
+	in, err := e.inputOf(ctx, entry)
+	if errors.Is(err, errForged) {
+		e.reject(entry, err)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	p, err := e.Providers.Get(entry.ProviderID)
+	if err != nil {
+		return err
+	}
+	// Without the caller's credentials the hooks fail, and so the operation is
+	// ended as it should.
+	caller, callerErr := in.caller(e.Sealer, entry.ID)
+	if callerErr != nil {
+		caller = &requestcontext.RequestContext{ProjectID: entry.ProjectID}
+	}
+	r := e.resume(entry, in, caller, p)
+	if callerErr != nil {
+		r.log.Errorf("going on without the caller's credentials: %v", callerErr)
+	}
+	if _, ok := e.enlist(r); !ok {
+		return nil // it stops, or is there already
+	}
+	r.start()
+	if entry.CancelledBy != "" {
+		e.Cancelled(entry.ID, entry.CancelledBy) // it waits for no turn
+	}
+	return nil
+}
+
+// inputOf reads the input of an adopted operation, errForged if it cannot be trusted.
+func (e *Engine) inputOf(ctx context.Context, entry journal.Entry) (*input, error) {
+	if entry.Input == nil {
+		err := e.journaled(ctx, e.log, func(ctx context.Context) error {
+			whole, err := e.journal.Get(ctx, entry.ID)
+			if err == nil {
+				entry.Input = whole.Input
+			}
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	if err := verify(&entry, e.Sealer, e.AcceptUnsigned); err != nil {
+		return nil, err
+	}
+	in, err := decodeInput(entry.Input)
+	if err != nil {
+		return nil, err
+	}
+	return in, in.check(protection.Kind(entry.Kind))
+}
+
+// resume makes the run of an adopted operation. One that was cancelled starts no
+// hook.
+func (e *Engine) resume(entry journal.Entry, in *input, caller *requestcontext.RequestContext, p *providers.Provider) *run {
+	size := len(entry.Input)
+	entry.Input = nil // in says the same
+	r := e.newRun(entry, in, caller, p)
+	r.job.size = size
+	r.resumed = true
+	if entry.CancelledBy != "" {
+		r.cancel(entry.CancelledBy)
+	}
+	return r
+}
+
+// stranded is an operation of this worker with which it cannot go on.
+type stranded struct {
+	entry journal.Entry
+	why   error
+}
+
+// strand keeps an operation of which that is so, for its end.
+func (e *Engine) strand(entry journal.Entry, why error) {
+	entry.Input = nil
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.stranded[entry.ID] = stranded{entry, why}
+}
+
+func (e *Engine) strandedOne(id string) (s stranded, ok bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s, ok = e.stranded[id]
+	return s, ok
+}
+
+// abandon ends an operation that was cancelled and that this worker cannot go on
+// with: unable says why. The tables and the journal are all that it reaches, so
+// what stays elsewhere is told of.
+func (e *Engine) abandon(ctx context.Context, entry journal.Entry, unable error) {
+	in, err := e.inputOf(ctx, entry)
+	if err != nil { // the entry says the most important
+		in = inputOfEntry(&entry)
+	}
+	if in.Record == nil {
+		in.Record = inputOfEntry(&entry).Record
+	}
+	e.endWithoutProvider(entry, in, func(r *run) error { return r.resign(r.ctx, unable) })
+}
+
+// reject ends an operation whose entry cannot be trusted. It is failed in the tables
+// and in the journal, which is what those could write to who have changed it; what the
+// entry names in a bank or a cloud is left alone.
+func (e *Engine) reject(entry journal.Entry, why error) {
+	e.endWithoutProvider(entry, inputOfEntry(&entry), func(r *run) error {
+		v := r.forged(why)
+		if err := r.pronounce(r.ctx, v); err != nil {
+			return r.given(err)
+		}
+		return r.finish(r.ctx, v, false, errForged)
+	})
+}
+
+// endWithoutProvider makes the run of an adopted operation, and has it ended.
+func (e *Engine) endWithoutProvider(entry journal.Entry, in *input, end func(*run) error) {
+	r := e.resume(entry, in, &requestcontext.RequestContext{ProjectID: entry.ProjectID}, nil)
+	if _, ok := e.enlist(r); !ok {
+		return
+	}
+	defer e.forget(entry.ID)
+	r.job.once.Do(func() {}) // it takes no slot
+	if err := end(r); err != nil {
+		r.log.Infof("%s is left for others to end: %s", entry.Kind, fault.Detail(err))
+	}
+}
+
+// Cancel asks for the end of an operation, wherever it runs. by names who asks.
+// It fails with InvalidInput when there is no such operation, or it has ended.
+func (e *Engine) Cancel(ctx context.Context, id, by string) error {
+	err := e.journal.Cancel(ctx, id, by)
+	switch {
+	case errors.Is(err, journal.ErrNotFound):
+		return NotFound(id)
+	case errors.Is(err, journal.ErrEnded):
+		return fault.InvalidInput("Operation " + id + " has ended already.").WithCause(err)
+	case err != nil:
+		return unrecorded(err)
+	}
+	e.Cancelled(id, by)
+	return nil
+}
+
+// Cancelled ends an operation of this worker whose end was asked for in the
+// journal; it may be told more than once. One that waits for its turn need not
+// wait any longer.
+func (e *Engine) Cancelled(id, by string) {
+	r := e.find(id)
+	if r == nil {
+		if s, ok := e.strandedOne(id); ok {
+			s.entry.CancelledBy = by
+			e.Adopt(s.entry)
+		}
+		return
+	}
+	r.cancel(by)
+	if j := e.scheduler.withdraw(id); j != nil {
+		j.once.Do(func() {}) // it never had a slot
+		go j.run()
+	}
+}
+
+// NotFound is the answer to a question about an operation that there is not.
+func NotFound(id string) error {
+	return fault.InvalidInput("Operation " + id + " could not be found.")
+}
+
+// checkSize refuses what is more than one operation may be about. What an operation
+// costs is known before it is durable: what is on record is gone on with by one
+// worker after the other, whatever becomes of them.
+func (e *Engine) checkSize(resources, links int) error {
+	for _, bound := range []struct {
+		what, option string
+		count, most  int
+	}{
+		{"resources", "max_resources_per_operation", resources, e.MaxResources},
+		{"links between resources", "max_links_per_operation", links, e.MaxLinks},
+	} {
+		if bound.most > 0 && bound.count > bound.most {
+			return fault.InvalidInput(fmt.Sprintf("%d %s are more than one operation may have: at most %d (%s).",
+				bound.count, bound.what, bound.most, bound.option)).WithCause(resource.ErrTooLarge)
+		}
+	}
+	return nil
+}
+
+// checkGraph is checkSize for a graph as checkpoints keep it. One that cannot be read
+// fails where it is needed.
+func (e *Engine) checkGraph(packed string) error {
+	resources, links, err := resource.Measure(packed)
+	if err != nil {
+		return nil
+	}
+	return e.checkSize(resources, links)
+}
+
+// admit refuses an operation of a project that has as much waiting, or at work, as one
+// may have.
+func (e *Engine) admit(project string, size int) error {
+	if queued := e.scheduler.queued(project); e.Limits.Queued > 0 && queued >= e.Limits.Queued {
+		return fault.InvalidInput(fmt.Sprintf("%d operations of the project wait, which is as many as may (max_queued_operations_per_project).", queued))
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if held := e.held[project]; e.Limits.Bytes > 0 && held > 0 && held+size > e.Limits.Bytes {
+		return fault.InvalidInput(fmt.Sprintf("The operations of the project that have not ended take %d bytes, and this one %d: at most %d (max_operation_bytes_per_project).",
+			held, size, e.Limits.Bytes))
+	}
+	return nil
+}
+
+// graphSize is the size of a checkpoint's graph.
+func graphSize(cp *checkpoint.Checkpoint) int {
+	packed, _ := cp.ResourceGraph()
+	return len(packed)
+}
+
+// refuseRecord says in the row of a restore or verification that it was refused:
+// karbor-api has made the row and waits for no answer.
+func (e *Engine) refuseRecord(ctx context.Context, kind protection.Kind, rec Record, refusal error) {
+	var known *fault.Error
+	if rec.New != nil || !errors.As(refusal, &known) || known.Code() >= 500 {
+		return
+	}
+	update := e.Records.UpdateRestore
+	if kind == protection.Verify {
+		update = e.Records.UpdateVerification
+	}
+	ctx, cancel := context.WithTimeout(ctx, recordTime)
+	defer cancel()
+	status := fail
+	if err := update(ctx, rec.ID, database.RecordUpdate{Status: &status}); err != nil {
+		e.log.Warnf("that the %s %s was refused is not in its record: %s", kind, rec.ID, fault.Detail(err))
+	}
+}
+
+// Abandonment is how sure it is that nobody is at work on a checkpoint.
+type Abandonment int
+
+// The degrees.
+const (
+	// Attended is a checkpoint on which an operation is at work, or which has an
+	// owner who lives.
+	Attended Abandonment = iota
+	// Unknown is a checkpoint that the journal knows of no operation on, in a bank
+	// whose owners have no lease that could tell more. Its owner is not this
+	// worker.
+	Unknown
+	// Abandoned is a checkpoint that the journal knows of no operation on, and
+	// whose owner has no lease any more.
+	Abandoned
+)
+
+// Abandonment judges whether anybody is at work on a checkpoint, or will go on.
+// The journal tells of all workers that share it, the lease of the others: the
+// Python worker, and workers with a database of their own.
+func (e *Engine) Abandonment(ctx context.Context, p *providers.Provider, checkpointID, owner string) (Abandonment, error) {
+	entries, err := e.journal.List(ctx, journal.Filter{CheckpointID: checkpointID, Unfinished: true, Limit: 1})
+	if err != nil {
+		return Attended, fmt.Errorf("look for operations on checkpoint %s: %w", checkpointID, err)
+	}
+	lease := p.Lease()
+	switch {
+	case len(entries) > 0:
+		return Attended, nil
+	case lease == nil || owner == "":
+		if owner == p.Checkpoints.OwnerID() {
+			return Attended, nil
+		}
+		return Unknown, nil
+	}
+	held, err := lease.Held(ctx, owner)
+	if err != nil {
+		return Attended, fmt.Errorf("look for the lease of owner %s of checkpoint %s: %w", owner, checkpointID, err)
+	}
+	if held {
+		return Attended, nil
+	}
+	return Abandoned, nil
+}
+
+// Ownerless tells whether a checkpoint in an unfinished status is one that a
+// user may take from its owner. Without leases none is: who knows whether its
+// owner lives?
+func (e *Engine) Ownerless(ctx context.Context, p *providers.Provider, cp *checkpoint.Checkpoint) (bool, error) {
+	if !cp.Status().Unfinished() || p.Lease() == nil {
+		return false, nil
+	}
+	a, err := e.Abandonment(ctx, p, cp.ID(), cp.OwnerID())
+	return a == Abandoned, err
+}

@@ -7,6 +7,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
 
 	"github.com/sirupsen/logrus"
 
@@ -180,22 +184,6 @@ func (f *flow) hook(ctx context.Context, name string, hook protection.Hook, call
 	return err
 }
 
-// bounded gives a hook its own time.
-func (r *run) bounded(ctx context.Context, hook string, key resource.Key) (context.Context, context.CancelFunc) {
-	limit := r.engine.HookTimeout
-	if limit <= 0 {
-		return ctx, func() {}
-	}
-	return context.WithTimeoutCause(ctx, limit,
-		fmt.Errorf("%w: %s of %s took longer than %s", protection.ErrDeadline, hook, key, limit))
-}
-
-// note keeps a resource's progress, here at once and in the journal some time
-// soon.
-func (r *run) note(key resource.Key, edit func(*Progress)) {
-	r.scribe.note(markKey(progressMarks, key), r.track.change(key, edit))
-}
-
 func (f *flow) call(r resource.Resource) *protection.Call {
 	written := f.checkpoint
 	if f.copied != nil {
@@ -255,11 +243,176 @@ func (s resourceState) Save(ctx context.Context, document json.RawMessage) error
 // withoutOperation tells that a plugin cannot do what the flow is for.
 func withoutOperation(err error) bool { return errors.Is(err, protection.ErrNoOperation) }
 
-// restoredBy returns the new resources that are not noted yet, for the mark of
-// the hook that has finished.
-func (r *run) restoredBy() map[string]string {
-	if r.flow.kind != protection.Restore {
+// undo removes what a cancelled operation has made, for every resource: a hook
+// may have made something that nobody had time to note. It goes on after a
+// failure; the error names what is left.
+func (f *flow) undo(ctx context.Context) error {
+	g := workflow.New()
+	var left residue
+	tasks := make(map[resource.Key]workflow.ID, f.graph.Len())
+	nodes := f.graph.Nodes()
+	for _, node := range nodes {
+		steps, err := f.undoing(node.Resource)
+		if err != nil {
+			left.add(node.Key(), err)
+		}
+		tasks[node.Key()] = g.Add(workflow.Task{Name: "undo_" + node.Key().String(), Run: func(ctx context.Context) error {
+			for _, step := range steps {
+				err := step(ctx)
+				if handedOver(err) || protection.HandedOver(ctx) {
+					return errors.Join(protection.ErrHandover, err)
+				}
+				if err != nil {
+					left.add(node.Key(), err)
+					return nil
+				}
+			}
+			return nil
+		}})
+	}
+	// What uses others goes before them.
+	for _, node := range nodes {
+		for _, child := range node.Children {
+			g.Link(tasks[node.Key()], tasks[child.Key()])
+		}
+	}
+	for _, u := range f.uses() {
+		linkAll(g, u.users, u.used, func(key resource.Key) workflow.ID { return tasks[key] })
+	}
+	if err := workflow.Run(ctx, g, workflow.Options{Workers: f.run.engine.MaxTasks}); err != nil {
+		return err
+	}
+	return left.err()
+}
+
+// residue is what could not be taken back. What went wrong is often the same for
+// many resources, and is said once.
+type residue struct {
+	mu     sync.Mutex
+	texts  []string
+	of     map[string][]string // resources by text
+	errors []error
+}
+
+func (l *residue) add(key resource.Key, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	text := describe(err)
+	if l.of == nil {
+		l.of = map[string][]string{}
+	}
+	if l.of[text] == nil {
+		l.texts = append(l.texts, text)
+	}
+	l.of[text] = append(l.of[text], key.String())
+	l.errors = append(l.errors, err)
+}
+
+func (l *residue) err() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.errors) == 0 {
 		return nil
 	}
-	return r.track.unnoted(r.flow.newResources.Changes())
+	var parts []string
+	for _, text := range l.texts {
+		slices.Sort(l.of[text])
+		parts = append(parts, strings.Join(l.of[text], ", ")+": "+text)
+	}
+	return &residueError{text: strings.Join(parts, "; "), errors: l.errors}
+}
+
+type residueError struct {
+	text   string
+	errors []error
+}
+
+func (e *residueError) Error() string { return e.text }
+
+// Unwrap returns what went wrong with each resource.
+func (e *residueError) Unwrap() []error { return e.errors }
+
+// undoing lists the steps that take back what the hooks of a resource have made.
+// Without an Undo of the plugin's own, a backup is removed as it is when its
+// checkpoint is deleted.
+func (f *flow) undoing(r resource.Resource) ([]func(context.Context) error, error) {
+	operation, err := f.operation(f.kind, r)
+	if err != nil {
+		return nil, err
+	}
+	call := f.call(r)
+	if call.Section == nil || !hasHooks(operation) {
+		return nil, nil
+	}
+	hooks := []protection.Hook{operation.Undo}
+	if operation.Undo == nil {
+		if f.kind != protection.Protect && f.kind != protection.Copy {
+			return nil, nil
+		}
+		removal, err := f.operation(protection.Delete, r)
+		if err != nil {
+			return nil, err
+		}
+		if f.copied != nil {
+			call.Checkpoint, call.Copy = f.copied, nil
+		}
+		call.State = nil // it is not the state of a deletion
+		hooks = []protection.Hook{removal.PrepareBegin, removal.PrepareFinish, removal.Main, removal.Complete}
+	}
+	var steps []func(context.Context) error
+	for _, hook := range hooks {
+		if hook != nil {
+			steps = append(steps, func(ctx context.Context) error { return hook(ctx, call) })
+		}
+	}
+	return steps, nil
+}
+
+// use is a type of resources in a graph, and those that use it.
+type use struct{ users, used []resource.Key }
+
+// uses lists what the resources of the graph use by what their operations say. A
+// resource without an operation uses nothing, and none uses its own type.
+func (f *flow) uses() []use {
+	byType := map[string]*use{}
+	of := func(resourceType string) *use {
+		if byType[resourceType] == nil {
+			byType[resourceType] = &use{}
+		}
+		return byType[resourceType]
+	}
+	for _, node := range f.graph.Nodes() {
+		own := of(node.Type)
+		own.used = append(own.used, node.Key())
+		operation, err := f.operation(f.kind, node.Resource)
+		if err != nil {
+			continue
+		}
+		for _, used := range operation.Uses {
+			if used != node.Type {
+				u := of(used)
+				u.users = append(u.users, node.Key())
+			}
+		}
+	}
+	var list []use
+	for _, resourceType := range slices.Sorted(maps.Keys(byType)) {
+		if u := byType[resourceType]; len(u.users) > 0 && len(u.used) > 0 {
+			list = append(list, *u)
+		}
+	}
+	return list
+}
+
+// linkAll makes every task of after wait for every task of before. A barrier
+// between them takes as many links as there are tasks: a thousand servers on a
+// hundred thousand networks would have 10^8 links of their own.
+func linkAll(g *workflow.Graph, before, after []resource.Key, task func(resource.Key) workflow.ID) {
+	barrier := g.Add(workflow.Task{Name: "barrier"})
+	for _, key := range before {
+		g.Link(task(key), barrier)
+	}
+	for _, key := range after {
+		g.Link(barrier, task(key))
+	}
 }

@@ -5,16 +5,13 @@ package operation
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"strings"
 	"sync"
 
 	"github.com/sirupsen/logrus"
 
 	"github.com/karbor-project/karbor/pkg/database"
 	"github.com/karbor-project/karbor/pkg/fault"
-	"github.com/karbor-project/karbor/pkg/workflow"
 )
 
 // operationLog is an operation's row in operation_logs, whose id is that of the
@@ -36,20 +33,6 @@ func (e *Engine) openLog(ctx context.Context, r *run, row database.OperationLog)
 	l := &operationLog{engine: e, log: r.log, row: row}
 	l.attempt(ctx, database.OperationLogUpdate{})
 	return l
-}
-
-// row is the row of an operation that changes a checkpoint.
-func (o *change) row() database.OperationLog {
-	row := database.OperationLog{
-		ProjectID: o.entry.ProjectID, OperationType: o.entry.Kind, CheckpointID: o.entry.CheckpointID,
-		PlanID: o.entry.PlanID, ProviderID: o.entry.ProviderID,
-	}
-	if o.cp != nil {
-		plan := o.cp.Plan()
-		row.ProjectID, row.PlanID, row.ProviderID = o.cp.ProjectID(), plan.ID, plan.ProviderID
-		row.ScheduledOperationID, row.Status = scheduledOperation(o.cp.ExtraInfo()), string(o.cp.Status())
-	}
-	return row
 }
 
 // scheduledOperation finds the scheduled operation that asked for a checkpoint
@@ -100,19 +83,6 @@ func (l *operationLog) end(ctx context.Context, status string, cause error) erro
 	return nil
 }
 
-// endLog closes an operation's row. One that the database refuses for good keeps no
-// operation from its end.
-func (r *run) endLog(ctx context.Context, l *operationLog, status string, cause error) error {
-	err := r.settle(ctx, "write status "+status+" into the operation log", func(ctx context.Context) error {
-		return l.end(ctx, status, cause)
-	})
-	if database.Refused(err) != nil {
-		r.log.Errorf("the operation log stays as it is: %s", fault.Detail(err))
-		return nil
-	}
-	return err
-}
-
 func (l *operationLog) write(ctx context.Context, u database.OperationLogUpdate) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -126,22 +96,4 @@ func (l *operationLog) write(ctx context.Context, u database.OperationLogUpdate)
 		return nil
 	}
 	return l.engine.Records.UpdateOperationLog(ctx, l.row.ID, u)
-}
-
-// errorInfoLength bounds what one failure leaves in the database. The column is
-// a TEXT of MySQL, 64 KiB; a reader needs the beginning.
-const errorInfoLength = 4096
-
-// describe gives the text of a failure for users and the log: the first failed
-// task's error, with its causes.
-func describe(err error) string {
-	var failed *workflow.Error
-	if errors.As(err, &failed) {
-		err = failed.Err
-	}
-	text := fault.Detail(err)
-	if len(text) > errorInfoLength {
-		text = strings.ToValidUTF8(text[:errorInfoLength], "") + "..."
-	}
-	return text
 }

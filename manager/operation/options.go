@@ -3,9 +3,18 @@
 package operation
 
 import (
+	"context"
+	"errors"
 	"time"
 
+	"github.com/sirupsen/logrus"
+
 	"github.com/karbor-project/karbor/pkg/config"
+	"github.com/karbor-project/karbor/pkg/database"
+	"github.com/karbor-project/karbor/pkg/journal"
+	"github.com/karbor-project/karbor/pkg/resource"
+	"github.com/karbor-project/karbor/providers"
+	"github.com/karbor-project/karbor/providers/protection"
 )
 
 // Options are the main configuration's options of this package.
@@ -56,3 +65,92 @@ func (c *Config) Configure(cfg *config.Config) {
 	c.HookTimeout = time.Duration(number("hook_timeout")) * time.Second
 	c.OperationTimeout = time.Duration(number("operation_timeout")) * time.Second
 }
+
+// ErrStopping is the cause by which running operations are left to others when
+// the service stops before they are done.
+var ErrStopping = errors.New("the service was stopped")
+
+// Grapher finds what depends on the resources of a plan.
+type Grapher interface {
+	Graph(ctx context.Context, starts []resource.Resource) (*resource.Graph, error)
+}
+
+// Records are the tables that operations write to. Their methods are safe for
+// concurrent use and may be repeated: a row that is there is not made again,
+// and the entries of resources_status and resources_reason are merged into
+// those that the row has.
+type Records interface {
+	CreateOperationLog(ctx context.Context, row *database.OperationLog) (string, error)
+	UpdateOperationLog(ctx context.Context, id string, u database.OperationLogUpdate) error
+	GetOperationLog(ctx context.Context, id string) (*database.OperationLog, error)
+	CreateRestore(ctx context.Context, row *database.Record) (string, error)
+	UpdateRestore(ctx context.Context, id string, u database.RecordUpdate) error
+	GetRestore(ctx context.Context, id string) (*database.Record, error)
+	CreateVerification(ctx context.Context, row *database.Record) (string, error)
+	UpdateVerification(ctx context.Context, id string, u database.RecordUpdate) error
+	GetVerification(ctx context.Context, id string) (*database.Record, error)
+}
+
+// Providers finds the provider of an operation that is resumed.
+type Providers interface {
+	Get(id string) (*providers.Provider, error)
+}
+
+// Tenure says as whom, and for how long, this worker owns operations.
+type Tenure interface {
+	// ID is the owner's id, new with each run of the worker.
+	ID() string
+	// Context ends before others may take the worker for dead. When the tenure
+	// is renewed after a loss, there is a new context.
+	Context() context.Context
+	// Fence returns what tells, by the clock, whether the present tenure still
+	// lasts: nil, or for ever after an error that is a protection.ErrHandover.
+	Fence() func() error
+}
+
+// Config says what an Engine works with.
+type Config struct {
+	Protectables Grapher
+	Records      Records
+	Log          logrus.FieldLogger
+
+	// Journal keeps operations over restarts; nil keeps them in memory.
+	Journal journal.Journal
+	// Tenure is the worker's; nil is one that lasts.
+	Tenure Tenure
+	// Sealer keeps callers' credentials from readers of the database, and operations
+	// from its writers; without one credentials are not kept, and entries believed.
+	Sealer Sealer
+	// AcceptUnsigned lets operations pass that have been begun by workers which did
+	// not sign.
+	AcceptUnsigned bool
+	// Providers are needed to resume.
+	Providers Providers
+
+	Limits Limits
+	// MaxResources and MaxLinks bound what one operation is about: the resources of
+	// its graph, and the links from parents to children; 0 is no bound.
+	MaxResources int
+	MaxLinks     int
+	// CrashLimit is how many workers in a row an operation may end before it fails;
+	// 0 is no limit.
+	CrashLimit int
+	// MaxTasks bounds the hooks of one operation that run at a time; 0 is 1000.
+	MaxTasks int
+	// HookTimeout and OperationTimeout end what takes longer; 0 is no bound. An
+	// operation's time counts from its start, over restarts.
+	HookTimeout      time.Duration
+	OperationTimeout time.Duration
+	// Patience is how long a request waits for an operation on the same
+	// checkpoint, which is most often about to end; 0 is 5 s, less is none.
+	Patience time.Duration
+	// Now is the clock; nil is time.Now.
+	Now func() time.Time
+}
+
+// Provider is what an operation needs of a provider.
+type Provider interface {
+	Plugin(resourceType string) (protection.Plugin, error)
+}
+
+var _ Provider = (*providers.Provider)(nil)

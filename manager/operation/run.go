@@ -7,17 +7,23 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/sirupsen/logrus"
 
 	"github.com/karbor-project/karbor/bank"
+	"github.com/karbor-project/karbor/bank/checkpoint"
+	"github.com/karbor-project/karbor/pkg/database"
 	"github.com/karbor-project/karbor/pkg/fault"
 	"github.com/karbor-project/karbor/pkg/guard"
 	"github.com/karbor-project/karbor/pkg/journal"
 	"github.com/karbor-project/karbor/pkg/openstack"
 	"github.com/karbor-project/karbor/pkg/requestcontext"
+	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/pkg/telemetry"
 	"github.com/karbor-project/karbor/providers"
 	"github.com/karbor-project/karbor/providers/protection"
@@ -313,4 +319,356 @@ func (r *run) wait() bool {
 	case <-r.ctx.Done():
 	}
 	return false
+}
+
+// succeed ends an operation whose hooks have come to their end.
+func (r *run) succeed(ctx context.Context) error {
+	if err := r.work.complete(ctx); err != nil {
+		if handedOver(err) || ctx.Err() != nil {
+			return r.given(err)
+		}
+		r.log.Errorf("%s failed at its end: %s", r.entry.Kind, describe(err))
+		v := verdict{Reason: describe(err)}
+		if err := r.pronounce(ctx, v); err != nil {
+			return r.given(err)
+		}
+		return r.finish(ctx, v, true, err)
+	}
+	if err := r.end(ctx, journal.Succeeded, ""); err != nil {
+		return r.given(err)
+	}
+	r.log.Infof("%s is done", r.entry.Kind)
+	return nil
+}
+
+// conclude ends an operation whose verdict is on record and which is not open. It
+// builds what is to be undone, and nothing else. One that was cancelled does not wait for ever: what it made then stays, and is
+// told of.
+func (r *run) conclude(ctx context.Context, v verdict) error {
+	cause := error(errors.New(v.Reason))
+	opening, cancel := ctx, context.CancelFunc(func() {})
+	if v.Cancelled {
+		cause = &protection.CancelError{By: r.cancelledBy()}
+		if r.undoBy.IsZero() {
+			r.undoBy = time.Now().Add(undoPatience)
+		}
+		opening, cancel = context.WithDeadline(ctx, r.undoBy)
+	}
+	defer cancel()
+	err := r.reopen(opening, v.Cancelled && r.danger.mayHaveRun())
+	if err == nil {
+		return r.finish(ctx, v, true, cause)
+	}
+	if ctx.Err() != nil || handedOver(err) && opening.Err() == nil {
+		return r.given(err)
+	}
+	if v.Cancelled {
+		v.Reason, cause = leaving(v.Reason, cause, err)
+	}
+	return r.finish(ctx, v, false, cause)
+}
+
+// leaving adds to a reason what was not taken back, and why.
+func leaving(reason string, cause, left error) (string, error) {
+	text := "; not removed: " + describe(left)
+	return reason + text, fmt.Errorf("%w%s", cause, text)
+}
+
+// finish writes a failure down everywhere. It goes on until it has succeeded:
+// an operation that has failed must not stay as it is.
+func (r *run) finish(ctx context.Context, v verdict, opened bool, cause error) error {
+	if v.Cancelled && r.built && r.danger.mayHaveRun() {
+		if left := r.flow.undo(ctx); left != nil {
+			if handedOver(left) || ctx.Err() != nil {
+				return r.given(left)
+			}
+			v.Reason, cause = leaving(v.Reason, cause, left)
+		}
+	}
+	if err := r.settle(ctx, "write that the "+r.entry.Kind+" failed", func(ctx context.Context) error {
+		return r.work.fail(ctx, opened, cause)
+	}); err != nil {
+		if handedOver(err) || ctx.Err() != nil {
+			return r.given(err)
+		}
+		r.log.Errorf("that the %s failed could not be written everywhere: %s", r.entry.Kind, fault.Detail(err))
+	}
+	outcome := journal.Failed
+	if v.Cancelled {
+		outcome = journal.Cancelled
+	}
+	if err := r.end(ctx, outcome, v.Reason); err != nil {
+		return r.given(err)
+	}
+	return nil
+}
+
+// end closes the journal entry, in which the caller's credentials do not stay.
+func (r *run) end(ctx context.Context, o journal.Outcome, reason string) error {
+	return r.settle(ctx, "end the operation in the journal", func(ctx context.Context) error {
+		return awaited(r.engine.journal.End(ctx, r.entry.ID, r.entry.Claim, o, reason, r.input.left()))
+	})
+}
+
+// pronounce makes a verdict durable.
+func (r *run) pronounce(ctx context.Context, v verdict) error {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return r.scribe.save(ctx, verdictMark, text)
+}
+
+// refuse ends an operation that could not be opened. told is the text that the
+// caller gets.
+func (r *run) refuse(ctx context.Context, cause error, told string) {
+	ctx, cancel := cleanup(r.writing(ctx))
+	defer cancel()
+	v := verdict{Reason: describe(cause), Refused: told}
+	err := r.pronounce(ctx, v)
+	if err == nil {
+		err = r.work.fail(ctx, false, cause)
+	}
+	if err == nil || Overtaken(err) {
+		err = r.engine.journal.End(ctx, r.entry.ID, r.entry.Claim, journal.Failed, v.Reason, r.input.left())
+	}
+	if err == nil {
+		r.engine.forget(r.entry.ID)
+		return
+	}
+	r.log.Warnf("that the %s was refused is written later: %s", r.entry.Kind, fault.Detail(err))
+	r.sentence = &v
+	r.start()
+}
+
+// start hands a run that is open to the scheduler.
+func (r *run) start() {
+	if !r.engine.scheduler.submit(r.job) {
+		r.engine.forget(r.entry.ID)
+	}
+}
+
+func (r *run) cancelledBy() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.entry.CancelledBy
+}
+
+// cancel ends the hooks, or keeps them from starting.
+func (r *run) cancel(by string) {
+	r.mu.Lock()
+	if r.entry.CancelledBy == "" { // the first who asked counts
+		r.entry.CancelledBy = by
+	}
+	r.mu.Unlock()
+	r.halt(&protection.CancelError{By: by})
+}
+
+// recall reads what earlier runs of a resumed operation have noted, and the
+// verdict if there is one.
+func (r *run) recall(ctx context.Context) (*verdict, error) {
+	if !r.resumed {
+		return nil, nil
+	}
+	var marks []journal.Mark
+	err := r.engine.journaled(ctx, r.log, func(ctx context.Context) error {
+		var err error
+		marks, err = r.engine.journal.Marks(ctx, r.entry.ID, "")
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	var spoken *verdict
+	var last *attempt
+	r.track.reset()
+	for _, m := range marks {
+		r.underway = r.underway || m.Key != verdictMark && m.Key != attemptMark
+		switch {
+		case m.Key == attemptMark:
+			last = &attempt{}
+			err = json.Unmarshal(m.Value, last)
+		case m.Key == verdictMark:
+			spoken = &verdict{}
+			err = json.Unmarshal(m.Value, spoken)
+		case m.Key == walkedMark:
+			r.walked = true
+		case strings.HasPrefix(m.Key, progressMarks):
+			var p *Progress
+			if p, err = decodeProgress(m.Value); err == nil {
+				r.track.recall(p)
+			}
+		case strings.HasPrefix(m.Key, reportMarks):
+			var told Report
+			if err = json.Unmarshal(m.Value, &told); err == nil {
+				r.track.recallReport(told)
+			}
+		case strings.HasPrefix(m.Key, stateMarks):
+			r.track.recallState(m.Key, m.Value)
+		}
+		if err != nil {
+			return nil, permanent(fmt.Errorf("read mark %q of operation %s: %w", m.Key, r.entry.ID, err))
+		}
+	}
+	r.assess(last)
+	return spoken, nil
+}
+
+// forged is the verdict on an operation whose entry cannot be trusted. What is wrong
+// with the entry is for operators alone.
+func (r *run) forged(why error) verdict {
+	r.log.Errorf("%s is not gone on with: %v", r.entry.Kind, why)
+	return verdict{Reason: errForged.Error()}
+}
+
+// resign ends a run without its provider. An error leaves it to others.
+func (r *run) resign(ctx context.Context, unable error) error {
+	spoken, err := r.recall(ctx)
+	if err != nil && (ctx.Err() != nil || handedOver(err) || !final(err)) {
+		return r.given(err)
+	}
+	if spoken != nil && !spoken.Cancelled { // it had failed before anybody cancelled it
+		return r.finish(ctx, *spoken, false, errors.New(spoken.Reason))
+	}
+	if spoken == nil && r.walked {
+		seen, err := r.seen(ctx)
+		if err != nil {
+			return r.given(err)
+		}
+		if seen {
+			return r.end(ctx, journal.Succeeded, "")
+		}
+	}
+	cause := error(&protection.CancelError{By: r.cancelledBy()})
+	v := verdict{Reason: cause.Error(), Cancelled: true}
+	if left := r.left(); left != "" {
+		text := "; " + left + ": " + describe(unable)
+		v.Reason, cause = v.Reason+text, fmt.Errorf("%w%s", cause, text)
+	}
+	if err := r.pronounce(ctx, v); err != nil {
+		return r.given(err)
+	}
+	return r.finish(ctx, v, false, cause)
+}
+
+// seen tells whether users see the success of an operation whose hooks have all
+// ended well: of a restore or a verification it is made visible here, of the
+// others it is in the bank before the operation log is closed.
+func (r *run) seen(ctx context.Context) (seen bool, err error) {
+	if o, ok := r.work.(*reading); ok {
+		return true, o.complete(ctx)
+	}
+	err = r.engine.persist(ctx, func(ctx context.Context) error {
+		row, err := r.engine.Records.GetOperationLog(ctx, r.entry.ID)
+		if err == nil {
+			status := checkpoint.Status(row.Status)
+			seen = !row.EndedAt.IsZero() && (status == checkpoint.Available || status == checkpoint.Deleted)
+		}
+		return err
+	})
+	if err != nil && ctx.Err() == nil && final(err) && !handedOver(err) { // there is no such row, or nobody may read it
+		return false, nil
+	}
+	return seen, err
+}
+
+// left says what stays of an operation that ends without its provider.
+func (r *run) left() string {
+	var parts []string
+	switch r.flow.kind {
+	case protection.Protect, protection.Copy, protection.Delete:
+		parts = append(parts, "the status of checkpoint "+r.input.Checkpoint+" stays as it is in the bank")
+	}
+	switch r.flow.kind {
+	case protection.Protect, protection.Copy, protection.Restore:
+		if r.danger.mayHaveRun() {
+			parts = append(parts, "not removed: what was made of "+strings.Join(r.touched(), ", "))
+		}
+	}
+	return strings.Join(parts, "; ")
+}
+
+// touched names the resources of which something may have been made: a hook may
+// have done so before anybody could note it.
+func (r *run) touched() []string {
+	made := map[string]string{} // by resource: the new ones, where they are known
+	if graph, err := resource.Unpack(r.input.Graph); err == nil {
+		for _, node := range graph.Nodes() {
+			made[node.Key().String()] = ""
+		}
+	}
+	for _, p := range r.track.all() {
+		name := resource.Key{Type: p.Type, ID: p.ID}.String()
+		made[name] = ""
+		if len(p.Restored) > 0 {
+			made[name] = " (" + strings.Join(slices.Sorted(maps.Values(p.Restored)), ", ") + ")"
+		}
+	}
+	if len(made) == 0 {
+		return []string{"the resources of checkpoint " + r.entry.CheckpointID}
+	}
+	var names []string
+	for _, name := range slices.Sorted(maps.Keys(made)) {
+		names = append(names, name+made[name])
+	}
+	return names
+}
+
+// settle repeats a write that tells how the operation ended. While it has to
+// wait the operation keeps no other from its place.
+func (r *run) settle(ctx context.Context, what string, write func(context.Context) error) error {
+	first := true
+	return r.engine.persist(ctx, func(ctx context.Context) error {
+		err := write(ctx)
+		if err != nil && !final(err) && first {
+			first = false
+			r.log.Warnf("%s: tried again: %s", what, fault.Detail(err))
+			r.engine.scheduler.release(r.job)
+		}
+		return err
+	})
+}
+
+// endLog closes an operation's row. One that the database refuses for good keeps no
+// operation from its end.
+func (r *run) endLog(ctx context.Context, l *operationLog, status string, cause error) error {
+	err := r.settle(ctx, "write status "+status+" into the operation log", func(ctx context.Context) error {
+		return l.end(ctx, status, cause)
+	})
+	if database.Refused(err) != nil {
+		r.log.Errorf("the operation log stays as it is: %s", fault.Detail(err))
+		return nil
+	}
+	return err
+}
+
+// bounded gives a hook its own time.
+func (r *run) bounded(ctx context.Context, hook string, key resource.Key) (context.Context, context.CancelFunc) {
+	limit := r.engine.HookTimeout
+	if limit <= 0 {
+		return ctx, func() {}
+	}
+	return context.WithTimeoutCause(ctx, limit,
+		fmt.Errorf("%w: %s of %s took longer than %s", protection.ErrDeadline, hook, key, limit))
+}
+
+// note keeps a resource's progress, here at once and in the journal some time
+// soon.
+func (r *run) note(key resource.Key, edit func(*Progress)) {
+	r.scribe.note(markKey(progressMarks, key), r.track.change(key, edit))
+}
+
+// noteReport keeps what a hook has told of a resource, some time soon. The run's
+// hooks end after that is on record, as notes keep their order.
+func (r *run) noteReport(told Report) {
+	r.scribe.note(markName(reportMarks, told.Resource), told)
+}
+
+// restoredBy returns the new resources that are not noted yet, for the mark of
+// the hook that has finished.
+func (r *run) restoredBy() map[string]string {
+	if r.flow.kind != protection.Restore {
+		return nil
+	}
+	return r.track.unnoted(r.flow.newResources.Changes())
 }

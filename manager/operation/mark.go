@@ -16,6 +16,26 @@ import (
 	"github.com/karbor-project/karbor/pkg/journal"
 )
 
+// verdict is how an operation that failed or was cancelled is to end. It is
+// durable before anything says so, so that nobody runs hooks again afterwards.
+type verdict struct {
+	Reason    string `json:"reason"`
+	Cancelled bool   `json:"cancelled,omitempty"`
+	// Refused is what the caller was told in place of a result; the operation
+	// never ran.
+	Refused string `json:"refused,omitempty"`
+}
+
+// verdictOf reads the verdict of an entry, nil if there is none.
+func (e *Engine) verdictOf(ctx context.Context, id string) (*verdict, error) {
+	marks, err := e.journal.Marks(ctx, id, verdictMark)
+	if err != nil || len(marks) == 0 {
+		return nil, err
+	}
+	v := &verdict{}
+	return v, json.Unmarshal(marks[0].Value, v)
+}
+
 // scribe writes the marks of one operation. What is noted while a write is under
 // way goes with the next one, together, in the order in which it was noted: the
 // hooks of a thousand resources cost a few commits.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -133,4 +134,22 @@ func handedOver(err error) bool {
 // status does not allow it, be it that somebody has changed it meanwhile.
 func Overtaken(err error) bool {
 	return errors.Is(err, checkpoint.ErrConflict) || errors.Is(err, checkpoint.ErrTransition)
+}
+
+// errorInfoLength bounds what one failure leaves in the database. The column is
+// a TEXT of MySQL, 64 KiB; a reader needs the beginning.
+const errorInfoLength = 4096
+
+// describe gives the text of a failure for users and the log: the first failed
+// task's error, with its causes.
+func describe(err error) string {
+	var failed *workflow.Error
+	if errors.As(err, &failed) {
+		err = failed.Err
+	}
+	text := fault.Detail(err)
+	if len(text) > errorInfoLength {
+		text = strings.ToValidUTF8(text[:errorInfoLength], "") + "..."
+	}
+	return text
 }
