@@ -3,8 +3,16 @@
 package config
 
 import (
+	"errors"
 	"fmt"
+	"math"
+	"net/netip"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // DefaultGroup is the section of options that name no group.
@@ -112,4 +120,350 @@ func (o *Option) names() []Name {
 		names = append(names, old.canonical())
 	}
 	return names
+}
+
+// table finds options by canonical name and keeps their order.
+type table struct {
+	options map[Name]*Option
+	order   []Name
+	groups  map[string]bool // as declared: references name groups exactly
+}
+
+var (
+	validName  = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]*$`)
+	validGroup = regexp.MustCompile(`^[^\s\[\]][^\r\n\[\]]*$`)
+)
+
+// newTable checks the declarations. The same option may be declared twice, by
+// two packages that share it, when both say the same.
+func newTable(options []Option) (*table, error) {
+	t := &table{options: make(map[Name]*Option), groups: make(map[string]bool)}
+	var wrong []error
+	for i := range options {
+		option := &options[i]
+		name := option.name()
+		if err := option.check(); err != nil {
+			wrong = append(wrong, fmt.Errorf("option table: %s: %w", name, err))
+			continue
+		}
+		if known, ok := t.options[name]; ok {
+			if !reflect.DeepEqual(known, option) {
+				wrong = append(wrong, fmt.Errorf("option table: %s: declared twice in different ways", name))
+			}
+			continue
+		}
+		t.options[name] = option
+		t.order = append(t.order, name)
+		if name.Group != DefaultGroup {
+			t.groups[option.Group] = true
+		}
+	}
+	return t, errors.Join(wrong...)
+}
+
+func (o *Option) check() error {
+	switch {
+	case !validName.MatchString(o.Name):
+		return errors.New("the name is not a word of letters, digits, - and _")
+	case o.Group != "" && !validGroup.MatchString(o.Group):
+		return errors.New("the group cannot be written as a section")
+	case o.Kind < 0 || int(o.Kind) >= len(kindNames):
+		return errors.New("the kind is unknown")
+	case len(o.Short) > 1:
+		return errors.New("the short flag has more than one letter")
+	case o.Min != nil && o.Max != nil && *o.Min > *o.Max:
+		return errors.New("the bounds leave no value")
+	}
+	return nil
+}
+
+// typed converts a default that is a Go number or boolean.
+func (o *Option) typed() (any, error) {
+	switch value := o.Default.(type) {
+	case int:
+		return o.typedInt(int64(value))
+	case int64:
+		return o.typedInt(value)
+	case float64:
+		if err := o.holds(Float); err != nil {
+			return nil, err
+		}
+		return value, o.checkFloat(value)
+	case bool:
+		return value, o.holds(Bool)
+	}
+	return nil, fmt.Errorf("a default of type %T is not supported", o.Default)
+}
+
+func (o *Option) typedInt(value int64) (any, error) {
+	if o.Kind == Float {
+		return float64(value), o.checkFloat(float64(value))
+	}
+	if err := o.holds(Int, Port); err != nil {
+		return nil, err
+	}
+	return value, o.checkInt(value)
+}
+
+// holds checks that the Go type of the default fits the kind.
+func (o *Option) holds(kinds ...Kind) error {
+	if slices.Contains(kinds, o.Kind) {
+		return nil
+	}
+	return fmt.Errorf("a default of type %T does not fit the kind %v", o.Default, o.Kind)
+}
+
+// pythonText is str(value) of Python, which is what a reference expands to.
+func pythonText(value any) string {
+	switch value := value.(type) {
+	case nil:
+		return ""
+	case bool:
+		if value {
+			return "True"
+		}
+		return "False"
+	case float64:
+		return pythonFloat(value)
+	case []string:
+		texts := make([]string, len(value))
+		for i, text := range value {
+			texts[i] = pythonQuote(text)
+		}
+		return "[" + strings.Join(texts, ", ") + "]"
+	case map[string]string:
+		var texts []string
+		for key, text := range value {
+			texts = append(texts, pythonQuote(key)+": "+pythonQuote(text))
+		}
+		slices.Sort(texts)
+		return "{" + strings.Join(texts, ", ") + "}"
+	}
+	return fmt.Sprint(value)
+}
+
+// pythonFloat is repr: the shortest digits, with an exponent below 1e-4 and
+// from 1e16 on.
+func pythonFloat(value float64) string {
+	switch {
+	case math.IsInf(value, 1):
+		return "inf"
+	case math.IsInf(value, -1):
+		return "-inf"
+	case math.IsNaN(value):
+		return "nan"
+	}
+	if size := math.Abs(value); size != 0 && (size < 1e-4 || size >= 1e16) {
+		return strconv.FormatFloat(value, 'e', -1, 64)
+	}
+	text := strconv.FormatFloat(value, 'f', -1, 64)
+	if !strings.Contains(text, ".") {
+		text += ".0"
+	}
+	return text
+}
+
+// pythonQuote is repr of a text without control characters.
+func pythonQuote(text string) string {
+	text = strings.NewReplacer(`\`, `\\`, "\n", `\n`, "\t", `\t`).Replace(text)
+	if !strings.Contains(text, "'") {
+		return "'" + text + "'"
+	}
+	if !strings.Contains(text, `"`) {
+		return `"` + text + `"`
+	}
+	return "'" + strings.ReplaceAll(text, "'", `\'`) + "'"
+}
+
+// The texts that Python's int and float accept, which the types of
+// oslo_config/types.py call.
+var (
+	integerText = regexp.MustCompile(`^[+-]?[0-9]+(_[0-9]+)*$`)
+	floatText   = regexp.MustCompile(`(?i)^[+-]?(([0-9]+(_[0-9]+)*)(\.([0-9]+(_[0-9]+)*)?)?|\.[0-9]+(_[0-9]+)*)(e[+-]?[0-9]+(_[0-9]+)*)?$|^[+-]?(inf|infinity|nan)$`)
+)
+
+// parse converts an expanded text. An empty number is nil. Errors tell what is
+// allowed and never repeat the value, which may be secret.
+func (o *Option) parse(text string) (any, error) {
+	switch o.Kind {
+	case Int, Port:
+		return o.parseInt(trim(text))
+	case Float:
+		return o.parseFloat(trim(text))
+	case Bool:
+		return parseBool(text)
+	case List:
+		return o.parseList(text)
+	case Dict:
+		return parseDict(text)
+	case HostAddress:
+		return parseHost(text)
+	}
+	return text, o.choose(text)
+}
+
+// bounds are the inclusive limits of the option, those of a port included.
+func (o *Option) bounds() (low, high *int64) {
+	low, high = o.Min, o.Max
+	if o.Kind == Port && low == nil {
+		low = Bound(0)
+	}
+	if o.Kind == Port && high == nil {
+		high = Bound(math.MaxUint16)
+	}
+	return low, high
+}
+
+func (o *Option) parseInt(text string) (any, error) {
+	if text == "" {
+		return nil, nil
+	}
+	if !integerText.MatchString(text) {
+		return nil, o.want("an integer")
+	}
+	number, err := strconv.ParseInt(strings.ReplaceAll(text, "_", ""), 10, 64)
+	if err != nil {
+		return nil, o.want("a 64-bit integer")
+	}
+	return number, o.checkInt(number)
+}
+
+func (o *Option) checkInt(number int64) error {
+	if len(o.Choices) > 0 { // choices stand in for bounds, types.py Number
+		return o.choose(strconv.FormatInt(number, 10))
+	}
+	low, high := o.bounds()
+	if (low != nil && number < *low) || (high != nil && number > *high) {
+		return o.want("an integer")
+	}
+	return nil
+}
+
+func (o *Option) parseFloat(text string) (any, error) {
+	if text == "" {
+		return nil, nil
+	}
+	if !floatText.MatchString(text) {
+		return nil, o.want("a number")
+	}
+	number, err := strconv.ParseFloat(strings.ReplaceAll(text, "_", ""), 64)
+	if err != nil && !errors.Is(err, strconv.ErrRange) { // Python too reads 1e999 as infinity
+		return nil, o.want("a number")
+	}
+	return number, o.checkFloat(number)
+}
+
+func (o *Option) checkFloat(number float64) error {
+	if (o.Min != nil && number < float64(*o.Min)) || (o.Max != nil && number > float64(*o.Max)) {
+		return o.want("a number")
+	}
+	return nil
+}
+
+// want tells what the option takes: a noun and the bounds.
+func (o *Option) want(noun string) error {
+	low, high := o.bounds()
+	switch {
+	case low != nil && high != nil:
+		return fmt.Errorf("want %s from %d to %d", noun, *low, *high)
+	case low != nil:
+		return fmt.Errorf("want %s of at least %d", noun, *low)
+	case high != nil:
+		return fmt.Errorf("want %s of at most %d", noun, *high)
+	}
+	return errors.New("want " + noun)
+}
+
+func (o *Option) choose(text string) error {
+	if len(o.Choices) == 0 || slices.Contains(o.Choices, text) {
+		return nil
+	}
+	return errors.New("want one of " + strings.Join(o.Choices, ", "))
+}
+
+func parseBool(text string) (any, error) {
+	switch strings.ToLower(text) {
+	case "true", "1", "on", "yes":
+		return true, nil
+	case "false", "0", "off", "no":
+		return false, nil
+	}
+	return nil, errors.New("want a boolean: true, 1, on, yes, false, 0, off or no")
+}
+
+func (o *Option) parseList(text string) (any, error) {
+	items := []string{}
+	text = strings.TrimRight(trim(text), ",")
+	if text == "" {
+		return items, nil
+	}
+	for item := range strings.SplitSeq(text, ",") {
+		item = trim(item)
+		if err := o.choose(item); err != nil {
+			return nil, err
+		}
+		items = append(items, item)
+	}
+	return items, nil
+}
+
+// parseDict reads name:value pairs. A part without a colon belongs to the pair
+// that begins with it and goes on behind the comma (types.py Dict).
+func parseDict(text string) (any, error) {
+	pairs := map[string]string{}
+	if text = trim(text); text == "" {
+		return pairs, nil
+	}
+	begun := ""
+	parts := strings.Split(text, ",")
+	for i, part := range parts {
+		key, value, ok := strings.Cut(begun+part, ":")
+		if !ok && i == len(parts)-1 {
+			return nil, errors.New("want name:value pairs separated by commas")
+		}
+		if !ok {
+			begun += part + ","
+			continue
+		}
+		begun, key = "", trim(key)
+		if key == "" {
+			return nil, errors.New("want a name before each colon")
+		}
+		if _, twice := pairs[key]; twice {
+			return nil, errors.New("want each name once")
+		}
+		pairs[key] = trim(value)
+	}
+	return pairs, nil
+}
+
+const maxHostName = 253 // RFC 1035, as oslo_config/types.py Hostname
+
+var (
+	hostLabel  = regexp.MustCompile(`^[A-Za-z0-9-]{1,63}$`)
+	notNumeric = regexp.MustCompile(`[A-Za-z-]`)
+)
+
+// parseHost accepts an address without zone or a host name whose last label
+// holds more than digits, so that a mistyped address is refused. One dot at
+// the end of a name is dropped (types.py HostAddress).
+func parseHost(text string) (any, error) {
+	if address, err := netip.ParseAddr(text); err == nil && address.Zone() == "" {
+		return text, nil
+	}
+	wrong := errors.New("want an IP address or a host name")
+	if text == "" || utf8.RuneCountInString(text) > maxHostName {
+		return nil, wrong
+	}
+	name := strings.TrimSuffix(text, ".")
+	labels := strings.Split(name, ".")
+	if !notNumeric.MatchString(labels[len(labels)-1]) {
+		return nil, wrong
+	}
+	for _, label := range labels {
+		if !hostLabel.MatchString(label) || label[0] == '-' || label[len(label)-1] == '-' {
+			return nil, wrong
+		}
+	}
+	return name, nil
 }

@@ -5,6 +5,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -151,4 +152,186 @@ func (r *resolver) warn(old, current Name) {
 func EnvName(group, name string) string {
 	n := Name{group, name}.canonical()
 	return "OS_" + strings.ToUpper(n.Group) + "__" + strings.ToUpper(n.Name)
+}
+
+// evaluate expands and converts what a source gave, or the default.
+func (r *resolver) evaluate(o *Option, given []occurrence) (setting, error) {
+	s := setting{option: o, where: "default", secret: o.Secret}
+	var text string
+	var err error
+	switch {
+	case len(given) > 0:
+		s.given = true
+		s.where = given[len(given)-1].where
+		text = joinTexts(given)
+		s.value, err = r.convertGiven(&s, given)
+		if s.value == nil && err == nil {
+			// oslo.config turns an empty number into None, which no caller
+			// expects of an option that has a default: fall back to it.
+			return r.evaluate(o, nil)
+		}
+	case o.Default != nil:
+		text = fmt.Sprint(o.Default)
+		s.value, err = r.convertDefault(&s)
+	}
+	if err == nil || errors.Is(err, errUnresolved) {
+		return s, err
+	}
+	text = credentials.ReplaceAllString(text, "://"+mask+"@")
+	if o.Secret {
+		text = mask
+	}
+	name := o.name()
+	return s, &ValueError{Where: s.where, Group: name.Group, Option: name.Name, Value: text, Reason: err.Error()}
+}
+
+func joinTexts(given []occurrence) string {
+	texts := make([]string, len(given))
+	for i, g := range given {
+		texts[i] = g.text
+	}
+	return strings.Join(texts, "\n")
+}
+
+func (r *resolver) convertGiven(s *setting, given []occurrence) (any, error) {
+	if s.option.Kind != MultiString {
+		text, err := r.expand(s, given[0].text)
+		if err != nil {
+			return nil, err
+		}
+		return s.option.parse(text)
+	}
+	values := make([]string, 0, len(given))
+	for _, g := range given {
+		text, err := r.expand(s, g.text)
+		if err == nil {
+			err = s.option.choose(text)
+		}
+		if err != nil {
+			s.where = g.where
+			return nil, err
+		}
+		values = append(values, text)
+	}
+	return values, nil
+}
+
+func (r *resolver) convertDefault(s *setting) (any, error) {
+	switch value := s.option.Default.(type) {
+	case string:
+		if s.option.Kind == MultiString && value == "" {
+			return []string{}, nil
+		}
+		if s.option.Kind == MultiString {
+			return r.expandAll(s, []string{value})
+		}
+		text, err := r.expand(s, value)
+		if err != nil {
+			return nil, err
+		}
+		return s.option.parse(text)
+	case []string:
+		return r.expandAll(s, value)
+	case map[string]string:
+		expanded := make(map[string]string, len(value))
+		for key, text := range value {
+			var err error
+			if expanded[key], err = r.expand(s, text); err != nil {
+				return nil, err
+			}
+		}
+		return expanded, s.option.holds(Dict)
+	}
+	return s.option.typed()
+}
+
+func (r *resolver) expandAll(s *setting, texts []string) (any, error) {
+	expanded := make([]string, len(texts))
+	for i, text := range texts {
+		var err error
+		if expanded[i], err = r.expand(s, text); err != nil {
+			return nil, err
+		}
+		if err = s.option.choose(expanded[i]); err != nil {
+			return nil, err
+		}
+	}
+	return expanded, s.option.holds(List, MultiString)
+}
+
+// reference is the pattern of string.Template with the names of oslo.config
+// (cfg.py ConfigOpts.Template). A dollar sign before anything else is literal.
+var reference = regexp.MustCompile(`\$(?:\$|([_a-zA-Z][._a-zA-Z0-9]*)|\{([_a-zA-Z][._a-zA-Z0-9]*)\})`)
+
+// Escape returns text with its dollar signs doubled, so that it is read
+// literally.
+func Escape(text string) string { return strings.ReplaceAll(text, "$", "$$") }
+
+// expand replaces the references in a text by the values of the options that
+// they name. The setting becomes secret when one of those is.
+func (r *resolver) expand(s *setting, text string) (string, error) {
+	if !strings.Contains(text, "$") {
+		return text, nil
+	}
+	text = strings.ReplaceAll(text, `\$`, "$$") // cfg.py _substitute
+	var out strings.Builder
+	at := 0
+	for _, m := range reference.FindAllStringSubmatchIndex(text, -1) {
+		out.WriteString(text[at:m[0]])
+		at = m[1]
+		name := ""
+		switch {
+		case m[2] >= 0:
+			name = text[m[2]:m[3]]
+		case m[4] >= 0:
+			name = text[m[4]:m[5]]
+		default:
+			out.WriteByte('$')
+			continue
+		}
+		value, err := r.refer(s, name)
+		if err != nil {
+			return "", err
+		}
+		out.WriteString(value)
+	}
+	out.WriteString(text[at:])
+	return out.String(), nil
+}
+
+// refer returns the text, of the option that a reference names.
+func (r *resolver) refer(s *setting, reference string) (string, error) {
+	name, ok := r.find(s.option, reference)
+	if !ok {
+		if s.option.Secret {
+			return "", errors.New("holds a reference that names no option; write $$ for a dollar sign")
+		}
+		return "", fmt.Errorf("$%s names no option; write $$ for a dollar sign", reference)
+	}
+	if r.busy[name] {
+		return "", errors.New("refers to itself")
+	}
+	if !r.resolve(name) {
+		return "", errUnresolved
+	}
+	target := r.done[name]
+	s.secret = s.secret || target.secret
+	return pythonText(target.value), nil
+}
+
+// find looks for a plain name in the group of the option that refers and then
+// in DEFAULT. A dotted one names group and option exactly, and DEFAULT is no
+// group in this respect (cfg.py StrSubWrapper).
+func (r *resolver) find(from *Option, reference string) (Name, bool) {
+	group, option, dotted := strings.Cut(reference, ".")
+	if dotted {
+		name := Name{canonicalGroup(group), option}
+		return name, r.table.groups[group] && r.table.options[name] != nil
+	}
+	for _, name := range []Name{{from.name().Group, reference}, {DefaultGroup, reference}} {
+		if r.table.options[name] != nil {
+			return name, true
+		}
+	}
+	return Name{}, false
 }

@@ -2,6 +2,15 @@
 
 package config
 
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
 // Source says where Load finds values. The zero Source yields the defaults.
 type Source struct {
 	// Project and Prog name the default files and directories, which are
@@ -33,4 +42,152 @@ type Source struct {
 
 	// Warn receives each warning of Config.Warnings. Nil drops them.
 	Warn func(string)
+}
+
+// paths lists the files to read, in the order in which later ones win.
+//
+// Given files and directories replace the default ones of their sort only, and
+// all defaults come before all that was given (oslo.config: cfg.py
+// _parse_config_files). So a file of the command line wins over the default
+// conf.d directories.
+func (s *Source) paths() ([]string, error) {
+	var all []string
+	if len(s.Files) == 0 {
+		all = append(all, s.search(".conf")...)
+	}
+	if len(s.Dirs) == 0 {
+		for _, dir := range s.search(".conf.d") {
+			files, err := confFiles(dir)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, files...)
+		}
+	}
+	for _, path := range s.Files {
+		path, err := s.expand(path)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, path)
+	}
+	for _, dir := range s.Dirs {
+		dir, err := s.expand(dir)
+		if err != nil {
+			return nil, err
+		}
+		files, err := confFiles(dir)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, files...)
+	}
+	return all, nil
+}
+
+// search finds the default files or directories: for the project and then the
+// program, the first that exists in the directories of section "Default files"
+// of the package comment.
+func (s *Source) search(extension string) []string {
+	dirs := s.directories()
+	var found []string
+	for _, base := range []string{s.Project, s.Prog} {
+		if base == "" {
+			continue
+		}
+		for _, dir := range dirs {
+			path := filepath.Join(dir, base+extension)
+			if _, err := os.Stat(path); err == nil {
+				found = append(found, path)
+				break
+			}
+		}
+	}
+	return found
+}
+
+// directories follows cfg.py _get_config_dirs.
+func (s *Source) directories() []string {
+	etc := filepath.Join("/", s.Root, "etc")
+	var dirs []string
+	if s.Home != "" && s.Project != "" {
+		dirs = append(dirs, filepath.Join(s.Home, "."+s.Project))
+	}
+	if s.Home != "" {
+		dirs = append(dirs, s.Home)
+	}
+	if s.Project != "" {
+		dirs = append(dirs, filepath.Join(etc, s.Project))
+	}
+	dirs = append(dirs, etc)
+	for _, variable := range []string{"SNAP_COMMON", "SNAP"} {
+		if snap, _ := s.getenv(variable); snap != "" && s.Project != "" {
+			dirs = append(dirs, filepath.Join(snap, "etc", s.Project))
+		}
+	}
+	return dirs
+}
+
+func (s *Source) getenv(name string) (string, bool) {
+	if s.Env == nil {
+		return "", false
+	}
+	return s.Env(name)
+}
+
+// expand makes a given path absolute and puts Home in place of a leading "~".
+func (s *Source) expand(path string) (string, error) {
+	if s.Home != "" && (path == "~" || strings.HasPrefix(path, "~/")) {
+		path = filepath.Join(s.Home, path[1:])
+	}
+	absolute, err := filepath.Abs(path)
+	if err != nil {
+		return "", fmt.Errorf("find configuration file %s: %w", path, err)
+	}
+	return absolute, nil
+}
+
+// confFiles lists the *.conf of a directory sorted by name, hidden files
+// excepted, like Python's glob.
+func confFiles(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("configuration directory %s does not exist", dir)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read configuration directory: %w", err)
+	}
+	var files []string
+	for _, entry := range entries { // ReadDir sorts
+		name := entry.Name()
+		if strings.HasSuffix(name, ".conf") && !strings.HasPrefix(name, ".") {
+			files = append(files, filepath.Join(dir, name))
+		}
+	}
+	return files, nil
+}
+
+// credentialsDirectory is the variable by which systemd tells a service where the
+// files of its LoadCredential= and SetCredentialEncrypted= are.
+const credentialsDirectory = "CREDENTIALS_DIRECTORY"
+
+// withCredentials adds to an environment what systemd keeps for this service alone: a
+// credential OS_<GROUP>__<OPTION> counts as the variable of that name, which wins, and
+// which others may see in the process's environment. One line break at the end is the
+// editor's.
+func withCredentials(env func(string) (string, bool)) func(string) (string, bool) {
+	return func(name string) (string, bool) {
+		if value, ok := env(name); ok {
+			return value, true
+		}
+		dir, _ := env(credentialsDirectory)
+		if dir == "" || !strings.HasPrefix(name, "OS_") || name != filepath.Base(name) {
+			return "", false
+		}
+		text, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil { // none of that name, as for a variable
+			return "", false
+		}
+		return strings.TrimSuffix(string(text), "\n"), true
+	}
 }

@@ -6,14 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/url"
 	"sync"
 	"time"
-
-	"github.com/gophercloud/gophercloud/v2"
-
-	"github.com/karbor-project/karbor/pkg/httpclient"
 )
 
 // directoryTTL is how long an endpoint that Keystone named is used without
@@ -92,45 +87,4 @@ func (d *directory) ask(ctx context.Context, cfg ServiceConfig) (string, error) 
 		return "", fmt.Errorf("Keystone has no %s endpoint of %s in %s", cfg.Interface, cfg.ServiceName, cfg.RegionID)
 	}
 	return at.Endpoints[0].URL, nil
-}
-
-// keystone returns a client that acts as the service itself.
-func (f *Factory) keystone(ctx context.Context) (*gophercloud.ServiceClient, error) {
-	base := f.cfg.keystoneURL()
-	if base == "" {
-		base = versioned(f.cfg.Trustee.AuthURL)
-	}
-	transport, err := f.keystoneHTTP()
-	if err != nil {
-		return nil, err
-	}
-	token, err := f.identity.Token(ctx, "")
-	if err != nil {
-		return nil, err
-	}
-	provider := &gophercloud.ProviderClient{
-		TokenID:    token,
-		HTTPClient: httpclient.New(transport),
-	}
-	provider.ReauthFunc = func(ctx context.Context) error {
-		fresh, err := f.identity.Token(ctx, provider.Token())
-		if err == nil {
-			provider.SetToken(fresh)
-		}
-		return err
-	}
-	provider.UserAgent.Prepend(UserAgent)
-	provider.UseTokenLock()
-	return &gophercloud.ServiceClient{ProviderClient: provider, Endpoint: base + "/", Type: "identity"}, nil
-}
-
-// keystoneHTTP is the way to Keystone that [keystone_authtoken] describes. The
-// only POST that goes there is a login, which may be repeated.
-func (f *Factory) keystoneHTTP() (http.RoundTripper, error) {
-	transport, err := f.transports.get(f.cfg.Keystone.CAFile, f.cfg.Keystone.Insecure)
-	if err != nil {
-		return nil, err
-	}
-	meter := f.meters[keystoneName]
-	return &retry{policy: f.retry, meter: meter, harmless: true, next: &metered{meter: meter, next: transport}}, nil
 }

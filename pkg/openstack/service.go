@@ -2,6 +2,8 @@
 
 package openstack
 
+import "github.com/karbor-project/karbor/pkg/config"
+
 // service is one OpenStack service that the plugins call.
 type service struct {
 	// name is karbor's short name: option prefix, section prefix and the name in
@@ -44,3 +46,29 @@ var (
 const keystoneName = "keystone"
 
 func (s service) group() string { return s.name + "_client" }
+
+func (s service) catalogInfo() string { return s.catalogType + ":" + s.catalogName + ":publicURL" }
+
+// options are those of a service's section. karbor: services/protection/clients/*.py
+func (s service) options() []config.Option {
+	group, title := s.group(), s.name
+	options := []config.Option{
+		{Group: group, Name: "service_name", Default: s.catalogName, Help: "Name of the service in Keystone, for the look-up there."},
+		{Group: group, Name: "service_type", Default: s.catalogType, Help: "Type of the service in Keystone. Accepted and not used."},
+		{Group: group, Name: "version", Help: "Version of the service. Accepted and not used."},
+		{Group: group, Name: "region_id", Default: "RegionOne", Help: "Region of the endpoint."},
+		{Group: group, Name: "interface", Default: "internal", Help: "Interface (internal, public, admin) of the endpoint that is looked up in Keystone."},
+		{Group: group, Name: "ca_cert_file", Help: "Accepted and not used, see " + s.name + "_ca_cert_file."},
+		{Group: group, Name: "auth_insecure", Kind: config.Bool, Default: false, Help: "Accepted and not used, see " + s.name + "_auth_insecure."},
+		{Group: group, Name: s.name + "_endpoint", Help: "Base URL of " + title + ", in place of the one in the catalogue."},
+		{Group: group, Name: s.name + "_catalog_info", Default: s.catalogInfo(), Help: "Where to find " + title + " in the caller's catalogue: <service_type>:<service_name>:<endpoint_type>."},
+		{Group: group, Name: s.name + "_ca_cert_file", Help: "CA bundle to verify " + title + " with."},
+		{Group: group, Name: s.name + "_auth_insecure", Kind: config.Bool, Default: false, Help: "Do not verify the certificate of " + title + "."},
+		{Group: group, Name: "max_calls", Kind: config.Int, Default: DefaultMaxCalls, Min: config.Bound(1), Help: "How many calls of " + title + " run at the same time."},
+	}
+	if s.microversioned {
+		options = append(options, config.Option{Group: group, Name: "microversion", Default: s.microversion,
+			Help: "Microversion of " + title + "'s API, such as 2.1, that calls ask for. Empty: none. The default is what the plugins are made for."})
+	}
+	return options
+}

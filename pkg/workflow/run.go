@@ -5,7 +5,9 @@ package workflow
 import (
 	"context"
 	"fmt"
+	"runtime/debug"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -210,4 +212,99 @@ func (r *run) notify(t *Task, s State, err error) {
 	if r.options.Observer != nil {
 		r.options.Observer(Event{Task: t.Name, State: s, Err: err, At: r.options.Clock()})
 	}
+}
+
+// State is what became of a task.
+type State int
+
+// The states of a task. Each starts at most once and then either finishes or
+// fails; in a run that failed, those that had started are then reverted, if
+// they have a Revert, and those that had not are skipped.
+const (
+	Started State = iota + 1
+	Finished
+	Failed
+	Reverted
+	Skipped
+)
+
+func (s State) String() string {
+	switch s {
+	case Started:
+		return "started"
+	case Finished:
+		return "finished"
+	case Failed:
+		return "failed"
+	case Reverted:
+		return "reverted"
+	case Skipped:
+		return "skipped"
+	}
+	return fmt.Sprintf("state %d", int(s))
+}
+
+// Event tells of one change.
+type Event struct {
+	Task  string
+	State State
+	// Err is the failure of the task, or for Reverted that of its Revert.
+	Err error
+	At  time.Time
+}
+
+// Error is the failure of a run.
+type Error struct {
+	// Task is the task that failed first, empty if the context ended the run.
+	Task string
+	// Err is its error, or the cause of the context.
+	Err error
+	// Others are the failures of tasks that were running at that time.
+	Others []error
+	// RevertErrs are the failures of reverts, in the order of the reverts.
+	RevertErrs []error
+}
+
+func (e *Error) Error() string {
+	var b strings.Builder
+	if e.Task != "" {
+		fmt.Fprintf(&b, "task %s: ", e.Task)
+	}
+	b.WriteString(e.Err.Error())
+	if n := len(e.Others); n > 0 {
+		fmt.Fprintf(&b, " (%d more failed)", n)
+	}
+	if n := len(e.RevertErrs); n > 0 {
+		fmt.Fprintf(&b, " (%d not reverted)", n)
+	}
+	return b.String()
+}
+
+// Unwrap leads to the first failure alone: the others are consequences or
+// coincidence.
+func (e *Error) Unwrap() error { return e.Err }
+
+// PanicError is a panic of a task, of which only that task's run fails.
+type PanicError struct {
+	Value any
+	// Stack is for a log; it is no part of the error's text, which users see.
+	Stack []byte
+}
+
+func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
+
+// Unwrap gives the value of the panic if that was an error.
+func (e *PanicError) Unwrap() error {
+	err, _ := e.Value.(error)
+	return err
+}
+
+// guard calls f and turns a panic into an error.
+func guard(f func() error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = &PanicError{Value: v, Stack: debug.Stack()}
+		}
+	}()
+	return f()
 }

@@ -7,12 +7,22 @@
 package client
 
 import (
+	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 
+	"github.com/go-logr/logr"
+	core "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
 
 	"github.com/karbor-project/karbor/pkg/guard"
 	"github.com/karbor-project/karbor/pkg/httpclient"
@@ -76,4 +86,167 @@ func (c *Client) Close() {
 	if c.rest != nil {
 		net.CloseIdleConnectionsFor(c.base)
 	}
+}
+
+// retries is how often an API server is asked again that answers "later". It has
+// done nothing then.
+const retries = 4
+
+// call makes the request that describe describes, and reads the answer by read.
+func (c *Client) call(ctx context.Context, method string, describe func(*rest.Request) *rest.Request, read func(rest.Result) error) error {
+	connected, err := c.connected()
+	if err != nil {
+		return err
+	}
+	request := describe(connected.Verb(method)).MaxRetries(retries)
+	if err := request.Error(); err != nil {
+		return err
+	}
+	// The library's own log of calls has another form than ours, and says less than errors do.
+	ctx = klog.NewContext(ctx, logr.Discard())
+	result := request.Do(ctx)
+	if err := result.Error(); err != nil {
+		return failure(err, method, request.URL().Path)
+	}
+	if err := read(result); err != nil {
+		return fmt.Errorf("%s %s: %w", strings.ToLower(method), request.URL().Path, err)
+	}
+	return nil
+}
+
+// failure makes what the API server answered an error of ours. The others, of the
+// connection, name what was called by themselves.
+func failure(err error, method, path string) error {
+	var answered apierrors.APIStatus
+	if !errors.As(err, &answered) {
+		return err
+	}
+	status := answered.Status()
+	return fmt.Errorf("%s %s: %w", strings.ToLower(method), path, &kubernetes.StatusError{
+		Code: int(status.Code), Reason: string(status.Reason), Message: status.Message,
+	})
+}
+
+// pageSize is how many pods one answer holds.
+const pageSize = 500
+
+// pods begins a request about the pods of a namespace. An empty one would be all
+// namespaces.
+func (c *Client) pods(ctx context.Context, method, namespace string, describe func(*rest.Request) *rest.Request, into any) error {
+	if namespace == "" {
+		return errors.New("the namespace of a pod is empty")
+	}
+	return c.call(ctx, method, func(r *rest.Request) *rest.Request {
+		return describe(r.Namespace(namespace).Resource("pods"))
+	}, func(result rest.Result) error {
+		text, err := result.Raw()
+		if err != nil {
+			return err
+		}
+		return json.Unmarshal(text, into)
+	})
+}
+
+// Pods implements kubernetes.Cluster.
+func (c *Client) Pods(ctx context.Context, namespace string) ([]kubernetes.Pod, error) {
+	pods, token := []kubernetes.Pod{}, ""
+	for {
+		page, next, err := c.PodPage(ctx, namespace, token)
+		if err != nil {
+			return nil, err
+		}
+		pods = append(pods, page...)
+		if next == "" {
+			return pods, nil
+		}
+		token = next
+	}
+}
+
+// PodPage implements kubernetes.Cluster.
+func (c *Client) PodPage(ctx context.Context, namespace, token string) (pods []kubernetes.Pod, next string, err error) {
+	var page struct {
+		meta.ListMeta `json:"metadata"`
+		Items         []kubernetes.Pod `json:"items"`
+	}
+	err = c.pods(ctx, http.MethodGet, namespace, func(r *rest.Request) *rest.Request {
+		return r.VersionedParams(&meta.ListOptions{Limit: pageSize, Continue: token}, meta.ParameterCodec)
+	}, &page)
+	return page.Items, page.Continue, err
+}
+
+// Pod implements kubernetes.Cluster.
+func (c *Client) Pod(ctx context.Context, namespace, name string) (*kubernetes.Pod, error) {
+	var pod kubernetes.Pod
+	if err := c.pods(ctx, http.MethodGet, namespace, func(r *rest.Request) *rest.Request { return r.Name(name) }, &pod); err != nil {
+		return nil, err
+	}
+	return &pod, nil
+}
+
+// CreatePod implements kubernetes.Cluster.
+func (c *Client) CreatePod(ctx context.Context, namespace string, manifest any) (*kubernetes.Pod, error) {
+	text, err := json.Marshal(manifest)
+	if err != nil {
+		return nil, fmt.Errorf("write the manifest of a pod: %w", err)
+	}
+	var pod kubernetes.Pod
+	err = c.pods(ctx, http.MethodPost, namespace, func(r *rest.Request) *rest.Request {
+		return r.SetHeader("Content-Type", "application/json").Body(text)
+	}, &pod)
+	if err != nil {
+		return nil, err
+	}
+	return &pod, nil
+}
+
+// DeletePod implements kubernetes.Cluster.
+func (c *Client) DeletePod(ctx context.Context, namespace, name, uid string) error {
+	options := meta.NewPreconditionDeleteOptions(uid)
+	var ignored json.RawMessage // a Status, or the pod on its way
+	return c.pods(ctx, http.MethodDelete, namespace, func(r *rest.Request) *rest.Request { return r.Name(name).Body(options) }, &ignored)
+}
+
+// CinderVolume implements kubernetes.Cluster.
+func (c *Client) CinderVolume(ctx context.Context, namespace string, v kubernetes.Volume) (*kubernetes.Cinder, error) {
+	if v.Claim == nil {
+		return v.Cinder, nil
+	}
+	var claim core.PersistentVolumeClaim
+	err := c.get(ctx, &claim, func(r *rest.Request) *rest.Request {
+		return r.Namespace(namespace).Resource("persistentvolumeclaims").Name(v.Claim.Name)
+	})
+	if err != nil || claim.Spec.VolumeName == "" { // not bound yet
+		return nil, err
+	}
+	var volume core.PersistentVolume
+	err = c.get(ctx, &volume, func(r *rest.Request) *rest.Request {
+		return r.Resource("persistentvolumes").Name(claim.Spec.VolumeName)
+	})
+	if err != nil {
+		return nil, err
+	}
+	switch source := volume.Spec.PersistentVolumeSource; {
+	case source.CSI != nil && source.CSI.Driver == kubernetes.CinderDriver:
+		return cinder(source.CSI.VolumeHandle, source.CSI.FSType, source.CSI.ReadOnly), nil
+	case source.Cinder != nil:
+		return cinder(source.Cinder.VolumeID, source.Cinder.FSType, source.Cinder.ReadOnly), nil
+	}
+	return nil, nil
+}
+
+func (c *Client) get(ctx context.Context, into runtime.Object, describe func(*rest.Request) *rest.Request) error {
+	return c.call(ctx, http.MethodGet, describe, func(result rest.Result) error { return result.Into(into) })
+}
+
+// cinder takes what has its zero value for not told: an API server leaves that out.
+func cinder(id, fsType string, readOnly bool) *kubernetes.Cinder {
+	volume := &kubernetes.Cinder{VolumeID: id}
+	if fsType != "" {
+		volume.FSType = &fsType
+	}
+	if readOnly {
+		volume.ReadOnly = &readOnly
+	}
+	return volume
 }
