@@ -6,7 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
+	"unicode/utf8"
 
 	"github.com/sirupsen/logrus"
 )
@@ -236,4 +238,57 @@ func (c *Client) await(ctx context.Context, w *waiter, msgID string) (reply, err
 			return reply{}, ctx.Err()
 		}
 	}
+}
+
+// outgoing is a request on its way out.
+type outgoing struct {
+	target     Target
+	method     string
+	args       map[string]any
+	context    Context
+	msgID      string
+	replyQ     string
+	monitor    time.Duration
+	uniqueID   string
+	wantsReply bool
+}
+
+// encode gives the message body of the request.
+func (o *outgoing) encode() ([]byte, error) {
+	args := []byte("{}")
+	if len(o.args) > 0 {
+		var err error
+		if args, err = Marshal(o.args); err != nil {
+			return nil, fmt.Errorf("encoding the arguments of %s: %w", o.method, err)
+		}
+	}
+	p := make([]byte, 0, 512+len(args))
+	p = appendQuoted(append(p, `{"method": `...), o.method)
+	p = append(append(p, `, "args": `...), args...)
+	if o.target.Namespace != "" {
+		p = appendQuoted(append(p, `, "namespace": `...), o.target.Namespace)
+	}
+	if o.target.Version != "" {
+		p = appendQuoted(append(p, `, "version": `...), o.target.Version)
+	}
+	if o.wantsReply {
+		p = appendQuoted(append(p, `, "_msg_id": `...), o.msgID)
+		p = appendQuoted(append(p, `, "_reply_q": `...), o.replyQ)
+		p = append(p, `, "_timeout": `...)
+		if o.monitor > 0 {
+			p = strconv.AppendInt(p, int64(o.monitor/time.Second), 10)
+		} else {
+			p = append(p, "null"...)
+		}
+	}
+	p = appendQuoted(append(p, `, "_unique_id": `...), o.uniqueID)
+	p, err := o.context.append(p)
+	if err != nil {
+		return nil, err
+	}
+	p = append(p, '}')
+	if !utf8.Valid(p) {
+		return nil, errors.New("encoding " + o.method + ": text is not valid UTF-8")
+	}
+	return appendEnvelope(make([]byte, 0, len(p)+len(p)/4+64), p), nil
 }

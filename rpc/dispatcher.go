@@ -9,6 +9,43 @@ import (
 	"strings"
 )
 
+// Handler executes one request. The context ends when the server is stopped hard
+// and, for [AtMostOnce] methods, at the request's Deadline. The result is encoded as
+// JSON, unless it is [Encoded]; nil becomes null. An error becomes a failure at the caller, see [RemoteError] and
+// [ServerOptions].
+type Handler func(ctx context.Context, req *Request) (any, error)
+
+// Middleware wraps a handler with behaviour of its own.
+type Middleware func(Handler) Handler
+
+// Delivery is a method's promise about lost and repeated requests.
+type Delivery int
+
+const (
+	// AtMostOnce acknowledges a request before its handler runs: a crash loses it.
+	// This is what oslo.messaging does for every method.
+	AtMostOnce Delivery = iota
+	// UntilAccepted acknowledges a request when its handler calls Accept or
+	// returns: a crash before that brings it back, to this server or another.
+	UntilAccepted
+)
+
+// Method is one callable method of an endpoint.
+type Method struct {
+	Handler  Handler
+	Delivery Delivery
+}
+
+// Endpoint is a set of methods of one namespace and version. Only listed methods
+// can be called, and of those none whose name starts with an underscore.
+type Endpoint struct {
+	// Namespace of the requests that it serves; empty is the null namespace.
+	Namespace string
+	// Version that it implements, "M.m" or "M.m.r"; empty means "1.0".
+	Version string
+	Methods map[string]Method
+}
+
 // Dispatcher finds the method that serves a request.
 // oslo.messaging: rpc/dispatcher.py RPCDispatcher
 type Dispatcher struct {

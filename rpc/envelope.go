@@ -11,57 +11,40 @@ import (
 	"io"
 	"runtime"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
-// ContentType and ContentEncoding are the AMQP properties of every message.
-// oslo.messaging: kombu's JSON serializer
-const (
-	ContentType     = "application/json"
-	ContentEncoding = "utf-8"
-)
-
-// Names of the compression header. What kombu calls gzip is a zlib stream.
-const (
-	CompressionGzip = "application/x-gzip"
-	CompressionBz2  = "application/x-bz2"
-)
-
-// compressions are the names that kombu has for what is understood here, its aliases
-// among them. kombu: compression.py
-var compressions = map[string]func(io.Reader) (io.Reader, error){
-	CompressionGzip: unzlib, "gzip": unzlib, "zlib": unzlib,
-	CompressionBz2: unbzip2, "bzip2": unbzip2, "bzip": unbzip2,
+// Incoming is one message as it came from the broker. It must be acknowledged
+// or rejected exactly once.
+type Incoming struct {
+	Acknowledger
+	ContentType     string
+	ContentEncoding string
+	// Compression is the header of that name, empty when absent.
+	Compression string
+	// Expiration is the AMQP property of that name: the milliseconds that the broker
+	// was to keep the message, as text. For a call this is the caller's timeout.
+	Expiration string
+	// Headers are the other headers whose values are text; nil when there are none.
+	Headers map[string]string
+	Body    []byte
+	// Redelivered is set by the broker when it has sent the message before.
+	Redelivered bool
+	// Arrived is when the message came from the broker; zero means now.
+	Arrived time.Time
 }
 
-func unzlib(r io.Reader) (io.Reader, error)  { return zlib.NewReader(r) }
-func unbzip2(r io.Reader) (io.Reader, error) { return bzip2.NewReader(r), nil }
+// Payload undoes content type, encoding, compression and envelope of a message;
+// a bare payload passes as well. The result is a valid JSON object. An error means
+// that the message must be rejected.
+func (m *Incoming) Payload() ([]byte, error) { return m.payload() }
 
-// DefaultMaxDecompressed bounds the bytes that a compressed body may grow to. It is
-// the size of the largest message that RabbitMQ 4 takes uncompressed.
-const DefaultMaxDecompressed = 16 << 20
-
-// decompressing has a token for each body that is being decompressed: many small
-// bodies that grow large must take neither all processors nor all memory.
-var decompressing = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))
-
-// The envelope of version 2.0 holds the payload as text.
-// oslo.messaging: common.py serialize_msg
-const (
-	envelopeVersion = "oslo.version"
-	envelopeMessage = "oslo.message"
-	envelopePrefix  = `{"` + envelopeVersion + `": "2.0", "` + envelopeMessage + `": `
-)
-
-// appendEnvelope appends the message body that carries payload.
-func appendEnvelope(dst, payload []byte) []byte {
-	dst = append(dst, envelopePrefix...)
-	dst = appendQuoted(dst, payload)
-	return append(dst, '}')
+// Envelope makes the message body that carries a payload, which must be a JSON
+// object in UTF-8.
+func Envelope(payload []byte) []byte {
+	return appendEnvelope(make([]byte, 0, len(payload)+len(payload)/4+64), payload)
 }
-
-// errNotFinite is the error of a message that only Python takes for JSON.
-var errNotFinite = errors.New("NaN and Infinity are not JSON")
 
 // payload is open for receivers that take JSON alone.
 func (m *Incoming) payload() ([]byte, error) {
@@ -91,6 +74,78 @@ func (m *Incoming) open(limit int) (payload []byte, finite bool, err error) {
 	}
 	return payload, finite, err
 }
+
+// decompress leaves the body of an unknown compression alone, as kombu does.
+func (m *Incoming) decompress(limit int) ([]byte, error) {
+	reader := compressions[m.Compression]
+	if reader == nil {
+		return m.Body, nil
+	}
+	decompressing <- struct{}{}
+	defer func() { <-decompressing }()
+	r, err := reader(bytes.NewReader(m.Body))
+	var plain []byte
+	if err == nil {
+		plain, err = io.ReadAll(io.LimitReader(r, int64(limit)+1))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("decompressing %s: %w", m.Compression, err)
+	}
+	if len(plain) > limit {
+		return nil, fmt.Errorf("decompressing %s: more than %d bytes", m.Compression, limit)
+	}
+	return plain, nil
+}
+
+// ContentType and ContentEncoding are the AMQP properties of every message.
+// oslo.messaging: kombu's JSON serializer
+const (
+	ContentType     = "application/json"
+	ContentEncoding = "utf-8"
+)
+
+// Names of the compression header. What kombu calls gzip is a zlib stream.
+const (
+	CompressionGzip = "application/x-gzip"
+	CompressionBz2  = "application/x-bz2"
+)
+
+// compressions are the names that kombu has for what is understood here, its aliases
+// among them. kombu: compression.py
+var compressions = map[string]func(io.Reader) (io.Reader, error){
+	CompressionGzip: unzlib, "gzip": unzlib, "zlib": unzlib,
+	CompressionBz2: unbzip2, "bzip2": unbzip2, "bzip": unbzip2,
+}
+
+func unzlib(r io.Reader) (io.Reader, error) { return zlib.NewReader(r) }
+
+func unbzip2(r io.Reader) (io.Reader, error) { return bzip2.NewReader(r), nil }
+
+// DefaultMaxDecompressed bounds the bytes that a compressed body may grow to. It is
+// the size of the largest message that RabbitMQ 4 takes uncompressed.
+const DefaultMaxDecompressed = 16 << 20
+
+// decompressing has a token for each body that is being decompressed: many small
+// bodies that grow large must take neither all processors nor all memory.
+var decompressing = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))
+
+// The envelope of version 2.0 holds the payload as text.
+// oslo.messaging: common.py serialize_msg
+const (
+	envelopeVersion = "oslo.version"
+	envelopeMessage = "oslo.message"
+	envelopePrefix  = `{"` + envelopeVersion + `": "2.0", "` + envelopeMessage + `": `
+)
+
+// appendEnvelope appends the message body that carries payload.
+func appendEnvelope(dst, payload []byte) []byte {
+	dst = append(dst, envelopePrefix...)
+	dst = appendQuoted(dst, payload)
+	return append(dst, '}')
+}
+
+// errNotFinite is the error of a message that only Python takes for JSON.
+var errNotFinite = errors.New("NaN and Infinity are not JSON")
 
 func openBody(encoding string, body []byte) (payload []byte, finite bool, err error) {
 	if body, err = toUTF8(encoding, body); err != nil {
@@ -193,28 +248,6 @@ func checkEnvelope(version []byte) error {
 		return fmt.Errorf("envelope version %q is not 2.0", text)
 	}
 	return nil
-}
-
-// decompress leaves the body of an unknown compression alone, as kombu does.
-func (m *Incoming) decompress(limit int) ([]byte, error) {
-	reader := compressions[m.Compression]
-	if reader == nil {
-		return m.Body, nil
-	}
-	decompressing <- struct{}{}
-	defer func() { <-decompressing }()
-	r, err := reader(bytes.NewReader(m.Body))
-	var plain []byte
-	if err == nil {
-		plain, err = io.ReadAll(io.LimitReader(r, int64(limit)+1))
-	}
-	if err != nil {
-		return nil, fmt.Errorf("decompressing %s: %w", m.Compression, err)
-	}
-	if len(plain) > limit {
-		return nil, fmt.Errorf("decompressing %s: more than %d bytes", m.Compression, limit)
-	}
-	return plain, nil
 }
 
 // Compress makes the body of a message with the compression header gzip.

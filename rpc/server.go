@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 	"time"
 
@@ -259,4 +260,16 @@ func (s *Server) stop(ctx context.Context) error {
 type noListener struct{}
 
 func (noListener) Cancel(context.Context) error { return nil }
-func (noListener) Close(context.Context) error  { return nil }
+
+func (noListener) Close(context.Context) error { return nil }
+
+// orDiscard lets constructors take a nil logger.
+func orDiscard(log logrus.FieldLogger) logrus.FieldLogger {
+	if log != nil {
+		return log
+	}
+	l := logrus.New()
+	l.SetOutput(io.Discard)
+	l.SetLevel(logrus.PanicLevel)
+	return l
+}

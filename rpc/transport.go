@@ -69,26 +69,6 @@ type Listener interface {
 	Close(ctx context.Context) error
 }
 
-// Incoming is one message as it came from the broker. It must be acknowledged
-// or rejected exactly once.
-type Incoming struct {
-	Acknowledger
-	ContentType     string
-	ContentEncoding string
-	// Compression is the header of that name, empty when absent.
-	Compression string
-	// Expiration is the AMQP property of that name: the milliseconds that the broker
-	// was to keep the message, as text. For a call this is the caller's timeout.
-	Expiration string
-	// Headers are the other headers whose values are text; nil when there are none.
-	Headers map[string]string
-	Body    []byte
-	// Redelivered is set by the broker when it has sent the message before.
-	Redelivered bool
-	// Arrived is when the message came from the broker; zero means now.
-	Arrived time.Time
-}
-
 // Acknowledger settles one message with the broker. Its methods fail when the
 // message no longer belongs to this consumer, because its connection is gone:
 // the broker then delivers it again to somebody.

@@ -6,9 +6,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/sirupsen/logrus"
 
 	"github.com/karbor-project/karbor/rpc"
 )
@@ -106,3 +109,138 @@ func (n *Notifier) Critical(ctx context.Context, rc rpc.Context, eventType strin
 func (n *Notifier) Sample(ctx context.Context, rc rpc.Context, eventType string, payload any) error {
 	return n.Notify(ctx, rc, Sample, eventType, payload)
 }
+
+// Transport is what notifications need of a transport; those of packages rabbit
+// and rpctest have it.
+type Transport interface {
+	// Post publishes to the key of the binding and returns when the broker has the
+	// message. The queue of the binding exists from then on.
+	Post(ctx context.Context, to rpc.Binding, p rpc.Publishing) error
+	// Subscribe makes sure of the bindings and consumes each queue of them once; in
+	// everything else it is as Listen of rpc.Transport.
+	Subscribe(ctx context.Context, from []rpc.Binding, o rpc.ListenOptions, receive func(rpc.Incoming)) (rpc.Listener, error)
+}
+
+// MessagingOptions tune the driver that publishes on a broker.
+type MessagingOptions struct {
+	// Exchange scopes the topics; empty means rpc.DefaultExchange.
+	Exchange string
+	// Topics get each event under a unique id of its own; none means DefaultTopic.
+	Topics []string
+	// Retry is how often a publishing is tried again while the broker is away: 0 is
+	// never; nil and negative are as long as the context lasts.
+	// oslo.messaging: [oslo_messaging_notifications] retry
+	Retry *int
+}
+
+// messaging is oslo.messaging's driver messagingv2.
+type messaging struct {
+	transport Transport
+	options   MessagingOptions
+}
+
+// Messaging makes the driver that publishes events on a broker, as oslo.messaging
+// does with driver = messagingv2.
+func Messaging(t Transport, o MessagingOptions) Driver {
+	if len(o.Topics) == 0 {
+		o.Topics = []string{DefaultTopic}
+	}
+	return &messaging{transport: t, options: o}
+}
+
+// Deliver implements Driver.
+func (m *messaging) Deliver(ctx context.Context, e *Event) error {
+	var errs []error
+	for _, topic := range m.options.Topics {
+		payload, err := e.encode(rpc.NewID())
+		if err != nil {
+			return err
+		}
+		p := rpc.Publishing{Body: rpc.Envelope(payload), Retry: m.options.Retry}
+		to := bind(m.options.Exchange, topic, e.Priority)
+		if err := m.transport.Post(ctx, to, p); err != nil {
+			errs = append(errs, fmt.Errorf("publishing to %s: %w", to.Key, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// bind is the queue of a topic's events of one priority, under its own name.
+func bind(exchange, topic string, p Priority) rpc.Binding {
+	key := topic + "." + string(p)
+	return rpc.Binding{Exchange: exchange, Key: key, Queue: key}
+}
+
+// Drivers makes the drivers that a service's configuration names: messagingv2,
+// log, noop, and test for a [Recorder]. oslo.messaging:
+// [oslo_messaging_notifications] driver
+func Drivers(names []string, t Transport, o MessagingOptions, log logrus.FieldLogger) ([]Driver, error) {
+	var drivers []Driver
+	for _, name := range names {
+		switch name {
+		case "messagingv2":
+			drivers = append(drivers, Messaging(t, o))
+		case "log":
+			drivers = append(drivers, Log(log))
+		case "noop", "":
+		case "test":
+			drivers = append(drivers, &Recorder{})
+		default:
+			return nil, fmt.Errorf("notify: driver %q is not known", name)
+		}
+	}
+	return drivers, nil
+}
+
+// logging writes events to a log.
+type logging struct{ log logrus.FieldLogger }
+
+// Log makes the driver that writes each event to a log, at the level of its
+// priority. oslo.messaging: notify/_impl_log.py
+func Log(log logrus.FieldLogger) Driver { return logging{log} }
+
+// Deliver implements Driver.
+func (l logging) Deliver(_ context.Context, e *Event) error {
+	log := l.log.WithFields(logrus.Fields{
+		"event_type": e.Type, "publisher_id": e.PublisherID, "message_id": e.ID, "payload": string(e.Payload),
+	})
+	switch e.Priority {
+	case Debug:
+		log.Debug("notification")
+	case Warn:
+		log.Warn("notification")
+	case Error, Critical:
+		log.Error("notification")
+	default:
+		log.Info("notification")
+	}
+	return nil
+}
+
+// Recorder is a driver that keeps events for a test to look at. The zero value is
+// ready for use.
+type Recorder struct {
+	mu     sync.Mutex
+	events []Event
+}
+
+var _ Driver = (*Recorder)(nil)
+
+// Deliver implements Driver.
+func (r *Recorder) Deliver(_ context.Context, e *Event) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.events = append(r.events, *e)
+	return nil
+}
+
+// Events are those delivered so far, oldest first.
+func (r *Recorder) Events() []Event {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.events)
+}
+
+// DefaultTopic is the topic of events when none is configured.
+// oslo.messaging: [oslo_messaging_notifications] topics
+const DefaultTopic = "notifications"

@@ -413,3 +413,91 @@ func notify(to chan<- *consumer, n *consumer) {
 	default:
 	}
 }
+
+// receiveReplies hands replies to their calls. Every reply is acknowledged at
+// once, so that one acknowledgement can cover all that have come together.
+func (n *consumer) receiveReplies(r *rpc.Replies, deliveries <-chan amqp.Delivery, every int) {
+	for d := range deliveries {
+		r.Receive(incoming(&d))
+		last, more := d, true
+		for count := 1; count < every && more; count++ {
+			select {
+			case next, ok := <-deliveries:
+				if more = ok; ok {
+					r.Receive(incoming(&next))
+					last = next
+				}
+			default:
+				more = false
+			}
+		}
+		// On a lost channel the broker delivers again; nobody waits for it then.
+		_ = n.of.acks.ackUpTo(last.DeliveryTag)
+	}
+}
+
+// incoming is the transport-neutral form of a delivery, without what settles it.
+func incoming(d *amqp.Delivery) rpc.Incoming {
+	compression, _ := d.Headers[compressionHeader].(string)
+	return rpc.Incoming{
+		ContentType: d.ContentType, ContentEncoding: d.ContentEncoding, Compression: compression,
+		Expiration: d.Expiration, Headers: textHeaders(d.Headers), Body: d.Body, Redelivered: d.Redelivered,
+	}
+}
+
+// textHeaders are the headers of a delivery that callers may have set: those of
+// text, without the transport's own. Most messages have none.
+func textHeaders(table amqp.Table) map[string]string {
+	var headers map[string]string
+	for name, value := range table {
+		text, ok := value.(string)
+		if !ok || name == compressionHeader {
+			continue
+		}
+		if headers == nil {
+			headers = make(map[string]string, len(table))
+		}
+		headers[name] = text
+	}
+	return headers
+}
+
+// arrival is a delivery and when it came.
+type arrival struct {
+	delivery amqp.Delivery
+	at       time.Time
+}
+
+// eachArrival hands deliveries on one after the other, with the times at which they
+// came: those that wait here while receive blocks wait in their callers' time. The
+// prefetch bounds them.
+func eachArrival(deliveries <-chan amqp.Delivery, receive func(d *amqp.Delivery, at time.Time)) {
+	next, done := make(chan arrival), make(chan struct{})
+	go func() {
+		defer close(done)
+		for a := range next {
+			receive(&a.delivery, a.at)
+		}
+	}()
+	var waiting []arrival
+	for deliveries != nil || len(waiting) > 0 {
+		var out chan<- arrival
+		var first arrival
+		if len(waiting) > 0 {
+			out, first = next, waiting[0]
+		}
+		select {
+		case d, ok := <-deliveries:
+			if !ok {
+				deliveries = nil
+				continue
+			}
+			waiting = append(waiting, arrival{d, time.Now()})
+		case out <- first:
+			waiting[0] = arrival{} // keep nothing of it
+			waiting = waiting[1:]
+		}
+	}
+	close(next)
+	<-done
+}

@@ -5,6 +5,7 @@ package rabbit
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -152,4 +153,100 @@ func (d *dialer) login(h rpc.Host) amqp.Authentication {
 // oslo.messaging: impl_rabbit.py, client_properties
 func connectionName() string {
 	return filepath.Base(os.Args[0]) + ":" + strconv.Itoa(os.Getpid()) + ":" + uuid.NewString()
+}
+
+// connection is the library's connection together with its socket. The end of the
+// socket ends every call on the connection, whatever that call waits for.
+type connection struct {
+	*amqp.Connection
+	socket net.Conn
+	gather *gatherer // nil where writes are not gathered
+}
+
+// room waits until the connection can take another message.
+func (c *connection) room(ctx context.Context) error {
+	if c.gather == nil {
+		return nil
+	}
+	return c.gather.room(ctx)
+}
+
+// close closes in good order until ctx or closeGrace is over, and then at once.
+func (c *connection) close(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, closeGrace)
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { _ = c.socket.Close() })()
+	// The connection is of no use to anybody any more, however it ends.
+	_ = c.Close()
+}
+
+// tolerate sets for how long the peer may leave data unacknowledged before the
+// kernel ends the connection; 0 leaves that to the kernel.
+func (c *connection) tolerate(d time.Duration) {
+	if tcp, ok := c.socket.(*net.TCPConn); ok {
+		setUserTimeout(tcp, d)
+	}
+}
+
+// tlsVersions are the names of ssl_version; the others negotiate.
+var tlsVersions = map[string]uint16{
+	"TLSv1":   tls.VersionTLS10,
+	"TLSv1_1": tls.VersionTLS11,
+	"TLSv1_2": tls.VersionTLS12,
+}
+
+// tlsConfig is nil when TLS is off. As in oslo.messaging the broker is verified
+// only when an authority is given.
+func (o *Options) tlsConfig() (*tls.Config, error) {
+	if !o.SSL {
+		return nil, nil
+	}
+	c := &tls.Config{MinVersion: tls.VersionTLS12}
+	if v, ok := tlsVersions[o.SSLVersion]; ok {
+		c.MinVersion, c.MaxVersion = v, v
+	}
+	if (o.SSLCertFile == "") != (o.SSLKeyFile == "") {
+		return nil, errors.New("ssl_cert_file and ssl_key_file need each other")
+	}
+	if o.SSLCertFile != "" {
+		pair, err := tls.LoadX509KeyPair(o.SSLCertFile, o.SSLKeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("loading the client certificate: %w", err)
+		}
+		// It is shown whatever authorities the broker names, as Python shows it: the
+		// broker may trust the issuer without naming it, and else says why it refuses.
+		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
+	}
+	if o.SSLCAFile == "" {
+		c.InsecureSkipVerify = true
+		return c, nil
+	}
+	pem, err := os.ReadFile(o.SSLCAFile)
+	if err != nil {
+		return nil, fmt.Errorf("reading ssl_ca_file: %w", err)
+	}
+	c.RootCAs = x509.NewCertPool()
+	if !c.RootCAs.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("ssl_ca_file %s holds no certificate", o.SSLCAFile)
+	}
+	if !o.SSLVerifyHostname {
+		c.InsecureSkipVerify = true
+		c.VerifyConnection = verifyChain(c.RootCAs)
+	}
+	return c, nil
+}
+
+// verifyChain checks everything about the broker's certificate but its name.
+func verifyChain(roots *x509.CertPool) func(tls.ConnectionState) error {
+	return func(s tls.ConnectionState) error {
+		if len(s.PeerCertificates) == 0 {
+			return errors.New("the broker shows no certificate")
+		}
+		between := x509.NewCertPool()
+		for _, c := range s.PeerCertificates[1:] {
+			between.AddCert(c)
+		}
+		_, err := s.PeerCertificates[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: between})
+		return err
+	}
 }

@@ -15,44 +15,7 @@ import (
 	"syscall"
 
 	"github.com/sirupsen/logrus"
-
-	"github.com/karbor-project/karbor/rpc"
 )
-
-// underName starts something whose queue's name ends in 32 random digits or, with the
-// queue manager, in host, process and a number. When another process turns out to use
-// the queue, as one of another container or with a file system of its own can, the
-// next number is taken.
-func (t *Transport) underName(start func(suffix string) error) error {
-	for {
-		suffix, err := t.queueSuffix()
-		if err != nil {
-			return err
-		}
-		err = start(suffix)
-		if !errors.Is(err, errTaken) {
-			return err
-		}
-		t.log.WithError(err).Warn("taking another number for a queue")
-		t.names.skip()
-	}
-}
-
-func (t *Transport) queueSuffix() (string, error) {
-	if !t.options.UseQueueManager {
-		return rpc.NewID(), nil
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.names == nil {
-		c, err := newNameCounter(lockFolder(), t.options.Hostname, t.options.ProcessName)
-		if err != nil {
-			return "", err
-		}
-		t.names = c
-	}
-	return t.names.next(), nil
-}
 
 // lockFolder is where the processes of a host see each other's locks: a service often
 // has a temporary folder of its own. oslo.messaging: amqpdriver.py QManager

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -43,6 +44,35 @@ func (m *message) address() address {
 	return address{m.exchange.name, m.key}
 }
 
+// addHeaders sets a caller's headers; the transport's own win.
+func (m *message) addHeaders(headers map[string]string) {
+	for name, value := range headers {
+		if m.Headers == nil {
+			m.Headers = make(amqp.Table, len(headers))
+		}
+		if _, own := m.Headers[name]; !own {
+			m.Headers[name] = value
+		}
+	}
+}
+
+// setRetry copies the bound, which counts down.
+func (m *message) setRetry(retry *int) {
+	if retry != nil && *retry >= 0 {
+		left := *retry
+		m.retry = &left
+	}
+}
+
+// exhausted takes one of the further attempts and reports whether none was left.
+func (m *message) exhausted() bool {
+	if m.retry == nil {
+		return false
+	}
+	*m.retry--
+	return *m.retry < 0
+}
+
 // Send implements rpc.Transport.
 func (t *Transport) Send(ctx context.Context, target rpc.Target, p rpc.Publishing) error {
 	m := message{mandatory: p.Mandatory}
@@ -59,6 +89,20 @@ func (t *Transport) Send(ctx context.Context, target rpc.Target, p rpc.Publishin
 	}
 	if p.Expiration > 0 {
 		m.Expiration = fmt.Sprint(p.Expiration.Milliseconds())
+	}
+	m.addHeaders(p.Headers)
+	m.setRetry(p.Retry)
+	return t.publish(ctx, &m)
+}
+
+// Post publishes to a key and makes sure, once per connection, that its queue
+// exists: messages wait there when nobody listens. It returns when the broker has
+// confirmed the message.
+func (t *Transport) Post(ctx context.Context, b rpc.Binding, p rpc.Publishing) error {
+	q := t.options.bound(b.Queue, []rpc.Binding{b})
+	m := message{exchange: q.exchange, key: b.Key, queue: &q, mandatory: p.Mandatory}
+	if err := t.fill(&m, p.Body); err != nil {
+		return err
 	}
 	m.addHeaders(p.Headers)
 	m.setRetry(p.Retry)
@@ -239,4 +283,55 @@ func (t *Transport) settle(c *publishChannel, confirm *amqp.DeferredConfirmation
 		c.retire(t.log, "the broker could not keep a message, publishing on another channel")
 		return errNack
 	}
+}
+
+// patience makes contexts that last for a time, and lets all who ask within an
+// eighth of it share one: a context and a timer for each reply cost more than the
+// rest of sending it.
+type patience struct {
+	mu     sync.Mutex
+	parent context.Context
+	lasts  time.Duration
+	fresh  time.Time // until when the context can be shared
+	shared context.Context
+	cancel context.CancelFunc
+}
+
+// of is a context that ends with its parent, or when the time has passed and up to
+// an eighth more. Whoever asks calls done in the end. Those whose parent is not the
+// one of the shared context get a context of their own, so that two parents do not
+// take it from each other all the time.
+func (p *patience) of(parent context.Context, lasts time.Duration) (ctx context.Context, done context.CancelFunc) {
+	now := time.Now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.shared != nil && now.Before(p.fresh) {
+		if p.parent == parent && p.lasts == lasts {
+			return p.shared, func() {}
+		}
+		return context.WithTimeout(parent, lasts)
+	}
+	// The one before ends by itself: others may be using it.
+	extra := lasts / 8
+	p.parent, p.lasts, p.fresh = parent, lasts, now.Add(extra)
+	p.shared, p.cancel = context.WithTimeout(parent, lasts+extra)
+	return p.shared, func() {}
+}
+
+// end cancels the latest context.
+func (p *patience) end() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cancel != nil {
+		p.cancel()
+	}
+}
+
+// session is a live connection for the message: waited for as long as ctx lasts,
+// or through no more vain attempts to connect than the message may be retried.
+func (t *Transport) session(ctx context.Context, m *message) (*session, error) {
+	if m.retry == nil {
+		return t.senders.get(ctx)
+	}
+	return t.senders.getWithin(ctx, *m.retry)
 }

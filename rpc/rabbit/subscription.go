@@ -65,23 +65,6 @@ type subscription struct {
 	position  position
 }
 
-func (t *Transport) subscription(p prefetch, queues []queue, drain func(*consumer, <-chan amqp.Delivery)) *subscription {
-	s := &subscription{
-		link: t.receivers, queues: queues, prefetch: p, options: &t.options, log: t.log, drain: drain,
-		started: make(chan struct{}), idle: make(chan struct{}), ended: make(chan struct{}),
-		suspected: make(chan struct{}, 1),
-	}
-	s.life, s.finish = context.WithCancel(s.link.life)
-	s.receiving, s.stopReceiving = context.WithCancel(s.life)
-	s.becomeIdle = sync.OnceFunc(func() {
-		go func() {
-			s.pumps.Wait()
-			close(s.idle)
-		}()
-	})
-	return s
-}
-
 // start consumes and returns when the broker has agreed, or with the reason that no
 // retry removes. When ctx ends first, everything is undone before it returns.
 func (s *subscription) start(ctx context.Context) error {
@@ -221,11 +204,55 @@ func (s *subscription) remove() {
 	}
 }
 
-// incoming is the transport-neutral form of a delivery, without what settles it.
-func incoming(d *amqp.Delivery) rpc.Incoming {
-	compression, _ := d.Headers[compressionHeader].(string)
-	return rpc.Incoming{
-		ContentType: d.ContentType, ContentEncoding: d.ContentEncoding, Compression: compression,
-		Expiration: d.Expiration, Headers: textHeaders(d.Headers), Body: d.Body, Redelivered: d.Redelivered,
+// streamStart makes the broker begin with the last chunk of a stream.
+// oslo.messaging: impl_rabbit.py Consumer
+const streamStart = "last"
+
+// position is where a stream is read on after the loss of a channel: at the first
+// message that is not settled. Later ones that were settled come again, which servers
+// know by their unique ids.
+type position struct {
+	mu    sync.Mutex
+	known bool
+	next  int64              // behind the last message
+	open  map[int64]struct{} // messages that are not settled
+}
+
+// take notes a message that has come.
+func (p *position) take(offset int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.open == nil {
+		p.open = make(map[int64]struct{})
 	}
+	p.known, p.next = true, offset+1
+	p.open[offset] = struct{}{}
+}
+
+func (p *position) settle(offset int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.open, offset)
+}
+
+// resume is the argument of the next consumer, which gets what is not settled again.
+func (p *position) resume() any {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.known {
+		return streamStart
+	}
+	for offset := range p.open {
+		p.next = min(p.next, offset)
+	}
+	clear(p.open)
+	return p.next
+}
+
+// forget is for a stream that may be another one now.
+func (p *position) forget() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.known = false
+	clear(p.open)
 }

@@ -9,6 +9,8 @@ import (
 
 	amqp "github.com/rabbitmq/amqp091-go"
 	"github.com/sirupsen/logrus"
+
+	"github.com/karbor-project/karbor/rpc"
 )
 
 // exchange is what must be declared before it is published to or bound.
@@ -91,6 +93,18 @@ func (o *Options) replyQueue(suffix string) queue {
 	return q
 }
 
+// bound is a lasting queue that keys of topic exchanges feed: a notification queue
+// or a pool of listeners. oslo.messaging: impl_rabbit.py notify_send,
+// declare_topic_consumer
+func (o *Options) bound(name string, bindings []rpc.Binding) queue {
+	q := o.topicQueue(o.topicExchange(bindings[0].ExchangeName()), name)
+	q.key = bindings[0].Key
+	for _, b := range bindings[1:] {
+		q.more = append(q.more, binding{o.topicExchange(b.ExchangeName()), b.Key})
+	}
+	return q
+}
+
 // arguments are the x- arguments of a queue. The broker compares them with those
 // of the peers. oslo.messaging: impl_rabbit.py _get_queue_arguments
 func (o *Options) arguments(quorum, transient bool) amqp.Table {
@@ -124,6 +138,8 @@ func (o *Options) streamArguments() amqp.Table {
 	return args
 }
 
+func (x *exchange) mark() string { return x.name }
+
 // declare makes sure of the exchange. When it exists with another durability, as
 // configurations in transition have it, it is used as it is: RabbitMQ routes the
 // same. oslo.messaging: impl_rabbit.py _declare_fallback, since 14.1.0
@@ -146,6 +162,9 @@ func (x *exchange) declare(ctx context.Context, s *session, log logrus.FieldLogg
 	}
 	return nil
 }
+
+// mark tells queues from exchanges of the same name.
+func (q *queue) mark() string { return "queue " + q.name + " " + q.key }
 
 // bindings are all that feed the queue; none for most reply queues.
 func (q *queue) bindings() []binding {

@@ -11,11 +11,13 @@ package rabbit
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	amqp "github.com/rabbitmq/amqp091-go"
 	"github.com/sirupsen/logrus"
 
 	"github.com/karbor-project/karbor/rpc"
@@ -46,6 +48,8 @@ type Transport struct {
 	closed    chan struct{} // closed when Close has ended
 	closing   bool
 }
+
+var _ rpc.Transport = (*Transport)(nil)
 
 // Stats is a snapshot for metrics and health checks.
 type Stats struct {
@@ -112,6 +116,19 @@ func (t *Transport) Stats() Stats {
 	}
 }
 
+// consuming tells whether there is a listener, and whether each has a consumer at
+// every queue.
+func (t *Transport) consuming() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for l := range t.listeners {
+		if !l.sub.consuming.Load() {
+			return false
+		}
+	}
+	return len(t.listeners) > 0
+}
+
 // Close ends all consumption, makes calls and publishings in flight fail with
 // rpc.ErrClosed and closes both connections. Servers should be stopped before. It
 // is idempotent.
@@ -172,4 +189,167 @@ func (t *Transport) release(l *listener) bool {
 	_, open := t.listeners[l]
 	delete(t.listeners, l)
 	return open
+}
+
+// listener is a subscription of a server or of a listener for notifications.
+type listener struct {
+	transport *Transport
+	sub       *subscription
+}
+
+var _ rpc.Listener = (*listener)(nil)
+
+// leastPrefetch is how many requests the broker sends ahead to a server without the
+// option: enough for the next ones to be here when workers become free, and too few
+// to keep work from others that are idle.
+const leastPrefetch = 8
+
+// Listen implements rpc.Transport.
+func (t *Transport) Listen(ctx context.Context, target rpc.Target, o rpc.ListenOptions, receive func(rpc.Incoming)) (rpc.Listener, error) {
+	x := t.options.topicExchange(target.ExchangeName())
+	var l rpc.Listener
+	err := t.underName(func(suffix string) (err error) {
+		l, err = t.listen(ctx, []queue{
+			t.options.topicQueue(x, target.Topic),
+			t.options.topicQueue(x, target.Topic+"."+target.Server),
+			t.options.fanoutQueue(target.Topic, suffix),
+		}, o, receive)
+		return err
+	})
+	return l, err
+}
+
+// Subscribe declares the queues of the bindings and consumes each of them once. It
+// waits for the broker as Listen does.
+func (t *Transport) Subscribe(ctx context.Context, bindings []rpc.Binding, o rpc.ListenOptions, receive func(rpc.Incoming)) (rpc.Listener, error) {
+	byQueue := make(map[string][]rpc.Binding)
+	var names []string
+	for _, b := range bindings {
+		if byQueue[b.Queue] == nil {
+			names = append(names, b.Queue)
+		}
+		byQueue[b.Queue] = append(byQueue[b.Queue], b)
+	}
+	queues := make([]queue, 0, len(names))
+	for _, name := range names {
+		queues = append(queues, t.options.bound(name, byQueue[name]))
+	}
+	return t.listen(ctx, queues, o, receive)
+}
+
+// listen consumes queues until the listener is closed.
+func (t *Transport) listen(ctx context.Context, queues []queue, o rpc.ListenOptions, receive func(rpc.Incoming)) (rpc.Listener, error) {
+	sub := t.subscription(t.options.prefetch(o.Concurrency), queues, func(c *consumer, deliveries <-chan amqp.Delivery) {
+		eachArrival(deliveries, func(d *amqp.Delivery, at time.Time) { c.hand(d, at, receive) })
+	})
+	l := &listener{transport: t, sub: sub}
+	if err := t.keep(l); err != nil {
+		return nil, err
+	}
+	if err := sub.start(ctx); err != nil {
+		t.release(l)
+		return nil, err
+	}
+	return l, nil
+}
+
+func (l *listener) Cancel(ctx context.Context) error { return l.sub.cancel(ctx) }
+
+func (l *listener) Close(ctx context.Context) error {
+	if !l.transport.release(l) {
+		return nil
+	}
+	return l.sub.close(ctx)
+}
+
+// replyPrefetch bounds the replies on their way to this process, and ackEvery the
+// replies that one acknowledgement covers.
+const (
+	replyPrefetch = 512
+	ackEvery      = 64
+)
+
+// Replies implements rpc.Transport.
+func (t *Transport) Replies(ctx context.Context) (*rpc.Replies, error) {
+	select {
+	case t.replyTurn <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	defer func() { <-t.replyTurn }()
+	if r := t.replies.Load(); r != nil {
+		return r, nil
+	}
+	count := t.options.PrefetchCount
+	if count == 0 {
+		count = replyPrefetch
+	}
+	every := min(ackEvery, max(count/2, 1))
+	err := t.underName(func(suffix string) error {
+		q := t.options.replyQueue(suffix)
+		r := rpc.NewReplies(q.name, t.log)
+		sub := t.subscription(prefetch{count, count}, []queue{q}, func(c *consumer, deliveries <-chan amqp.Delivery) {
+			c.receiveReplies(r, deliveries, every)
+		})
+		if err := sub.start(ctx); err != nil {
+			return err
+		}
+		r.OnTimeout(sub.suspect)
+		t.replySub = sub
+		t.replies.Store(r)
+		return nil
+	})
+	return t.replies.Load(), err
+}
+
+// underName starts something whose queue's name ends in 32 random digits or, with the
+// queue manager, in host, process and a number. When another process turns out to use
+// the queue, as one of another container or with a file system of its own can, the
+// next number is taken.
+func (t *Transport) underName(start func(suffix string) error) error {
+	for {
+		suffix, err := t.queueSuffix()
+		if err != nil {
+			return err
+		}
+		err = start(suffix)
+		if !errors.Is(err, errTaken) {
+			return err
+		}
+		t.log.WithError(err).Warn("taking another number for a queue")
+		t.names.skip()
+	}
+}
+
+func (t *Transport) queueSuffix() (string, error) {
+	if !t.options.UseQueueManager {
+		return rpc.NewID(), nil
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.names == nil {
+		c, err := newNameCounter(lockFolder(), t.options.Hostname, t.options.ProcessName)
+		if err != nil {
+			return "", err
+		}
+		t.names = c
+	}
+	return t.names.next(), nil
+}
+
+func (t *Transport) subscription(p prefetch, queues []queue, drain func(*consumer, <-chan amqp.Delivery)) *subscription {
+	s := &subscription{
+		link: t.receivers, queues: queues, prefetch: p, options: &t.options, log: t.log, drain: drain,
+		started: make(chan struct{}), idle: make(chan struct{}), ended: make(chan struct{}),
+		suspected: make(chan struct{}, 1),
+	}
+	s.life, s.finish = context.WithCancel(s.link.life)
+	s.receiving, s.stopReceiving = context.WithCancel(s.life)
+	s.becomeIdle = sync.OnceFunc(func() {
+		go func() {
+			s.pumps.Wait()
+			close(s.idle)
+		}()
+	})
+	return s
 }

@@ -203,3 +203,25 @@ func topicQueue(t rpc.Target) string {
 	}
 	return name
 }
+
+// route makes the queue of a binding and has the exchange feed it.
+func (b *Broker) route(to rpc.Binding) {
+	to.Exchange = to.ExchangeName()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.declare(to.Queue)
+	b.routes[to] = true
+}
+
+// routed are the queues that a key of an exchange feeds.
+func (b *Broker) routed(exchange, key string) []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var queues []string
+	for to := range b.routes {
+		if to.Exchange == exchange && to.Key == key {
+			queues = append(queues, to.Queue)
+		}
+	}
+	return queues
+}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/karbor-project/karbor/rpc"
+	"github.com/karbor-project/karbor/rpc/notify"
 )
 
 // patience is that of package rabbit for replies whose queue is missing.
@@ -266,4 +267,38 @@ func (d *delivery) requeue() {
 	again := *d.message
 	again.redelivered = true
 	d.listener.transport.broker.put(d.queue, &again, true)
+}
+
+var _ notify.Transport = (*Transport)(nil)
+
+// Post implements notify.Transport.
+func (t *Transport) Post(ctx context.Context, to rpc.Binding, p rpc.Publishing) error {
+	if err := t.usable(ctx); err != nil {
+		return err
+	}
+	if err := t.broker.takes(p.Body); err != nil {
+		return err
+	}
+	t.broker.route(to)
+	for _, queue := range t.broker.routed(to.ExchangeName(), to.Key) {
+		t.broker.put(queue, envelope(p), false)
+	}
+	return nil
+}
+
+// Subscribe implements notify.Transport.
+func (t *Transport) Subscribe(ctx context.Context, bindings []rpc.Binding, _ rpc.ListenOptions, receive func(rpc.Incoming)) (rpc.Listener, error) {
+	if err := t.usable(ctx); err != nil {
+		return nil, err
+	}
+	l := &listener{transport: t, cancelled: make(chan struct{}), held: make(map[*delivery]struct{})}
+	consumed := make(map[string]bool)
+	for _, b := range bindings {
+		t.broker.route(b)
+		if !consumed[b.Queue] {
+			consumed[b.Queue] = true
+			l.pumps.Go(func() { l.pump(b.Queue, receive) })
+		}
+	}
+	return l, nil
 }

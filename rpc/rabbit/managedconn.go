@@ -5,6 +5,7 @@ package rabbit
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -177,4 +178,115 @@ func (l *link) current() *session {
 		return nil
 	}
 	return l.session
+}
+
+// failed notes an attempt to connect in vain and wakes those who count them.
+func (l *link) failed(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.rounds++
+	l.trouble = err
+	close(l.changed)
+	l.changed = make(chan struct{})
+}
+
+// getWithin is get for those who give up after a first and retry more attempts to
+// connect in vain. Whoever comes during an outage counts from its beginning.
+// oslo.messaging: impl_rabbit.py ensure(retry=...)
+func (l *link) getWithin(ctx context.Context, retry int) (*session, error) {
+	if s := l.current(); s != nil {
+		return s, nil
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	watching := make(chan struct{})
+	go func() {
+		defer close(watching)
+		for {
+			l.mu.Lock()
+			rounds, trouble, changed := l.rounds, l.trouble, l.changed
+			l.mu.Unlock()
+			if rounds > retry {
+				cancel(trouble)
+				return
+			}
+			select {
+			case <-changed:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	s, err := l.get(ctx)
+	if err != nil && ctx.Err() != nil {
+		err = fmt.Errorf("waiting for the %s connection: %w", l.purpose, context.Cause(ctx))
+	}
+	cancel(nil)
+	<-watching
+	return s, err
+}
+
+// episode is a time of failing attempts. The log is told when it begins and when it
+// takes another turn; what each further attempt adds is for debugging, for attempts
+// go on every few seconds for as long as the trouble lasts.
+type episode struct {
+	told string
+}
+
+// level is that of a line about an attempt that has failed for this reason.
+func (e *episode) level(reason string, first logrus.Level) logrus.Level {
+	if reason == e.told {
+		return logrus.DebugLevel
+	}
+	e.told = reason
+	return first
+}
+
+// over is for an attempt that has succeeded.
+func (e *episode) over() { e.told = "" }
+
+// backoff is the growing pause between attempts: interval, interval+step, ... up
+// to the limit, each shortened by up to a quarter at random so that the members of
+// a cluster do not come back all at once. oslo.messaging: impl_rabbit.py with
+// kombu's retry_over_time
+type backoff struct {
+	interval, step, limit time.Duration
+	attempt               int
+	jitter                func() float64 // in [0,1)
+}
+
+func (o *Options) backoff() *backoff {
+	first := time.Duration(o.RetryInterval) * time.Second
+	return &backoff{
+		interval: first,
+		step:     time.Duration(o.RetryBackoff) * time.Second,
+		limit:    first + time.Duration(o.IntervalMax)*time.Second,
+		jitter:   rand.Float64,
+	}
+}
+
+func (b *backoff) reset() { b.attempt = 0 }
+
+func (b *backoff) next() time.Duration {
+	d := min(b.interval+time.Duration(b.attempt)*b.step, b.limit)
+	b.attempt++
+	return d - time.Duration(b.jitter()*float64(d)/4)
+}
+
+// reconnectDelay is the pause after the loss of a connection.
+func (o *Options) reconnectDelay() time.Duration {
+	seconds := o.ReconnectDelay*(1-rand.Float64()/4) + o.ReconnectSplay*rand.Float64()
+	return time.Duration(seconds * float64(time.Second))
+}
+
+// pause waits and reports whether it was not cut short by ctx.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
