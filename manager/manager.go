@@ -176,3 +176,11 @@ func (m *Manager) report(ctx context.Context, name string, err error) error {
 	log.Errorf("failed: %s", fault.Detail(err))
 	return fault.From(err)
 }
+
+// Failure is what a caller sees of an error that did not come out of a method,
+// such as a panic: a KarborException. karbor-api can show no builtin of
+// Python's to its users.
+func Failure(context.Context, *rpc.Request, error) *rpc.Failure {
+	e := fault.KarborException("")
+	return &rpc.Failure{Module: e.Module(), Class: e.Class(), Message: e.Message(), Args: e.Args(), Kwargs: e.Kwargs()}
+}

@@ -6,8 +6,200 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
+
+	"github.com/karbor-project/karbor/bank/checkpoint"
+	"github.com/karbor-project/karbor/manager/operation"
+	"github.com/karbor-project/karbor/pkg/guard"
+	"github.com/karbor-project/karbor/pkg/journal"
+	"github.com/karbor-project/karbor/providers"
+	"github.com/karbor-project/karbor/providers/protection"
 )
+
+// count is what a look at all banks came to.
+type count struct{ found, mended, failed int }
+
+// pass looks at every bank and clears the journal.
+func (j *Janitor) pass(ctx context.Context) {
+	c := j.round(ctx, func(text string) { j.config.Log.Warn(text) })
+	if ctx.Err() != nil {
+		return
+	}
+	pruned, err := j.config.Journal.Prune(ctx, j.config.Now().Add(-j.config.Retention))
+	if err != nil && ctx.Err() == nil {
+		j.config.Log.Errorf("clear the journal: %v", err)
+	}
+	j.config.Log.Infof("looked at %d banks: %d things look wrong, %d were mended, %d attempts failed; %d operations dropped from the journal",
+		len(j.config.Providers), c.found, c.mended, c.failed, pruned)
+}
+
+// round looks at every bank once and mends what has looked wrong for long
+// enough. Each repair is told.
+func (j *Janitor) round(ctx context.Context, tell func(string)) (c count) {
+	for _, p := range j.config.Providers {
+		if ctx.Err() != nil {
+			break
+		}
+		began := j.config.Now()
+		found, err := j.look(ctx, p)
+		if err != nil {
+			if ctx.Err() == nil {
+				c.failed++
+				j.config.Log.Errorf("look at the bank of provider %s: %v", p.ID, err)
+			}
+			continue
+		}
+		c.found += len(found)
+		// From the end of the look on: a thing is seen once, whenever that was.
+		before, now := j.marks[p.ID], marks{}
+		ended := j.config.Now()
+		for _, f := range found {
+			since, known := before[f]
+			if !known {
+				since = ended
+			}
+			now[f] = since
+			if !known || began.Sub(since) < graceOf(p, f.Flaw) {
+				continue
+			}
+			switch done, err := j.mend(ctx, p, f); {
+			case ctx.Err() != nil:
+				return c
+			case err != nil:
+				c.failed++
+				j.config.Log.Errorf("not done: %s: %v", describe(p, f), err)
+			default:
+				delete(now, f)
+				if done {
+					c.mended++
+					tell(describe(p, f))
+				}
+			}
+		}
+		j.marks[p.ID] = now
+	}
+	return c
+}
+
+// workerGone is what users read about an operation whose owner is dead.
+const workerGone = "The worker that had this operation is gone"
+
+// mend ends a finding if it is one, right now. done is false when it has gone by
+// itself.
+func (j *Janitor) mend(ctx context.Context, p *providers.Provider, f checkpoint.Finding) (done bool, err error) {
+	if still, err := p.Checkpoints.Holds(ctx, f); err != nil || !still {
+		return false, err
+	}
+	if left, err := j.left(ctx, p, f); err != nil || !left {
+		return false, err
+	}
+	if f.Flaw == checkpoint.Unended {
+		// The rows are for those who may write to the bank.
+		if err := guard.Allowed(ctx); err != nil {
+			return false, err
+		}
+		// They come first: with the status the finding is gone.
+		if err := j.closeRows(ctx, f); err != nil {
+			return false, err
+		}
+	}
+	return p.Checkpoints.Mend(ctx, f)
+}
+
+func (j *Janitor) closeRows(ctx context.Context, f checkpoint.Finding) error {
+	var failed error
+	for _, row := range []struct {
+		kind   protection.Kind
+		status checkpoint.Status
+	}{{protection.Protect, checkpoint.Error}, {protection.Copy, checkpoint.Error}, {protection.Delete, checkpoint.ErrorDeleting}} {
+		_, err := j.config.Records.CloseOperationLogs(ctx, f.ID, string(row.kind), string(row.status), workerGone, j.config.Now())
+		failed = errors.Join(failed, err)
+	}
+	if failed != nil {
+		return fmt.Errorf("close the operation logs: %w", failed)
+	}
+	return nil
+}
+
+// grace is how long something has to look wrong, where no lease says otherwise.
+const grace = 600 * time.Second
+
+// graceOf is the grace of a provider's findings: an owner whose lease is gone
+// for as long as it was good for is dead. It is no shorter than that of all others:
+// what the journal does not know is another database's or a Python worker's, which
+// renews its lease late, and with short windows loses it now and then.
+func graceOf(p *providers.Provider, f checkpoint.Flaw) time.Duration {
+	if lease := p.Lease(); lease != nil && f == checkpoint.Unended {
+		return max(grace, lease.Windows().Expire)
+	}
+	return grace
+}
+
+// marks are findings, and when they were first seen.
+type marks map[checkpoint.Finding]time.Time
+
+// look returns what is wrong in a provider's bank and nobody is about to change.
+func (j *Janitor) look(ctx context.Context, p *providers.Provider) ([]checkpoint.Finding, error) {
+	var found []checkpoint.Finding
+	known := sync.OnceValues(func() (map[string]bool, error) { return j.busy(ctx) })
+	err := p.Checkpoints.Survey(ctx, func(f checkpoint.Finding) error {
+		if busy, err := known(); err != nil || busy[f.ID] {
+			return err
+		}
+		left, err := j.left(ctx, p, f)
+		if left {
+			found = append(found, f)
+		}
+		return err
+	})
+	return found, err
+}
+
+// busy returns the checkpoints that operations are at work on, with one question
+// for all: every checkpoint that is at work looks as if it were not to stay so.
+// Operations that begin later are found by left.
+func (j *Janitor) busy(ctx context.Context) (map[string]bool, error) {
+	entries, err := j.config.Journal.List(ctx, journal.Filter{Unfinished: true})
+	if err != nil {
+		return nil, fmt.Errorf("look for operations: %w", err)
+	}
+	busy := make(map[string]bool, len(entries))
+	for i := range entries {
+		busy[entries[i].CheckpointID] = true
+	}
+	delete(busy, "")
+	return busy, nil
+}
+
+// left tells whether nobody works, or will go on, on what a finding is about.
+func (j *Janitor) left(ctx context.Context, p *providers.Provider, f checkpoint.Finding) (bool, error) {
+	if f.Flaw == checkpoint.Unended {
+		a, err := j.config.Judge.Abandonment(ctx, p, f.ID, f.Owner)
+		return a != operation.Attended, err
+	}
+	// Data are somebody's as long as it is known how they came to be.
+	filter := journal.Filter{CheckpointID: f.ID, Unfinished: f.Flaw != checkpoint.OrphanedData, Limit: 1}
+	entries, err := j.config.Journal.List(ctx, filter)
+	if err != nil {
+		return false, fmt.Errorf("look for operations on checkpoint %s: %w", f.ID, err)
+	}
+	return len(entries) == 0, nil
+}
+
+// describe says what is done about a finding.
+func describe(p *providers.Provider, f checkpoint.Finding) string {
+	head := "provider " + p.ID + ", checkpoint " + f.ID + ": "
+	switch f.Flaw {
+	case checkpoint.Unended:
+		return fmt.Sprintf("%sstatus %s instead of %s, whose owner %s is gone", head, f.Status.Ended(), f.Status, f.Owner)
+	case checkpoint.StrayEntry:
+		return head + "index entry " + f.Key + " removed, which leads to nothing"
+	case checkpoint.MissingEntry:
+		return head + "index entry " + f.Key + " written, which was missing"
+	}
+	return head + "data removed, which have no index.json"
+}
 
 // ErrIncomplete reports that something could not be looked at or mended. The
 // log says what.

@@ -10,10 +10,14 @@ package database
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/google/uuid"
@@ -154,4 +158,195 @@ func (db *DB) now() any { return db.timestamp(db.options.Clock()) }
 // timestamp makes a time naive UTC with microseconds, as Python has them.
 func (db *DB) timestamp(t time.Time) any {
 	return db.dialect.timestamp(t.UTC().Truncate(time.Microsecond))
+}
+
+// Check tells whether the tables that the service reads and writes are there, and
+// whether it may. The error is a *RefusedError, Missing or Denied, if not.
+func (db *DB) Check(ctx context.Context) error {
+	for _, t := range tables {
+		if t.name == "checkpoint_records" {
+			continue
+		}
+		if err := db.check(ctx, t.name, "updated_at"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Sync makes the tables that are missing. It never changes one that exists:
+// where there is karbor-manage, the schema is that tool's.
+func (db *DB) Sync(ctx context.Context) error {
+	for _, t := range tables {
+		if err := db.define(ctx, t.name, createTable(db.dialect, t)); err != nil {
+			return fmt.Errorf("make table %s: %w", t.name, err)
+		}
+	}
+	return nil
+}
+
+// Transact runs f in one transaction, again and again as Options.Retry says
+// when the database cannot be reached or another transaction is in the way.
+// f must bear being repeated after a commit whose answer was lost. It must not
+// keep the Tx.
+func (db *DB) Transact(ctx context.Context, f func(context.Context, Tx) error) error {
+	return db.doWith(ctx, &sql.TxOptions{Isolation: db.dialect.isolation()}, func(ctx context.Context, tx *sql.Tx) error {
+		return f(ctx, Tx{tx, db.dialect})
+	})
+}
+
+// Duplicate tells whether a transaction failed because a row with one of its
+// unique keys was there, from another transaction that is committed.
+func (db *DB) Duplicate(err error) bool { return err != nil && db.classify(err) == duplicate }
+
+// Transient tells whether a transaction failed for want of a database or
+// because another was in the way, whatever it was about to do.
+func (db *DB) Transient(err error) bool {
+	if err == nil {
+		return false
+	}
+	c := db.classify(err)
+	return c == unreachable || c == conflict
+}
+
+// CreateTables makes the tables and indexes that are missing. Several
+// processes may do it at once. Who may not make tables gets no error for one that is
+// there.
+func (db *DB) CreateTables(ctx context.Context, tables ...Table) error {
+	for _, t := range tables {
+		for _, statement := range t.statements(db.dialect) {
+			if err := db.define(ctx, t.Name, statement); err != nil {
+				return fmt.Errorf("make table %s: %w", t.Name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// define runs a statement that does nothing where all is made. PostgreSQL lets
+// it fail when another process makes the same in this moment, and servers do when
+// the user may not make what is there already.
+func (db *DB) define(ctx context.Context, table, statement string) error {
+	const attempts = 10
+	for n := 1; ; n++ {
+		err := db.run(ctx, statement)
+		if r := Refused(err); r != nil && r.Refusal == Denied && db.run(ctx, "SELECT 1 FROM "+table+" WHERE 1 = 0") == nil {
+			return nil
+		}
+		if err == nil || n == attempts || db.classify(err) != duplicate {
+			return err
+		}
+	}
+}
+
+// run runs one statement.
+func (db *DB) run(ctx context.Context, statement string) error {
+	return db.do(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, statement)
+		return err
+	})
+}
+
+// CheckTables tells whether tables are there and may be read and written. The error
+// is a *RefusedError, Missing or Denied, if they are not.
+func (db *DB) CheckTables(ctx context.Context, tables ...Table) error {
+	for _, t := range tables {
+		if err := db.check(ctx, t.Name, t.Key[0], "DELETE FROM "+t.Name+" WHERE 1 = 0"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// check runs statements on a table that need rights and do nothing.
+func (db *DB) check(ctx context.Context, table, column string, further ...string) error {
+	for _, statement := range append([]string{
+		"SELECT 1 FROM " + table + " WHERE 1 = 0",
+		"INSERT INTO " + table + " SELECT * FROM " + table + " WHERE 1 = 0",
+		"UPDATE " + table + " SET " + column + " = " + column + " WHERE 1 = 0",
+	}, further...) {
+		if err := db.run(ctx, statement); err != nil {
+			return fmt.Errorf("check table %s: %w", table, err)
+		}
+	}
+	return nil
+}
+
+// classify adds what all drivers have in common: the ways of losing a
+// connection.
+func (db *DB) classify(err error) class {
+	if errors.Is(err, errAttempt) {
+		return unreachable
+	}
+	if c := db.dialect.classify(err); c != unknown {
+		return c
+	}
+	var network net.Error
+	switch {
+	case errors.Is(err, driver.ErrBadConn), errors.Is(err, sql.ErrConnDone), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),
+		errors.Is(err, net.ErrClosed), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE),
+		errors.As(err, &network):
+		return unreachable
+	}
+	return permanent
+}
+
+// do runs f in a transaction, again and again as Options.Retry says. f must
+// bear being repeated after a commit whose answer was lost.
+func (db *DB) do(ctx context.Context, f func(context.Context, *sql.Tx) error) error {
+	return db.doWith(ctx, nil, f)
+}
+
+func (db *DB) doWith(ctx context.Context, o *sql.TxOptions, f func(context.Context, *sql.Tx) error) error {
+	retry, renewed := db.options.Retry, false
+	for n := 0; ; n++ {
+		err := db.attempt(ctx, o, f)
+		if err == nil {
+			db.outage.end()
+			return nil
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("%w: %w", context.Cause(ctx), err)
+		}
+		c := db.classify(err)
+		if c == unreachable {
+			db.outage.begin(err)
+		}
+		if c != unreachable && c != conflict || retry.Max >= 0 && n >= retry.Max {
+			if c == denied && !renewed && db.dialect.renew(db.pool, db.options) {
+				renewed = true // rights may have been given since
+				continue
+			}
+			return asRefusal(err, c)
+		}
+		if !sleep(ctx, retry.wait(n, c)) {
+			return fmt.Errorf("%w: %w", context.Cause(ctx), err)
+		}
+	}
+}
+
+// attempt runs f in one transaction, in limited time.
+func (db *DB) attempt(ctx context.Context, o *sql.TxOptions, f func(context.Context, *sql.Tx) error) error {
+	if limit := db.options.Retry.Attempt; limit > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, limit, errAttempt)
+		defer cancel()
+	}
+	err := db.transaction(ctx, o, f)
+	if err != nil && errors.Is(context.Cause(ctx), errAttempt) {
+		return fmt.Errorf("%w: %w", errAttempt, err)
+	}
+	return err
+}
+
+func (db *DB) transaction(ctx context.Context, o *sql.TxOptions, f func(context.Context, *sql.Tx) error) error {
+	tx, err := db.pool.BeginTx(ctx, o)
+	if err != nil {
+		return err
+	}
+	if err := f(ctx, tx); err != nil {
+		_ = tx.Rollback() // the failure of f says more
+		return err
+	}
+	return tx.Commit()
 }

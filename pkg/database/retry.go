@@ -4,14 +4,8 @@ package database
 
 import (
 	"context"
-	"database/sql"
-	"database/sql/driver"
 	"errors"
-	"fmt"
-	"io"
 	"math/rand/v2"
-	"net"
-	"syscall"
 	"time"
 )
 
@@ -65,85 +59,6 @@ func (r *Retry) wait(n int, c class) time.Duration {
 // errAttempt marks what an attempt came to that took too long, for drivers
 // report that in many ways.
 var errAttempt = errors.New("no answer in time")
-
-// classify adds what all drivers have in common: the ways of losing a
-// connection.
-func (db *DB) classify(err error) class {
-	if errors.Is(err, errAttempt) {
-		return unreachable
-	}
-	if c := db.dialect.classify(err); c != unknown {
-		return c
-	}
-	var network net.Error
-	switch {
-	case errors.Is(err, driver.ErrBadConn), errors.Is(err, sql.ErrConnDone), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),
-		errors.Is(err, net.ErrClosed), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE),
-		errors.As(err, &network):
-		return unreachable
-	}
-	return permanent
-}
-
-// do runs f in a transaction, again and again as Options.Retry says. f must
-// bear being repeated after a commit whose answer was lost.
-func (db *DB) do(ctx context.Context, f func(context.Context, *sql.Tx) error) error {
-	return db.doWith(ctx, nil, f)
-}
-
-func (db *DB) doWith(ctx context.Context, o *sql.TxOptions, f func(context.Context, *sql.Tx) error) error {
-	retry, renewed := db.options.Retry, false
-	for n := 0; ; n++ {
-		err := db.attempt(ctx, o, f)
-		if err == nil {
-			db.outage.end()
-			return nil
-		}
-		if ctx.Err() != nil {
-			return fmt.Errorf("%w: %w", context.Cause(ctx), err)
-		}
-		c := db.classify(err)
-		if c == unreachable {
-			db.outage.begin(err)
-		}
-		if c != unreachable && c != conflict || retry.Max >= 0 && n >= retry.Max {
-			if c == denied && !renewed && db.dialect.renew(db.pool, db.options) {
-				renewed = true // rights may have been given since
-				continue
-			}
-			return asRefusal(err, c)
-		}
-		if !sleep(ctx, retry.wait(n, c)) {
-			return fmt.Errorf("%w: %w", context.Cause(ctx), err)
-		}
-	}
-}
-
-// attempt runs f in one transaction, in limited time.
-func (db *DB) attempt(ctx context.Context, o *sql.TxOptions, f func(context.Context, *sql.Tx) error) error {
-	if limit := db.options.Retry.Attempt; limit > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, limit, errAttempt)
-		defer cancel()
-	}
-	err := db.transaction(ctx, o, f)
-	if err != nil && errors.Is(context.Cause(ctx), errAttempt) {
-		return fmt.Errorf("%w: %w", errAttempt, err)
-	}
-	return err
-}
-
-func (db *DB) transaction(ctx context.Context, o *sql.TxOptions, f func(context.Context, *sql.Tx) error) error {
-	tx, err := db.pool.BeginTx(ctx, o)
-	if err != nil {
-		return err
-	}
-	if err := f(ctx, tx); err != nil {
-		_ = tx.Rollback() // the failure of f says more
-		return err
-	}
-	return tx.Commit()
-}
 
 func sleep(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)

@@ -3,7 +3,6 @@
 package database
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -115,31 +114,6 @@ func checkColumns(table string, texts []assignment) error {
 	for _, t := range texts {
 		if why := misfit(table, t.column, t.value.(string)); why != "" {
 			return errors.New(why)
-		}
-	}
-	return nil
-}
-
-// Check tells whether the tables that the service reads and writes are there, and
-// whether it may. The error is a *RefusedError, Missing or Denied, if not.
-func (db *DB) Check(ctx context.Context) error {
-	for _, t := range tables {
-		if t.name == "checkpoint_records" {
-			continue
-		}
-		if err := db.check(ctx, t.name, "updated_at"); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// Sync makes the tables that are missing. It never changes one that exists:
-// where there is karbor-manage, the schema is that tool's.
-func (db *DB) Sync(ctx context.Context) error {
-	for _, t := range tables {
-		if err := db.define(ctx, t.name, createTable(db.dialect, t)); err != nil {
-			return fmt.Errorf("make table %s: %w", t.name, err)
 		}
 	}
 	return nil

@@ -5,7 +5,6 @@ package database
 import (
 	"context"
 	"database/sql"
-	"fmt"
 	"strings"
 )
 
@@ -19,16 +18,6 @@ import (
 type Tx struct {
 	tx      *sql.Tx
 	dialect dialect
-}
-
-// Transact runs f in one transaction, again and again as Options.Retry says
-// when the database cannot be reached or another transaction is in the way.
-// f must bear being repeated after a commit whose answer was lost. It must not
-// keep the Tx.
-func (db *DB) Transact(ctx context.Context, f func(context.Context, Tx) error) error {
-	return db.doWith(ctx, &sql.TxOptions{Isolation: db.dialect.isolation()}, func(ctx context.Context, tx *sql.Tx) error {
-		return f(ctx, Tx{tx, db.dialect})
-	})
 }
 
 // Exec runs a statement and returns how many rows it met. An upsert's number
@@ -103,20 +92,6 @@ func standardOnConflict(key, columns []string) string {
 	return head + "UPDATE SET " + strings.Join(set, ", ")
 }
 
-// Duplicate tells whether a transaction failed because a row with one of its
-// unique keys was there, from another transaction that is committed.
-func (db *DB) Duplicate(err error) bool { return err != nil && db.classify(err) == duplicate }
-
-// Transient tells whether a transaction failed for want of a database or
-// because another was in the way, whatever it was about to do.
-func (db *DB) Transient(err error) bool {
-	if err == nil {
-		return false
-	}
-	c := db.classify(err)
-	return c == unreachable || c == conflict
-}
-
 // ColumnType is the type of a column of a Table.
 type ColumnType int
 
@@ -151,69 +126,6 @@ type Table struct {
 	Columns []Column
 	Key     []string
 	Indexes []Index
-}
-
-// CreateTables makes the tables and indexes that are missing. Several
-// processes may do it at once. Who may not make tables gets no error for one that is
-// there.
-func (db *DB) CreateTables(ctx context.Context, tables ...Table) error {
-	for _, t := range tables {
-		for _, statement := range t.statements(db.dialect) {
-			if err := db.define(ctx, t.Name, statement); err != nil {
-				return fmt.Errorf("make table %s: %w", t.Name, err)
-			}
-		}
-	}
-	return nil
-}
-
-// define runs a statement that does nothing where all is made. PostgreSQL lets
-// it fail when another process makes the same in this moment, and servers do when
-// the user may not make what is there already.
-func (db *DB) define(ctx context.Context, table, statement string) error {
-	const attempts = 10
-	for n := 1; ; n++ {
-		err := db.run(ctx, statement)
-		if r := Refused(err); r != nil && r.Refusal == Denied && db.run(ctx, "SELECT 1 FROM "+table+" WHERE 1 = 0") == nil {
-			return nil
-		}
-		if err == nil || n == attempts || db.classify(err) != duplicate {
-			return err
-		}
-	}
-}
-
-// run runs one statement.
-func (db *DB) run(ctx context.Context, statement string) error {
-	return db.do(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, statement)
-		return err
-	})
-}
-
-// CheckTables tells whether tables are there and may be read and written. The error
-// is a *RefusedError, Missing or Denied, if they are not.
-func (db *DB) CheckTables(ctx context.Context, tables ...Table) error {
-	for _, t := range tables {
-		if err := db.check(ctx, t.Name, t.Key[0], "DELETE FROM "+t.Name+" WHERE 1 = 0"); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// check runs statements on a table that need rights and do nothing.
-func (db *DB) check(ctx context.Context, table, column string, further ...string) error {
-	for _, statement := range append([]string{
-		"SELECT 1 FROM " + table + " WHERE 1 = 0",
-		"INSERT INTO " + table + " SELECT * FROM " + table + " WHERE 1 = 0",
-		"UPDATE " + table + " SET " + column + " = " + column + " WHERE 1 = 0",
-	}, further...) {
-		if err := db.run(ctx, statement); err != nil {
-			return fmt.Errorf("check table %s: %w", table, err)
-		}
-	}
-	return nil
 }
 
 func (t Table) statements(d dialect) []string {

@@ -135,3 +135,7 @@ func (f *Filter) matches(e *Entry) bool {
 		same(f.Owner, e.Owner) && same(f.Kind, e.Kind) &&
 		(!f.Unfinished || e.State != Ended) && (!f.Cancelling || e.CancelledBy != "")
 }
+
+func (e *Entry) endedAs(c Claim, o Outcome, reason string) bool {
+	return e.State == Ended && e.Claim == c && e.Outcome == o && e.Reason == reason
+}

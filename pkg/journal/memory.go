@@ -194,10 +194,6 @@ func (m *Memory) End(ctx context.Context, id string, c Claim, o Outcome, reason 
 	return nil
 }
 
-func (e *Entry) endedAs(c Claim, o Outcome, reason string) bool {
-	return e.State == Ended && e.Claim == c && e.Outcome == o && e.Reason == reason
-}
-
 // Cancel implements Journal.
 func (m *Memory) Cancel(ctx context.Context, id, by string) error {
 	if err := m.enter(ctx); err != nil {

@@ -4,13 +4,13 @@ package journal
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/karbor-project/karbor/pkg/database"
 )
 
 // Column types, for short.
 func text(name string) database.Column { return database.Column{Name: name, Size: MaxText} }
+
 func number(name string) database.Column {
 	return database.Column{Name: name, Type: database.Int64}
 }
@@ -82,59 +82,4 @@ var migrations = []func(context.Context, *database.DB) error{
 			return nil
 		})
 	},
-}
-
-// Sync brings the tables to the newest version, from nothing or from an older
-// one. Several workers may do it at once. Tables of a version that is newer
-// than this worker knows are left alone and an error. Where all tables are there,
-// the user need not have the right to make any; without that, and without rights to
-// read and write them, the error is a *database.RefusedError.
-func (j *SQL) Sync(ctx context.Context) error {
-	if err := j.enter(ctx); err != nil {
-		return err
-	}
-	defer j.leave()
-	version, err := j.version(ctx, 0)
-	if err == nil && version == len(migrations) {
-		if err = j.db.CheckTables(ctx, tables...); err == nil {
-			return nil
-		}
-	}
-	if r := database.Refused(err); r != nil && r.Refusal == database.Missing {
-		version, err = 0, j.db.CreateTables(ctx, versionTable) // migrations bear being repeated
-	}
-	if err != nil {
-		return fmt.Errorf("sync journal: %w", err)
-	}
-	if version > len(migrations) {
-		return fmt.Errorf("sync journal: the tables in the database are of version %d, this worker knows versions up to %d: use a newer worker", version, len(migrations))
-	}
-	for version < len(migrations) {
-		if err := migrations[version](ctx, j.db); err != nil {
-			return fmt.Errorf("sync journal: migrate to version %d: %w", version+1, err)
-		}
-		if version, err = j.version(ctx, version+1); err != nil {
-			return fmt.Errorf("sync journal: note its version: %w", err)
-		}
-	}
-	if err := j.db.CheckTables(ctx, tables...); err != nil {
-		return fmt.Errorf("sync journal: %w", err)
-	}
-	return nil
-}
-
-// version raises the version to at least that number and returns it.
-func (j *SQL) version(ctx context.Context, atLeast int) (version int, err error) {
-	err = j.db.Transact(ctx, func(ctx context.Context, tx database.Tx) error {
-		insert := "INSERT INTO protection_journal_version (id, version) VALUES (1, 0)" + tx.OnConflict([]string{"id"})
-		if _, err := tx.Exec(ctx, insert); err != nil {
-			return err
-		}
-		raise := "UPDATE protection_journal_version SET version = ? WHERE id = 1 AND version < ?"
-		if _, err := tx.Exec(ctx, raise, atLeast, atLeast); err != nil {
-			return err
-		}
-		return tx.QueryRow(ctx, "SELECT version FROM protection_journal_version WHERE id = 1").Scan(&version)
-	})
-	return version, err
 }

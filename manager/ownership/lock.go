@@ -3,15 +3,10 @@
 package ownership
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 	"syscall"
-
-	"github.com/google/uuid"
-
-	"github.com/karbor-project/karbor/pkg/journal"
 )
 
 // lockFile is the file whose lock (flock) a run holds as long as it lives: the
@@ -48,34 +43,4 @@ func flock(file *os.File) error {
 			return err
 		}
 	}
-}
-
-// bury retires the owners whose process is dead, by their locks, and marks them
-// as not live. An owner without a file is of another folder, or gone in order:
-// the journal tells about it. The lock is kept meanwhile, so that one buries.
-func (k *Keeper) bury(ctx context.Context, owners []journal.Owner) error {
-	for i := range owners {
-		o := &owners[i]
-		if o.ID == k.id || uuid.Validate(o.ID) != nil {
-			continue
-		}
-		file, err := os.OpenFile(lockFile(k.config.Locks, o.ID), os.O_RDWR, 0)
-		if err != nil {
-			continue
-		}
-		if flock(file) != nil {
-			file.Close() // it lives
-			continue
-		}
-		if o.Live {
-			if err := k.config.Journal.Retire(ctx, o.ID); err != nil {
-				file.Close()
-				return fmt.Errorf("retire owner %s, whose process is dead: %w", o.ID, err)
-			}
-			k.config.Log.WithField("dead_owner_id", o.ID).Info("the process of another worker is dead")
-			o.Live = false
-		}
-		unlockOwner(file)
-	}
-	return nil
 }
