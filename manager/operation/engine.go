@@ -13,6 +13,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/karbor-project/karbor/bank/checkpoint"
+	"github.com/karbor-project/karbor/manager/queue"
 	"github.com/karbor-project/karbor/pkg/database"
 	"github.com/karbor-project/karbor/pkg/fault"
 	"github.com/karbor-project/karbor/pkg/journal"
@@ -26,9 +27,9 @@ import (
 // Engine runs operations. It is safe for concurrent use.
 type Engine struct {
 	Config
-	journal   journal.Journal
-	log       logrus.FieldLogger
-	scheduler *scheduler
+	journal journal.Journal
+	log     logrus.FieldLogger
+	queue   *queue.Queue
 	// quarantine has a token while an operation is in it.
 	quarantine chan struct{}
 
@@ -45,6 +46,10 @@ type Engine struct {
 	stopping bool
 	alive    sync.WaitGroup // runs
 }
+
+// waitingBytes is how much of what waiting operations are about is kept in memory.
+// The rest is read again when its turn has come.
+const waitingBytes = 32 << 20
 
 // New makes an engine. Stop ends it.
 func New(c Config) *Engine {
@@ -64,7 +69,7 @@ func New(c Config) *Engine {
 		c.Tenure = lasting(uuid.NewString())
 	}
 	e := &Engine{
-		Config: c, journal: c.Journal, log: telemetry.Named(c.Log, "operation"), scheduler: newScheduler(c.Limits),
+		Config: c, journal: c.Journal, log: telemetry.Named(c.Log, "operation"), queue: queue.New(c.Limits, waitingBytes),
 		quarantine: make(chan struct{}, 1),
 		runs:       map[string]*run{}, coming: map[string]bool{}, held: map[string]int{}, stranded: map[string]stranded{},
 	}
@@ -83,7 +88,7 @@ func (lasting) Context() context.Context { return context.Background() }
 func (lasting) Fence() func() error { return nil }
 
 // Running returns the number of operations that run, and that wait for others.
-func (e *Engine) Running() (running, waiting int) { return e.scheduler.counts() }
+func (e *Engine) Running() (running, waiting int) { return e.queue.Counts() }
 
 // Stop hands over what is not done: no hook starts any more, waits are broken
 // off, and hooks that are at work may end until ctx does. The journal says where
@@ -96,8 +101,8 @@ func (e *Engine) Stop(ctx context.Context) {
 	e.mu.Unlock()
 	if first {
 		e.drain()
-		for _, j := range e.scheduler.close() {
-			e.forget(j.id)
+		for _, j := range e.queue.Close() {
+			e.forget(j.ID)
 		}
 	}
 	done := make(chan struct{})
@@ -145,7 +150,7 @@ func (e *Engine) enlist(r *run) (other *run, ok bool) {
 		return other, false
 	}
 	e.runs[r.entry.ID] = r
-	e.held[r.entry.ProjectID] += r.job.size
+	e.held[r.entry.ProjectID] += r.job.Size
 	e.alive.Add(1)
 	return nil, true
 }
@@ -156,7 +161,7 @@ func (e *Engine) forget(id string) {
 	defer e.mu.Unlock()
 	if r := e.runs[id]; r != nil {
 		delete(e.runs, id)
-		if e.held[r.entry.ProjectID] -= r.job.size; e.held[r.entry.ProjectID] <= 0 {
+		if e.held[r.entry.ProjectID] -= r.job.Size; e.held[r.entry.ProjectID] <= 0 {
 			delete(e.held, r.entry.ProjectID)
 		}
 		r.untie()
@@ -300,7 +305,7 @@ func (e *Engine) resume(entry journal.Entry, in *input, caller *requestcontext.R
 	size := len(entry.Input)
 	entry.Input = nil // in says the same
 	r := e.newRun(entry, in, caller, p)
-	r.job.size = size
+	r.job.Size = size
 	r.resumed = true
 	if entry.CancelledBy != "" {
 		r.cancel(entry.CancelledBy)
@@ -363,7 +368,6 @@ func (e *Engine) endWithoutProvider(entry journal.Entry, in *input, end func(*ru
 		return
 	}
 	defer e.forget(entry.ID)
-	r.job.once.Do(func() {}) // it takes no slot
 	if err := end(r); err != nil {
 		r.log.Infof("%s is left for others to end: %s", entry.Kind, fault.Detail(err))
 	}
@@ -398,9 +402,8 @@ func (e *Engine) Cancelled(id, by string) {
 		return
 	}
 	r.cancel(by)
-	if j := e.scheduler.withdraw(id); j != nil {
-		j.once.Do(func() {}) // it never had a slot
-		go j.run()
+	if j := e.queue.Withdraw(id); j != nil {
+		go j.Run()
 	}
 }
 
@@ -441,14 +444,14 @@ func (e *Engine) checkGraph(packed string) error {
 // admit refuses an operation of a project that has as much waiting, or at work, as one
 // may have.
 func (e *Engine) admit(project string, size int) error {
-	if queued := e.scheduler.queued(project); e.Limits.Queued > 0 && queued >= e.Limits.Queued {
-		return fault.InvalidInput(fmt.Sprintf("%d operations of the project wait, which is as many as may (max_queued_operations_per_project).", queued))
+	if waiting := e.queue.Waiting(project); e.MaxQueued > 0 && waiting >= e.MaxQueued {
+		return fault.InvalidInput(fmt.Sprintf("%d operations of the project wait, which is as many as may (max_queued_operations_per_project).", waiting))
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if held := e.held[project]; e.Limits.Bytes > 0 && held > 0 && held+size > e.Limits.Bytes {
+	if held := e.held[project]; e.MaxBytes > 0 && held > 0 && held+size > e.MaxBytes {
 		return fault.InvalidInput(fmt.Sprintf("The operations of the project that have not ended take %d bytes, and this one %d: at most %d (max_operation_bytes_per_project).",
-			held, size, e.Limits.Bytes))
+			held, size, e.MaxBytes))
 	}
 	return nil
 }

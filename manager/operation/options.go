@@ -9,6 +9,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/karbor-project/karbor/manager/queue"
 	"github.com/karbor-project/karbor/pkg/config"
 	"github.com/karbor-project/karbor/pkg/database"
 	"github.com/karbor-project/karbor/pkg/journal"
@@ -52,13 +53,12 @@ var Options = []config.Option{
 // Configure reads Options into c.
 func (c *Config) Configure(cfg *config.Config) {
 	number := func(name string) int { return cfg.Int(config.DefaultGroup, name) }
-	c.Limits = Limits{
+	c.Limits = queue.Limits{
 		Total:       number("max_concurrent_operations"),
 		PerProvider: number("max_concurrent_operations_per_provider"),
 		PerProject:  number("max_concurrent_operations_per_project"),
-		Queued:      number("max_queued_operations_per_project"),
-		Bytes:       number("max_operation_bytes_per_project"),
 	}
+	c.MaxQueued, c.MaxBytes = number("max_queued_operations_per_project"), number("max_operation_bytes_per_project")
 	c.MaxResources, c.MaxLinks = number("max_resources_per_operation"), number("max_links_per_operation")
 	c.CrashLimit = number("operation_crash_limit")
 	c.MaxTasks = number("max_concurrent_tasks")
@@ -127,7 +127,13 @@ type Config struct {
 	// Providers are needed to resume.
 	Providers Providers
 
-	Limits Limits
+	// Limits bound the operations that run at a time.
+	Limits queue.Limits
+	// MaxQueued bounds the operations of one project that wait, and MaxBytes what those
+	// of one project are about, whether they wait or run. What is beyond is refused; 0
+	// is no bound.
+	MaxQueued int
+	MaxBytes  int
 	// MaxResources and MaxLinks bound what one operation is about: the resources of
 	// its graph, and the links from parents to children; 0 is no bound.
 	MaxResources int

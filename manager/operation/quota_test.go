@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/karbor-project/karbor/manager/queue"
 	"github.com/karbor-project/karbor/pkg/fault"
 	"github.com/karbor-project/karbor/pkg/journal"
 	"github.com/karbor-project/karbor/pkg/resource"
@@ -41,7 +42,7 @@ func TestWaitingOperationsKeepLittleInMemory(t *testing.T) {
 	const size, count, room = 20000, 12, 100000
 	h := newHeld()
 	b := setup(t, h.plugin(), nil, func(c *Config) { c.Limits.PerProject = 1 })
-	b.engine.scheduler.room = room
+	b.engine.queue = queue.New(b.engine.Limits, room)
 	var ids []string
 	for i := range count {
 		id, err := b.engine.Protect(b.ctx, b.provider, planOf(resource.Resource{Type: resource.Volume, ID: fmt.Sprint("v", i), Name: strings.Repeat("n", size/2)}), nil)
@@ -54,20 +55,17 @@ func TestWaitingOperationsKeepLittleInMemory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.engine.scheduler.mu.Lock()
-	kept := b.engine.scheduler.kept
-	parked := 0
-	for _, queue := range b.engine.scheduler.queues {
-		for _, j := range queue {
-			if r := b.engine.find(j.id); j.parked {
-				parked++
-				if r.input != nil || r.work != nil || r.flow.graph != nil {
-					t.Errorf("operation %s keeps what it is about", j.id)
-				}
-			}
+	kept, parked := 0, 0
+	for id := range b.engine.queue.Positions() {
+		switch r := b.engine.find(id); {
+		case r.input != nil:
+			kept += r.job.Size
+		case r.work != nil || r.flow.graph != nil:
+			t.Errorf("operation %s keeps what it is about", id)
+		default:
+			parked++
 		}
 	}
-	b.engine.scheduler.mu.Unlock()
 	if kept > room || parked < count-1-room/size {
 		t.Errorf("%d bytes are kept, %d operations forgot theirs", kept, parked)
 	}
@@ -98,8 +96,8 @@ func TestWaitingOperationsKeepLittleInMemory(t *testing.T) {
 			t.Errorf("hook %d ran %d times", i, n)
 		}
 	}
-	if b.engine.scheduler.kept != 0 || len(b.engine.held) != 0 {
-		t.Errorf("left: %d bytes, %v", b.engine.scheduler.kept, b.engine.held)
+	if len(b.engine.held) != 0 {
+		t.Errorf("left: %v", b.engine.held)
 	}
 }
 
@@ -108,17 +106,17 @@ func TestWaitingOperationsKeepLittleInMemory(t *testing.T) {
 func TestQuotasOfAProject(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		limits Limits
+		limits func(*Config)
 		asked  int // that are accepted
 		reason string
 	}{
-		"waiting": {Limits{PerProject: 1, Queued: 2}, 3, "max_queued_operations_per_project"},
-		"bytes":   {Limits{Bytes: 40000}, 3, "max_operation_bytes_per_project"},
+		"waiting": {func(c *Config) { c.Limits.PerProject, c.MaxQueued = 1, 2 }, 3, "max_queued_operations_per_project"},
+		"bytes":   {func(c *Config) { c.MaxBytes = 40000 }, 3, "max_operation_bytes_per_project"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			h := newHeld()
-			b := setup(t, h.plugin(), nil, func(config *Config) { config.Limits = c.limits })
+			b := setup(t, h.plugin(), nil, c.limits)
 			ask := func(projectID string) error {
 				plan := planOf(resource.Resource{Type: resource.Volume, ID: "v", Name: strings.Repeat("n", 6000)})
 				plan.ProjectID = projectID

@@ -154,7 +154,7 @@ func (e *Engine) begin(ctx context.Context, entry journal.Entry, in *input, p *p
 	}
 	kept.Input = nil // in says the same
 	r = e.newRun(kept, in, caller, p)
-	r.job.size = size
+	r.job.Size = size
 	if _, ok := e.enlist(r); !ok { // the service stops: who goes on answers nobody
 		return nil, false, fault.KarborException("The service is stopping; the operation goes on when it is back").WithCause(ErrStopping)
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/karbor-project/karbor/bank"
 	"github.com/karbor-project/karbor/bank/checkpoint"
+	"github.com/karbor-project/karbor/manager/queue"
 	"github.com/karbor-project/karbor/pkg/database"
 	"github.com/karbor-project/karbor/pkg/fault"
 	"github.com/karbor-project/karbor/pkg/guard"
@@ -40,7 +41,7 @@ type run struct {
 
 	work work
 	flow flow
-	job  *job
+	job  *queue.Job
 	done chan struct{} // closed when the engine has forgotten the run
 
 	// resumed tells that another process, or an earlier time of this one, may
@@ -90,7 +91,7 @@ func (e *Engine) newRun(entry journal.Entry, in *input, caller *requestcontext.R
 		r.leave(errors.Join(protection.ErrHandover, err))
 	})
 	r.take(in)
-	r.job = &job{id: entry.ID, provider: entry.ProviderID, project: entry.ProjectID, run: r.execute, park: r.park}
+	r.job = &queue.Job{ID: entry.ID, Provider: entry.ProviderID, Project: entry.ProjectID, Run: r.execute, Park: r.park}
 	return r
 }
 
@@ -134,7 +135,7 @@ func (r *run) writing(ctx context.Context) context.Context {
 // execute runs the operation in its slot.
 func (r *run) execute() {
 	defer r.engine.forget(r.entry.ID)
-	defer r.engine.scheduler.release(r.job)
+	defer r.engine.queue.Release(r.job)
 	defer r.danger.close()
 	if r.work == nil {
 		if err := r.unpark(); err != nil {
@@ -441,9 +442,9 @@ func (r *run) refuse(ctx context.Context, cause error, told string) {
 	r.start()
 }
 
-// start hands a run that is open to the scheduler.
+// start hands a run that is open to the queue.
 func (r *run) start() {
-	if !r.engine.scheduler.submit(r.job) {
+	if !r.engine.queue.Submit(r.job) {
 		r.engine.forget(r.entry.ID)
 	}
 }
@@ -623,7 +624,7 @@ func (r *run) settle(ctx context.Context, what string, write func(context.Contex
 		if err != nil && !final(err) && first {
 			first = false
 			r.log.Warnf("%s: tried again: %s", what, fault.Detail(err))
-			r.engine.scheduler.release(r.job)
+			r.engine.queue.Release(r.job)
 		}
 		return err
 	})

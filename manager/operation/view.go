@@ -78,7 +78,7 @@ func (e *Engine) Operations(ctx context.Context, f journal.Filter) ([]View, erro
 	if err != nil {
 		return nil, unrecorded(err)
 	}
-	positions := e.scheduler.positions()
+	positions := e.queue.Positions()
 	views := make([]View, len(entries))
 	for i := range entries {
 		views[i] = e.view(&entries[i], positions)
@@ -129,7 +129,7 @@ func (e *Engine) Operation(ctx context.Context, id string) (*Detail, error) {
 	if err != nil {
 		return nil, unrecorded(err)
 	}
-	views := []View{e.view(entry, e.scheduler.positions())}
+	views := []View{e.view(entry, e.queue.Positions())}
 	if err := e.explain(ctx, []journal.Entry{*entry}, views); err != nil {
 		return nil, err
 	}

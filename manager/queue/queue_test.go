@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package operation
+package queue
 
 import (
 	"fmt"
@@ -10,24 +10,28 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/karbor-project/karbor/pkg/leaktest"
 )
+
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // crew is jobs that run until they are told to end.
 type crew struct {
-	s *scheduler
+	queue *Queue
 
 	mu      sync.Mutex
-	running map[string]*job
+	running map[string]*Job
 	changed chan struct{}
 }
 
 func newCrew(l Limits) *crew {
-	return &crew{s: newScheduler(l), running: map[string]*job{}, changed: make(chan struct{}, 1)}
+	return &crew{queue: New(l, 3), running: map[string]*Job{}, changed: make(chan struct{}, 1)}
 }
 
 func (c *crew) submit(id, provider, project string) {
-	j := &job{id: id, provider: provider, project: project}
-	j.run = func() {
+	j := &Job{ID: id, Provider: provider, Project: project, Size: 1, Park: func() {}}
+	j.Run = func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.running[id] = j
@@ -36,13 +40,13 @@ func (c *crew) submit(id, provider, project string) {
 		default:
 		}
 	}
-	c.s.submit(j)
+	c.queue.Submit(j)
 }
 
-// now returns the jobs that run, when all that the scheduler has started do.
-func (c *crew) now() map[string]*job {
+// now returns the jobs that run, when all that the queue has started do.
+func (c *crew) now() map[string]*Job {
 	for {
-		started, _ := c.s.counts()
+		started, _ := c.queue.Counts()
 		c.mu.Lock()
 		running := maps.Clone(c.running)
 		c.mu.Unlock()
@@ -58,7 +62,7 @@ func (c *crew) end(id string) {
 	j := c.running[id]
 	delete(c.running, id)
 	c.mu.Unlock()
-	c.s.release(j)
+	c.queue.Release(j)
 }
 
 func (c *crew) names() []string { return slices.Sorted(maps.Keys(c.now())) }
@@ -83,7 +87,7 @@ func TestProjectsTakeTurns(t *testing.T) {
 		for place, later := range want[i+1:] {
 			places[later] = place + 1
 		}
-		if got := c.s.positions(); !maps.Equal(got, places) {
+		if got := c.queue.Positions(); !maps.Equal(got, places) {
 			t.Errorf("while %s runs the places are %v, want %v", id, got, places)
 		}
 		c.end(id)
@@ -112,7 +116,7 @@ func TestLimitsOfOthers(t *testing.T) {
 // Whatever is asked for, withdrawn and ended in whatever order: no limit is
 // passed, nobody waits who might run, places are a row from 1, and all have their
 // turn.
-func TestSchedulerProperty(t *testing.T) {
+func TestQueueProperty(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		limit := rapid.IntRange(0, 3)
@@ -125,8 +129,8 @@ func TestSchedulerProperty(t *testing.T) {
 			providers, projects := map[string]int{}, map[string]int{}
 			for id, j := range running {
 				delete(waiting, id)
-				providers[j.provider]++
-				projects[j.project]++
+				providers[j.Provider]++
+				projects[j.Project]++
 			}
 			full := func(n, limit int) bool { return limit > 0 && n >= limit }
 			if l.Total > 0 && len(running) > l.Total {
@@ -147,7 +151,7 @@ func TestSchedulerProperty(t *testing.T) {
 					t.Fatalf("%d of project %s run", n, name)
 				}
 			}
-			places := c.s.positions()
+			places := c.queue.Positions()
 			if len(places) != len(waiting) {
 				t.Fatalf("%d have places, %d wait", len(places), len(waiting))
 			}
@@ -170,7 +174,7 @@ func TestSchedulerProperty(t *testing.T) {
 			case 3:
 				if len(waiting) > 0 {
 					id := rapid.SampledFrom(slices.Sorted(maps.Keys(waiting))).Draw(t, "withdrawn")
-					if j := c.s.withdraw(id); j == nil || j.id != id {
+					if j := c.queue.Withdraw(id); j == nil || j.ID != id {
 						t.Fatalf("%s cannot be withdrawn", id)
 					}
 					delete(waiting, id)
@@ -185,11 +189,14 @@ func TestSchedulerProperty(t *testing.T) {
 		if len(waiting) > 0 {
 			t.Fatalf("%v never had a turn", waiting)
 		}
+		if c.queue.kept != 0 {
+			t.Fatalf("%d bytes are kept", c.queue.kept)
+		}
 	})
 }
 
-// A scheduler that is closed gives back what waits, and takes nothing more.
-func TestClosedScheduler(t *testing.T) {
+// A queue that is closed gives back what waits, and takes nothing more.
+func TestClosedQueue(t *testing.T) {
 	t.Parallel()
 	c := newCrew(Limits{Total: 1})
 	c.submit("1", "p", "a")
@@ -198,11 +205,11 @@ func TestClosedScheduler(t *testing.T) {
 	if got := c.names(); !slices.Equal(got, []string{"1"}) {
 		t.Fatalf("%v run", got)
 	}
-	dropped := c.s.close()
-	if len(dropped) != 2 || len(c.s.positions()) != 0 {
-		t.Errorf("dropped %v, places %v", dropped, c.s.positions())
+	dropped := c.queue.Close()
+	if len(dropped) != 2 || len(c.queue.Positions()) != 0 {
+		t.Errorf("dropped %v, places %v", dropped, c.queue.Positions())
 	}
-	if c.s.submit(&job{id: "4"}) {
+	if c.queue.Submit(&Job{ID: "4"}) {
 		t.Error("a job is taken")
 	}
 	c.end("1")
