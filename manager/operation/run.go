@@ -84,7 +84,7 @@ func (e *Engine) newRun(entry journal.Entry, in *input, caller *requestcontext.R
 	// The worker's tenure ends the work; a new one begins with a new run.
 	tenure := e.Tenure.Context()
 	r.fence = e.Tenure.Fence()
-	r.ctx, r.leave = context.WithCancelCause(requestcontext.New(r.writing(openstack.WithPatience(e.ctx, patience)), caller))
+	r.ctx, r.leave = context.WithCancelCause(requestcontext.New(r.writing(openstack.WithOutageTolerance(e.ctx, patience)), caller))
 	r.untie = context.AfterFunc(tenure, func() { r.leave(errors.Join(protection.ErrHandover, context.Cause(tenure))) })
 	r.hooks, r.halt = context.WithCancelCause(protection.WithDrain(r.ctx, e.draining.Done()))
 	r.scribe = newScribe(r.ctx, e, r.log, entry, func(err error) {

@@ -33,7 +33,7 @@ type service interface {
 // costs nothing.
 //
 // One loop decides everything. What may take time (reading files, starting,
-// stopping) runs beside it, so that signals are obeyed at every moment.
+// stopping) runs in other goroutines, so that signals are obeyed at any moment.
 type daemon struct {
 	version string
 	load    func() (*config.Config, error)
@@ -42,8 +42,8 @@ type daemon struct {
 	notify  *systemd.Notifier
 	monitor *monitor
 
-	// Signals. One that waits to be read stands for all of its kind that came
-	// meanwhile, and requests to reload cannot keep one to stop from being noticed.
+	// Signals. One that waits to be read stands for all of its kind that came in the
+	// meantime, and reloads cannot hide a request to stop.
 	terminate <-chan os.Signal // SIGTERM and SIGINT
 	hangUp    <-chan os.Signal // SIGHUP
 
@@ -53,7 +53,7 @@ type daemon struct {
 
 	// hard ends when operations may take no more time.
 	hard     context.Context
-	hurry    context.CancelFunc
+	endHard  context.CancelFunc
 	retiring sync.WaitGroup
 	stopped  chan struct{} // closed when everything has ended; nil before the end has begun
 	failure  error         // why the end has begun
@@ -71,8 +71,8 @@ type attempt struct {
 	noticed bool // the loop has seen the outcome
 }
 
-// outcome returns the channel that is closed when the attempt has an outcome
-// that the loop has not seen.
+// outcome returns a channel that is closed when the attempt has an outcome that the
+// loop has not seen yet.
 func (a *attempt) outcome() <-chan struct{} {
 	if a == nil || a.noticed {
 		return nil
@@ -87,15 +87,15 @@ func (a *attempt) serves() bool { return a != nil && a.noticed && a.err == nil }
 // or graceful_shutdown_timeout is over. A second signal ends that time at once,
 // a third one the process.
 func (d *daemon) run(cfg *config.Config) error {
-	d.hard, d.hurry = context.WithCancel(context.Background())
-	defer d.hurry()
+	d.hard, d.endHard = context.WithCancel(context.Background())
+	defer d.endHard()
 	var alive <-chan time.Time // ticks while systemd wants to know
 	if interval := d.notify.WatchdogInterval(); interval > 0 {
 		ticker := time.NewTicker(interval)
 		defer ticker.Stop()
 		alive = ticker.C
 	}
-	d.tell(d.notify.Status("starting"))
+	d.warnNotify(d.notify.Status("starting"))
 	d.grace = gracePeriod(cfg)
 	d.current = d.launch(func() (*config.Config, error) { return cfg, nil }, d.monitor.show)
 	for {
@@ -114,7 +114,7 @@ func (d *daemon) run(cfg *config.Config) error {
 			d.log.Info("stopped")
 			return d.failure
 		case <-alive:
-			d.tell(d.notify.Alive())
+			d.warnNotify(d.notify.Alive())
 		}
 	}
 }
@@ -185,7 +185,7 @@ func (d *daemon) reload() {
 	default:
 		d.log.Info("SIGHUP: the configuration is read again; what serves now goes on until the new configuration does")
 		if d.current.serves() {
-			d.tell(d.notify.Reloading(monotonic(), "reloading; "+d.current.instance.String()+" is served meanwhile"))
+			d.warnNotify(d.notify.Reloading(monotonic(), "reloading; "+d.current.instance.String()+" is served meanwhile"))
 		}
 		d.next = d.launch(d.load, func(view) {})
 	}
@@ -211,22 +211,22 @@ func (d *daemon) nextFinished() {
 	case d.current == nil:
 		d.end(next.err)
 	default:
-		d.keep(next.err)
+		d.reloadFailed(next.err)
 	}
 }
 
-// keep tells that a reload has failed.
-func (d *daemon) keep(reason error) {
+// reloadFailed says that the old configuration stays in use.
+func (d *daemon) reloadFailed(reason error) {
 	d.log.Errorf("SIGHUP: the service goes on with the old configuration, since the new one cannot be served: %v", reason)
 	if d.current.serves() {
-		d.tell(d.notify.Ready(fmt.Sprintf("serving %s; the last reload failed: %v", d.current.instance, reason)))
+		d.warnNotify(d.notify.Ready(fmt.Sprintf("serving %s; the last reload failed: %v", d.current.instance, reason)))
 	}
 }
 
 func (d *daemon) serving() {
 	d.monitor.show(d.current.instance.view())
 	d.log.Infof("version %s serves %s", d.version, d.current.instance)
-	d.tell(d.notify.Ready("serving " + d.current.instance.String()))
+	d.warnNotify(d.notify.Ready("serving " + d.current.instance.String()))
 }
 
 // stop obeys a signal to stop. An error ends the process at once.
@@ -237,7 +237,7 @@ func (d *daemon) stop(received os.Signal) error {
 		d.end(nil)
 	case d.hard.Err() == nil:
 		d.log.Warnf("%s again: running operations are ended", received)
-		d.hurry()
+		d.endHard()
 	default:
 		return fmt.Errorf("%s while operations were being ended", received)
 	}
@@ -251,9 +251,9 @@ func (d *daemon) end(reason error) {
 	if reason != nil {
 		status = fmt.Sprintf("cannot serve: %v", reason)
 	}
-	d.tell(d.notify.Stopping(status))
+	d.warnNotify(d.notify.Stopping(status))
 	if d.grace > 0 {
-		timer := time.AfterFunc(d.grace, d.hurry)
+		timer := time.AfterFunc(d.grace, d.endHard)
 		context.AfterFunc(d.hard, func() { timer.Stop() })
 	}
 	d.retire(d.current)
@@ -280,9 +280,8 @@ func (d *daemon) logConfig(cfg *config.Config) {
 	}
 }
 
-// tell logs that the service manager could not be told something. The service
-// does not depend on it.
-func (d *daemon) tell(err error) {
+// warnNotify logs that systemd could not be notified, on which nothing depends.
+func (d *daemon) warnNotify(err error) {
 	if err != nil {
 		d.log.Warnf("telling systemd: %v", err)
 	}

@@ -113,8 +113,8 @@ func newInstance(ctx context.Context, cfg *config.Config, setup Setup, log *tele
 	return i, nil
 }
 
-// handlers shares the pool out: a third of it to each project, and a quarter to what
-// reads alone.
+// handlers divides the pool: each project may use a third of it, and a quarter is
+// reserved for methods that only read.
 func handlers(cfg *config.Config) manager.Handlers {
 	pool := cfg.Int("DEFAULT", "executor_thread_pool_size")
 	h := manager.Handlers{PerProject: max(1, pool/3), Starting: max(1, pool-pool/4)}
@@ -161,7 +161,7 @@ func (i *instance) start(ctx context.Context) error {
 			return fmt.Errorf("making the tables of the embedded database: %w", err)
 		}
 	}
-	if err := i.own(ctx); err != nil {
+	if err := i.startKeeper(ctx); err != nil {
 		return err
 	}
 	if err := i.server.Start(ctx); err != nil {
@@ -223,7 +223,7 @@ func (i *instance) close(ctx context.Context) {
 	}
 }
 
-// warn logs a step of the end that failed.
+// warn logs that a step of close failed.
 func (i *instance) warn(step string, err error) {
 	if err != nil {
 		i.log.Warnf("%s: %v", step, err)
@@ -291,8 +291,8 @@ const (
 	longestSync = 30 * time.Second
 )
 
-// own waits for the tables and takes part in sharing operations.
-func (i *instance) own(ctx context.Context) error {
+// startKeeper waits for the tables and takes part in sharing operations.
+func (i *instance) startKeeper(ctx context.Context) error {
 	if err := i.awaitTables(ctx); err != nil {
 		return err
 	}
@@ -359,7 +359,7 @@ func (i *instance) syncLater() {
 		case database.Refused(err) != nil:
 			i.log.Errorf("no operation can be recorded, since %s: %v", database.Refused(err).Advice(), err)
 		default:
-			i.log.Debugf("make the tables of the journal: %v", err)
+			i.log.Debugf("making the tables of the journal: %v", err)
 		}
 	}
 }

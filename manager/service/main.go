@@ -32,9 +32,9 @@ const dbSync = "--db-sync"
 // Main is the main function of a daemon: it runs until a signal ends it and
 // returns the exit code.
 func Main(version string, args []string, setup Setup, stdout, stderr io.Writer) int {
-	sync, mend, dry := slices.Contains(args, dbSync), slices.Contains(args, repairFlag), slices.Contains(args, dryRunFlag)
+	sync, fix, dry := slices.Contains(args, dbSync), slices.Contains(args, repairFlag), slices.Contains(args, dryRunFlag)
 	args = slices.DeleteFunc(slices.Clone(args), func(arg string) bool { return arg == dbSync || arg == repairFlag || arg == dryRunFlag })
-	if dry && !mend || sync && mend {
+	if dry && !fix || sync && fix {
 		fmt.Fprintf(stderr, "%s: %s goes with %s alone, and %s with neither\n", Program, dryRunFlag, repairFlag, dbSync)
 		return ExitUsage
 	}
@@ -65,7 +65,7 @@ func Main(version string, args []string, setup Setup, stdout, stderr io.Writer) 
 	if sync {
 		return syncDatabase(cfg, log, stdout, stderr)
 	}
-	if mend {
+	if fix {
 		return repair(cfg, setup, log, dry, stdout, stderr)
 	}
 	d := &daemon{version: version, load: load, log: log, notify: systemd.FromEnvironment(), hangUp: hangUp,
@@ -99,7 +99,7 @@ func serve(d *daemon, cfg *config.Config) error {
 	return d.run(cfg)
 }
 
-// usageError is an error that only a change of the configuration can mend.
+// usageError is an error that only a change of the configuration can fix.
 type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
@@ -134,7 +134,7 @@ func syncDatabase(cfg *config.Config, log *telemetry.Log, stdout, stderr io.Writ
 		err = errors.Join(db.Sync(ctx), kept.Sync(ctx))
 	}
 	if err != nil {
-		fmt.Fprintf(stderr, "%s: make the tables: %v\n", Program, err)
+		fmt.Fprintf(stderr, "%s: making the tables: %v\n", Program, err)
 		return ExitFailed
 	}
 	fmt.Fprintln(stdout, "The database has all tables that the service needs.")
@@ -146,7 +146,7 @@ func syncDatabase(cfg *config.Config, log *telemetry.Log, stdout, stderr io.Writ
 func openDatabase(ctx context.Context, cfg *config.Config, log *telemetry.Log) (*database.DB, error) {
 	if embedded(cfg) {
 		if err := os.MkdirAll(cfg.String("DEFAULT", "state_path"), 0o750); err != nil {
-			return nil, usageError{fmt.Errorf("make the folder of option state_path: %w", err)}
+			return nil, usageError{fmt.Errorf("making the folder of option state_path: %w", err)}
 		}
 	}
 	db, err := database.FromConfig(ctx, cfg, telemetry.Named(log, "database"))
@@ -156,5 +156,5 @@ func openDatabase(ctx context.Context, cfg *config.Config, log *telemetry.Log) (
 	return db, nil
 }
 
-// embedded tells whether the service keeps a database of its own.
+// embedded reports whether the service keeps a database of its own.
 func embedded(cfg *config.Config) bool { return !cfg.IsSet("database", "connection") }

@@ -27,17 +27,17 @@ const (
 	maxConnections = 64
 )
 
-// crowd is the connections of the monitor that ask for nothing now. When there are
-// too many, the one that has been silent for longest is closed.
-type crowd struct {
+// idleConns are the monitor's connections without a request. When there are too many,
+// the one that has been idle for longest is closed.
+type idleConns struct {
 	limit int
 
 	mu    sync.Mutex
-	conns []net.Conn // the longest silent first
+	conns []net.Conn // the longest idle first
 }
 
 // note is http.Server.ConnState.
-func (c *crowd) note(conn net.Conn, state http.ConnState) {
+func (c *idleConns) note(conn net.Conn, state http.ConnState) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.conns = slices.DeleteFunc(c.conns, func(known net.Conn) bool { return known == conn })
@@ -63,7 +63,7 @@ type view struct {
 type monitor struct {
 	server   http.Server
 	listener net.Listener
-	silent   crowd
+	idle     idleConns
 	current  atomic.Pointer[view]
 	ended    chan struct{}
 }
@@ -78,13 +78,13 @@ func newMonitor(address string, log logrus.FieldLogger) (*monitor, error) {
 	if err != nil {
 		return nil, fmt.Errorf("option metrics_listen: %w", err)
 	}
-	m := &monitor{listener: l, silent: crowd{limit: maxConnections}, ended: make(chan struct{})}
+	m := &monitor{listener: l, idle: idleConns{limit: maxConnections}, ended: make(chan struct{})}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /metrics", m.metrics)
 	mux.HandleFunc("GET /healthz", m.health)
 	m.server = http.Server{
 		Handler: mux, ReadHeaderTimeout: headerTime, ReadTimeout: headerTime, WriteTimeout: answerTime, IdleTimeout: answerTime,
-		MaxHeaderBytes: 16 << 10, ConnState: m.silent.note, ErrorLog: stdlog.New(io.Discard, "", 0),
+		MaxHeaderBytes: 16 << 10, ConnState: m.idle.note, ErrorLog: stdlog.New(io.Discard, "", 0),
 	}
 	go func() {
 		defer close(m.ended)

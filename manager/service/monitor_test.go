@@ -75,9 +75,9 @@ func TestMonitorAmongSilentConnections(t *testing.T) {
 	if code, _ := ask(t, m, "/healthz"); code != http.StatusOK {
 		t.Errorf("answered %d", code)
 	}
-	m.silent.mu.Lock()
-	defer m.silent.mu.Unlock()
-	if n := len(m.silent.conns); n > maxConnections {
+	m.idle.mu.Lock()
+	defer m.idle.mu.Unlock()
+	if n := len(m.idle.conns); n > maxConnections {
 		t.Errorf("%d silent connections are kept", n)
 	}
 }

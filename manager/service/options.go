@@ -28,7 +28,7 @@ import (
 // Program is the name of the service: of its process and of its row in services.
 const Program = "karbor-protection"
 
-// nodeOptions tell one node from the others.
+// nodeOptions identify a node.
 // karbor: service.py
 func nodeOptions() []config.Option {
 	host, err := os.Hostname()
@@ -96,8 +96,8 @@ func Options() []config.Option {
 	)
 }
 
-// WriteReference writes the page that documents every option: those of the
-// main file, then those of provider files.
+// WriteReference writes the page that documents every option, first of the main
+// file and then of provider files.
 func WriteReference(w io.Writer) error {
 	setup := Builtin()
 	file := slices.Clone(providers.ProviderOptions)

@@ -19,7 +19,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/telemetry"
 )
 
-// The flags that have the banks mended, and told what would be done.
+// The flags of a repair, and of a list of what a repair would do.
 const (
 	repairFlag = "--repair"
 	dryRunFlag = "--dry-run"
@@ -30,7 +30,7 @@ const (
 func repair(cfg *config.Config, setup Setup, log *telemetry.Log, dry bool, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	err := mend(ctx, cfg, setup, log, dry, stdout)
+	err := repairBanks(ctx, cfg, setup, log, dry, stdout)
 	if err == nil {
 		return ExitOK
 	}
@@ -41,7 +41,7 @@ func repair(cfg *config.Config, setup Setup, log *telemetry.Log, dry bool, stdou
 	return ExitFailed
 }
 
-func mend(ctx context.Context, cfg *config.Config, setup Setup, log *telemetry.Log, dry bool, out io.Writer) error {
+func repairBanks(ctx context.Context, cfg *config.Config, setup Setup, log *telemetry.Log, dry bool, out io.Writer) error {
 	db, err := openDatabase(ctx, cfg, log)
 	if err != nil {
 		return err
@@ -57,7 +57,7 @@ func mend(ctx context.Context, cfg *config.Config, setup Setup, log *telemetry.L
 	defer closing("journal", kept)
 	if !dry {
 		if err := kept.Sync(ctx); err != nil {
-			return fmt.Errorf("make the journal's tables: %w", err)
+			return fmt.Errorf("making the journal's tables: %w", err)
 		}
 	}
 	identity, err := openstack.FromConfig(cfg)

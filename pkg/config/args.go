@@ -172,7 +172,7 @@ func WriteUsage(w io.Writer, prog string, options []Option) error {
 		}
 	}
 	if _, err := io.WriteString(w, text.String()); err != nil {
-		return fmt.Errorf("write usage: %w", err)
+		return fmt.Errorf("writing usage: %w", err)
 	}
 	return nil
 }

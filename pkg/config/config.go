@@ -75,7 +75,7 @@ func (c *Config) Dict(group, name string) map[string]string {
 // option a value, even one equal to the default. An empty number is none.
 func (c *Config) IsSet(group, name string) bool { return c.lookup(group, name).given }
 
-// Where tells the source of a value: "file:line" (the line of the last
+// Where returns the source of a value: "file:line" (the line of the last
 // occurrence), "environment OS_GROUP__NAME", "command line" or "default".
 func (c *Config) Where(group, name string) string { return c.lookup(group, name).where }
 
@@ -125,13 +125,13 @@ func Load(src Source, options []Option) (*Config, error) {
 	return config, nil
 }
 
-// LoadFile reads one file with an option table of its own, such as that of a
-// provider: no environment, no command line, no default files. References
+// LoadFile reads one file with an option table of its own, such as a provider
+// file: no environment, no command line, no default files. References
 // reach the options of this table only.
 func LoadFile(path string, options []Option) (*Config, error) {
 	absolute, err := filepath.Abs(path)
 	if err != nil {
-		return nil, fmt.Errorf("find configuration file %s: %w", path, err)
+		return nil, fmt.Errorf("finding configuration file %s: %w", path, err)
 	}
 	r, err := read(&Source{}, []string{absolute}, options)
 	if err != nil {

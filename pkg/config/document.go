@@ -15,7 +15,7 @@ const commentWidth = 77 // of the text behind "# "
 // WriteSample writes a configuration file that changes nothing: each option is
 // commented out and shows its default, below its help, type and limits. DEFAULT
 // comes first, the other sections and the options of each in the order of the
-// table. The error is that of the table or of w.
+// table. The error comes from the table or from w.
 func WriteSample(w io.Writer, options []Option) error {
 	groups, err := byGroup(options)
 	if err != nil {
@@ -26,12 +26,12 @@ func WriteSample(w io.Writer, options []Option) error {
 		fmt.Fprintf(&text, "%s[%s]\n", blankLine(i > 0), group.name)
 		for _, option := range group.options {
 			if err := option.sample(&text); err != nil {
-				return fmt.Errorf("sample of option %s: %w", option.name(), err)
+				return fmt.Errorf("writing the sample of option %s: %w", option.name(), err)
 			}
 		}
 	}
 	if _, err := io.WriteString(w, text.String()); err != nil {
-		return fmt.Errorf("write sample configuration: %w", err)
+		return fmt.Errorf("writing sample configuration: %w", err)
 	}
 	return nil
 }
@@ -180,7 +180,7 @@ func WriteReference(w io.Writer, options []Option) error {
 		}
 	}
 	if _, err := io.WriteString(w, text.String()); err != nil {
-		return fmt.Errorf("write configuration reference: %w", err)
+		return fmt.Errorf("writing configuration reference: %w", err)
 	}
 	return nil
 }

@@ -33,7 +33,7 @@ type occurrence struct {
 func readFile(path string) (*file, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("read configuration file: %w", err)
+		return nil, fmt.Errorf("reading configuration file: %w", err)
 	}
 	assigned, err := lex(string(text))
 	if err != nil {

@@ -302,7 +302,7 @@ func (o *Option) parse(text string) (any, error) {
 	return text, o.choose(text)
 }
 
-// bounds are the inclusive limits of the option, those of a port included.
+// bounds returns the inclusive limits of the option, which a port always has.
 func (o *Option) bounds() (low, high *int64) {
 	low, high = o.Min, o.Max
 	if o.Kind == Port && low == nil {
@@ -360,7 +360,7 @@ func (o *Option) checkFloat(number float64) error {
 	return nil
 }
 
-// want tells what the option takes: a noun and the bounds.
+// want returns an error that says what the option takes: a noun and the bounds.
 func (o *Option) want(noun string) error {
 	low, high := o.bounds()
 	switch {

@@ -24,8 +24,8 @@ type resolver struct {
 	warnings []string
 }
 
-// errUnresolved stops an option that refers to a wrong one: the error is that
-// of the other option and is reported once.
+// errUnresolved ends the evaluation of an option that refers to an option with an
+// error, which is reported once, for the other option.
 var errUnresolved = errors.New("refers to a wrong option")
 
 func newResolver(src *Source, files []*file, t *table) *resolver {
@@ -299,7 +299,7 @@ func (r *resolver) expand(s *setting, text string) (string, error) {
 	return out.String(), nil
 }
 
-// refer returns the text, of the option that a reference names.
+// refer returns the value, as text, of the option that a reference names.
 func (r *resolver) refer(s *setting, reference string) (string, error) {
 	name, ok := r.find(s.option, reference)
 	if !ok {

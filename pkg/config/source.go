@@ -142,7 +142,7 @@ func (s *Source) expand(path string) (string, error) {
 	}
 	absolute, err := filepath.Abs(path)
 	if err != nil {
-		return "", fmt.Errorf("find configuration file %s: %w", path, err)
+		return "", fmt.Errorf("finding configuration file %s: %w", path, err)
 	}
 	return absolute, nil
 }
@@ -155,7 +155,7 @@ func confFiles(dir string) ([]string, error) {
 		return nil, fmt.Errorf("configuration directory %s does not exist", dir)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read configuration directory: %w", err)
+		return nil, fmt.Errorf("reading configuration directory: %w", err)
 	}
 	var files []string
 	for _, entry := range entries { // ReadDir sorts

@@ -27,7 +27,7 @@ func Write(w io.Writer, assignments []Assignment) error {
 	for i, a := range assignments {
 		lines, err := a.lines()
 		if err != nil {
-			return fmt.Errorf("write option %s: %w", Name{a.Group, a.Name}, err)
+			return fmt.Errorf("writing option %s: %w", Name{a.Group, a.Name}, err)
 		}
 		group := a.Group
 		if group == "" {
@@ -42,7 +42,7 @@ func Write(w io.Writer, assignments []Assignment) error {
 	out := bufio.NewWriter(w)
 	out.WriteString(text.String()) // Flush returns the error
 	if err := out.Flush(); err != nil {
-		return fmt.Errorf("write options: %w", err)
+		return fmt.Errorf("writing options: %w", err)
 	}
 	return nil
 }

@@ -29,7 +29,7 @@ const (
 	removed     = "***"
 )
 
-// secretHeaders are those of OpenStack and of HTTP whose values are secrets.
+// secretHeaders are the headers of OpenStack and of HTTP whose values are secrets.
 var secretHeaders = []string{"X-Auth-Token", "X-Service-Token", "X-Subject-Token", "X-Storage-Token", "Authorization", "Proxy-Authorization", "Cookie"}
 
 // secretMembers are the members of JSON bodies, in small letters, whose texts are
@@ -60,7 +60,7 @@ func (t *redacting) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// CloseIdleConnections makes those of http.Client reach the connections.
+// CloseIdleConnections passes the call of http.Client on to the connections.
 func (t *redacting) CloseIdleConnections() {
 	if closer, ok := t.next.(interface{ CloseIdleConnections() }); ok {
 		closer.CloseIdleConnections()

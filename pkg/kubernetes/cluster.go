@@ -68,15 +68,15 @@ type StatusError struct {
 // Error returns the message and the code.
 func (e *StatusError) Error() string { return fmt.Sprintf("%s (HTTP %d)", e.Message, e.Code) }
 
-// Is tells that an answer with code 404 is ErrNotFound.
+// Is reports that an answer with code 404 is ErrNotFound.
 func (e *StatusError) Is(target error) bool {
 	return target == ErrNotFound && e.Code == http.StatusNotFound
 }
 
-// IsAlreadyExists tells that an object of the name is there, whoever made it.
+// IsAlreadyExists reports whether there is an object of the name already.
 func IsAlreadyExists(err error) bool { return reason(err) == "AlreadyExists" }
 
-// IsConflict tells that the object is not the one that was meant.
+// IsConflict reports whether the object is not the one that was meant.
 func IsConflict(err error) bool { return reason(err) == "Conflict" }
 
 func reason(err error) string {

@@ -95,10 +95,10 @@ func Options() []config.Option {
 	return options
 }
 
-// microversions are of two numbers.
+// microversions is the form of a microversion.
 var microversions = regexp.MustCompile(`^[0-9]+\.[0-9]+$`)
 
-// identityOptions are those of keystoneauth's password plugins.
+// identityOptions are the options of keystoneauth's password plugins.
 // keystoneauth1: loading/_plugins/identity/v3.py
 func identityOptions(group string) []config.Option {
 	scoped := "."
@@ -140,8 +140,8 @@ func identityOptions(group string) []config.Option {
 	}
 }
 
-// FromConfig reads Options. It fails for a way of logging in that it does not
-// know: without the service's own token, long operations would fail far later.
+// FromConfig reads Options. It fails for an auth_type that it does not know: without
+// the service's own token, long operations would fail much later.
 func FromConfig(cfg *config.Config) (Config, error) {
 	c := Config{
 		AuthURI: cfg.String(keystoneGroup, "auth_uri"),

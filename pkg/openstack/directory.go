@@ -15,8 +15,8 @@ import (
 // asking again.
 const directoryTTL = 5 * time.Minute
 
-// directory looks services up in Keystone with the service's own identity. It
-// is the last resort: the caller's catalogue may leave a service out.
+// directory looks services up in Keystone with the service's own identity, for
+// services that the caller's catalogue leaves out.
 type directory struct {
 	factory *Factory
 	now     func() time.Time
@@ -55,7 +55,7 @@ func (d *directory) lookup(ctx context.Context, cfg ServiceConfig) (string, erro
 	return endpoint, nil
 }
 
-// ask takes the first service of the name and the first endpoint of it.
+// ask returns the first endpoint of the first service of the name.
 // keystone: GET /v3/services?name=, GET /v3/endpoints?service_id=&interface=&region_id=
 func (d *directory) ask(ctx context.Context, cfg ServiceConfig) (string, error) {
 	client, err := d.factory.keystone(ctx)
@@ -69,7 +69,7 @@ func (d *directory) ask(ctx context.Context, cfg ServiceConfig) (string, error) 
 	}
 	query := url.Values{"name": {cfg.ServiceName}}
 	if _, err := client.Get(ctx, client.ServiceURL("services")+"?"+query.Encode(), &named, nil); err != nil {
-		return "", fmt.Errorf("list services in Keystone: %w", err)
+		return "", fmt.Errorf("listing services in Keystone: %w", err)
 	}
 	if len(named.Services) == 0 {
 		return "", fmt.Errorf("Keystone has no service named %s", cfg.ServiceName)
@@ -81,7 +81,7 @@ func (d *directory) ask(ctx context.Context, cfg ServiceConfig) (string, error) 
 	}
 	query = url.Values{"service_id": {named.Services[0].ID}, "interface": {cfg.Interface}, "region_id": {cfg.RegionID}}
 	if _, err := client.Get(ctx, client.ServiceURL("endpoints")+"?"+query.Encode(), &at, nil); err != nil {
-		return "", fmt.Errorf("list endpoints in Keystone: %w", err)
+		return "", fmt.Errorf("listing endpoints in Keystone: %w", err)
 	}
 	if len(at.Endpoints) == 0 {
 		return "", fmt.Errorf("Keystone has no %s endpoint of %s in %s", cfg.Interface, cfg.ServiceName, cfg.RegionID)

@@ -18,9 +18,8 @@ import (
 	"github.com/karbor-project/karbor/pkg/httpclient"
 )
 
-// translate gives the errors of a service's answers their final form. A 401
-// after all that the transports tried means that the caller's token is of no
-// use any more: one error says so, and nothing tries again.
+// translate turns a 401 that is left after all attempts of the transports into an
+// error that says that the caller's token is no longer valid. Other errors stay.
 func translate(s service) gophercloud.RetryFunc {
 	return func(_ context.Context, _, _ string, _ *gophercloud.RequestOpts, err error, _ uint) error {
 		var known *fault.Error // such as the service's own login, refused by a 401 too
@@ -120,9 +119,9 @@ func htmlText(page []byte) string {
 	return strings.Join(strings.Fields(text.String()), " ")
 }
 
-// IsTransient tells errors that may be gone at the next attempt: of the
-// connection, and 5xx answers. It is for waits that are longer than the retries
-// of a single call.
+// IsTransient reports whether an error may be gone at the next attempt: errors of the
+// connection and 5xx answers are. It is for waits that are longer than the retries of
+// a single call.
 func IsTransient(err error) bool {
 	var answer gophercloud.ErrUnexpectedResponseCode
 	if errors.As(err, &answer) {

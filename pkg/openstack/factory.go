@@ -44,8 +44,8 @@ type Factory struct {
 	wrap       func(http.RoundTripper) http.RoundTripper // nil: as it is
 }
 
-// New makes a factory. It calls nobody: a wrong CA file or identity is the error
-// of the first client that needs it.
+// New makes a factory. It makes no calls: a wrong CA file or identity is an error of
+// the first client that needs it.
 func New(cfg Config, log logrus.FieldLogger) *Factory {
 	if log == nil {
 		discard := logrus.New()
@@ -68,7 +68,7 @@ func New(cfg Config, log logrus.FieldLogger) *Factory {
 // Close ends the idle connections. Clients that are in use keep working.
 func (f *Factory) Close() { f.transports.closeIdle() }
 
-// Metrics are those of all calls, logins at Keystone included.
+// Metrics returns the metrics of all calls, including logins at Keystone.
 func (f *Factory) Metrics() *Metrics { return f.metrics }
 
 // Compute returns a Nova client for the caller of ctx.
@@ -112,7 +112,7 @@ func (f *Factory) Backup(ctx context.Context) (*gophercloud.ServiceClient, error
 // karbor: services/protection/client_factory.py
 func (f *Factory) client(ctx context.Context, s service) (*gophercloud.ServiceClient, error) {
 	caller := requestcontext.From(ctx)
-	endpoint, own, err := f.endpoint(ctx, caller, s)
+	endpoint, trusted, err := f.endpoint(ctx, caller, s)
 	if err != nil {
 		return nil, err
 	}
@@ -136,10 +136,10 @@ func (f *Factory) client(ctx context.Context, s service) (*gophercloud.ServiceCl
 	meter := f.meters[s.name]
 	provider := &gophercloud.ProviderClient{
 		TokenID: caller.AuthToken,
-		HTTPClient: httpclient.New(f.transport(&addressed{origin: httpclient.Origin(base), next: &headers{
+		HTTPClient: httpclient.New(f.transport(&endpointCheck{origin: httpclient.Origin(base), next: &headers{
 			requestID: forwardedID(caller),
 			tokens:    tokens,
-			own:       own,
+			trusted:   trusted,
 			next: &retry{policy: f.retry, meter: meter, next: &limited{
 				limiter: f.limits[s.name],
 				meter:   meter,
@@ -172,11 +172,11 @@ func forwardedID(caller *requestcontext.RequestContext) string {
 
 // endpoint selects the URL of a service for a caller: the configured one, then
 // the one in the caller's catalogue, then the one that Keystone tells the
-// service's own identity. It ends with a slash; own reports that the caller has no
-// part in it but its project's id. Why a step had no result is logged only; the
+// service's own identity. It ends with a slash. It is trusted if it holds nothing of
+// the caller's but the project's id. Why a step had no result is only logged; the
 // error names the service.
 // karbor: services/protection/clients/utils.py get_url
-func (f *Factory) endpoint(ctx context.Context, caller *requestcontext.RequestContext, s service) (endpoint string, own bool, err error) {
+func (f *Factory) endpoint(ctx context.Context, caller *requestcontext.RequestContext, s service) (endpoint string, trusted bool, err error) {
 	if err := checkProject(caller.ProjectID); err != nil {
 		return "", false, err
 	}
@@ -193,14 +193,14 @@ func (f *Factory) endpoint(ctx context.Context, caller *requestcontext.RequestCo
 	if err != nil {
 		f.log.WithField("service", s.name).Debugf("no endpoint in the caller's catalogue: %v", err)
 		url, err = f.directory.lookup(ctx, cfg)
-		own = true
+		trusted = true
 	}
 	if err != nil {
 		f.log.WithField("service", s.name).Debugf("no endpoint in Keystone: %v", err)
 		return "", false, fault.KarborException("Couldn't find the endpoint of service(" + s.name + ")").WithCause(err)
 	}
 	url, _ = substitute(url, caller.ProjectID)
-	return strings.TrimRight(url, "/") + "/", own, nil
+	return strings.TrimRight(url, "/") + "/", trusted, nil
 }
 
 // fromCatalog finds the first entry of the type that catalog_info names. Its
@@ -242,7 +242,7 @@ func interfaceURL(e requestcontext.Endpoint, name string) string {
 }
 
 // substitute fills the project's id into the placeholders that Keystone's
-// endpoints may have, and tells whether there were any.
+// endpoints may have, and reports whether there were any.
 // keystone: catalog/core.py format_url
 func substitute(url, projectID string) (string, bool) {
 	filled := strings.NewReplacer(
@@ -261,10 +261,10 @@ func versioned(url string) string {
 	return strings.TrimSuffix(url, "/v2.0") + "/v3"
 }
 
-// Wrapped returns a factory that shares everything with f, but whose clients
-// send each call through what wrap makes of their transport, outside of the
-// retries. Logins at Keystone are not among them. It is for faults in tests; f
-// is closed, the new one is not.
+// Wrapped returns a factory that shares everything with f, but whose clients send
+// each call through wrap(transport), where the transport includes the retries.
+// Logins at Keystone are not wrapped. It is there to inject faults in tests. Close f,
+// not the result.
 func (f *Factory) Wrapped(wrap func(http.RoundTripper) http.RoundTripper) *Factory {
 	wrapped := *f
 	wrapped.wrap = wrap
@@ -316,5 +316,5 @@ func (f *Factory) keystoneHTTP() (http.RoundTripper, error) {
 		return nil, err
 	}
 	meter := f.meters[keystoneName]
-	return &retry{policy: f.retry, meter: meter, harmless: true, next: &metered{meter: meter, next: transport}}, nil
+	return &retry{policy: f.retry, meter: meter, safePosts: true, next: &metered{meter: meter, next: transport}}, nil
 }

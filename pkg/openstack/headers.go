@@ -9,12 +9,13 @@ import (
 // headers adds what each call of a client carries beside the caller's token:
 // the request's id and the service token. keystonemiddleware accepts an expired
 // user token for a while when a valid service token comes with it, which is
-// what carries long operations. The catalogue of a context is the caller's word, so
-// an endpoint of it gets the service token only if our own catalogue has it too.
+// what carries long operations. The caller could have made up the catalogue of the
+// context, so an endpoint from it gets the service token only if the catalogue of the
+// service's own login has it too.
 type headers struct {
 	requestID string
 	tokens    *identity // nil: no service token
-	own       bool      // the endpoint is of our configuration or of our look-up in Keystone
+	trusted   bool      // the endpoint comes from the configuration or from Keystone, not from the caller
 	next      http.RoundTripper
 }
 
@@ -29,7 +30,7 @@ func (h *headers) RoundTrip(req *http.Request) (*http.Response, error) {
 			closeBody(req)
 			return nil, err
 		}
-		if !h.own && !h.tokens.lists(req.URL) {
+		if !h.trusted && !h.tokens.hasEndpoint(req.URL) {
 			token = ""
 		}
 	}

@@ -32,9 +32,8 @@ type IdentityConfig struct {
 	AuthURL string
 	// Options are the credentials and the scope. IdentityEndpoint is not used.
 	Options gophercloud.AuthOptions
-	// Project is the scope for Options without one, if the token that these get has
-	// none either: that of a user without a default project has no roles and no
-	// catalogue.
+	// Project is the scope of the login if Options name none and the user has no
+	// default project: an unscoped token has no roles and no catalogue.
 	Project *gophercloud.AuthScope
 }
 
@@ -51,16 +50,16 @@ type identity struct {
 	mu      sync.Mutex
 	token   string
 	until   time.Time
-	origins map[string]bool // of the catalogue: whether an endpoint is there; false has been logged
+	origins map[string]bool // servers in the catalogue; false is one that is not there, which has been logged
 }
 
 func newIdentity(cfg IdentityConfig, transport func() (http.RoundTripper, error), log logrus.FieldLogger) *identity {
 	return &identity{cfg: cfg, http: transport, now: time.Now, log: log}
 }
 
-// lists reports whether the catalogue of the last login has an endpoint at the
+// hasEndpoint reports whether the catalogue of the last login has an endpoint at the
 // server of u.
-func (i *identity) lists(u *url.URL) bool {
+func (i *identity) hasEndpoint(u *url.URL) bool {
 	origin := httpclient.Origin(u)
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -126,7 +125,7 @@ func (i *identity) login(ctx context.Context) (string, error) {
 	}
 	token, err := result.ExtractToken()
 	if err != nil {
-		return "", fault.AuthorizationFailure("trustee").WithCause(fmt.Errorf("log in at %s: %w", i.cfg.AuthURL, err))
+		return "", fault.AuthorizationFailure("trustee").WithCause(fmt.Errorf("logging in at %s: %w", i.cfg.AuthURL, err))
 	}
 	origins := map[string]bool{}
 	// An unscoped token has no catalogue.

@@ -12,11 +12,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Values of the label "code" beside those of HTTP.
+// Values of the label "code" that are no codes of HTTP.
 const (
 	codeNone      = "none"      // no answer
 	codeAbandoned = "abandoned" // the caller gave up
-	codeOther     = "other"     // none of HTTP's
+	codeOther     = "other"     // a code that HTTP does not define
 )
 
 // answerBuckets are the upper bounds of the histogram in seconds: from a look-up
@@ -73,7 +73,7 @@ func (m *Metrics) Collect(out chan<- prometheus.Metric) {
 	}
 }
 
-// of returns the part of the metrics that one service's calls go into.
+// of returns the meter of one service.
 func (m *Metrics) of(service string) *meter {
 	return &meter{
 		metrics: m, service: service, inFlight: m.inFlight.WithLabelValues(service),

@@ -11,8 +11,8 @@ import (
 	"github.com/gophercloud/gophercloud/v2"
 )
 
-// List reads a whole listing, page by page: path is that of the collection below
-// the client's URL ("servers/detail"), collection the member of the answer that
+// List reads a whole listing, page by page: path is the path of the collection below
+// the client's URL ("servers/detail"), and collection the member of the answer that
 // holds the items ("servers").
 func List[T any](ctx context.Context, client *gophercloud.ServiceClient, path, collection string, query url.Values) ([]T, error) {
 	items := []T{}
@@ -29,14 +29,14 @@ func List[T any](ctx context.Context, client *gophercloud.ServiceClient, path, c
 			return items, nil
 		}
 		if seen[next] {
-			return nil, fmt.Errorf("list %s: the link to the next page leads to an earlier one", collection)
+			return nil, fmt.Errorf("listing %s: the link to the next page leads to an earlier one", collection)
 		}
 		raw = next
 	}
 }
 
-// Page reads one page of a listing as List does. query, which may be empty, is
-// that of the URL; next is the one of the page that follows, "" after the last.
+// Page reads one page of a listing as List does. query is the query of
+// the URL and may be empty; next is the query of the next page, "" after the last.
 //
 // Of the link to the next page only the query is used. Services behind a proxy
 // tend to write links that lead nowhere.
@@ -47,11 +47,11 @@ func Page[T any](ctx context.Context, client *gophercloud.ServiceClient, path, c
 	}
 	var page map[string]json.RawMessage
 	if _, err := client.Get(ctx, address, &page, nil); err != nil {
-		return nil, "", fmt.Errorf("list %s: %w", collection, err)
+		return nil, "", fmt.Errorf("listing %s: %w", collection, err)
 	}
 	if len(page[collection]) > 0 {
 		if err := json.Unmarshal(page[collection], &items); err != nil {
-			return nil, "", fmt.Errorf("list %s: %w", collection, err)
+			return nil, "", fmt.Errorf("listing %s: %w", collection, err)
 		}
 	}
 	if len(items) > 0 {
@@ -91,23 +91,23 @@ func nextQuery(page map[string]json.RawMessage, collection string) (string, bool
 	return link.RawQuery, true
 }
 
-// Show reads one resource: path is that of the collection, member the part of
-// the answer that holds it, or "" for the whole.
+// Show reads one resource: path is the path of the collection, and member
+// the part of the answer that holds the resource, or "" for the whole.
 func Show[T any](ctx context.Context, client *gophercloud.ServiceClient, path, id, member string) (*T, error) {
 	var raw json.RawMessage
 	if _, err := client.Get(ctx, client.ServiceURL(path, url.PathEscape(id)), &raw, nil); err != nil {
-		return nil, fmt.Errorf("show %s of %s: %w", id, path, err)
+		return nil, fmt.Errorf("showing %s of %s: %w", id, path, err)
 	}
 	if member != "" {
 		var outer map[string]json.RawMessage
 		if err := json.Unmarshal(raw, &outer); err != nil {
-			return nil, fmt.Errorf("show %s of %s: %w", id, path, err)
+			return nil, fmt.Errorf("showing %s of %s: %w", id, path, err)
 		}
 		raw = outer[member]
 	}
 	item := new(T)
 	if err := json.Unmarshal(raw, item); err != nil {
-		return nil, fmt.Errorf("show %s of %s: %w", id, path, err)
+		return nil, fmt.Errorf("showing %s of %s: %w", id, path, err)
 	}
 	return item, nil
 }

@@ -50,30 +50,29 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// retry makes calls again that did nothing or that do the same when repeated, as
-// worthRepeating says, and all that were not taken at all. The last answer is the
-// result.
+// retry repeats calls that may have another outcome, as shouldRetry decides, and all
+// calls that were not delivered. The last answer is the result.
 type retry struct {
 	policy retryPolicy
 	meter  *meter
-	// harmless tells that repeating a POST does no harm either.
-	harmless bool
-	next     http.RoundTripper
+	// safePosts means that a POST may be repeated too.
+	safePosts bool
+	next      http.RoundTripper
 }
 
 // RoundTrip sends the call as often as the policy says.
 func (r *retry) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx := req.Context()
-	patience, waited := patienceOf(ctx), time.Duration(0)
-	req, body := streamOf(req)
-	defer body.finish()
+	tolerance, waited := outageTolerance(ctx), time.Duration(0)
+	req, body := withStream(req)
+	defer body.lastCallDone()
 	for attempt := 1; ; attempt++ {
 		resp, err := r.next.RoundTrip(req)
-		untaken := untaken(resp, err)
-		if ctx.Err() != nil || !untaken && !r.worthRepeating(req.Method, resp, err) || !replayable(req) && !body.fresh() {
+		undelivered := notDelivered(resp, err)
+		if ctx.Err() != nil || !undelivered && !r.shouldRetry(req.Method, resp, err) || !replayable(req) && !body.unread() {
 			return resp, err
 		}
-		if attempt >= r.policy.attempts && (waited >= patience || !untaken && !unavailable(resp)) {
+		if attempt >= r.policy.attempts && (waited >= tolerance || !undelivered && !unavailable(resp)) {
 			return resp, err
 		}
 		again, replayErr := replay(req)
@@ -118,17 +117,17 @@ func retryAfter(resp *http.Response) (time.Duration, bool) {
 	return 0, false
 }
 
-// worthRepeating tells whether the same call may have another outcome, and does
-// no harm. A POST that was taken is repeated only if it was turned away because
-// there are too many.
+// shouldRetry reports whether a call that was delivered can be repeated and may have
+// another outcome then. A POST is repeated only if the service refused it because of
+// the rate of calls.
 //
-// A conflict is an answer, unless the service says for how long it lasts: what is
-// busy, and until when, the plugins know better. Cinder and Nova say 413 for
-// used-up quotas too, with nothing to wait for.
+// A conflict is final unless the service says how long it lasts: the plugins know
+// better what is busy and until when. Cinder and Nova also answer 413 when a quota is
+// used up, with nothing to wait for.
 // cinder: api/openstack/wsgi.py Fault, with "Retry-After: 0"
-func (r *retry) worthRepeating(method string, resp *http.Response, err error) bool {
+func (r *retry) shouldRetry(method string, resp *http.Response, err error) bool {
 	if err != nil {
-		return r.repeatable(method) && !errors.As(err, new(*tls.CertificateVerificationError)) && !errors.As(err, new(*guard.RefusedError))
+		return r.idempotent(method) && !errors.As(err, new(*tls.CertificateVerificationError)) && !errors.As(err, new(*guard.RefusedError))
 	}
 	asked, says := retryAfter(resp)
 	switch resp.StatusCode {
@@ -137,23 +136,23 @@ func (r *retry) worthRepeating(method string, resp *http.Response, err error) bo
 	case http.StatusRequestEntityTooLarge:
 		return says && asked > 0
 	case http.StatusConflict:
-		return r.repeatable(method) && says
+		return r.idempotent(method) && says
 	case http.StatusInternalServerError, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
-		return r.repeatable(method)
+		return r.idempotent(method)
 	}
 	return false
 }
 
-func (r *retry) repeatable(method string) bool {
+func (r *retry) idempotent(method string) bool {
 	switch method {
 	case http.MethodGet, http.MethodHead, http.MethodDelete, http.MethodPut:
 		return true
 	}
-	return r.harmless
+	return r.safePosts
 }
 
-// replayable tells whether the body, if any, can be read a second time. That of
-// an image upload cannot: it is a stream.
+// replayable reports whether the body, if any, can be read a second time. The stream
+// of an image upload cannot.
 func replayable(req *http.Request) bool {
 	return req.Body == nil || req.Body == http.NoBody || req.GetBody != nil
 }
@@ -185,36 +184,37 @@ func closeBody(req *http.Request) {
 	}
 }
 
-type patienceKey struct{}
+type toleranceKey struct{}
 
-// WithPatience returns a context whose calls bear with a service that is away, such
-// as one that is restarted: each is made again for that long, in which the service
-// takes no connections or says that it is unavailable. Without it a call is made a
-// few times within seconds, which is right for callers that wait for an answer and
-// a pity for an operation that has been at work for hours.
-func WithPatience(ctx context.Context, patience time.Duration) context.Context {
-	return context.WithValue(ctx, patienceKey{}, patience)
+// WithOutageTolerance returns a context whose calls ride out the outage of a service,
+// such as its restart: while the service takes no connections or says that it is
+// unavailable, each call is repeated for as long as d. Without it a call is repeated
+// for seconds only, which suits a caller that waits for an answer, but not an
+// operation that has been at work for hours.
+func WithOutageTolerance(ctx context.Context, d time.Duration) context.Context {
+	return context.WithValue(ctx, toleranceKey{}, d)
 }
 
-func patienceOf(ctx context.Context) time.Duration {
-	patience, _ := ctx.Value(patienceKey{}).(time.Duration)
-	return patience
+func outageTolerance(ctx context.Context) time.Duration {
+	d, _ := ctx.Value(toleranceKey{}).(time.Duration)
+	return d
 }
 
-// Insist calls create, which makes something, again while the service fails in it,
-// as Nova does when one that it needs is away: for as long as the patience of ctx
-// lasts, once without it. Such a POST is not repeated by itself, since nobody knows
-// how far it has come; create looks for what an earlier call of it has made.
-func Insist(ctx context.Context, create func() error) error {
-	return insist(ctx, defaultRetryPolicy(), create)
+// RetryCreate calls create, which creates something in a service, and repeats it while
+// the service answers with an error of its own, as Nova does when another service that
+// it needs is away: for as long as ctx tolerates an outage, so once without a tolerance.
+// A POST that failed like this is not repeated by the transport, which cannot know how
+// far the service came; create has to look for what an earlier call of it created.
+func RetryCreate(ctx context.Context, create func() error) error {
+	return retryCreate(ctx, defaultRetryPolicy(), create)
 }
 
-func insist(ctx context.Context, policy retryPolicy, create func() error) error {
-	patience, waited := patienceOf(ctx), time.Duration(0)
+func retryCreate(ctx context.Context, policy retryPolicy, create func() error) error {
+	tolerance, waited := outageTolerance(ctx), time.Duration(0)
 	for attempt := 1; ; attempt++ {
 		err := create()
 		var answer gophercloud.ErrUnexpectedResponseCode
-		if waited >= patience || !errors.As(err, &answer) || answer.Actual < http.StatusInternalServerError {
+		if waited >= tolerance || !errors.As(err, &answer) || answer.Actual < http.StatusInternalServerError {
 			return err
 		}
 		wait := policy.wait(attempt, nil)
@@ -226,19 +226,19 @@ func insist(ctx context.Context, policy retryPolicy, create func() error) error 
 }
 
 const (
-	// withoutKeystone is what a service answers to a call of which it cannot find out
-	// whose it is. keystonemiddleware: auth_token/__init__.py
+	// withoutKeystone is the answer of a service that cannot reach Keystone to check the
+	// token of a call. keystonemiddleware: auth_token/__init__.py
 	withoutKeystone = "The Keystone service is temporarily unavailable."
-	// withoutGlance is what Cinder answers, as a bad request, when it cannot make the
-	// image that a volume was to become. The volume is then as it was.
+	// withoutGlance is what Cinder answers, as a bad request, when it cannot create the
+	// image that a volume is to be uploaded to. It has not changed the volume then.
 	// cinder: exception.py GlanceConnectionFailed, volume/api.py copy_volume_to_image
 	withoutGlance = "Connection to glance failed"
 )
 
-// untaken tells that nobody has taken a call, so that to repeat even a POST does no
-// harm: there was no connection, or the call came no further than its token or than
-// the first that its service needs.
-func untaken(resp *http.Response, err error) bool {
+// notDelivered reports whether the service has not acted on a call, so that even a POST
+// can be repeated: there was no connection, or the service failed while it checked the
+// token or in the first call of its own.
+func notDelivered(resp *http.Response, err error) bool {
 	if err != nil {
 		var op *net.OpError
 		return errors.As(err, &op) && op.Op == "dial"
@@ -256,19 +256,19 @@ func unavailable(resp *http.Response) bool {
 	return resp != nil && resp.StatusCode == http.StatusServiceUnavailable
 }
 
-// peek returns the begin of a body that is read from the start all the same.
+// peek returns the beginning of a body, which is still read from the start afterwards.
 func peek(resp *http.Response) []byte {
-	begin, _ := io.ReadAll(io.LimitReader(resp.Body, 4<<10))
+	beginning, _ := io.ReadAll(io.LimitReader(resp.Body, 4<<10))
 	resp.Body = struct {
 		io.Reader
 		io.Closer
-	}{io.MultiReader(bytes.NewReader(begin), resp.Body), resp.Body}
-	return begin
+	}{io.MultiReader(bytes.NewReader(beginning), resp.Body), resp.Body}
+	return beginning
 }
 
-// stream is a body that can be read once, as that of an image upload. A call that
-// found no connection has not begun to read it, so it can be made again, although
-// the transport closes the body of every call that fails.
+// stream is a body that can be read only once, such as an image upload. A call that
+// found no connection has not begun to read it and can be repeated, although the
+// transport closes the body of every call that fails.
 type stream struct {
 	io.ReadCloser
 
@@ -276,9 +276,9 @@ type stream struct {
 	begun, closed, last bool
 }
 
-// streamOf returns the request with a body of ours if its body is a stream, and
-// that body.
-func streamOf(req *http.Request) (*http.Request, *stream) {
+// withStream wraps the body of a request that cannot be replayed. The stream is nil if
+// the request needs none.
+func withStream(req *http.Request) (*http.Request, *stream) {
 	if replayable(req) {
 		return req, nil
 	}
@@ -288,7 +288,7 @@ func streamOf(req *http.Request) (*http.Request, *stream) {
 	return req, s
 }
 
-// Read begins it.
+// Read reads from the body and notes that the call has begun to.
 func (s *stream) Read(p []byte) (int, error) {
 	s.mu.Lock()
 	s.begun = true
@@ -296,7 +296,7 @@ func (s *stream) Read(p []byte) (int, error) {
 	return s.ReadCloser.Read(p)
 }
 
-// Close waits for the last call as long as nobody has read.
+// Close closes the body once it was read from, or after the last call.
 func (s *stream) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -307,8 +307,8 @@ func (s *stream) Close() error {
 	return s.ReadCloser.Close()
 }
 
-// fresh tells whether nobody has read. A nil stream is not.
-func (s *stream) fresh() bool {
+// unread reports whether no call has read from the body. It is false for a nil stream.
+func (s *stream) unread() bool {
 	if s == nil {
 		return false
 	}
@@ -317,8 +317,8 @@ func (s *stream) fresh() bool {
 	return !s.begun
 }
 
-// finish says that there is no further call.
-func (s *stream) finish() {
+// lastCallDone closes a body that Close has left open for another call.
+func (s *stream) lastCallDone() {
 	if s == nil {
 		return
 	}

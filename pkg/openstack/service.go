@@ -12,19 +12,19 @@ type service struct {
 	// catalogName and catalogType are the defaults of service_name and
 	// service_type.
 	catalogName, catalogType string
-	// perProject tells that a URL from <name>_endpoint gets the project id
-	// appended.
+	// perProject means that the project id is appended to a URL from
+	// <name>_endpoint.
 	perProject bool
 	// clientType is the type by which gophercloud picks microversion headers.
 	clientType string
-	// microversioned tells that the service has microversions; microversion is the
+	// microversioned means that the service has microversions; microversion is the
 	// one that the plugins are made for, "" being the service's lowest.
 	microversioned bool
 	microversion   string
 	// version is the part of the path that the plugins' calls go below, when the
 	// catalogue has URLs without it.
 	version string
-	// needsSession tells that calls with nothing but a bare token are refused.
+	// needsSession means that a context with nothing but a token is refused.
 	needsSession bool
 }
 
@@ -49,7 +49,7 @@ func (s service) group() string { return s.name + "_client" }
 
 func (s service) catalogInfo() string { return s.catalogType + ":" + s.catalogName + ":publicURL" }
 
-// options are those of a service's section. karbor: services/protection/clients/*.py
+// options are the options of a service's section. karbor: services/protection/clients/*.py
 func (s service) options() []config.Option {
 	group, title := s.group(), s.name
 	options := []config.Option{

@@ -46,11 +46,11 @@ func (t *transports) get(caFile string, insecure bool) (http.RoundTripper, error
 	if key.caFile != "" {
 		pem, err := os.ReadFile(key.caFile)
 		if err != nil {
-			return nil, fmt.Errorf("read CA bundle: %w", err)
+			return nil, fmt.Errorf("reading CA bundle: %w", err)
 		}
 		settings.RootCAs = x509.NewCertPool()
 		if !settings.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("read CA bundle %s: no certificate in it", key.caFile)
+			return nil, fmt.Errorf("reading CA bundle %s: no certificate in it", key.caFile)
 		}
 	}
 	pool := &http.Transport{

@@ -21,7 +21,7 @@ type RequestContext struct {
 	UserID      string
 	ProjectID   string
 	ProjectName string
-	// IsAdmin tells that karbor-api's policy found the caller to be an
+	// IsAdmin means that karbor-api's policy found the caller to be an
 	// administrator. Such a caller sees every project's checkpoints.
 	IsAdmin bool
 	Roles   []string
@@ -132,7 +132,7 @@ func read(value json.RawMessage, into any) error {
 	return nil
 }
 
-// plain tells whether a value is a JSON string of printable ASCII without
+// plain reports whether a value is a JSON string of printable ASCII without
 // escapes.
 func plain(value json.RawMessage) bool {
 	if len(value) < 2 || value[0] != '"' || value[len(value)-1] != '"' {

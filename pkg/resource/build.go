@@ -17,7 +17,7 @@ type Children = func(ctx context.Context, parent Resource) ([]Resource, error)
 
 // Build finds everything that depends on the starting resources and returns
 // the graph. At most parallel calls of children run at a time; the result does
-// not depend on their timing: it is that of a depth-first search in the order
+// not depend on their timing: it is the result of a depth-first search in the order
 // of starts and of the answers.
 //
 // A resource is identified by its Key. One that was given keeps the name it
@@ -29,28 +29,28 @@ type Children = func(ctx context.Context, parent Resource) ([]Resource, error)
 // Errors: ErrLoop, the first failure of children in the order of the search,
 // and the cause of ctx.
 func Build(ctx context.Context, starts []Resource, children Children, parallel int) (*Graph, error) {
-	s := survey{index: make(map[Key]int, len(starts))}
+	b := builder{index: make(map[Key]int, len(starts))}
 	for _, r := range starts {
-		s.meet(r)
+		b.add(r)
 	}
-	s.starts = len(s.met)
-	for level := 0; level < len(s.met); {
-		end := len(s.met)
-		answers, err := fetch(ctx, s.met[level:end], children, parallel)
+	b.starts = len(b.met)
+	for level := 0; level < len(b.met); {
+		end := len(b.met)
+		answers, err := fetch(ctx, b.met[level:end], children, parallel)
 		if err != nil {
-			return nil, fmt.Errorf("find dependent resources: %w", err)
+			return nil, fmt.Errorf("finding dependent resources: %w", err)
 		}
 		for i, answer := range answers {
-			s.record(level+i, answer)
+			b.record(level+i, answer)
 		}
 		level = end
 	}
-	return s.graph()
+	return b.graph()
 }
 
-// survey is what Build knows of the graph while it asks for it level by level.
-// Nodes are numbered in the order in which they are met.
-type survey struct {
+// builder is the graph as far as Build has asked for it, level by level. Nodes are
+// numbered in the order in which they are met.
+type builder struct {
 	met    []Resource
 	starts int         // the first so many of met were given
 	index  map[Key]int // number of each resource
@@ -65,51 +65,51 @@ type edge struct {
 	report Resource
 }
 
-func (s *survey) meet(r Resource) int {
-	if i, ok := s.index[r.Key()]; ok {
+func (b *builder) add(r Resource) int {
+	if i, ok := b.index[r.Key()]; ok {
 		return i
 	}
-	i := len(s.met)
-	s.index[r.Key()] = i
-	s.met = append(s.met, r)
-	s.edges = append(s.edges, nil)
-	s.seenBy = append(s.seenBy, 0)
+	i := len(b.met)
+	b.index[r.Key()] = i
+	b.met = append(b.met, r)
+	b.edges = append(b.edges, nil)
+	b.seenBy = append(b.seenBy, 0)
 	return i
 }
 
-func (s *survey) record(parent int, answer []Resource) {
+func (b *builder) record(parent int, answer []Resource) {
 	if len(answer) == 0 {
 		return
 	}
 	edges := make([]edge, 0, len(answer))
 	for _, r := range answer {
-		i := s.meet(r)
-		if s.seenBy[i] == parent+1 {
+		i := b.add(r)
+		if b.seenBy[i] == parent+1 {
 			continue
 		}
-		s.seenBy[i] = parent + 1
+		b.seenBy[i] = parent + 1
 		edges = append(edges, edge{to: i, report: r})
 	}
-	s.edges[parent] = edges
+	b.edges[parent] = edges
 }
 
-// graph turns the survey into nodes and settles name and extra_info of each in
-// the order of the depth-first search.
-func (s *survey) graph() (*Graph, error) {
-	nodes := make([]Node, len(s.met))
-	isChild := make([]bool, len(s.met))
+// graph makes the nodes, with the name and extra_info that count in the order of the
+// depth-first search.
+func (b *builder) graph() (*Graph, error) {
+	nodes := make([]Node, len(b.met))
+	isChild := make([]bool, len(b.met))
 	for i := range nodes {
-		nodes[i].Resource = s.met[i]
-		if len(s.edges[i]) == 0 {
+		nodes[i].Resource = b.met[i]
+		if len(b.edges[i]) == 0 {
 			continue
 		}
-		nodes[i].Children = make([]*Node, len(s.edges[i]))
-		for j, e := range s.edges[i] {
+		nodes[i].Children = make([]*Node, len(b.edges[i]))
+		for j, e := range b.edges[i] {
 			nodes[i].Children[j] = &nodes[e.to]
 			isChild[e.to] = true
 		}
 	}
-	starts := make([]*Node, s.starts)
+	starts := make([]*Node, b.starts)
 	g := &Graph{}
 	for i := range starts {
 		starts[i] = &nodes[i]
@@ -120,23 +120,23 @@ func (s *survey) graph() (*Graph, error) {
 	if _, err := postOrder(starts); err != nil {
 		return nil, err
 	}
-	s.settle(nodes)
+	b.applyReports(nodes)
 	return g, nil
 }
 
-// settle walks the edges in depth-first order and gives each node the report
+// applyReports walks the edges in depth-first order and gives each node the report
 // that counts.
-func (s *survey) settle(nodes []Node) {
+func (b *builder) applyReports(nodes []Node) {
 	type frame struct{ node, next int }
 	var (
 		stack   []frame
 		entered = make([]bool, len(nodes))
 		named   = make([]bool, len(nodes)) // a report has been taken
 	)
-	for start := range s.starts {
+	for start := range b.starts {
 		named[start] = true
 	}
-	for start := range s.starts {
+	for start := range b.starts {
 		if entered[start] {
 			continue
 		}
@@ -144,11 +144,11 @@ func (s *survey) settle(nodes []Node) {
 		stack = append(stack, frame{node: start})
 		for len(stack) > 0 {
 			top := &stack[len(stack)-1]
-			if top.next == len(s.edges[top.node]) {
+			if top.next == len(b.edges[top.node]) {
 				stack = stack[:len(stack)-1]
 				continue
 			}
-			e := s.edges[top.node][top.next]
+			e := b.edges[top.node][top.next]
 			top.next++
 			n := &nodes[e.to]
 			if !named[e.to] {
@@ -192,7 +192,7 @@ func fetch(ctx context.Context, parents []Resource, children Children, parallel 
 			}
 			answers[i], errs[i] = children(ctx, parents[i])
 			if errs[i] != nil {
-				errs[i] = fmt.Errorf("of %s: %w", parents[i].Key(), errs[i])
+				errs[i] = fmt.Errorf("children of %s: %w", parents[i].Key(), errs[i])
 				cancel(errAbandoned)
 				return
 			}

@@ -46,7 +46,7 @@ func (g *Graph) Walk(visit func(*Node) error) error {
 // Nodes returns every node once, children before parents. The caller must not
 // change the slice.
 func (g *Graph) Nodes() []*Node {
-	g.once.Do(g.survey)
+	g.once.Do(g.buildIndex)
 	return g.order
 }
 
@@ -55,11 +55,11 @@ func (g *Graph) Len() int { return len(g.Nodes()) }
 
 // Find returns the node of a resource, or nil.
 func (g *Graph) Find(k Key) *Node {
-	g.once.Do(g.survey)
+	g.once.Do(g.buildIndex)
 	return g.index[k]
 }
 
-func (g *Graph) survey() {
+func (g *Graph) buildIndex() {
 	g.order, _ = postOrder(g.Roots)
 	g.index = make(map[Key]*Node, len(g.order))
 	for _, n := range g.order {

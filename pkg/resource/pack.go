@@ -37,7 +37,7 @@ func Pack(g *Graph) (string, error) {
 		}
 		text = append(appendNumber(text, i), ": "...)
 		if text, err = appendResource(text, n.Resource); err != nil {
-			return "", fmt.Errorf("pack extra_info of %s: %w", n.Key(), err)
+			return "", fmt.Errorf("packing extra_info of %s: %w", n.Key(), err)
 		}
 	}
 	text = append(text, "}, ["...)
@@ -102,7 +102,7 @@ var ErrUnordered = errors.New("PackedGraph adjacency list must be topologically 
 func Unpack(text string) (*Graph, error) {
 	p, err := decodePacked(text)
 	if err != nil {
-		return nil, fmt.Errorf("read packed resource graph: %w", err)
+		return nil, fmt.Errorf("reading packed resource graph: %w", err)
 	}
 	used := make([]bool, len(p.nodes))    // as a parent or as a child
 	isChild := make([]bool, len(p.nodes)) // these are no roots
@@ -149,7 +149,7 @@ type packed struct {
 func (p *packed) find(name string) (int, error) {
 	i, ok := p.index[name]
 	if !ok {
-		return 0, fmt.Errorf("read packed resource graph: adjacency list names unknown node %.40q", name)
+		return 0, fmt.Errorf("reading packed resource graph: adjacency list names unknown node %.40q", name)
 	}
 	return i, nil
 }
@@ -261,7 +261,7 @@ func (a *adjacency) UnmarshalJSON(text []byte) error {
 }
 
 // Measure counts the nodes of a packed graph and the links between them without
-// making either. It tells less than Unpack of what is wrong with a text.
+// making either. It finds fewer mistakes in a text than Unpack.
 func Measure(text string) (nodes, links int, err error) {
 	d := json.NewDecoder(strings.NewReader(text))
 	if err := expect(d, '['); err != nil {
@@ -302,7 +302,7 @@ func Measure(text string) (nodes, links int, err error) {
 	}
 }
 
-// ignored is a JSON value that nobody wants to know.
+// ignored skips a JSON value.
 type ignored struct{}
 
 func (*ignored) UnmarshalJSON([]byte) error { return nil }

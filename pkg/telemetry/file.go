@@ -27,32 +27,33 @@ type Rotation struct {
 	Count        int    // rotated files that are kept
 }
 
-// logFile is the log file. It rotates itself, or notices that somebody else has
+// logFile is the log file. It rotates itself, or notices that another program has
 // moved it.
 // python: logging.handlers; oslo.log: log.py _setup_logging_from_conf
 type logFile struct {
-	path  string
-	now   func() time.Time // in the log's time zone
-	size  int64            // at which it is rotated; 0 is never
-	count int
-	turns *turns // when it is rotated; nil is never
-	watch bool   // somebody else may move it
+	path     string
+	now      func() time.Time // in the log's time zone
+	size     int64            // at which it is rotated; 0 is never
+	count    int
+	schedule *schedule // nil if time does not matter
+	watch    bool      // another program may move it
 
 	file    *os.File
 	written int64     // the present size
-	next    time.Time // the next turn
+	next    time.Time // the next rotation
 }
 
-// turns are the moments at which a file is rotated.
-type turns struct {
+// schedule says when a file is rotated.
+type schedule struct {
 	every  time.Duration
 	suffix string         // strftime, of the rotated file's name
 	old    *regexp.Regexp // names such suffixes have
 	next   func(after time.Time) time.Time
 }
 
-// before is the turn before next. A day in which the clocks change is one day too.
-func (t *turns) before(next time.Time) time.Time {
+// before is the rotation before next. A day on which the clocks change counts as one
+// day.
+func (t *schedule) before(next time.Time) time.Time {
 	if t.every%day != 0 {
 		return next.Add(-t.every)
 	}
@@ -61,11 +62,11 @@ func (t *turns) before(next time.Time) time.Time {
 
 const day = 24 * time.Hour
 
-func newTurns(r Rotation) (*turns, error) {
-	var t *turns
-	seconds := func(unit time.Duration, suffix, old string) *turns {
+func newSchedule(r Rotation) (*schedule, error) {
+	var t *schedule
+	seconds := func(unit time.Duration, suffix, old string) *schedule {
 		every := time.Duration(r.Interval) * unit
-		return &turns{every: every, suffix: suffix, old: regexp.MustCompile(`^\d{4}-\d\d-\d\d` + old + `$`),
+		return &schedule{every: every, suffix: suffix, old: regexp.MustCompile(`^\d{4}-\d\d-\d\d` + old + `$`),
 			next: func(after time.Time) time.Time { return after.Add(every) }}
 	}
 	switch strings.ToLower(r.IntervalType) {
@@ -117,18 +118,18 @@ func openLogFile(path string, r Rotation, now func() time.Time) (*logFile, error
 			f.size = 0
 		}
 	case "interval":
-		if f.turns, err = newTurns(r); err != nil {
+		if f.schedule, err = newSchedule(r); err != nil {
 			return nil, err
 		}
 	default:
 		return nil, fmt.Errorf("option log_rotation_type: %q is none of none, size, interval", r.Type)
 	}
-	if f.turns != nil {
+	if f.schedule != nil {
 		begun := now()
 		if there, err := os.Stat(path); err == nil {
 			begun = there.ModTime().In(begun.Location())
 		}
-		f.next = f.turns.next(begun)
+		f.next = f.schedule.next(begun)
 	}
 	if err := f.reopen(); err != nil {
 		return nil, err
@@ -160,7 +161,7 @@ func (f *logFile) Write(line []byte) (int, error) {
 		err = f.reopen()
 	case f.size > 0 && f.written > 0 && f.written+int64(len(line)) >= f.size:
 		err = f.rotate(f.numbered)
-	case f.turns != nil && !f.now().Before(f.next):
+	case f.schedule != nil && !f.now().Before(f.next):
 		err = f.rotate(f.dated)
 	}
 	n, writing := f.file.Write(line)
@@ -196,14 +197,14 @@ func (f *logFile) numbered() error {
 	return os.Rename(f.path, name(1))
 }
 
-// dated renames the file after the moment at which its turn began, and removes
-// the oldest ones.
+// dated names the file after the time at which it was begun, and removes the oldest
+// files.
 func (f *logFile) dated() error {
-	begun := f.turns.before(f.next)
+	begun := f.schedule.before(f.next)
 	for now := f.now(); !f.next.After(now); {
-		f.next = f.turns.next(now)
+		f.next = f.schedule.next(now)
 	}
-	if err := os.Rename(f.path, f.path+"."+strftime.Format(f.turns.suffix, begun)); err != nil || f.count == 0 {
+	if err := os.Rename(f.path, f.path+"."+strftime.Format(f.schedule.suffix, begun)); err != nil || f.count == 0 {
 		return err
 	}
 	dir, base := filepath.Split(f.path)
@@ -213,7 +214,7 @@ func (f *logFile) dated() error {
 	}
 	var old []string
 	for _, entry := range entries {
-		if suffix, ours := strings.CutPrefix(entry.Name(), base+"."); ours && f.turns.old.MatchString(suffix) {
+		if suffix, ours := strings.CutPrefix(entry.Name(), base+"."); ours && f.schedule.old.MatchString(suffix) {
 			old = append(old, dir+entry.Name())
 		}
 	}

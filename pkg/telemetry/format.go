@@ -31,8 +31,8 @@ const (
 // longestLine is the most bytes of a line: a text of a stranger can have megabytes.
 const longestLine = 8 << 10
 
-// short writes a record with ever less of its texts until the line is short enough,
-// so that each tells how much of it is missing, and an object stays one.
+// short writes a record with ever less of its texts until the line is short enough.
+// Each text says how much of it is missing, and a JSON object stays valid.
 func short(r *record, write func() string) string {
 	for r.most = longestLine; ; r.most /= 2 {
 		if line := write(); len(line) <= longestLine || r.most == 0 {
@@ -133,7 +133,7 @@ var processID = os.Getpid()
 
 var started = time.Now()
 
-// colors are those of oslo.log's ColorHandler.
+// colors are the colors of oslo.log's ColorHandler.
 var colors = map[string]string{
 	"TRACE": "\x1b[00;35m", "DEBUG": "\x1b[00;32m", "INFO": "\x1b[00;36m", "WARNING": "\x1b[01;33m", "ERROR": "\x1b[01;31m", "CRITICAL": "\x1b[01;31m",
 }
@@ -182,7 +182,7 @@ var attributes = map[string]func(r *record, dates string) any{
 	},
 }
 
-// isColor tells the attributes that are controls of a terminal.
+// isColor reports whether the attribute is a control sequence of a terminal.
 func isColor(name string) bool { return name == "color" || name == "reset_color" }
 
 // ofRequest are the attributes of lines about a request; see record.identity.
@@ -191,7 +191,7 @@ var ofRequest = []string{
 	"domain", "domain_name", "system_scope", "user_domain", "user_domain_name", "project_domain", "project_domain_name", "resource_uuid",
 }
 
-// ofCaller are the attributes that tell where in the program a line comes from.
+// ofCaller are the attributes that say which line of code logged the entry.
 var ofCaller = []string{"funcName", "pathname", "filename", "module", "lineno"}
 
 // pattern is a format string of Python's logging: texts and attributes in turn.
@@ -203,8 +203,8 @@ type piece struct {
 	verb string // of package fmt
 }
 
-// reference is what Python's % operator takes with a dict, and what follows a % in
-// vain.
+// reference is what Python's % operator takes with a dict; without a group it is a
+// mistake.
 var reference = regexp.MustCompile(`%(?:\((\w+)\)([-#0 +]*\d*(?:\.\d+)?)([sdiufFeEgGxXor])|%|.?)`)
 
 // parse reads a format string. known reports whether there is an attribute.
@@ -382,7 +382,7 @@ func orNone(s string) string {
 	return s
 }
 
-// quoted puts a text that has no end of its own between quotes.
+// quoted puts a text between quotes if a reader could not see where it ends.
 func quoted(s string) string {
 	if s == "" || strings.ContainsAny(s, " =\"") {
 		return strconv.QuoteToGraphic(s)
@@ -450,8 +450,7 @@ func WithRequest(log logrus.FieldLogger, c *requestcontext.RequestContext) logru
 	return orDiscard(log).WithField(fieldContext, c)
 }
 
-// Named gives the part of the service that speaks through the result a name. A
-// nil log discards.
+// Named returns a log under the name of a part of the service. A nil log discards.
 func Named(log logrus.FieldLogger, name string) logrus.FieldLogger {
 	return orDiscard(log).WithField(fieldLogger, rootLogger+"."+name)
 }

@@ -55,7 +55,7 @@ func NewLog(c LogConfig) (*Log, error) {
 	return l, nil
 }
 
-// OnStderr tells whether standard error shows the log.
+// OnStderr reports whether the log goes to standard error.
 func (l *Log) OnStderr() bool { return l.router.stderr }
 
 // Reopen opens the log file anew, after it was moved away. Without a file it

@@ -70,8 +70,8 @@ var Options = []config.Option{
 	{Name: "rate_limit_except_level", Kind: config.String, Default: "CRITICAL",
 		Help: "Lines of this level and of higher ones are always logged: CRITICAL, ERROR, WARNING, INFO or DEBUG. Empty limits all."},
 
-	// What configuration files of OpenStack's services carry and this program does
-	// not do: unwelcome tells why.
+	// Options that configuration files of OpenStack's services carry and that have no
+	// effect here; ignoredOptions says why.
 	{Name: "log_config_append", Kind: config.String, CLI: true, Deprecated: []config.Name{{Group: "DEFAULT", Name: "log_config"}},
 		Help: "Not read: a configuration of Python's logging. The other options of logging hold instead, and a warning says so."},
 	{Name: "logging_exception_prefix", Kind: config.String,
@@ -88,8 +88,8 @@ var Options = []config.Option{
 		Help: "Without effect, with a warning: former names of options are logged and never fatal."},
 }
 
-// unwelcome are the options that have no effect, with the reason.
-var unwelcome = []struct{ name, reason string }{
+// ignoredOptions are the options that have no effect, with the reason.
+var ignoredOptions = []struct{ name, reason string }{
 	{"log_config_append", "it configures Python's logging; the other options of logging hold"},
 	{"logging_exception_prefix", "an error is part of its line"},
 	{"instance_format", "no line is about an instance of Nova alone"},
@@ -105,14 +105,14 @@ type LogConfig struct {
 	Debug   bool
 	JSON    bool
 
-	// The formats of oslo.log; an empty one is the default, except that of
-	// DebugSuffix, which is none.
+	// The formats of oslo.log. An empty one is the default; an empty DebugSuffix is no
+	// suffix.
 	DateFormat, ContextFormat, PlainFormat, DebugSuffix, IdentityFormat string
 	// Levels are pairs "logger=LEVEL".
 	Levels []string
 
-	// RateBurst lines may be logged in RateInterval seconds, beside those of
-	// RateExcept and above.
+	// RateBurst lines may be logged in RateInterval seconds; lines of level RateExcept
+	// and above are not counted.
 	RateInterval, RateBurst int
 	RateExcept              string
 
@@ -162,7 +162,7 @@ func LogConfigFrom(cfg *config.Config, program string) LogConfig {
 	if cfg.Bool("DEFAULT", "watch_log_file") {
 		c.Rotation = Rotation{}
 	}
-	for _, option := range unwelcome {
+	for _, option := range ignoredOptions {
 		if cfg.IsSet("DEFAULT", option.name) {
 			c.Warnings = append(c.Warnings, fmt.Sprintf("%s: option %s has no effect: %s",
 				cfg.Where("DEFAULT", option.name), option.name, option.reason))

@@ -33,8 +33,8 @@ func facilityOf(name string) (int, error) {
 	return 0, fmt.Errorf("option syslog_log_facility in section [DEFAULT]: %q is not a facility of syslog", name)
 }
 
-// syslog sends lines to the machine's syslog. One that is away, or does not read,
-// loses lines and holds nobody up: package log/syslog would wait for it.
+// syslog sends lines to the machine's syslog. Lines are lost while syslog is away or
+// does not read; package log/syslog would make the service wait for it.
 type syslog struct {
 	tag      string
 	facility int

@@ -68,7 +68,7 @@ func TestEveryOptionOfOsloLogIsKnown(t *testing.T) {
 			t.Errorf("option %s is not declared", want.Name)
 			continue
 		}
-		quiet := slices.ContainsFunc(unwelcome, func(o struct{ name, reason string }) bool { return o.name == want.Name })
+		quiet := slices.ContainsFunc(ignoredOptions, func(o struct{ name, reason string }) bool { return o.name == want.Name })
 		got := Options[i].Default
 		if n, ok := got.(int); ok {
 			got = float64(n)
@@ -149,12 +149,12 @@ func TestRotationsAsPythonComputesThem(t *testing.T) {
 	types := map[string]string{"S": "Seconds", "M": "Minutes", "H": "hours", "D": "Days", "MIDNIGHT": "Midnight", "W": "Weekday"}
 	zone, _ := localZone("CET-1CEST,M3.5.0,M10.5.0/3", true)
 	for _, v := range readVectors(t).Rotations {
-		turns, err := newTurns(Rotation{IntervalType: types[v.When], Interval: v.Interval})
+		schedule, err := newSchedule(Rotation{IntervalType: types[v.When], Interval: v.Interval})
 		if err != nil {
 			t.Fatal(err)
 		}
-		next := turns.next(time.Unix(v.Moment, 0).In(zone))
-		if got := strftime.Format(turns.suffix, turns.before(next)); next.Unix() != v.Next || got != v.Suffix || !turns.old.MatchString(got) {
+		next := schedule.next(time.Unix(v.Moment, 0).In(zone))
+		if got := strftime.Format(schedule.suffix, schedule.before(next)); next.Unix() != v.Next || got != v.Suffix || !schedule.old.MatchString(got) {
 			t.Errorf("%+v: got %d, %s", v, next.Unix(), got)
 		}
 	}
@@ -165,12 +165,12 @@ func TestRotationsAsPythonComputesThem(t *testing.T) {
 func TestMidnightWhenClocksChange(t *testing.T) {
 	t.Parallel()
 	zone, _ := localZone("CET-1CEST,M3.5.0,M10.5.0/3", true)
-	turns, err := newTurns(Rotation{IntervalType: "midnight", Interval: 1})
+	schedule, err := newSchedule(Rotation{IntervalType: "midnight", Interval: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
-	next := turns.next(time.Date(2024, 3, 31, 0, 0, 0, 0, zone))
-	if want := time.Date(2024, 4, 1, 0, 0, 0, 0, zone); !next.Equal(want) || strftime.Format(turns.suffix, turns.before(next)) != "2024-03-31" {
-		t.Errorf("next %s, named after %s", next, turns.before(next))
+	next := schedule.next(time.Date(2024, 3, 31, 0, 0, 0, 0, zone))
+	if want := time.Date(2024, 4, 1, 0, 0, 0, 0, zone); !next.Equal(want) || strftime.Format(schedule.suffix, schedule.before(next)) != "2024-03-31" {
+		t.Errorf("next %s, named after %s", next, schedule.before(next))
 	}
 }

@@ -184,7 +184,7 @@ func (r *run) conclude() error {
 		}
 		err := guard(func() error { return task.Revert(ctx, r.failed.Err) })
 		if err != nil {
-			r.failed.RevertErrs = append(r.failed.RevertErrs, fmt.Errorf("revert task %s: %w", task.Name, err))
+			r.failed.RevertErrs = append(r.failed.RevertErrs, fmt.Errorf("reverting task %s: %w", task.Name, err))
 		}
 		r.notify(task, Reverted, err)
 	}
@@ -248,7 +248,7 @@ func (s State) String() string {
 type Event struct {
 	Task  string
 	State State
-	// Err is the failure of the task, or for Reverted that of its Revert.
+	// Err is the failure of the task or, for Reverted, of its Revert.
 	Err error
 	At  time.Time
 }

@@ -114,7 +114,7 @@ func (p *performance) run(f *openstack.Factory, kind protection.Kind) error {
 }
 
 func (p *performance) context() context.Context {
-	return openstack.WithPatience(p.project.Context(), patience)
+	return openstack.WithOutageTolerance(p.project.Context(), patience)
 }
 
 // succeeded checks what an operation has come to, and removes it.

@@ -42,7 +42,7 @@ type Client struct {
 var _ kubernetes.Cluster = (*Client)(nil)
 
 // New returns a client. It reads the files that the configuration names at the
-// first call, so that a cluster that nobody protects needs none.
+// first call, so that they can be missing where no pod is protected.
 func New(cfg kubernetes.Config) *Client { return &Client{cfg: cfg} }
 
 // Wrapped returns a client for the same cluster whose calls go through what wrap
@@ -64,16 +64,16 @@ func (c *Client) connected() (*rest.RESTClient, error) {
 	}
 	base, err := rest.TransportFor(settings)
 	if err != nil {
-		return nil, fmt.Errorf("configure the client for Kubernetes: %w", err)
+		return nil, fmt.Errorf("configuring the client for Kubernetes: %w", err)
 	}
 	web := httpclient.New(guard.Transport(base))
 	web.Timeout = settings.Timeout
-	if c.wrap != nil { // not by the settings, which the library keeps as long as it has not seen that nobody has base
+	if c.wrap != nil { // not by the settings, which the library caches for as long as base is in use
 		web.Transport = c.wrap(web.Transport)
 	}
 	made, err := rest.RESTClientForConfigAndClient(settings, &web)
 	if err != nil {
-		return nil, fmt.Errorf("configure the client for Kubernetes: %w", err)
+		return nil, fmt.Errorf("configuring the client for Kubernetes: %w", err)
 	}
 	c.rest, c.base = made, base
 	return made, nil
@@ -114,8 +114,8 @@ func (c *Client) call(ctx context.Context, method string, describe func(*rest.Re
 	return nil
 }
 
-// failure makes what the API server answered an error of ours. The others, of the
-// connection, name what was called by themselves.
+// failure turns an answer of the API server into a StatusError. Errors of the
+// connection name the call already.
 func failure(err error, method, path string) error {
 	var answered apierrors.APIStatus
 	if !errors.As(err, &answered) {
@@ -188,7 +188,7 @@ func (c *Client) Pod(ctx context.Context, namespace, name string) (*kubernetes.P
 func (c *Client) CreatePod(ctx context.Context, namespace string, manifest any) (*kubernetes.Pod, error) {
 	text, err := json.Marshal(manifest)
 	if err != nil {
-		return nil, fmt.Errorf("write the manifest of a pod: %w", err)
+		return nil, fmt.Errorf("writing the manifest of a pod: %w", err)
 	}
 	var pod kubernetes.Pod
 	err = c.pods(ctx, http.MethodPost, namespace, func(r *rest.Request) *rest.Request {

@@ -61,7 +61,7 @@ func server(cfg kubernetes.Config) (*rest.Config, error) {
 	case cfg.Kubeconfig != "":
 		settings, err := clientcmd.BuildConfigFromFlags("", cfg.Kubeconfig)
 		if err != nil {
-			return nil, fmt.Errorf("read kubeconfig: %w", err)
+			return nil, fmt.Errorf("reading kubeconfig: %w", err)
 		}
 		return settings, nil
 	case cfg.Host == "":
@@ -78,12 +78,12 @@ func server(cfg kubernetes.Config) (*rest.Config, error) {
 func check(cfg kubernetes.Config) error {
 	if cfg.CAFile != "" {
 		if _, err := cert.NewPool(cfg.CAFile); err != nil {
-			return fmt.Errorf("read k8s_ssl_ca_cert: %w", err)
+			return fmt.Errorf("reading k8s_ssl_ca_cert: %w", err)
 		}
 	}
 	if cfg.CertFile != "" || cfg.KeyFile != "" {
 		if _, err := tls.LoadX509KeyPair(cfg.CertFile, cfg.KeyFile); err != nil {
-			return fmt.Errorf("read k8s_cert_file and k8s_key_file: %w", err)
+			return fmt.Errorf("reading k8s_cert_file and k8s_key_file: %w", err)
 		}
 	}
 	return nil

@@ -72,15 +72,15 @@ func TestClientCertificate(t *testing.T) {
 		t.Errorf("got %v, %v", pod, err)
 	}
 	for name, change := range map[string]func(*kubernetes.Config){
-		"read k8s_ssl_ca_cert: ":                             func(c *kubernetes.Config) { c.CAFile = "/nowhere" },
-		"data does not contain any valid RSA or ECDSA":       func(c *kubernetes.Config) { c.CAFile = c.KeyFile },
-		"read k8s_cert_file and k8s_key_file: open /nowhere": func(c *kubernetes.Config) { c.KeyFile = "/nowhere" },
-		"read k8s_cert_file and k8s_key_file: open :":        func(c *kubernetes.Config) { c.CertFile = "" },
-		"k8s_host is not configured":                         func(c *kubernetes.Config) { c.Host = "" },
-		"k8s_host and kubeconfig are both configured":        func(c *kubernetes.Config) { c.Kubeconfig = "/nowhere" },
-		"read kubeconfig: ":                                  func(c *kubernetes.Config) { c.Host, c.Kubeconfig = "", "/nowhere" },
-		"certificate signed by unknown authority":            func(c *kubernetes.Config) { c.CAFile = c.CertFile },
-		"server gave HTTP response to HTTPS client":          func(c *kubernetes.Config) { c.Host = plain(t) },
+		"reading k8s_ssl_ca_cert: ":                             func(c *kubernetes.Config) { c.CAFile = "/nowhere" },
+		"data does not contain any valid RSA or ECDSA":          func(c *kubernetes.Config) { c.CAFile = c.KeyFile },
+		"reading k8s_cert_file and k8s_key_file: open /nowhere": func(c *kubernetes.Config) { c.KeyFile = "/nowhere" },
+		"reading k8s_cert_file and k8s_key_file: open :":        func(c *kubernetes.Config) { c.CertFile = "" },
+		"k8s_host is not configured":                            func(c *kubernetes.Config) { c.Host = "" },
+		"k8s_host and kubeconfig are both configured":           func(c *kubernetes.Config) { c.Kubeconfig = "/nowhere" },
+		"reading kubeconfig: ":                                  func(c *kubernetes.Config) { c.Host, c.Kubeconfig = "", "/nowhere" },
+		"certificate signed by unknown authority":               func(c *kubernetes.Config) { c.CAFile = c.CertFile },
+		"server gave HTTP response to HTTPS client":             func(c *kubernetes.Config) { c.Host = plain(t) },
 	} {
 		broken := cfg
 		change(&broken)

@@ -264,7 +264,7 @@ func missing(w http.ResponseWriter, collection, name string) {
 	status(w, http.StatusNotFound, "NotFound", fmt.Sprintf("%s %q not found", collection, name))
 }
 
-// look is one look at a pod. It tells whether the pod is there.
+// look is one look at a pod. It reports whether the pod is there.
 func (c *Cluster) look(k string) bool {
 	pod := c.objects[k]
 	left, busy := c.looks[k]

@@ -58,7 +58,7 @@ func (p *Plugin) bring(ctx context.Context, c *protection.Call, remarks *remark.
 	if err := c.Section.GetJSON(ctx, protection.MetadataKey, &r.about); err != nil {
 		return "", err
 	}
-	if err := openstack.Insist(ctx, func() error { return r.make(ctx) }); err != nil {
+	if err := openstack.RetryCreate(ctx, func() error { return r.make(ctx) }); err != nil {
 		return r.state.ServerID, err
 	}
 	id := r.state.ServerID

@@ -363,7 +363,7 @@ func TestNovaFailsOnce(t *testing.T) {
 			t.Parallel()
 			f := protected(t, newEstate(t, "")).lose()
 			f.FailOnce("POST /servers", done)
-			must(t, f.doIn(openstack.WithPatience(openstacktest.Context(t), time.Minute), protection.Restore))
+			must(t, f.doIn(openstack.WithOutageTolerance(openstacktest.Context(t), time.Minute), protection.Restore))
 			if made, _ := f.made(); made.ID == "" || len(f.Servers()) != 1 {
 				t.Errorf("there are %+v", f.Servers())
 			}

@@ -13,16 +13,16 @@ import (
 	"github.com/karbor-project/karbor/pkg/httpclient"
 )
 
-// addressed lets those calls through that go to the endpoint of their client and
-// whose path means what it says. Ids in paths come from plans, parameters and
-// banks, which tenants write.
-type addressed struct {
+// endpointCheck refuses calls that do not go to the endpoint of their client, and
+// paths that a service would read as another path. The ids in paths come from plans,
+// parameters and banks, which tenants write.
+type endpointCheck struct {
 	origin string // of the endpoint
 	next   http.RoundTripper
 }
 
-// IDError is a call that was not made because an id in its path would have changed
-// the path. No resource has such an id.
+// IDError is the error of a call that was not made because an id in its path would
+// have changed the path. No resource has such an id.
 type IDError struct{ ID string }
 
 func (e *IDError) Error() string {
@@ -30,7 +30,7 @@ func (e *IDError) Error() string {
 }
 
 // RoundTrip makes the call or says what is wrong with its URL.
-func (a *addressed) RoundTrip(req *http.Request) (*http.Response, error) {
+func (a *endpointCheck) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err := a.check(req.URL); err != nil {
 		closeBody(req)
 		return nil, err
@@ -38,7 +38,7 @@ func (a *addressed) RoundTrip(req *http.Request) (*http.Response, error) {
 	return a.next.RoundTrip(req)
 }
 
-func (a *addressed) check(u *url.URL) error {
+func (a *endpointCheck) check(u *url.URL) error {
 	if origin := httpclient.Origin(u); origin != a.origin {
 		return fmt.Errorf("%s is not the endpoint %s of this client", origin, a.origin)
 	}
@@ -56,8 +56,8 @@ func (a *addressed) check(u *url.URL) error {
 // keystone: resource/backends/sql_model.py Project
 const maxProjectID = 64
 
-// checkProject refuses the id of a project that would change more of an endpoint
-// than its own place.
+// checkProject refuses a project's id that would change the endpoint beyond the
+// placeholder that the id is put in.
 func checkProject(id string) error {
 	odd := func(r rune) bool {
 		return r != '-' && r != '_' && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')

@@ -29,7 +29,7 @@ func (u *upload) Close() error {
 
 // An upload waits for its service too, as long as nobody has read of it. The body
 // is closed once.
-func TestPatienceOfUploads(t *testing.T) {
+func TestOutageToleranceOfUploads(t *testing.T) {
 	t.Parallel()
 	refusal := &net.OpError{Op: "dial", Err: errors.New("connection refused")}
 	for name, tc := range map[string]struct {
@@ -57,7 +57,7 @@ func TestPatienceOfUploads(t *testing.T) {
 				return &http.Response{StatusCode: http.StatusNoContent, Body: http.NoBody}, err
 			})}
 			r.policy.sleep = func(context.Context, time.Duration) error { return nil }
-			req, err := http.NewRequestWithContext(WithPatience(t.Context(), 10*time.Second), http.MethodPut, "http://glance/file", body)
+			req, err := http.NewRequestWithContext(WithOutageTolerance(t.Context(), 10*time.Second), http.MethodPut, "http://glance/file", body)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -73,21 +73,21 @@ func TestPatienceOfUploads(t *testing.T) {
 }
 
 // What a service could not make because another was away is made when that is back.
-func TestInsist(t *testing.T) {
+func TestRetryCreate(t *testing.T) {
 	t.Parallel()
 	failure := func(status int) error {
 		return fmt.Errorf("create it: %w", gophercloud.ErrUnexpectedResponseCode{Actual: status})
 	}
 	for name, tc := range map[string]struct {
-		failures int
-		err      error
-		patience time.Duration
-		calls    int
-		works    bool
+		failures  int
+		err       error
+		tolerance time.Duration
+		calls     int
+		works     bool
 	}{
 		"away":              {20, failure(http.StatusInternalServerError), time.Hour, 21, true},
 		"away for too long": {20, failure(http.StatusBadGateway), time.Second, 3, false},
-		"without patience":  {1, failure(http.StatusInternalServerError), 0, 1, false},
+		"without tolerance": {1, failure(http.StatusInternalServerError), 0, 1, false},
 		"refused":           {1, failure(http.StatusConflict), time.Hour, 1, false},
 		"something else":    {1, io.ErrUnexpectedEOF, time.Hour, 1, false},
 	} {
@@ -97,7 +97,7 @@ func TestInsist(t *testing.T) {
 			policy.jitter = func(d time.Duration) time.Duration { return d }
 			policy.sleep = func(context.Context, time.Duration) error { return nil }
 			calls := 0
-			err := insist(WithPatience(t.Context(), tc.patience), policy, func() error {
+			err := retryCreate(WithOutageTolerance(t.Context(), tc.tolerance), policy, func() error {
 				if calls++; calls <= tc.failures {
 					return tc.err
 				}
@@ -108,32 +108,32 @@ func TestInsist(t *testing.T) {
 			}
 		})
 	}
-	ctx, cancel := context.WithCancel(WithPatience(t.Context(), time.Hour))
+	ctx, cancel := context.WithCancel(WithOutageTolerance(t.Context(), time.Hour))
 	cancel()
-	if err := Insist(ctx, func() error { return failure(http.StatusInternalServerError) }); err == nil || errors.Is(err, context.Canceled) {
+	if err := RetryCreate(ctx, func() error { return failure(http.StatusInternalServerError) }); err == nil || errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want what failed", err)
 	}
 }
 
 // A service that is restarted is waited for, by a POST too as long as nobody has
 // taken it.
-func TestPatience(t *testing.T) {
+func TestOutageTolerance(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
-		method   string
-		body     string // of the refusals
-		refusals int
-		patience time.Duration
-		calls    int // that reach the service
-		works    bool
+		method    string
+		body      string // of the refusals
+		refusals  int
+		tolerance time.Duration
+		calls     int // that reach the service
+		works     bool
 	}{
-		"get, away for long":       {"GET", "", 30, time.Hour, 31, true},
-		"get, away for too long":   {"GET", "", 30, 10 * time.Second, 0, false},
-		"get, without patience":    {"GET", "", 4, 0, 4, false},
-		"post, no Keystone":        {"POST", withoutKeystone, 30, time.Hour, 31, true},
-		"post, no patience needed": {"POST", withoutKeystone, 2, 0, 3, true},
-		"post, overloaded":         {"POST", "Overloaded.", 1, time.Hour, 1, false},
-		"post, no Glance":          {"POST", withoutGlance + ": refused", 30, time.Hour, 31, true},
+		"get, away for long":        {"GET", "", 30, time.Hour, 31, true},
+		"get, away for too long":    {"GET", "", 30, 10 * time.Second, 0, false},
+		"get, without tolerance":    {"GET", "", 4, 0, 4, false},
+		"post, no Keystone":         {"POST", withoutKeystone, 30, time.Hour, 31, true},
+		"post, no tolerance needed": {"POST", withoutKeystone, 2, 0, 3, true},
+		"post, overloaded":          {"POST", "Overloaded.", 1, time.Hour, 1, false},
+		"post, no Glance":           {"POST", withoutGlance + ": refused", 30, time.Hour, 31, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -155,7 +155,7 @@ func TestPatience(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			ctx := WithPatience(t.Context(), tc.patience)
+			ctx := WithOutageTolerance(t.Context(), tc.tolerance)
 			_, err = client.Request(ctx, tc.method, client.ServiceURL("images"), &gophercloud.RequestOpts{
 				OkCodes: []int{http.StatusOK}, JSONBody: map[string]string{"a": "b"},
 			})
@@ -200,7 +200,7 @@ func TestPostWaitsForTheService(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = client.Post(WithPatience(t.Context(), time.Hour), client.ServiceURL("images"), map[string]string{"a": "b"}, nil, &gophercloud.RequestOpts{OkCodes: []int{http.StatusOK}})
+	_, err = client.Post(WithOutageTolerance(t.Context(), time.Hour), client.ServiceURL("images"), map[string]string{"a": "b"}, nil, &gophercloud.RequestOpts{OkCodes: []int{http.StatusOK}})
 	if err != nil {
 		t.Fatal(err)
 	}
