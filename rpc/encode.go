@@ -204,13 +204,13 @@ var (
 // checkNesting refuses a value that encoding/json would not survive: its recursion
 // ends the process when a value is nested deeply enough.
 func checkNesting(value any) error {
-	n := nesting{left: maxValues}
+	n := nesting{remaining: maxValues}
 	return n.value(value, maxNesting)
 }
 
 // nesting walks a value before it is encoded.
 type nesting struct {
-	left int // values that may still come
+	remaining int // values that may still come
 }
 
 // value knows what handlers return most, and leaves the rest to reflection.
@@ -244,7 +244,7 @@ func (n *nesting) value(value any, levels int) error {
 }
 
 func (n *nesting) count() error {
-	if n.left--; n.left < 0 {
+	if n.remaining--; n.remaining < 0 {
 		return errTooMany
 	}
 	return nil

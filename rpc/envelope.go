@@ -155,7 +155,7 @@ func openBody(encoding string, body []byte) (payload []byte, finite bool, err er
 	if len(body) == 0 {
 		return []byte("{}"), true, nil
 	}
-	body, finite = lenient(body)
+	body, finite = allowNonFinite(body)
 	if body == nil {
 		return nil, false, errors.New("body is not valid JSON")
 	}
@@ -163,7 +163,7 @@ func openBody(encoding string, body []byte) (payload []byte, finite bool, err er
 	if err != nil || !enveloped {
 		return payload, finite, err
 	}
-	if payload, finite = lenient(payload); payload == nil {
+	if payload, finite = allowNonFinite(payload); payload == nil {
 		return nil, false, errors.New("payload is not valid JSON")
 	}
 	if i := skipSpace(payload, 0); payload[i] != '{' {
@@ -172,10 +172,10 @@ func openBody(encoding string, body []byte) (payload []byte, finite bool, err er
 	return payload, finite, nil
 }
 
-// lenient gives text back when it is JSON. When it is so but for the numbers that
+// allowNonFinite gives text back when it is JSON. When it is so but for the numbers that
 // Python writes as NaN and Infinity, it gives a copy with null in their places, and
 // finite is false. Else it gives nil.
-func lenient(text []byte) (_ []byte, finite bool) {
+func allowNonFinite(text []byte) (_ []byte, finite bool) {
 	if validJSON(text) {
 		return text, true
 	}

@@ -165,7 +165,7 @@ func decodeFailure(text []byte) (*Failure, error) {
 		Message json.RawMessage `json:"message"`
 	}
 	// The arguments of a Python exception may be anything, NaN among them.
-	if clean, _ := lenient(text); clean != nil {
+	if clean, _ := allowNonFinite(text); clean != nil {
 		text = clean
 	}
 	if err := unmarshal(text, &w); err != nil {

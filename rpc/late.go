@@ -32,7 +32,7 @@ const (
 // the others wait for it. What waits is bounded; the oldest are given up first. So
 // clients that have vanished cost little, whatever they had asked for.
 type LateReplies struct {
-	patience time.Duration
+	giveUpAfter time.Duration
 
 	mu      sync.Mutex
 	missing map[string]*missingQueue
@@ -59,7 +59,7 @@ type lateReply struct {
 // NewLateReplies makes the table of one transport. A queue that stays missing for
 // that long is given up.
 func NewLateReplies(patience time.Duration) *LateReplies {
-	return &LateReplies{patience: patience, missing: make(map[string]*missingQueue), gone: make(map[string]time.Time)}
+	return &LateReplies{giveUpAfter: patience, missing: make(map[string]*missingQueue), gone: make(map[string]time.Time)}
 }
 
 // Send has a reply published until that succeeds, fails with an error that does not
@@ -75,7 +75,7 @@ func (l *LateReplies) Send(ctx context.Context, queue string, body func() []byte
 		if err = publish(text); !errors.Is(err, ErrUndeliverable) {
 			return err
 		}
-		reply = l.add(queue, len(text))
+		reply = l.enqueue(queue, len(text))
 	}
 	delivered := false
 	defer func() { l.leave(reply, delivered) }()
@@ -88,7 +88,7 @@ func (l *LateReplies) Send(ctx context.Context, queue string, body func() []byte
 	}
 	for ; ; reply.pause = true {
 		if reply.pause {
-			if err := l.wait(ctx, reply); err != nil {
+			if err := l.waitForAttempt(ctx, reply); err != nil {
 				return err
 			}
 		}
@@ -103,8 +103,8 @@ func missing(queue string) error {
 	return fmt.Errorf("reply queue %s is missing: %w", queue, ErrUndeliverable)
 }
 
-// wait makes the pause before an attempt. It is an error when there is to be none.
-func (l *LateReplies) wait(ctx context.Context, reply *lateReply) error {
+// waitForAttempt makes the pause before an attempt. It is an error when there is to be none.
+func (l *LateReplies) waitForAttempt(ctx context.Context, reply *lateReply) error {
 	pause, ok := l.pause(reply.queue)
 	if !ok {
 		return missing(reply.queue)
@@ -138,8 +138,8 @@ func (l *LateReplies) join(queue string, body func() []byte) (*lateReply, error)
 	return l.insert(queue, len(body())), nil
 }
 
-// add is for a reply that found its queue missing.
-func (l *LateReplies) add(queue string, size int) *lateReply {
+// enqueue is for a reply that found its queue missing.
+func (l *LateReplies) enqueue(queue string, size int) *lateReply {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.insert(queue, size)
@@ -149,7 +149,7 @@ func (l *LateReplies) insert(queue string, size int) *lateReply {
 	reply := &lateReply{queue: queue, size: size, turn: make(chan struct{}), over: make(chan struct{})}
 	q := l.missing[queue]
 	if q == nil {
-		q = &missingQueue{giveUp: time.Now().Add(l.patience)}
+		q = &missingQueue{giveUp: time.Now().Add(l.giveUpAfter)}
 		l.missing[queue] = q
 	}
 	if q.late = append(q.late, reply); len(q.late) == 1 {

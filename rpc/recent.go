@@ -133,7 +133,7 @@ type job struct {
 	settle  func(error)
 }
 
-func (j *job) hold(m Incoming, settle func(error)) {
+func (j *job) addDelivery(m Incoming, settle func(error)) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.held = append(j.held, m)
@@ -176,8 +176,8 @@ func (j *job) finish(o outcome) {
 	j.outcome, j.done = o, true
 }
 
-// giveBack returns all deliveries to the broker.
-func (j *job) giveBack() {
+// requeue returns all deliveries to the broker.
+func (j *job) requeue() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for _, m := range j.held {

@@ -106,18 +106,18 @@ type Replies struct {
 
 	unpacking chan struct{} // one token for each compressed reply that waits
 
-	mu        sync.Mutex
-	waiters   map[string]*waiter
-	packed    []Incoming // compressed replies, the first of which is being read
-	closed    error
-	onTimeout func()
+	mu         sync.Mutex
+	waiters    map[string]*waiter
+	compressed []Incoming // compressed replies, the first of which is being read
+	closed     error
+	onTimeout  func()
 }
 
 // waiter is one call in flight.
 type waiter struct {
-	// part holds the content of a two-part reply until its end arrives; it is
+	// content holds the content of a two-part reply until its end arrives; it is
 	// guarded by Replies.mu.
-	part reply
+	content reply
 	// done gets the one final reply.
 	done chan reply
 	// alive gets a token for each sign of life; it is never waited for.
@@ -168,20 +168,20 @@ func (r *Replies) Receive(m Incoming) {
 	r.unpacking <- struct{}{}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.packed = append(r.packed, m); len(r.packed) == 1 {
-		go r.unpack(m)
+	if r.compressed = append(r.compressed, m); len(r.compressed) == 1 {
+		go r.readCompressed(m)
 	}
 }
 
-// unpack reads compressed replies until none is left.
-func (r *Replies) unpack(m Incoming) {
+// readCompressed reads compressed replies until none is left.
+func (r *Replies) readCompressed(m Incoming) {
 	for more := true; more; {
 		r.read(m)
 		<-r.unpacking
 		r.mu.Lock()
-		r.packed = slices.Delete(r.packed, 0, 1)
-		if more = len(r.packed) > 0; more {
-			m = r.packed[0]
+		r.compressed = slices.Delete(r.compressed, 0, 1)
+		if more = len(r.compressed) > 0; more {
+			m = r.compressed[0]
 		}
 		r.mu.Unlock()
 	}
@@ -216,15 +216,15 @@ func (r *Replies) deliver(answer reply) bool {
 	if answer.ending {
 		delete(r.waiters, answer.msgID)
 	}
-	w.take(answer)
+	w.merge(answer)
 	return true
 }
 
-// take merges the parts of a reply: servers before oslo.messaging 4.0 send the
+// merge merges the parts of a reply: servers before oslo.messaging 4.0 send the
 // content first and the end after it.
-func (w *waiter) take(r reply) {
+func (w *waiter) merge(r reply) {
 	if r.result != nil || r.failure != nil || r.problem != nil {
-		w.part = r
+		w.content = r
 	}
 	if !r.ending {
 		select {
@@ -233,7 +233,7 @@ func (w *waiter) take(r reply) {
 		}
 		return
 	}
-	w.done <- w.part
+	w.done <- w.content
 }
 
 // Close ends all calls that still wait with the cause.

@@ -112,13 +112,13 @@ func (r *Request) expire(expiration string, arrived time.Time) {
 		return
 	}
 	ms, err := strconv.ParseInt(expiration, 10, 64)
-	if err == nil && ms > 0 && ms <= maxPatience.Milliseconds() {
+	if err == nil && ms > 0 && ms <= maxDeadline.Milliseconds() {
 		r.Deadline = arrived.Add(time.Duration(ms) * time.Millisecond)
 	}
 }
 
-// maxPatience is a caller's timeout beyond which there is no deadline.
-const maxPatience = 10 * 365 * 24 * time.Hour
+// maxDeadline is a caller's timeout beyond which there is no deadline.
+const maxDeadline = 10 * 365 * 24 * time.Hour
 
 // Argument is one keyword argument that a method takes.
 type Argument struct {
@@ -236,10 +236,10 @@ func decodeRequest(payload []byte) (*Request, error) {
 	r.readContext(context, timeout)
 	var ok bool
 	if r.Method, ok = textOf(method); !ok {
-		r.wire.fail("TypeError", "method name must be a string")
+		r.wire.reject("TypeError", "method name must be a string")
 	}
 	if r.Args, ok = members(args); !ok {
-		r.wire.fail("AttributeError", "args must be an object")
+		r.wire.reject("AttributeError", "args must be an object")
 	}
 	return r, nil
 }
@@ -282,7 +282,7 @@ func isContext(key []byte) bool {
 	return len(key) >= len(keyContext) && string(key[:len(keyContext)]) == keyContext
 }
 
-func (w *wireRequest) fail(class, message string) {
+func (w *wireRequest) reject(class, message string) {
 	if w.problem == nil {
 		w.problem = NewFailure(builtins, class, message)
 	}
@@ -294,7 +294,7 @@ func (w *wireRequest) readNamespace(r *Request, value []byte) {
 	}
 	var ok bool
 	if r.Namespace, ok = textOf(value); !ok {
-		w.fail("TypeError", "namespace must be a string")
+		w.reject("TypeError", "namespace must be a string")
 	}
 	w.hasNamespace = true
 }
@@ -310,11 +310,11 @@ func (w *wireRequest) readVersion(r *Request, value []byte) {
 	}
 	var ok bool
 	if r.Version, ok = textOf(value); !ok {
-		w.fail("AttributeError", "version must be a string")
+		w.reject("AttributeError", "version must be a string")
 		return
 	}
 	if _, err := parseVersion(r.Version); err != nil {
-		w.fail("ValueError", err.Error())
+		w.reject("ValueError", err.Error())
 	}
 }
 

@@ -18,24 +18,24 @@ func (s *Server) receive(m Incoming) {
 		m.Arrived = time.Now()
 	}
 	if !m.isCompressed() {
-		s.take(m)
+		s.process(m)
 		return
 	}
 	// Few bytes can take seconds to decompress. Others do not wait for that.
 	select {
 	case s.unpacking <- struct{}{}:
-	case <-s.soft.Done():
+	case <-s.receiving.Done():
 		s.settle(m.Reject(true))
 		return
 	}
 	s.running.Go(func() {
 		defer func() { <-s.unpacking }()
-		s.take(m)
+		s.process(m)
 	})
 }
 
-// take decodes a message and has its request begun once there is a slot.
-func (s *Server) take(m Incoming) {
+// process decodes a message and has its request begun once there is a slot.
+func (s *Server) process(m Incoming) {
 	r, err := s.decode(m)
 	if err != nil {
 		s.log.WithError(err).Error("rejected a message that is no request")
@@ -43,14 +43,14 @@ func (s *Server) take(m Incoming) {
 		return
 	}
 	select {
-	case <-s.soft.Done():
+	case <-s.receiving.Done():
 		s.settle(m.Reject(true))
 		return
 	default:
 	}
 	select {
 	case s.slots <- struct{}{}:
-	case <-s.soft.Done():
+	case <-s.receiving.Done():
 		s.settle(m.Reject(true))
 		return
 	}
@@ -76,7 +76,7 @@ func (s *Server) decode(m Incoming) (*Request, error) {
 		if !r.WantsReply {
 			return nil, errNotFinite
 		}
-		r.wire.fail("ValueError", errNotFinite.Error())
+		r.wire.reject("ValueError", errNotFinite.Error())
 	}
 	if !s.options.AnyReplyQueue {
 		if err := r.checkReplyQueue(); err != nil {
@@ -94,7 +94,7 @@ func (s *Server) begin(m Incoming, r *Request) bool {
 	if err != nil || method.Delivery == AtMostOnce {
 		// It is acknowledged by the worker: workers that begin together share one
 		// acknowledgement.
-		s.hire(task{message: m, request: r, method: method, problem: err})
+		s.dispatch(task{message: m, request: r, method: method, problem: err})
 		return true
 	}
 	if s.abandoned(r) {
@@ -106,9 +106,9 @@ func (s *Server) begin(m Incoming, r *Request) bool {
 		s.repeat(m, r, job)
 		return false
 	}
-	job.hold(m, s.settle)
+	job.addDelivery(m, s.settle)
 	r.accept = job.accept
-	s.hire(task{message: m, request: r, method: method, job: job})
+	s.dispatch(task{message: m, request: r, method: method, job: job})
 	return true
 }
 
@@ -147,19 +147,19 @@ func (s *Server) serve(t task) {
 	defer func() {
 		if !returned { // by runtime.Goexit, which nothing stops
 			s.logFailure(t.request, errGoexit)
-			s.conclude(t, outcome{failure: runtimeError(errGoexit).encode()}, false)
+			s.finish(t, outcome{failure: runtimeError(errGoexit).encode()}, false)
 		}
 	}()
 	o, requeue := s.execute(t)
 	returned = true
-	s.conclude(t, o, requeue)
+	s.finish(t, o, requeue)
 }
 
-// conclude gives the worker's slot back and sends the answer.
-func (s *Server) conclude(t task, o outcome, requeue bool) {
+// finish gives the worker's slot back and sends the answer.
+func (s *Server) finish(t task, o outcome, requeue bool) {
 	if requeue {
 		s.recent.forget(t.job)
-		t.job.giveBack()
+		t.job.requeue()
 		<-s.slots
 		return
 	}
@@ -187,7 +187,7 @@ func (s *Server) execute(t task) (o outcome, requeue bool) {
 	}
 	result, err := s.call(t)
 	if err != nil {
-		stopping := errors.Is(context.Cause(s.hard), ErrStopped)
+		stopping := errors.Is(context.Cause(s.handlers), ErrStopped)
 		if stopping && t.job != nil && !t.job.accepted() {
 			return o, true
 		}
@@ -205,7 +205,7 @@ func (s *Server) execute(t task) (o outcome, requeue bool) {
 
 // call runs the handler under heartbeats.
 func (s *Server) call(t task) (result any, err error) {
-	ctx, cancel := s.handling(t.request, t.method)
+	ctx, cancel := s.handlerContext(t.request, t.method)
 	defer cancel()
 	defer s.heartbeat(ctx, t.request)()
 	err = Guard(func() (err error) {
@@ -215,12 +215,12 @@ func (s *Server) call(t task) (result any, err error) {
 	return result, err
 }
 
-// handling is the context of one handler.
-func (s *Server) handling(r *Request, method Method) (context.Context, context.CancelFunc) {
+// handlerContext is the context of one handler.
+func (s *Server) handlerContext(r *Request, method Method) (context.Context, context.CancelFunc) {
 	if r.Deadline.IsZero() || s.options.IgnoreDeadline || method.Delivery != AtMostOnce {
-		return context.WithCancel(s.hard)
+		return context.WithCancel(s.handlers)
 	}
-	return context.WithDeadlineCause(s.hard, r.Deadline, ErrAbandoned)
+	return context.WithDeadlineCause(s.handlers, r.Deadline, ErrAbandoned)
 }
 
 // failed is the answer to a request that ended with an error.
@@ -230,7 +230,7 @@ func (s *Server) failed(r *Request, err error) outcome {
 		err = broken
 	}
 	if f == nil {
-		f = s.generic(r, err)
+		f = s.chosenFailure(r, err)
 	}
 	if f == nil {
 		f = runtimeError(err)
@@ -238,14 +238,14 @@ func (s *Server) failed(r *Request, err error) outcome {
 	return outcome{failure: f.encode()}
 }
 
-// generic asks ServerOptions.Failure about an error that names no Python class.
-func (s *Server) generic(r *Request, err error) (f *Failure) {
+// chosenFailure asks ServerOptions.Failure about an error that names no Python class.
+func (s *Server) chosenFailure(r *Request, err error) (f *Failure) {
 	if s.options.Failure == nil {
 		s.logFailure(r, err)
 		return nil
 	}
 	broken := Guard(func() error {
-		f = s.options.Failure(s.hard, r, err)
+		f = s.options.Failure(s.handlers, r, err)
 		return nil
 	})
 	if broken != nil {
@@ -306,7 +306,7 @@ func (s *Server) heartbeat(ctx context.Context, r *Request) (stop func()) {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	var beating sync.WaitGroup
-	beating.Go(func() { s.beat(ctx, r) })
+	beating.Go(func() { s.sendHeartbeats(ctx, r) })
 	return func() {
 		cancel()
 		beating.Wait()
@@ -322,12 +322,12 @@ type task struct {
 	job     *job  // of an UntilAccepted request
 }
 
-// hire has a task done by a goroutine that is idle, or by a new one. Goroutines
+// dispatch has a task done by a goroutine that is idle, or by a new one. Goroutines
 // stay for further tasks because a new one has to grow its stack first, which
 // costs more than many a handler.
-func (s *Server) hire(t task) {
+func (s *Server) dispatch(t task) {
 	select {
-	case s.idle <- t:
+	case s.tasks <- t:
 	default:
 		go s.work(t)
 	}
@@ -336,25 +336,25 @@ func (s *Server) hire(t task) {
 // work does tasks until the server stops or enough others are idle.
 func (s *Server) work(t task) {
 	for {
-		s.perform(t)
+		s.runTask(t)
 		t = task{} // keep nothing while idle
 		select {
-		case s.rest <- struct{}{}:
+		case s.idleSlots <- struct{}{}:
 		default:
 			return
 		}
 		select {
-		case t = <-s.idle:
-			<-s.rest
-		case <-s.soft.Done():
-			<-s.rest
+		case t = <-s.tasks:
+			<-s.idleSlots
+		case <-s.receiving.Done():
+			<-s.idleSlots
 			return
 		}
 	}
 }
 
-// perform acknowledges an AtMostOnce request and serves it.
-func (s *Server) perform(t task) {
+// runTask acknowledges an AtMostOnce request and serves it.
+func (s *Server) runTask(t task) {
 	defer s.running.Done()
 	if t.job == nil && !s.admit(t) {
 		<-s.slots
@@ -380,8 +380,8 @@ func (s *Server) admit(t task) bool {
 	return true
 }
 
-// beat sends a heartbeat each interval until ctx ends or one cannot be sent.
-func (s *Server) beat(ctx context.Context, r *Request) {
+// sendHeartbeats sends a heartbeat each interval until ctx ends or one cannot be sent.
+func (s *Server) sendHeartbeats(ctx context.Context, r *Request) {
 	t := time.NewTicker(r.wire.heartbeat)
 	defer t.Stop()
 	for {

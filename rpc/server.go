@@ -81,18 +81,18 @@ type Server struct {
 	slots     chan struct{} // one token for each running handler
 	unpacking chan struct{} // one token for each compressed message that has not begun
 	replying  chan struct{} // one token for each reply on its way
-	idle      chan task     // takes work when a goroutine is idle
-	rest      chan struct{} // one token for each idle goroutine
+	tasks     chan task     // takes work when a goroutine is idle
+	idleSlots chan struct{} // one token for each idle goroutine
 	recent    *recent
 	running   sync.WaitGroup
 
 	// Three contexts end one after the other when the server stops.
-	soft    context.Context // of receiving; ends when Stop begins
-	drain   context.CancelFunc
-	hard    context.Context // of handlers; ends with a hard stop
-	cancel  context.CancelCauseFunc
-	sending context.Context // of replies; ends when Stop waits no longer
-	hangUp  context.CancelFunc
+	receiving      context.Context // of receiving; ends when Stop begins
+	stopReceiving  context.CancelFunc
+	handlers       context.Context // of handlers; ends with a hard stop
+	cancelHandlers context.CancelCauseFunc
+	sending        context.Context // of replies; ends when Stop waits no longer
+	stopSending    context.CancelFunc
 
 	mu       sync.Mutex
 	starting chan struct{} // closed when Start has ended
@@ -134,15 +134,15 @@ func NewServer(t Transport, target Target, endpoints []Endpoint, o ServerOptions
 		slots:     make(chan struct{}, o.Workers),
 		unpacking: make(chan struct{}, max(minUnpacking, o.Workers)),
 		replying:  make(chan struct{}, max(minPendingReplies, 4*o.Workers)),
-		idle:      make(chan task),
-		rest:      make(chan struct{}, o.Workers),
+		tasks:     make(chan task),
+		idleSlots: make(chan struct{}, o.Workers),
 		recent:    newRecent(o.Window),
 		starting:  make(chan struct{}),
 		finished:  make(chan struct{}),
 	}
-	s.soft, s.drain = context.WithCancel(context.Background())
-	s.hard, s.cancel = context.WithCancelCause(context.Background())
-	s.sending, s.hangUp = context.WithCancel(context.Background())
+	s.receiving, s.stopReceiving = context.WithCancel(context.Background())
+	s.handlers, s.cancelHandlers = context.WithCancelCause(context.Background())
+	s.sending, s.stopSending = context.WithCancel(context.Background())
 	return s, nil
 }
 
@@ -164,10 +164,10 @@ func (s *Server) Start(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	defer context.AfterFunc(s.soft, func() { cancel(ErrStopped) })()
+	defer context.AfterFunc(s.receiving, func() { cancel(ErrStopped) })()
 	// What has come before a start is cancelled goes back, so that nothing waits for a
 	// worker while the transport undoes the start.
-	cancelled := context.AfterFunc(ctx, s.drain)
+	cancelled := context.AfterFunc(ctx, s.stopReceiving)
 	defer close(s.starting)
 	o := ListenOptions{Concurrency: s.options.Workers}
 	l, err := s.transport.Listen(ctx, s.target, o, s.receive)
@@ -207,12 +207,12 @@ func (s *Server) Stop(ctx context.Context) error {
 		}
 	}
 	defer close(s.finished)
-	s.drain()
+	s.stopReceiving()
 	if started {
 		s.stopErr = s.stop(ctx)
 	}
-	s.cancel(ErrStopped)
-	s.hangUp()
+	s.cancelHandlers(ErrStopped)
+	s.stopSending()
 	return s.stopErr
 }
 
@@ -242,7 +242,7 @@ func (s *Server) stop(ctx context.Context) error {
 	case <-idle:
 	case <-ctx.Done():
 		err = fmt.Errorf("stopping %s with %d handlers running: %w", s.target, len(s.slots), ctx.Err())
-		s.cancel(ErrStopped)
+		s.cancelHandlers(ErrStopped)
 		grace := time.NewTimer(s.options.Grace)
 		defer grace.Stop()
 		select {

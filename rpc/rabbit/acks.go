@@ -28,11 +28,11 @@ type acks struct {
 	seen  uint64              // all tags up to it have come out of the library
 	early map[uint64]struct{} // tags beyond it that have, too
 	open  map[uint64]struct{} // tags that are not settled
-	round *round              // gathers the next write
+	batch *ackBatch           // gathers the next write
 }
 
-// round is one write for several goroutines.
-type round struct {
+// ackBatch is one write for several goroutines.
+type ackBatch struct {
 	tags []uint64
 	done chan struct{}
 	err  error // valid when done is closed
@@ -42,9 +42,9 @@ func newAcks(ch amqp.Acknowledger) *acks {
 	return &acks{ch: ch, early: make(map[uint64]struct{}), open: make(map[uint64]struct{})}
 }
 
-// deliver notes that a delivery has come, and gives its way to be settled. Tags
+// received notes that a delivery has come, and gives its way to be settled. Tags
 // count from 1 on each channel; those of several consumers come in any order.
-func (a *acks) deliver(tag uint64) *acknowledger {
+func (a *acks) received(tag uint64) *acknowledger {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.open[tag] = struct{}{}
@@ -61,11 +61,11 @@ func (a *acks) deliver(tag uint64) *acknowledger {
 
 func (a *acks) ack(tag uint64) error {
 	a.mu.Lock()
-	r := a.round
+	r := a.batch
 	first := r == nil
 	if first {
-		r = &round{done: make(chan struct{})}
-		a.round = r
+		r = &ackBatch{done: make(chan struct{})}
+		a.batch = r
 	}
 	r.tags = append(r.tags, tag)
 	a.mu.Unlock()
@@ -77,7 +77,7 @@ func (a *acks) ack(tag uint64) error {
 	// who are about to.
 	runtime.Gosched()
 	a.writing.Lock()
-	multiple := a.close(r)
+	multiple := a.closeBatch(r)
 	r.err = amqp.ErrClosed
 	if !a.ended {
 		r.err = a.write(r, multiple)
@@ -87,12 +87,12 @@ func (a *acks) ack(tag uint64) error {
 	return r.err
 }
 
-// close ends the gathering and returns the highest tag up to which all others are
+// closeBatch ends the gathering and returns the highest tag up to which all others are
 // settled or of this round; 0 if there is none.
-func (a *acks) close(r *round) (multiple uint64) {
+func (a *acks) closeBatch(r *ackBatch) (multiple uint64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.round = nil
+	a.batch = nil
 	for _, tag := range r.tags {
 		delete(a.open, tag)
 	}
@@ -108,7 +108,7 @@ func (a *acks) close(r *round) (multiple uint64) {
 	return multiple
 }
 
-func (a *acks) write(r *round, multiple uint64) error {
+func (a *acks) write(r *ackBatch, multiple uint64) error {
 	if len(r.tags) == 1 {
 		return a.ch.Ack(r.tags[0], false)
 	}
@@ -180,21 +180,21 @@ type acknowledger struct {
 
 var _ rpc.Acknowledger = (*acknowledger)(nil)
 
-func (a *acknowledger) Ack() error { return a.settled(a.acks.ack(a.tag)) }
+func (a *acknowledger) Ack() error { return a.afterSettling(a.acks.ack(a.tag)) }
 
 func (a *acknowledger) Reject(requeue bool) error {
-	return a.settled(a.acks.reject(a.tag, requeue))
+	return a.afterSettling(a.acks.reject(a.tag, requeue))
 }
 
-// settled makes room for the next delivery. A stream is read on behind a message only
+// afterSettling makes room for the next delivery. A stream is read on behind a message only
 // once the broker has been told of it.
-func (a *acknowledger) settled(err error) error {
+func (a *acknowledger) afterSettling(err error) error {
 	if a.consumer == nil {
 		return err
 	}
-	a.consumer.open.Add(-1)
+	a.consumer.unsettled.Add(-1)
 	if a.inStream && err == nil {
-		a.consumer.of.position.settle(a.offset)
+		a.consumer.consumers.position.settled(a.offset)
 	}
 	return err
 }

@@ -99,7 +99,7 @@ func TestAcksSettleEachDeliveryOnce(t *testing.T) {
 	var working sync.WaitGroup
 	var mu sync.Mutex
 	for _, tag := range tags {
-		d := a.deliver(tag)
+		d := a.received(tag)
 		working.Go(func() {
 			switch {
 			case tag%97 == 0: // held for ever
@@ -137,12 +137,12 @@ func TestAcksDoNotCoverWhatHasNotCome(t *testing.T) {
 	t.Parallel()
 	b := newBrokerSide(4)
 	a := newAcks(b)
-	r := &round{done: make(chan struct{})}
+	r := &ackBatch{done: make(chan struct{})}
 	for _, tag := range []uint64{1, 3, 4} {
-		a.deliver(tag)
+		a.received(tag)
 		r.tags = append(r.tags, tag)
 	}
-	if err := a.write(r, a.close(r)); err != nil {
+	if err := a.write(r, a.closeBatch(r)); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(map[uint64]bool{1: true, 3: true, 4: true}, b.acked); diff != "" {
@@ -159,7 +159,7 @@ func TestAcksShareAWrite(t *testing.T) {
 	var working sync.WaitGroup
 	acknowledgers := make([]*acknowledger, count)
 	for i := range acknowledgers {
-		acknowledgers[i] = a.deliver(uint64(i + 1))
+		acknowledgers[i] = a.received(uint64(i + 1))
 	}
 	ack := func(d *acknowledger) {
 		if err := d.Ack(); err != nil {
@@ -173,8 +173,8 @@ func TestAcksShareAWrite(t *testing.T) {
 	}
 	for gathered := 0; gathered < count-1; {
 		a.mu.Lock()
-		if a.round != nil {
-			gathered = len(a.round.tags)
+		if a.batch != nil {
+			gathered = len(a.batch.tags)
 		}
 		a.mu.Unlock()
 	}
@@ -195,7 +195,7 @@ func TestAcksFailOnAClosedChannel(t *testing.T) {
 	errs := make([]error, 3)
 	var working sync.WaitGroup
 	for i := range errs {
-		d := a.deliver(uint64(i + 1))
+		d := a.received(uint64(i + 1))
 		working.Go(func() { errs[i] = d.Ack() })
 	}
 	working.Wait()
@@ -209,13 +209,13 @@ func TestAcksEndBeforeTheirChannel(t *testing.T) {
 	t.Parallel()
 	b := newBrokerSide(4)
 	a := newAcks(b)
-	first, second, third := a.deliver(1), a.deliver(2), a.deliver(3)
+	first, second, third := a.received(1), a.received(2), a.received(3)
 	if err := first.Ack(); err != nil {
 		t.Fatal(err)
 	}
 	a.end()
 	for name, err := range map[string]error{
-		"ack": second.Ack(), "give back": third.Reject(true), "drop": a.deliver(4).Reject(false), "ack all": a.ackUpTo(4),
+		"ack": second.Ack(), "give back": third.Reject(true), "drop": a.received(4).Reject(false), "ack all": a.ackUpTo(4),
 	} {
 		if !errors.Is(err, amqp.ErrClosed) {
 			t.Errorf("%s: %v", name, err)

@@ -33,7 +33,7 @@ func TestEndOfAHandshakeIsExplained(t *testing.T) {
 		{amqp.ErrClosed, net.ErrClosed, false}, // it is we who closed
 		{refused, io.EOF, false},               // the reason is known
 	} {
-		a := newAlerted(scripted{err: c.read})
+		a := newTLSAlertConn(scripted{err: c.read})
 		_, _ = a.Read(nil)
 		got := a.explain(c.err)
 		if !errors.Is(got, c.err) || errors.Is(got, c.read) != c.told {

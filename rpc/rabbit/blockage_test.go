@@ -10,8 +10,8 @@ import (
 
 func TestBlockedTimeAddsUp(t *testing.T) {
 	t.Parallel()
-	s := &session{conn: &connection{}, free: make(chan struct{})}
-	close(s.free)
+	s := &session{conn: &connection{}, unblockedGate: make(chan struct{})}
+	close(s.unblockedGate)
 	block := func(active bool) { s.block(amqp.Blocking{Active: active}, discard()) }
 	if s.blockedTime() != 0 || s.isBlocked() {
 		t.Error("blocked from the start")
@@ -28,7 +28,7 @@ func TestBlockedTimeAddsUp(t *testing.T) {
 		t.Errorf("%v, then %v", first, total)
 	}
 	block(true)
-	s.abandon()
+	s.openGate()
 	if s.isBlocked() || s.blockedTime() <= total {
 		t.Error("a lost connection stays blocked")
 	}

@@ -38,9 +38,9 @@ type consumers struct {
 	ch      *amqp.Channel
 	closes  <-chan *amqp.Error
 	acks    *acks
-	present []*consumer // by queue; nil while there is none
-	tags    int         // given so far
-	over    chan struct{}
+	byQueue []*consumer // by queue; nil while there is none
+	lastTag int         // given so far
+	ended   chan struct{}
 	lost    chan *consumer // whose deliveries have ended
 	starved chan *consumer // all of whose messages are in work
 	fast    chan *consumer // whose messages are taken as they come
@@ -49,26 +49,26 @@ type consumers struct {
 
 // consumer is one consumer of the broker.
 type consumer struct {
-	of       *consumers
-	index    int // of its queue
-	tag      string
-	prefetch int
-	open     atomic.Int64 // deliveries that are handed on and not settled
-	handing  atomic.Bool  // a delivery on
+	consumers  *consumers
+	index      int // of its queue
+	tag        string
+	prefetch   int
+	unsettled  atomic.Int64 // deliveries that are handed on and not settled
+	delivering atomic.Bool  // a delivery on
 
 	// The pump counts what it hands on, from a time on.
-	handed int
-	since  time.Time
+	delivered int
+	since     time.Time
 }
 
 // consume works on one session until its channel ends. recovered is called when
 // every queue has its consumer.
 func (s *subscription) consume(session *session, recovered func()) error {
 	c := &consumers{
-		subscription: s, session: session, present: make([]*consumer, len(s.queues)), over: make(chan struct{}),
+		subscription: s, session: session, byQueue: make([]*consumer, len(s.queues)), ended: make(chan struct{}),
 		lost: make(chan *consumer), starved: make(chan *consumer, 1), fast: make(chan *consumer, 1), busy: make(chan *consumer, 1),
 	}
-	ch, err := session.openChannel(s.patient, "opening a channel to consume", func(ch *amqp.Channel) error {
+	ch, err := session.openChannel(s.cleanup, "opening a channel to consume", func(ch *amqp.Channel) error {
 		c.closes = ch.NotifyClose(make(chan *amqp.Error, 1))
 		return nil
 	})
@@ -77,7 +77,7 @@ func (s *subscription) consume(session *session, recovered func()) error {
 	}
 	c.ch, c.acks = ch, newAcks(ch)
 	defer c.end()
-	if err := c.begin(); err != nil {
+	if err := c.start(); err != nil {
 		return err
 	}
 	recovered()
@@ -89,19 +89,19 @@ func (s *subscription) consume(session *session, recovered func()) error {
 
 // end closes the channel, which ends the pumps.
 func (c *consumers) end() {
-	close(c.over)
+	close(c.ended)
 	c.consuming.Store(false)
 	if c.ch.IsClosed() {
 		return
 	}
 	c.acks.end()
-	if err := c.session.roundTrip(c.patient, "closing a channel", c.ch.Close); err != nil {
+	if err := c.session.roundTrip(c.cleanup, "closing a channel", c.ch.Close); err != nil {
 		c.log.WithError(err).Debug("a channel could not be closed in good order")
 	}
 }
 
-// begin declares every queue and consumes it.
-func (c *consumers) begin() error {
+// start declares every queue and consumes it.
+func (c *consumers) start() error {
 	for i := range c.queues {
 		if err := c.declare(i); err != nil {
 			return err
@@ -112,40 +112,40 @@ func (c *consumers) begin() error {
 			return err
 		}
 	}
-	return c.checkAlone()
+	return c.checkOwnNames()
 }
 
 // declare makes sure of a queue. When a subscription starts, the queue of a name that
 // is for one process alone must have no consumer yet: the name is another's then.
 func (c *consumers) declare(i int) error {
-	if c.life.Err() != nil {
-		return c.life.Err()
+	if c.ctx.Err() != nil {
+		return c.ctx.Err()
 	}
 	q := &c.queues[i]
 	q.declared = true
-	others, err := q.declareIn(c.patient, c.session, c.log)
+	others, err := q.declareWithBindings(c.cleanup, c.session, c.log)
 	if err != nil {
 		return err
 	}
-	if q.alone && !c.hasStarted() && others > 0 {
-		return fmt.Errorf("consuming queue %s: %w", q.name, errTaken)
+	if q.ownName && !c.hasStarted() && others > 0 {
+		return fmt.Errorf("consuming queue %s: %w", q.name, errNameTaken)
 	}
 	return nil
 }
 
-// checkAlone looks for a process that has chosen a name at the same moment.
-func (c *consumers) checkAlone() error {
+// checkOwnNames looks for a process that has chosen a name at the same moment.
+func (c *consumers) checkOwnNames() error {
 	for i := range c.queues {
 		q := &c.queues[i]
-		if !q.alone || c.hasStarted() {
+		if !q.ownName || c.hasStarted() {
 			continue
 		}
-		n, err := q.consumers(c.patient, c.session)
+		n, err := q.consumers(c.cleanup, c.session)
 		if err != nil {
 			return err
 		}
 		if n > 1 {
-			return fmt.Errorf("consuming queue %s: %w", q.name, errTaken)
+			return fmt.Errorf("consuming queue %s: %w", q.name, errNameTaken)
 		}
 	}
 	return nil
@@ -155,8 +155,8 @@ func (c *consumers) checkAlone() error {
 // pump. A tag is a number, as in oslo.messaging, and is used once: a broker that has
 // cancelled a consumer may still know its tag.
 func (c *consumers) add(i, prefetch int) error {
-	if c.life.Err() != nil {
-		return c.life.Err()
+	if c.ctx.Err() != nil {
+		return c.ctx.Err()
 	}
 	q := &c.queues[i]
 	args := amqp.Table{}
@@ -166,10 +166,10 @@ func (c *consumers) add(i, prefetch int) error {
 	if q.stream {
 		args = amqp.Table{"x-stream-offset": c.position.resume()}
 	}
-	c.tags++
-	n := &consumer{of: c, index: i, tag: fmt.Sprint(c.tags), prefetch: prefetch}
+	c.lastTag++
+	n := &consumer{consumers: c, index: i, tag: fmt.Sprint(c.lastTag), prefetch: prefetch}
 	var deliveries <-chan amqp.Delivery
-	err := c.session.roundTrip(c.patient, "consuming queue "+q.name, func() (err error) {
+	err := c.session.roundTrip(c.cleanup, "consuming queue "+q.name, func() (err error) {
 		if prefetch > 0 {
 			if err := c.ch.Qos(prefetch, 0, false); err != nil {
 				return fmt.Errorf("setting the prefetch count: %w", err)
@@ -181,12 +181,12 @@ func (c *consumers) add(i, prefetch int) error {
 	if err != nil {
 		return fmt.Errorf("consuming queue %s: %w", q.name, err)
 	}
-	c.present[i] = n
+	c.byQueue[i] = n
 	c.pumps.Go(func() {
 		c.drain(n, deliveries)
 		select {
 		case c.lost <- n:
-		case <-c.over:
+		case <-c.ended:
 		}
 	})
 	return nil
@@ -195,7 +195,7 @@ func (c *consumers) add(i, prefetch int) error {
 // cancelConsumer has the broker send nothing more to a consumer. What it has sent is
 // still handed on and can be settled.
 func (c *consumers) cancelConsumer(n *consumer) {
-	err := c.session.roundTrip(c.patient, "cancelling a consumer", func() error { return c.ch.Cancel(n.tag, false) })
+	err := c.session.roundTrip(c.cleanup, "cancelling a consumer", func() error { return c.ch.Cancel(n.tag, false) })
 	if err != nil && !c.ch.IsClosed() {
 		c.log.WithError(err).WithField("queue", c.queues[n.index].name).Warn("a consumer could not be cancelled")
 	}
@@ -207,7 +207,7 @@ func (c *consumers) run() error {
 	c.consuming.Store(true)
 	receiving := c.receiving.Done()
 	wait := redeclareBackoff()
-	var trouble episode
+	var trouble outage
 	var again, look <-chan time.Time
 	for {
 		select {
@@ -216,22 +216,22 @@ func (c *consumers) run() error {
 				return errors.New("channel closed")
 			}
 			return reason
-		case <-c.life.Done():
+		case <-c.ctx.Done():
 			return rpc.ErrClosed
 		case <-receiving:
 			receiving, again, look = nil, nil, nil
 			c.consuming.Store(false)
-			for _, n := range c.present {
+			for _, n := range c.byQueue {
 				if n != nil {
 					c.cancelConsumer(n)
 				}
 			}
 			c.becomeIdle()
 		case n := <-c.lost:
-			if c.present[n.index] != n { // replaced
+			if c.byQueue[n.index] != n { // replaced
 				continue
 			}
-			c.present[n.index] = nil
+			c.byQueue[n.index] = nil
 			if receiving != nil && !c.ch.IsClosed() {
 				c.consuming.Store(false)
 				again = time.After(0)
@@ -244,11 +244,11 @@ func (c *consumers) run() error {
 			}
 			c.consuming.Store(true)
 			wait.reset()
-		case <-c.suspected:
+		case <-c.checkRequested:
 			if receiving == nil {
 				continue
 			}
-			if err := c.verify(); err != nil {
+			if err := c.checkConsumers(); err != nil {
 				return err
 			}
 		case <-c.starved:
@@ -274,9 +274,9 @@ func (c *consumers) run() error {
 
 // restore brings the consumers back that the broker has cancelled, without disturbing
 // the others, and reports whether all are there.
-func (c *consumers) restore(trouble *episode) bool {
+func (c *consumers) restore(trouble *outage) bool {
 	whole := true
-	for i, n := range c.present {
+	for i, n := range c.byQueue {
 		if n != nil {
 			continue
 		}
@@ -284,7 +284,7 @@ func (c *consumers) restore(trouble *episode) bool {
 		log := c.log.WithField("queue", q.name)
 		if q.stream {
 			// The stream may be a new one with offsets of its own.
-			c.position.forget()
+			c.position.reset()
 		}
 		err := c.declare(i)
 		if err == nil {
@@ -301,15 +301,15 @@ func (c *consumers) restore(trouble *episode) bool {
 	return whole
 }
 
-// verify asks the broker whether the queues that are this process's alone still have
+// checkConsumers asks the broker whether the queues that are this process's alone still have
 // a consumer. One that was lost with a node, or in a partition, is not cancelled.
-func (c *consumers) verify() error {
+func (c *consumers) checkConsumers() error {
 	for i := range c.queues {
 		q := &c.queues[i]
-		if !q.private || c.present[i] == nil {
+		if !q.soleConsumer || c.byQueue[i] == nil {
 			continue
 		}
-		n, err := q.consumers(c.patient, c.session)
+		n, err := q.consumers(c.cleanup, c.session)
 		if err != nil {
 			c.log.WithError(err).WithField("queue", q.name).Warn("could not look after a consumer")
 			continue
@@ -325,7 +325,7 @@ func (c *consumers) verify() error {
 // reports whether there are any.
 func (c *consumers) grow() bool {
 	any := false
-	for _, n := range c.present {
+	for _, n := range c.byQueue {
 		if n != nil && n.isStarved() {
 			any = true
 			c.resize(n, min(2*n.prefetch, c.prefetch.most))
@@ -338,7 +338,7 @@ func (c *consumers) grow() bool {
 // new consumer only. The new one comes first: a queue of auto-delete goes with its
 // last consumer. Messages that the old one has got stay with it.
 func (c *consumers) resize(n *consumer, prefetch int) {
-	if c.present[n.index] != n || n.prefetch == prefetch {
+	if c.byQueue[n.index] != n || n.prefetch == prefetch {
 		return
 	}
 	if err := c.add(n.index, prefetch); err != nil {
@@ -353,36 +353,36 @@ func (c *consumers) resize(n *consumer, prefetch int) {
 // isStarved reports whether all messages that the broker sends ahead are in work, and
 // more could be.
 func (n *consumer) isStarved() bool {
-	return n.prefetch < n.of.prefetch.most && !n.handing.Load() && n.open.Load() >= int64(n.prefetch)
+	return n.prefetch < n.consumers.prefetch.most && !n.delivering.Load() && n.unsettled.Load() >= int64(n.prefetch)
 }
 
-// hand gives a delivery, with the time at which it came, to receive, and watches whether
+// deliver gives a delivery, with the time at which it came, to receive, and watches whether
 // too few or too many are sent ahead.
-func (n *consumer) hand(d *amqp.Delivery, at time.Time, receive func(rpc.Incoming)) {
+func (n *consumer) deliver(d *amqp.Delivery, at time.Time, receive func(rpc.Incoming)) {
 	m := n.incoming(d)
 	m.Arrived = at
-	grown := n.prefetch > n.of.prefetch.least
+	grown := n.prefetch > n.consumers.prefetch.least
 	var begin time.Time
 	if grown {
 		begin = time.Now()
 	}
-	n.handing.Store(true)
+	n.delivering.Store(true)
 	receive(m)
-	n.handing.Store(false)
+	n.delivering.Store(false)
 	switch {
 	case n.isStarved():
-		notify(n.of.starved, n)
+		notifyOnce(n.consumers.starved, n)
 	case grown && time.Since(begin) > busyAfter:
-		notify(n.of.busy, n)
+		notifyOnce(n.consumers.busy, n)
 	case n.isFast():
-		notify(n.of.fast, n)
+		notifyOnce(n.consumers.fast, n)
 	}
 }
 
 // isFast counts a delivery, and reports whether as many as are sent ahead were taken so
 // fast that the broker's answers to the acknowledgements may be what is waited for.
 func (n *consumer) isFast() bool {
-	if n.handed++; n.handed%n.prefetch != 0 || n.prefetch == n.of.prefetch.most {
+	if n.delivered++; n.delivered%n.prefetch != 0 || n.prefetch == n.consumers.prefetch.most {
 		return false
 	}
 	before := n.since
@@ -392,13 +392,13 @@ func (n *consumer) isFast() bool {
 
 // incoming is a delivery in its transport-neutral form.
 func (n *consumer) incoming(d *amqp.Delivery) rpc.Incoming {
-	n.open.Add(1)
-	a := n.of.acks.deliver(d.DeliveryTag)
+	n.unsettled.Add(1)
+	a := n.consumers.acks.received(d.DeliveryTag)
 	a.consumer = n
-	if n.of.queues[n.index].stream {
+	if n.consumers.queues[n.index].stream {
 		a.offset, a.inStream = d.Headers["x-stream-offset"].(int64)
 		if a.inStream {
-			n.of.position.take(a.offset)
+			n.consumers.position.received(a.offset)
 		}
 	}
 	m := incoming(d)
@@ -406,8 +406,8 @@ func (n *consumer) incoming(d *amqp.Delivery) rpc.Incoming {
 	return m
 }
 
-// notify sends unless an earlier one of its kind is still to be heard.
-func notify(to chan<- *consumer, n *consumer) {
+// notifyOnce sends unless an earlier one of its kind is still to be heard.
+func notifyOnce(to chan<- *consumer, n *consumer) {
 	select {
 	case to <- n:
 	default:
@@ -432,7 +432,7 @@ func (n *consumer) receiveReplies(r *rpc.Replies, deliveries <-chan amqp.Deliver
 			}
 		}
 		// On a lost channel the broker delivers again; nobody waits for it then.
-		_ = n.of.acks.ackUpTo(last.DeliveryTag)
+		_ = n.consumers.acks.ackUpTo(last.DeliveryTag)
 	}
 }
 

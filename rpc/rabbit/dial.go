@@ -31,13 +31,13 @@ const (
 
 // dialer opens connections to the hosts of a transport URL in turn.
 type dialer struct {
-	hosts   []rpc.Host
-	vhost   string
-	options *Options
-	tls     *tls.Config
-	connect func(ctx context.Context, network, address string) (net.Conn, error)
-	gather  bool // writes may be gathered
-	next    int  // index of the host to try
+	hosts    []rpc.Host
+	vhost    string
+	options  *Options
+	tls      *tls.Config
+	connect  func(ctx context.Context, network, address string) (net.Conn, error)
+	batching bool // writes may be batched
+	next     int  // index of the host to try
 }
 
 // newDialer shuffles the hosts once, as oslo.messaging does for each connection.
@@ -51,8 +51,8 @@ func (d *dialer) shuffle() {
 	rand.Shuffle(len(d.hosts), func(i, j int) { d.hosts[i], d.hosts[j] = d.hosts[j], d.hosts[i] })
 }
 
-// dialAny tries each host once, beginning behind the one used last. Each has
-// credentials of its own, so that one that refuses says nothing of the others.
+// dialAny tries each host once, beginning after the last one used. A host that refuses
+// the login does not end the round, because each host has credentials of its own.
 func (d *dialer) dialAny(ctx context.Context) (*connection, error) {
 	if d.options.FailoverStrategy == "shuffle" && d.next > 0 {
 		d.shuffle()
@@ -87,7 +87,7 @@ func (d *dialer) dial(ctx context.Context, h rpc.Host) (*connection, error) {
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
 	socket := conn
-	var secured *alerted
+	var secured *tlsAlertConn
 	if d.tls != nil {
 		c := d.tls.Clone()
 		c.ServerName = h.Name
@@ -96,16 +96,16 @@ func (d *dialer) dial(ctx context.Context, h rpc.Host) (*connection, error) {
 			_ = conn.Close()
 			return nil, fmt.Errorf("TLS handshake: %w", err)
 		}
-		secured = newAlerted(secure)
+		secured = newTLSAlertConn(secure)
 		socket = secured
 	}
 	if d.options.HeartbeatThreshold == 0 {
-		socket = newUnbeaten(socket)
+		socket = newNoHeartbeatConn(socket)
 	}
-	socket = newReading(socket)
-	var gather *gatherer
-	if d.gather {
-		gather = newGatherer(socket)
+	socket = newBufferedConn(socket)
+	var gather *batchingConn
+	if d.batching {
+		gather = newBatchingConn(socket)
 		socket = gather
 	}
 	c, err := amqp.Open(socket, d.config(h))
@@ -119,7 +119,7 @@ func (d *dialer) dial(ctx context.Context, h rpc.Host) (*connection, error) {
 		}
 		return nil, fmt.Errorf("AMQP handshake: %w", err)
 	}
-	return &connection{Connection: c, socket: conn, gather: gather}, nil
+	return &connection{Connection: c, socket: conn, batching: gather}, nil
 }
 
 // config is made anew for each connection: the library clears the password and
@@ -159,30 +159,30 @@ func connectionName() string {
 // socket ends every call on the connection, whatever that call waits for.
 type connection struct {
 	*amqp.Connection
-	socket net.Conn
-	gather *gatherer // nil where writes are not gathered
+	socket   net.Conn
+	batching *batchingConn // nil where writes are not batched
 }
 
-// room waits until the connection can take another message.
-func (c *connection) room(ctx context.Context) error {
-	if c.gather == nil {
+// waitForRoom waits until the connection can take another message.
+func (c *connection) waitForRoom(ctx context.Context) error {
+	if c.batching == nil {
 		return nil
 	}
-	return c.gather.room(ctx)
+	return c.batching.waitForRoom(ctx)
 }
 
-// close closes in good order until ctx or closeGrace is over, and then at once.
+// close closes the connection in good order, or at once when ctx or closeGrace is over.
 func (c *connection) close(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, closeGrace)
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { _ = c.socket.Close() })()
-	// The connection is of no use to anybody any more, however it ends.
+	// Nobody uses the connection any more, so an error changes nothing.
 	_ = c.Close()
 }
 
-// tolerate sets for how long the peer may leave data unacknowledged before the
+// setUserTimeout sets for how long the peer may leave data unacknowledged before the
 // kernel ends the connection; 0 leaves that to the kernel.
-func (c *connection) tolerate(d time.Duration) {
+func (c *connection) setUserTimeout(d time.Duration) {
 	if tcp, ok := c.socket.(*net.TCPConn); ok {
 		setUserTimeout(tcp, d)
 	}
@@ -195,8 +195,8 @@ var tlsVersions = map[string]uint16{
 	"TLSv1_2": tls.VersionTLS12,
 }
 
-// tlsConfig is nil when TLS is off. As in oslo.messaging the broker is verified
-// only when an authority is given.
+// tlsConfig returns nil when TLS is off. As in oslo.messaging, the broker is verified
+// only when ssl_ca_file is set.
 func (o *Options) tlsConfig() (*tls.Config, error) {
 	if !o.SSL {
 		return nil, nil
@@ -213,8 +213,9 @@ func (o *Options) tlsConfig() (*tls.Config, error) {
 		if err != nil {
 			return nil, fmt.Errorf("loading the client certificate: %w", err)
 		}
-		// It is shown whatever authorities the broker names, as Python shows it: the
-		// broker may trust the issuer without naming it, and else says why it refuses.
+		// The certificate is sent whatever authorities the broker names, as Python does:
+		// the broker may trust the issuer without naming it, and otherwise it says why it
+		// refuses.
 		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
 	}
 	if o.SSLCAFile == "" {

@@ -18,7 +18,7 @@ import (
 func TestGathererKeepsOrderAndFlushes(t *testing.T) {
 	t.Parallel()
 	a, b := net.Pipe()
-	g := newGatherer(a)
+	g := newBatchingConn(a)
 	var want bytes.Buffer
 	for i := range 1000 {
 		p := fmt.Appendf(nil, "message %d;", i)
@@ -50,12 +50,12 @@ func TestGathererKeepsOrderAndFlushes(t *testing.T) {
 func TestGathererReportsErrors(t *testing.T) {
 	t.Parallel()
 	a, b := net.Pipe()
-	g := newGatherer(a)
+	g := newBatchingConn(a)
 	_ = b.Close()
 	// The failure of a write is that of the later ones, and ends the wait for room.
 	var err error
 	for err == nil {
-		_, err = g.Write(make([]byte, gatherLimit))
+		_, err = g.Write(make([]byte, batchLimit))
 		runtime.Gosched()
 	}
 	if !errors.Is(err, io.ErrClosedPipe) {
@@ -69,21 +69,21 @@ func TestGathererHoldsPublishersUp(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		a, b := net.Pipe()
-		g := newGatherer(a)
+		g := newBatchingConn(a)
 		for range 2 {
-			if err := g.room(t.Context()); err != nil {
+			if err := g.waitForRoom(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			_, _ = g.Write(make([]byte, 2*gatherLimit)) // the first is on its way
+			_, _ = g.Write(make([]byte, 2*batchLimit)) // the first is on its way
 			synctest.Wait()
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if err := g.room(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		if err := g.waitForRoom(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("error is %v", err)
 		}
 		roomy := make(chan error, 1)
-		go func() { roomy <- g.room(t.Context()) }()
+		go func() { roomy <- g.waitForRoom(t.Context()) }()
 		go func() { _, _ = io.Copy(io.Discard, b) }()
 		if err := <-roomy; err != nil {
 			t.Error(err)

@@ -13,47 +13,47 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// link keeps one connection to the broker alive. It dials when it is first asked
+// managedConn keeps one connection to the broker alive. It dials when it is first asked
 // for a session and from then on until its context ends. One goroutine owns the
 // state; users get sessions and ask again when theirs is lost.
-type link struct {
-	life    context.Context // the transport's; the link ends with it
+type managedConn struct {
+	ctx     context.Context // the transport's; the connection ends with it
 	purpose string
 	dialer  *dialer
 	options *Options
 	log     logrus.FieldLogger
-	// welcomed says that the broker has once let the transport in, by this link or
-	// another. It is shared by the links.
-	welcomed *atomic.Bool
+	// accepted reports whether the broker has ever accepted a login of the transport.
+	// Both connections share it.
+	accepted *atomic.Bool
 
-	mu      sync.Mutex
-	running bool
-	session *session
-	changed chan struct{} // closed at the next change of session or fatal
-	fatal   error         // why the first connection cannot be had
-	count   uint64        // connections so far
-	blocked time.Duration // in earlier connections
-	rounds  int           // attempts in vain since the last connection
-	trouble error         // of the last such attempt
-	done    chan struct{} // closed when the goroutine has ended
+	mu          sync.Mutex
+	running     bool
+	session     *session
+	changed     chan struct{} // closed at the next change of the state
+	fatal       error         // why no first connection can be made
+	connections uint64        // connections so far
+	blocked     time.Duration // in earlier connections
+	failures    int           // attempts in vain since the last connection
+	lastErr     error         // of the last such attempt
+	done        chan struct{} // closed when the goroutine has ended
 }
 
-func newLink(life context.Context, purpose string, d *dialer, o *Options, welcomed *atomic.Bool, log logrus.FieldLogger) *link {
-	return &link{
-		life: life, purpose: purpose, dialer: d, options: o, log: log.WithField("connection", purpose),
-		welcomed: welcomed, changed: make(chan struct{}),
+func newManagedConn(life context.Context, purpose string, d *dialer, o *Options, welcomed *atomic.Bool, log logrus.FieldLogger) *managedConn {
+	return &managedConn{
+		ctx: life, purpose: purpose, dialer: d, options: o, log: log.WithField("connection", purpose),
+		accepted: welcomed, changed: make(chan struct{}),
 	}
 }
 
-// get waits for a live session, until ctx or the link ends.
-func (l *link) get(ctx context.Context) (*session, error) {
+// get waits for a live session until ctx or the transport ends.
+func (l *managedConn) get(ctx context.Context) (*session, error) {
 	for {
 		l.mu.Lock()
 		s, fatal, changed := l.session, l.fatal, l.changed
 		switch {
-		case l.life.Err() != nil:
+		case l.ctx.Err() != nil:
 			l.mu.Unlock()
-			return nil, context.Cause(l.life)
+			return nil, context.Cause(l.ctx)
 		case fatal != nil:
 			// The next caller may try again with better luck.
 			l.fatal = nil
@@ -69,15 +69,15 @@ func (l *link) get(ctx context.Context) (*session, error) {
 		}
 		select {
 		case <-changed:
-		case <-l.life.Done():
-			return nil, context.Cause(l.life)
+		case <-l.ctx.Done():
+			return nil, context.Cause(l.ctx)
 		case <-ctx.Done():
 			return nil, fmt.Errorf("waiting for the %s connection: %w", l.purpose, ctx.Err())
 		}
 	}
 }
 
-func (l *link) set(s *session, fatal error) {
+func (l *managedConn) set(s *session, fatal error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.session != nil {
@@ -87,29 +87,29 @@ func (l *link) set(s *session, fatal error) {
 	l.fatal = fatal
 	l.running = fatal == nil
 	if s != nil {
-		l.count = s.generation
-		l.rounds, l.trouble = 0, nil
+		l.connections = s.generation
+		l.failures, l.lastErr = 0, nil
 	}
 	close(l.changed)
 	l.changed = make(chan struct{})
 }
 
-// run connects, waits for the loss and connects again. A refused login ends it
-// when the transport has never been let in; later it may be a broker that is still
-// coming up, or a password that is being changed, and is retried.
-func (l *link) run(done chan struct{}) {
+// run connects, waits for the loss of the connection and connects again. A refused
+// login ends it as long as the transport has never been accepted. Later a refusal is
+// retried: the broker may still be coming up, or its password may be changing.
+func (l *managedConn) run(done chan struct{}) {
 	defer close(done)
-	life := l.life
+	life := l.ctx
 	wait := l.options.backoff()
 	generation := uint64(0)
-	var trouble episode
+	var trouble outage
 	for life.Err() == nil {
 		c, err := l.dialer.dialAny(life)
 		if err != nil {
 			if life.Err() != nil {
 				return
 			}
-			if refused(err) && !l.welcomed.Load() {
+			if refused(err) && !l.accepted.Load() {
 				l.set(nil, explainLogin(err))
 				return
 			}
@@ -125,7 +125,7 @@ func (l *link) run(done chan struct{}) {
 		}
 		wait.reset()
 		trouble.over()
-		l.welcomed.Store(true)
+		l.accepted.Store(true)
 		generation++
 		s := newSession(c, generation)
 		l.log.WithFields(logrus.Fields{"broker": c.RemoteAddr().String(), "generation": s.generation}).Info("connected to the broker")
@@ -141,9 +141,9 @@ func (l *link) run(done chan struct{}) {
 	}
 }
 
-// close waits for the goroutine, whose life must be over, and closes the
+// close waits for the goroutine, whose context must have ended, and closes the
 // connection.
-func (l *link) close(ctx context.Context) {
+func (l *managedConn) close(ctx context.Context) {
 	l.mu.Lock()
 	s, done := l.session, l.done
 	l.mu.Unlock()
@@ -155,11 +155,11 @@ func (l *link) close(ctx context.Context) {
 	}
 }
 
-// state is for the transport's Stats.
-func (l *link) state() LinkStats {
+// stats is for the transport's Stats.
+func (l *managedConn) stats() LinkStats {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	st := LinkStats{Connections: l.count, BlockedTime: l.blocked}
+	st := LinkStats{Connections: l.connections, BlockedTime: l.blocked}
 	if l.session != nil {
 		st.BlockedTime += l.session.blockedTime()
 	}
@@ -171,7 +171,7 @@ func (l *link) state() LinkStats {
 }
 
 // current is the live session or nil.
-func (l *link) current() *session {
+func (l *managedConn) current() *session {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.session == nil || !l.session.alive() {
@@ -181,11 +181,11 @@ func (l *link) current() *session {
 }
 
 // failed notes an attempt to connect in vain and wakes those who count them.
-func (l *link) failed(err error) {
+func (l *managedConn) failed(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.rounds++
-	l.trouble = err
+	l.failures++
+	l.lastErr = err
 	close(l.changed)
 	l.changed = make(chan struct{})
 }
@@ -193,7 +193,7 @@ func (l *link) failed(err error) {
 // getWithin is get for those who give up after a first and retry more attempts to
 // connect in vain. Whoever comes during an outage counts from its beginning.
 // oslo.messaging: impl_rabbit.py ensure(retry=...)
-func (l *link) getWithin(ctx context.Context, retry int) (*session, error) {
+func (l *managedConn) getWithin(ctx context.Context, retry int) (*session, error) {
 	if s := l.current(); s != nil {
 		return s, nil
 	}
@@ -204,7 +204,7 @@ func (l *link) getWithin(ctx context.Context, retry int) (*session, error) {
 		defer close(watching)
 		for {
 			l.mu.Lock()
-			rounds, trouble, changed := l.rounds, l.trouble, l.changed
+			rounds, trouble, changed := l.failures, l.lastErr, l.changed
 			l.mu.Unlock()
 			if rounds > retry {
 				cancel(trouble)
@@ -226,24 +226,24 @@ func (l *link) getWithin(ctx context.Context, retry int) (*session, error) {
 	return s, err
 }
 
-// episode is a time of failing attempts. The log is told when it begins and when it
-// takes another turn; what each further attempt adds is for debugging, for attempts
-// go on every few seconds for as long as the trouble lasts.
-type episode struct {
-	told string
+// outage is a series of failed attempts. Its first failure and each change of the
+// reason are logged at the normal level. Further failures are logged for debugging
+// only, because attempts go on every few seconds for as long as the outage lasts.
+type outage struct {
+	reason string
 }
 
-// level is that of a line about an attempt that has failed for this reason.
-func (e *episode) level(reason string, first logrus.Level) logrus.Level {
-	if reason == e.told {
+// level returns the level at which an attempt that failed for the reason is logged.
+func (e *outage) level(reason string, first logrus.Level) logrus.Level {
+	if reason == e.reason {
 		return logrus.DebugLevel
 	}
-	e.told = reason
+	e.reason = reason
 	return first
 }
 
-// over is for an attempt that has succeeded.
-func (e *episode) over() { e.told = "" }
+// over ends the outage after an attempt that succeeded.
+func (e *outage) over() { e.reason = "" }
 
 // backoff is the growing pause between attempts: interval, interval+step, ... up
 // to the limit, each shortened by up to a quarter at random so that the members of
@@ -279,7 +279,7 @@ func (o *Options) reconnectDelay() time.Duration {
 	return time.Duration(seconds * float64(time.Second))
 }
 
-// pause waits and reports whether it was not cut short by ctx.
+// pause waits for d and reports whether it did so before ctx ended.
 func pause(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()

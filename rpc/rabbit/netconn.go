@@ -20,11 +20,11 @@ import (
 // alertTime bounds the wait for the reason of a failed handshake.
 const alertTime = 500 * time.Millisecond
 
-// alerted is a TLS connection that remembers how reading from it ended. With TLS
+// tlsAlertConn is a TLS connection that remembers how reading from it ended. With TLS
 // 1.3 a broker refuses a client's certificate after the client's handshake: the
 // alert is the first thing to be read, and the AMQP library may report in its
 // place that writing failed.
-type alerted struct {
+type tlsAlertConn struct {
 	net.Conn
 
 	once   sync.Once
@@ -32,10 +32,12 @@ type alerted struct {
 	reason error
 }
 
-func newAlerted(c net.Conn) *alerted { return &alerted{Conn: c, ended: make(chan struct{})} }
+func newTLSAlertConn(c net.Conn) *tlsAlertConn {
+	return &tlsAlertConn{Conn: c, ended: make(chan struct{})}
+}
 
 // Read implements net.Conn.
-func (a *alerted) Read(p []byte) (int, error) {
+func (a *tlsAlertConn) Read(p []byte) (int, error) {
 	n, err := a.Conn.Read(p)
 	if err != nil {
 		a.once.Do(func() {
@@ -49,7 +51,7 @@ func (a *alerted) Read(p []byte) (int, error) {
 // explain adds to the error of a handshake what the peer ended the connection
 // with: its alert, or whatever end the library reports as no more than a closed
 // connection.
-func (a *alerted) explain(err error) error {
+func (a *tlsAlertConn) explain(err error) error {
 	timer := time.NewTimer(alertTime)
 	defer timer.Stop()
 	select {
@@ -70,31 +72,33 @@ func (a *alerted) explain(err error) error {
 // four messages, at a time.
 const readSize = 64 << 10
 
-// reading is a connection that reads ahead.
-type reading struct {
+// bufferedConn is a connection that reads ahead.
+type bufferedConn struct {
 	net.Conn
-	ahead *bufio.Reader
+	buffer *bufio.Reader
 }
 
-func newReading(c net.Conn) *reading {
-	return &reading{Conn: c, ahead: bufio.NewReaderSize(c, readSize)}
+func newBufferedConn(c net.Conn) *bufferedConn {
+	return &bufferedConn{Conn: c, buffer: bufio.NewReaderSize(c, readSize)}
 }
 
 // Read implements net.Conn.
-func (r *reading) Read(p []byte) (int, error) { return r.ahead.Read(p) }
+func (r *bufferedConn) Read(p []byte) (int, error) { return r.buffer.Read(p) }
 
-// unbeaten is a connection without heartbeats: the broker's proposal of an interval
+// noHeartbeatConn is a connection without heartbeats: the broker's proposal of an interval
 // reads as 0. The library takes the broker's own interval when none is asked for,
 // where heartbeat_timeout_threshold = 0 switches heartbeats off.
 // py-amqp: connection.py _on_tune
-type unbeaten struct {
+type noHeartbeatConn struct {
 	net.Conn
 	in    *bufio.Reader
 	ready []byte // of the frame that has been read
 	tuned bool
 }
 
-func newUnbeaten(c net.Conn) *unbeaten { return &unbeaten{Conn: c, in: bufio.NewReader(c)} }
+func newNoHeartbeatConn(c net.Conn) *noHeartbeatConn {
+	return &noHeartbeatConn{Conn: c, in: bufio.NewReader(c)}
+}
 
 const (
 	frameHead   = 7 // type, channel and size
@@ -109,7 +113,7 @@ const (
 var tuneMethod = [4]byte{0, 10, 0, 30}
 
 // Read implements net.Conn.
-func (c *unbeaten) Read(p []byte) (int, error) {
+func (c *noHeartbeatConn) Read(p []byte) (int, error) {
 	if len(c.ready) == 0 && !c.tuned {
 		if err := c.frame(); err != nil {
 			return 0, err
@@ -124,7 +128,7 @@ func (c *unbeaten) Read(p []byte) (int, error) {
 }
 
 // frame reads the next frame of the handshake. What is no frame is left as it is.
-func (c *unbeaten) frame() error {
+func (c *noHeartbeatConn) frame() error {
 	head, err := c.in.Peek(frameHead)
 	if err != nil {
 		return err
@@ -146,22 +150,22 @@ func (c *unbeaten) frame() error {
 	return nil
 }
 
-// gatherLimit is the number of bytes that wait to be written before publishers are
+// batchLimit is the number of bytes that wait to be written before publishers are
 // held up.
-const gatherLimit = 256 << 10
+const batchLimit = 256 << 10
 
-// gatherer is a connection whose writes are gathered while an earlier one is on
-// its way, so that many small messages leave in one packet. That is for the
-// publishing connection alone, where a confirm tells whether a message has
-// arrived: a write that has returned need not have left. A write never waits, because
-// the library holds locks over it; publishers wait for room before.
-type gatherer struct {
+// batchingConn collects writes while an earlier write is under way, so that many
+// small messages leave in one packet. Only the publishing connection uses it, because
+// a write that has returned may not have left yet: there a confirm tells whether a
+// message has arrived. A write never blocks, because the library holds locks during
+// it; publishers call waitForRoom first.
+type batchingConn struct {
 	net.Conn
 
 	mu      sync.Mutex
 	changed sync.Cond
 	waiting []byte
-	gate    chan struct{} // closed while there is room
+	ready   chan struct{} // closed while there is room
 	err     error
 	closed  bool
 	done    chan struct{} // closed when the writing goroutine has ended
@@ -169,19 +173,19 @@ type gatherer struct {
 	full atomic.Bool // the gate is shut
 }
 
-func newGatherer(c net.Conn) *gatherer {
-	g := &gatherer{Conn: c, gate: make(chan struct{}), done: make(chan struct{})}
+func newBatchingConn(c net.Conn) *batchingConn {
+	g := &batchingConn{Conn: c, ready: make(chan struct{}), done: make(chan struct{})}
 	g.changed.L = &g.mu
-	close(g.gate)
+	close(g.ready)
 	go g.run()
 	return g
 }
 
-// room waits until another message may be written.
-func (g *gatherer) room(ctx context.Context) error {
+// waitForRoom waits until another message may be written.
+func (g *batchingConn) waitForRoom(ctx context.Context) error {
 	for g.full.Load() {
 		g.mu.Lock()
-		gate := g.gate
+		gate := g.ready
 		g.mu.Unlock()
 		select {
 		case <-gate:
@@ -196,7 +200,7 @@ func (g *gatherer) room(ctx context.Context) error {
 
 // Write implements net.Conn. It keeps nothing of p and reports the error of an
 // earlier write.
-func (g *gatherer) Write(p []byte) (int, error) {
+func (g *batchingConn) Write(p []byte) (int, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	switch {
@@ -206,15 +210,15 @@ func (g *gatherer) Write(p []byte) (int, error) {
 		return 0, net.ErrClosed
 	}
 	g.waiting = append(g.waiting, p...)
-	if len(g.waiting) > gatherLimit && !g.full.Load() {
-		g.gate = make(chan struct{})
+	if len(g.waiting) > batchLimit && !g.full.Load() {
+		g.ready = make(chan struct{})
 		g.full.Store(true)
 	}
 	g.changed.Signal()
 	return len(p), nil
 }
 
-func (g *gatherer) run() {
+func (g *batchingConn) run() {
 	defer close(g.done)
 	var spare []byte
 	for {
@@ -226,7 +230,7 @@ func (g *gatherer) run() {
 		g.waiting = spare[:0]
 		if g.full.Load() {
 			g.full.Store(false)
-			close(g.gate)
+			close(g.ready)
 		}
 		g.mu.Unlock()
 		if len(batch) == 0 {
@@ -238,7 +242,7 @@ func (g *gatherer) run() {
 			g.mu.Unlock()
 			return
 		}
-		if cap(batch) > 2*gatherLimit {
+		if cap(batch) > 2*batchLimit {
 			batch = nil // big messages are rare
 		}
 		spare = batch
@@ -247,7 +251,7 @@ func (g *gatherer) run() {
 
 // Close implements net.Conn. What waits is written before, unless the connection
 // takes no more for closeGrace.
-func (g *gatherer) Close() error {
+func (g *batchingConn) Close() error {
 	g.mu.Lock()
 	first := !g.closed
 	g.closed = true

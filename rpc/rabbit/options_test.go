@@ -31,8 +31,8 @@ func TestChecklist04_OptionsOfTheURL(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	config := tr.senders.dialer.config(rpc.Host{User: "u", Password: "p"})
-	if tr.senders.dialer.tls == nil || config.Heartbeat != 10*time.Second || tr.options.PrefetchCount != 5 {
+	config := tr.publishConn.dialer.config(rpc.Host{User: "u", Password: "p"})
+	if tr.publishConn.dialer.tls == nil || config.Heartbeat != 10*time.Second || tr.options.PrefetchCount != 5 {
 		t.Errorf("%+v", tr.options)
 	}
 	for _, query := range []string{

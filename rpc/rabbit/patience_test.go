@@ -10,27 +10,27 @@ import (
 
 func TestPatienceIsShared(t *testing.T) {
 	t.Parallel()
-	var p patience
-	defer p.end()
+	var p sharedTimeout
+	defer p.stop()
 	parent, cancel := context.WithCancel(t.Context())
-	a, _ := p.of(parent, time.Hour)
-	if b, done := p.of(parent, time.Hour); a != b {
+	a, _ := p.context(parent, time.Hour)
+	if b, done := p.context(parent, time.Hour); a != b {
 		t.Error("two contexts at once")
 	} else {
 		done()
 	}
-	other, done := p.of(t.Context(), time.Hour)
+	other, done := p.context(t.Context(), time.Hour)
 	if done(); other == a || other.Err() == nil {
 		t.Error("a context of another parent is shared")
 	}
-	longer, done := p.of(parent, 2*time.Hour)
+	longer, done := p.context(parent, 2*time.Hour)
 	if done(); longer == a {
 		t.Error("one context for two times")
 	}
 	if a.Err() != nil {
 		t.Error("a shared context has been cancelled by one of its users")
 	}
-	if again, _ := p.of(parent, time.Hour); again != a {
+	if again, _ := p.context(parent, time.Hour); again != a {
 		t.Error("another parent has taken the shared context away")
 	}
 	cancel()

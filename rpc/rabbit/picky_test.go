@@ -317,8 +317,8 @@ func (b *picky) transport() *Transport {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	tr.senders.dialer.connect, tr.receivers.dialer.connect = b.connect, b.connect
-	tr.republishPause = time.Nanosecond
+	tr.publishConn.dialer.connect, tr.consumeConn.dialer.connect = b.connect, b.connect
+	tr.republishDelay = time.Nanosecond
 	b.t.Cleanup(func() {
 		b.stall(false)
 		b.silence(0)

@@ -15,10 +15,10 @@ import (
 )
 
 const (
-	// replyPatience is the least time that a reply waits for a broker that is away.
-	replyPatience = 10 * time.Second
-	// republishPause keeps a failing message from spinning.
-	republishPause = 100 * time.Millisecond
+	// minReplyTimeout is the least time that a reply waits for a broker that is away.
+	minReplyTimeout = 10 * time.Second
+	// republishDelay keeps a failing message from spinning.
+	republishDelay = 100 * time.Millisecond
 	// maxMisses is how often the exchange of a message may turn out to be missing.
 	maxMisses = 2
 )
@@ -32,8 +32,8 @@ type message struct {
 	queue *queue
 	// retry bounds the further attempts; nil means as long as the context lasts.
 	retry *int
-	// alone says that the message is offered where no other one is under way.
-	alone bool
+	// isolated says that the message is offered where no other one is under way.
+	isolated bool
 	amqp.Publishing
 }
 
@@ -64,8 +64,8 @@ func (m *message) setRetry(retry *int) {
 	}
 }
 
-// exhausted takes one of the further attempts and reports whether none was left.
-func (m *message) exhausted() bool {
+// takeRetry takes one of the further attempts and reports whether none was left.
+func (m *message) takeRetry() bool {
 	if m.retry == nil {
 		return false
 	}
@@ -112,9 +112,9 @@ func (t *Transport) Post(ctx context.Context, b rpc.Binding, p rpc.Publishing) e
 // Reply implements rpc.Transport.
 func (t *Transport) Reply(ctx context.Context, queue string, body func() []byte) error {
 	patience := time.Duration(t.options.MissingConsumerTimeout) * time.Second
-	ctx, done := t.patience.of(ctx, max(patience, replyPatience))
+	ctx, done := t.replyTimeout.context(ctx, max(patience, minReplyTimeout))
 	defer done()
-	err := t.late.Send(ctx, queue, body, func(body []byte) error {
+	err := t.lateReplies.Send(ctx, queue, body, func(body []byte) error {
 		m := message{key: queue, mandatory: t.options.DirectMandatory}
 		if err := t.fill(&m, body); err != nil {
 			return err
@@ -161,14 +161,14 @@ func (t *Transport) publish(ctx context.Context, m *message) error {
 		if err != nil {
 			return fmt.Errorf("%w: %w", rpc.ErrDelivery, err)
 		}
-		if err := s.fits(m); err != nil {
+		if err := s.checkSize(m); err != nil {
 			return err
 		}
 		alone := true
 		if err = t.declare(ctx, s, m); err == nil {
-			alone, err = t.attempt(ctx, s, m)
+			alone, err = t.publishOnce(ctx, s, m)
 		}
-		s.learn(err)
+		s.learnSizeLimit(err)
 		switch {
 		case err == nil:
 			return nil
@@ -176,12 +176,12 @@ func (t *Transport) publish(ctx context.Context, m *message) error {
 			return err
 		case ctx.Err() != nil:
 			return fmt.Errorf("%w: %w: %w", rpc.ErrDelivery, ctx.Err(), err)
-		case t.life.Err() != nil:
-			return context.Cause(t.life)
+		case t.ctx.Err() != nil:
+			return context.Cause(t.ctx)
 		case errors.Is(err, errNack):
 			nacks++
 		case !alone && refuses(err):
-			m.alone = true
+			m.isolated = true
 			continue
 		case permanent(err):
 			return fmt.Errorf("%w: %w: %w", rpc.ErrDelivery, rpc.ErrRefused, err)
@@ -189,14 +189,14 @@ func (t *Transport) publish(ctx context.Context, m *message) error {
 			misses++
 			s.undeclare(m.address().exchange)
 			if m.queue != nil {
-				s.undeclare(m.queue.mark())
+				s.undeclare(m.queue.declarationKey())
 			}
 		}
-		if misses >= maxMisses || nacks >= maxNacks || m.exhausted() {
+		if misses >= maxMisses || nacks >= maxNacks || m.takeRetry() {
 			return fmt.Errorf("%w: %w", rpc.ErrDelivery, err)
 		}
 		t.log.WithError(err).WithField("routing_key", m.key).Debug("publishing again")
-		if !pause(ctx, t.republishPause*time.Duration(max(1, 2*nacks-1))) {
+		if !pause(ctx, t.republishDelay*time.Duration(max(1, 2*nacks-1))) {
 			return fmt.Errorf("%w: %w: %w", rpc.ErrDelivery, ctx.Err(), err)
 		}
 	}
@@ -204,7 +204,7 @@ func (t *Transport) publish(ctx context.Context, m *message) error {
 
 // declare makes sure of what the message is published to.
 func (t *Transport) declare(ctx context.Context, s *session, m *message) error {
-	if err := s.unblocked(ctx); err != nil {
+	if err := s.waitUntilUnblocked(ctx); err != nil {
 		return err
 	}
 	switch {
@@ -216,27 +216,27 @@ func (t *Transport) declare(ctx context.Context, s *session, m *message) error {
 	return nil
 }
 
-// attempt publishes once, and tells whether the message was alone on its channel.
-func (t *Transport) attempt(ctx context.Context, s *session, m *message) (alone bool, err error) {
+// publishOnce publishes once, and tells whether the message was alone on its channel.
+func (t *Transport) publishOnce(ctx context.Context, s *session, m *message) (alone bool, err error) {
 	a := m.address()
-	suspect, err := s.enter(ctx, a)
+	suspect, err := s.acquireWindow(ctx, a)
 	if err != nil {
 		return false, err
 	}
 	number := sharedChannel(a)
-	if alone = m.alone || suspect; alone {
+	if alone = m.isolated || suspect; alone {
 		number = quarantine
 	}
 	c, err := s.publishChannel(ctx, number)
 	if err != nil {
-		s.leave(a, false)
+		s.releaseWindow(a, false)
 		return alone, err
 	}
 	release := func(confirmed bool) {
 		c.release()
-		s.leave(a, confirmed)
+		s.releaseWindow(a, confirmed)
 	}
-	if err := s.conn.room(ctx); err != nil {
+	if err := s.conn.waitForRoom(ctx); err != nil {
 		release(false)
 		return alone, err
 	}
@@ -244,31 +244,31 @@ func (t *Transport) attempt(ctx context.Context, s *session, m *message) (alone 
 	if err != nil {
 		release(false)
 		if c.ch.IsClosed() {
-			err = c.closed()
+			err = c.closeReason()
 		}
 		return alone, err
 	}
-	if err := c.confirmed(ctx, confirm, t.log); err != nil {
+	if err := c.waitForConfirm(ctx, confirm, t.log); err != nil {
 		// The place in the windows belongs to the message until its confirm.
 		go func() {
-			err := c.confirmed(context.Background(), confirm, t.log)
+			err := c.waitForConfirm(context.Background(), confirm, t.log)
 			if err == nil {
-				err = t.settle(c, confirm, m)
+				err = t.confirmResult(c, confirm, m)
 			}
 			release(err == nil)
 		}()
 		return alone, err
 	}
-	err = t.settle(c, confirm, m)
+	err = t.confirmResult(c, confirm, m)
 	release(err == nil)
 	if alone && (err == nil || permanent(err)) {
-		s.suspect(a, err != nil)
+		s.recordRefusal(a, err != nil)
 	}
 	return alone, err
 }
 
-// settle reads the fate of a message whose confirm is in.
-func (t *Transport) settle(c *publishChannel, confirm *amqp.DeferredConfirmation, m *message) error {
+// confirmResult reads the fate of a message whose confirm is in.
+func (t *Transport) confirmResult(c *publishChannel, confirm *amqp.DeferredConfirmation, m *message) error {
 	switch {
 	case confirm.Acked():
 		c.session.confirms.Add(1)
@@ -277,7 +277,7 @@ func (t *Transport) settle(c *publishChannel, confirm *amqp.DeferredConfirmation
 		}
 		return nil
 	case c.ch.IsClosed():
-		return c.closed()
+		return c.closeReason()
 	default:
 		c.session.confirms.Add(1)
 		c.retire(t.log, "the broker could not keep a message, publishing on another channel")
@@ -285,41 +285,41 @@ func (t *Transport) settle(c *publishChannel, confirm *amqp.DeferredConfirmation
 	}
 }
 
-// patience makes contexts that last for a time, and lets all who ask within an
+// sharedTimeout makes contexts that last for a time, and lets all who ask within an
 // eighth of it share one: a context and a timer for each reply cost more than the
 // rest of sending it.
-type patience struct {
-	mu     sync.Mutex
-	parent context.Context
-	lasts  time.Duration
-	fresh  time.Time // until when the context can be shared
-	shared context.Context
-	cancel context.CancelFunc
+type sharedTimeout struct {
+	mu          sync.Mutex
+	parent      context.Context
+	duration    time.Duration
+	sharedUntil time.Time // until when the context can be shared
+	shared      context.Context
+	cancel      context.CancelFunc
 }
 
-// of is a context that ends with its parent, or when the time has passed and up to
+// context is a context that ends with its parent, or when the time has passed and up to
 // an eighth more. Whoever asks calls done in the end. Those whose parent is not the
 // one of the shared context get a context of their own, so that two parents do not
 // take it from each other all the time.
-func (p *patience) of(parent context.Context, lasts time.Duration) (ctx context.Context, done context.CancelFunc) {
+func (p *sharedTimeout) context(parent context.Context, lasts time.Duration) (ctx context.Context, done context.CancelFunc) {
 	now := time.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.shared != nil && now.Before(p.fresh) {
-		if p.parent == parent && p.lasts == lasts {
+	if p.shared != nil && now.Before(p.sharedUntil) {
+		if p.parent == parent && p.duration == lasts {
 			return p.shared, func() {}
 		}
 		return context.WithTimeout(parent, lasts)
 	}
 	// The one before ends by itself: others may be using it.
 	extra := lasts / 8
-	p.parent, p.lasts, p.fresh = parent, lasts, now.Add(extra)
+	p.parent, p.duration, p.sharedUntil = parent, lasts, now.Add(extra)
 	p.shared, p.cancel = context.WithTimeout(parent, lasts+extra)
 	return p.shared, func() {}
 }
 
-// end cancels the latest context.
-func (p *patience) end() {
+// stop cancels the latest context.
+func (p *sharedTimeout) stop() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.cancel != nil {
@@ -331,7 +331,7 @@ func (p *patience) end() {
 // or through no more vain attempts to connect than the message may be retried.
 func (t *Transport) session(ctx context.Context, m *message) (*session, error) {
 	if m.retry == nil {
-		return t.senders.get(ctx)
+		return t.publishConn.get(ctx)
 	}
-	return t.senders.getWithin(ctx, *m.retry)
+	return t.publishConn.getWithin(ctx, *m.retry)
 }

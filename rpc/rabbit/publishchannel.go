@@ -23,8 +23,8 @@ const (
 	// sharedChannels is the number of channels that messages share. Messages for one
 	// queue use the same channel and so keep their order.
 	sharedChannels = 4
-	// quarantine is the channel behind the shared ones, on which one message at a
-	// time is offered again: a refusal there is meant for that message.
+	// quarantine is the number of a further channel on which messages are sent again
+	// one at a time: a refusal there can only concern that message.
 	quarantine = sharedChannels
 	// confirmWindow bounds the unconfirmed messages of a shared channel.
 	confirmWindow = 256
@@ -32,8 +32,8 @@ const (
 	// slowConfirm is how long a confirm may take before other messages are spared
 	// the channel.
 	slowConfirm = 2 * time.Second
-	// retirePause keeps a queue that refuses for long from costing a channel for
-	// each message.
+	// retirePause is the least time between two replacements of a channel, so that a
+	// queue that refuses for long does not cost a channel for each message.
 	retirePause = time.Second
 	// maxNacks is how often a message is offered to a broker that does not keep it,
 	// for 20 s and more. That is longer than a cluster takes to agree on the new leader
@@ -41,13 +41,13 @@ const (
 	maxNacks = 16
 )
 
-// errNack says that the broker has taken the message and could not keep it.
+// errNack means that the broker has taken the message but could not keep it.
 var errNack = errors.New("negative confirm")
 
 // channelSeed spreads routing keys over the shared channels of this process.
 var channelSeed = maphash.MakeSeed()
 
-// sharedChannel is the number of the channel for an address.
+// sharedChannel returns the number of the channel for an address.
 func sharedChannel(a address) int {
 	return int((maphash.String(channelSeed, a.exchange) ^ maphash.String(channelSeed, a.key)) % sharedChannels)
 }
@@ -56,11 +56,11 @@ func sharedChannel(a address) int {
 // Confirms come in while others publish.
 type publishChannel struct {
 	session *session
-	number  int // among the session's
+	number  int // of the channel in the session
 	window  chan struct{}
-	// retired is closed when the session has begun to use another one in its place.
+	// retired is closed when the session uses another channel in its place.
 	retired chan struct{}
-	// opened is closed when the channel is open, or cannot be for the reason failure.
+	// opened is closed when the channel is open or opening it has failed with failure.
 	opened  chan struct{}
 	failure error
 
@@ -70,8 +70,8 @@ type publishChannel struct {
 	// before the confirm of the same message, and the library keeps that order, so
 	// whoever has seen the confirm finds the return here.
 	returns chan amqp.Return
-	// slow and lost are the patience with missing confirms.
-	slow, lost patience
+	// slowTimeout and lostTimeout bound the wait for a confirm.
+	slowTimeout, lostTimeout sharedTimeout
 
 	mu       sync.Mutex
 	returned map[string]struct{} // bodies; each is unique by its _unique_id
@@ -79,7 +79,7 @@ type publishChannel struct {
 }
 
 // publishChannel waits for a place on the n-th channel, which is opened when it is
-// needed. Whoever gets the place gives it back with release.
+// needed. The caller returns the place with release.
 func (s *session) publishChannel(ctx context.Context, n int) (*publishChannel, error) {
 	for {
 		c := s.channelNumber(n)
@@ -102,7 +102,7 @@ func (s *session) publishChannel(ctx context.Context, n int) (*publishChannel, e
 			case c.window <- struct{}{}:
 			case <-c.retired:
 				continue
-			case <-s.life.Done():
+			case <-s.ctx.Done():
 				return nil, amqp.ErrClosed
 			case <-ctx.Done():
 				return nil, fmt.Errorf("waiting for earlier messages to be confirmed: %w", ctx.Err())
@@ -118,11 +118,11 @@ func (s *session) publishChannel(ctx context.Context, n int) (*publishChannel, e
 
 func (c *publishChannel) release() { <-c.window }
 
-// channelNumber is the n-th channel, which may not be open yet.
+// channelNumber returns the n-th channel, which may not be open yet.
 func (s *session) channelNumber(n int) *publishChannel {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if c := s.publishing[n]; c != nil && !c.over() {
+	if c := s.publishing[n]; c != nil && !c.unusable() {
 		return c
 	}
 	window := confirmWindow
@@ -145,7 +145,7 @@ func (s *session) channelNumber(n int) *publishChannel {
 // open opens the channel for all who wait for it.
 func (c *publishChannel) open() {
 	defer close(c.opened)
-	c.ch, c.failure = c.session.openChannel(c.session.life, "opening a channel to publish", func(ch *amqp.Channel) error {
+	c.ch, c.failure = c.session.openChannel(c.session.ctx, "opening a channel to publish", func(ch *amqp.Channel) error {
 		c.closes = ch.NotifyClose(make(chan *amqp.Error, 1))
 		c.returns = ch.NotifyReturn(make(chan amqp.Return, cap(c.window)))
 		if err := ch.Confirm(false); err != nil {
@@ -155,8 +155,8 @@ func (c *publishChannel) open() {
 	})
 }
 
-// over reports whether the channel is of no use any more.
-func (c *publishChannel) over() bool {
+// unusable reports whether the channel is closed or could not be opened.
+func (c *publishChannel) unusable() bool {
 	select {
 	case <-c.opened:
 		return c.failure != nil || c.ch.IsClosed()
@@ -165,17 +165,18 @@ func (c *publishChannel) over() bool {
 	}
 }
 
-// confirmed waits until the fate of a message is known or ctx ends. A queue that has
-// lost the majority of its members confirms nothing, which is not for others to
-// suffer: they get another channel, and in the end the channel is closed and what it
-// holds is sent again. When the whole connection has seen no confirm meanwhile, it is
-// given up: a node that has lost another one of its cluster can take messages and
-// confirm none for minutes, while it goes on to send heartbeats, and another host may
-// do better. Time in which the broker takes no messages does not count.
-func (c *publishChannel) confirmed(ctx context.Context, confirm *amqp.DeferredConfirmation, log logrus.FieldLogger) error {
+// waitForConfirm waits until the confirm of a message is in or ctx ends. A queue that
+// has lost the majority of its members confirms nothing. So that messages for other
+// queues do not wait for it, they get another channel after slowConfirm; after
+// answerTime the channel is closed and its messages are sent again. When the whole
+// connection has seen no confirm meanwhile, it is given up, for another host may do
+// better: a node that has lost another one of its cluster can take messages for minutes
+// without confirming any, while it still sends heartbeats. Time in which the broker
+// blocks the connection does not count.
+func (c *publishChannel) waitForConfirm(ctx context.Context, confirm *amqp.DeferredConfirmation, log logrus.FieldLogger) error {
 	before, resumed := c.session.confirms.Load(), c.session.resumed.Load()
-	for patience, within := &c.slow, slowConfirm; ; patience, within = &c.lost, answerTime {
-		limit, done := patience.of(context.Background(), within)
+	for patience, within := &c.slowTimeout, slowConfirm; ; patience, within = &c.lostTimeout, answerTime {
+		limit, done := patience.context(context.Background(), within)
 		select {
 		case <-confirm.Done():
 			done()
@@ -222,8 +223,8 @@ func (c *publishChannel) wasReturned(body []byte) bool {
 	return found
 }
 
-// closed gives the broker's reason for closing the channel.
-func (c *publishChannel) closed() error {
+// closeReason returns the broker's reason for closing the channel.
+func (c *publishChannel) closeReason() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.reason == nil {
@@ -237,24 +238,23 @@ func (c *publishChannel) closed() error {
 	return c.reason
 }
 
-// retire has further messages sent on another channel, after the broker could not
-// keep one of this channel's or does not confirm it.
+// retire has further messages sent on another channel, after the broker could not keep
+// a message of this channel or does not confirm it.
 //
-// A channel of RabbitMQ keeps its own idea of each quorum queue that it publishes
-// to. One that met the queue when the queue's record still named a lost node as the
-// leader goes on to ask that node: it refuses every message for as long as the node
-// is away, while any other channel of the same connection, and of the same queue,
-// works. rabbitmq-server 3.10: rabbit_quorum_queue init/1, rabbit_fifo_client enqueue/3
+// A channel of RabbitMQ remembers the leader of each quorum queue that it publishes to.
+// When that was a node that is lost now, the channel refuses every message until the
+// node is back, while any other channel of the same connection works for the same
+// queue. rabbitmq-server 3.10: rabbit_quorum_queue init/1, rabbit_fifo_client enqueue/3
 func (c *publishChannel) retire(log logrus.FieldLogger, why string) {
 	if c.session.replace(c) {
 		log.Warn(why)
 		close(c.retired)
-		go c.end()
+		go c.closeWhenIdle()
 	}
 }
 
-// replace makes room for another channel in the place of c, unless that has
-// happened or did a moment ago.
+// replace takes c out of use, unless that has happened already or another channel was
+// replaced within retirePause.
 func (s *session) replace(c *publishChannel) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -265,58 +265,60 @@ func (s *session) replace(c *publishChannel) bool {
 	return true
 }
 
-// end closes a retired channel once nobody waits for a confirm of it.
-func (c *publishChannel) end() {
+// closeWhenIdle closes a retired channel once all its messages are confirmed.
+func (c *publishChannel) closeWhenIdle() {
 	for range cap(c.window) {
 		select {
 		case c.window <- struct{}{}:
-		case <-c.session.life.Done():
+		case <-c.session.ctx.Done():
 			return
 		}
 	}
 	c.close()
 }
 
-// close makes all that is not confirmed fail, to be sent again.
+// close closes the channel, so that messages without a confirm fail and are sent again.
 func (c *publishChannel) close() {
 	// A channel that cannot be closed goes with its connection.
-	_ = c.session.roundTrip(c.session.life, "closing a channel", c.ch.Close)
+	_ = c.session.roundTrip(c.session.ctx, "closing a channel", c.ch.Close)
 }
 
 const (
 	// firstWindow and lastWindow bound the unconfirmed messages for one address, so
-	// that a queue that confirms nothing holds up nobody else: a window begins with
-	// the first and grows with each confirm. The first is the number of messages that a
-	// quorum queue of RabbitMQ may owe before the broker holds up the connection.
+	// that a queue that confirms nothing does not hold up messages for others. A window
+	// begins with firstWindow and grows with each confirm up to lastWindow. firstWindow
+	// is the number of unconfirmed messages of a quorum queue at which RabbitMQ holds up
+	// the connection.
 	// rabbitmq-server: quorum_commands_soft_limit, rabbit_fifo_client enqueue/3
 	firstWindow = 32
 	lastWindow  = 128
 
-	// maxSuspects bounds the addresses that are remembered for a refusal.
+	// maxSuspects bounds the addresses whose refusals are remembered.
 	maxSuspects = 1000
 )
 
 // address is where a message goes.
 type address struct{ exchange, key string }
 
-// way is what is under way to one address. The session's lock guards it.
-type way struct {
-	window  int
+// addressWindow counts the unconfirmed messages for one address. The session's mu
+// guards it.
+type addressWindow struct {
+	size    int
 	taken   int             // places in the window
 	waiting []chan struct{} // for a place; closed when it is given
 }
 
-// enter waits for a place on the way to an address, which leave gives back.
-// suspect says that messages have been refused there.
-func (s *session) enter(ctx context.Context, a address) (suspect bool, err error) {
+// acquireWindow waits for a place among the unconfirmed messages for an address, which
+// releaseWindow gives back. suspect reports whether messages have been refused there.
+func (s *session) acquireWindow(ctx context.Context, a address) (suspect bool, err error) {
 	s.mu.Lock()
-	w := s.ways[a]
+	w := s.windows[a]
 	if w == nil {
-		w = &way{window: firstWindow}
-		s.ways[a] = w
+		w = &addressWindow{size: firstWindow}
+		s.windows[a] = w
 	}
-	suspect = s.suspects[a]
-	if w.taken < w.window {
+	suspect = s.refusedAt[a]
+	if w.taken < w.size {
 		w.taken++
 		s.mu.Unlock()
 		return suspect, nil
@@ -327,7 +329,7 @@ func (s *session) enter(ctx context.Context, a address) (suspect bool, err error
 	select {
 	case <-place:
 		return suspect, nil
-	case <-s.life.Done():
+	case <-s.ctx.Done():
 		err = amqp.ErrClosed
 	case <-ctx.Done():
 		err = fmt.Errorf("waiting for earlier messages for the same queue to be confirmed: %w", ctx.Err())
@@ -339,50 +341,51 @@ func (s *session) enter(ctx context.Context, a address) (suspect bool, err error
 	}
 	s.mu.Unlock()
 	if i < 0 {
-		s.leave(a, false) // the place has come in the same moment
+		s.releaseWindow(a, false) // the place was given at the same moment
 	}
 	return false, err
 }
 
-// leave gives a place back.
-func (s *session) leave(a address, confirmed bool) {
+// releaseWindow gives a place back and widens the window after a confirm.
+func (s *session) releaseWindow(a address, confirmed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	w := s.ways[a]
+	w := s.windows[a]
 	w.taken--
 	if confirmed {
-		w.window = min(w.window+1, lastWindow)
+		w.size = min(w.size+1, lastWindow)
 	} else {
-		w.window = firstWindow
+		w.size = firstWindow
 	}
-	for w.taken < w.window && len(w.waiting) > 0 {
+	for w.taken < w.size && len(w.waiting) > 0 {
 		close(w.waiting[0])
 		w.waiting = w.waiting[1:]
 		w.taken++
 	}
 	if w.taken == 0 {
-		delete(s.ways, a)
+		delete(s.windows, a)
 	}
 }
 
-// suspect remembers whether messages to an address are refused: they are then not
-// offered where a refusal would hit others.
-func (s *session) suspect(a address, refused bool) {
+// recordRefusal remembers whether messages to an address are refused. Such messages are
+// then sent on the quarantine channel, where a refusal does not affect others.
+func (s *session) recordRefusal(a address, refused bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case !refused:
-		delete(s.suspects, a)
-	case len(s.suspects) < maxSuspects:
-		s.suspects[a] = true
+		delete(s.refusedAt, a)
+	case len(s.refusedAt) < maxSuspects:
+		s.refusedAt[a] = true
 	}
 }
 
-// limitLasts is how long a limit is believed in: operators raise it while the
-// connection lives.
+// limitLasts is how long a learnt limit applies, because operators may raise the limit
+// of a running broker.
 const limitLasts = time.Minute
 
-// sizeLimit is the largest message that the broker takes, as its refusals tell.
+// sizeLimit is the size of the largest message that the broker takes, learnt from a
+// refusal.
 type sizeLimit struct {
 	bytes int
 	until time.Time
@@ -392,8 +395,8 @@ type sizeLimit struct {
 // rabbitmq-server: rabbit_channel check_msg_size/3
 var tooLarge = regexp.MustCompile(`message size \d+ is larger than (?:configured )?max size (\d+)`)
 
-// learn takes the broker's limit from its refusal of any message.
-func (s *session) learn(err error) {
+// learnSizeLimit takes the broker's limit from a refusal.
+func (s *session) learnSizeLimit(err error) {
 	var e *amqp.Error
 	if !errors.As(err, &e) || e.Code != amqp.PreconditionFailed {
 		return
@@ -405,9 +408,9 @@ func (s *session) learn(err error) {
 	}
 }
 
-// fits refuses what the broker would: its refusal closes a channel on which others
-// publish too.
-func (s *session) fits(m *message) error {
+// checkSize refuses a message that the broker would refuse, because the broker's refusal
+// closes a channel that others use too.
+func (s *session) checkSize(m *message) error {
 	l := s.limit.Load()
 	if l == nil || len(m.Body) <= l.bytes || time.Now().After(l.until) {
 		return nil

@@ -91,10 +91,10 @@ func TestBlockedBrokerIsKept(t *testing.T) {
 
 // hollow is a session without a connection, for calls that the test answers.
 func hollow(t *testing.T) *session {
-	s := &session{free: make(chan struct{})}
-	close(s.free)
-	s.life, s.end = context.WithCancel(context.Background())
-	t.Cleanup(s.end)
+	s := &session{unblockedGate: make(chan struct{})}
+	close(s.unblockedGate)
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	t.Cleanup(s.cancel)
 	return s
 }
 
@@ -107,7 +107,7 @@ func TestRoundTripIsAbandoned(t *testing.T) {
 		want error
 	}{
 		"context":    {func(_ *session, cancel context.CancelFunc) { cancel() }, context.Canceled},
-		"connection": {func(s *session, _ context.CancelFunc) { s.end() }, amqp.ErrClosed},
+		"connection": {func(s *session, _ context.CancelFunc) { s.cancel() }, amqp.ErrClosed},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -184,6 +184,6 @@ func TestDeclarationIsShared(t *testing.T) {
 // slowly is a declaration that the test answers.
 type slowly struct{ answers chan error }
 
-func (*slowly) mark() string { return "slowly" }
+func (*slowly) declarationKey() string { return "slowly" }
 
 func (d *slowly) declare(context.Context, *session, logrus.FieldLogger) error { return <-d.answers }

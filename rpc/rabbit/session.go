@@ -17,28 +17,28 @@ import (
 // closeGrace bounds the wait for the broker's answer to connection.close.
 const closeGrace = 3 * time.Second
 
-// session is one connection from its handshake to its loss. Everything that hangs
-// on a connection hangs on its session, so that nothing of an old connection can
-// be used on a new one.
+// session is one connection from its handshake to its loss. All state that belongs to
+// a connection is kept here, so that nothing of an old connection can be used on a new
+// one.
 type session struct {
 	conn       *connection
 	generation uint64
-	life       context.Context // ends when the connection is gone
-	end        context.CancelFunc
+	ctx        context.Context // ends when the connection is gone
+	cancel     context.CancelFunc
 	closes     chan *amqp.Error
 	blocks     chan amqp.Blocking
 
-	mu       sync.Mutex
-	free     chan struct{} // closed while the broker takes publishings
-	since    time.Time     // of the present blockage
-	waited   time.Duration // in earlier blockages
-	declared map[string]*declaration
-	hung     string // the round trip for which the connection was given up
+	mu            sync.Mutex
+	unblockedGate chan struct{} // closed while the broker takes publishings
+	blockedSince  time.Time     // of the present blockage
+	blockedBefore time.Duration // in earlier blockages
+	declared      map[string]*declaration
+	unanswered    string // the round trip for which the connection was given up
 
 	publishing [quarantine + 1]*publishChannel
 	retiredAt  [quarantine + 1]time.Time // when the last one was taken out of use
-	ways       map[address]*way
-	suspects   map[address]bool // where messages have been refused
+	windows    map[address]*addressWindow
+	refusedAt  map[address]bool // where messages have been refused
 
 	confirms atomic.Uint64 // so far
 	resumed  atomic.Uint64 // how often the broker has taken messages again
@@ -49,22 +49,22 @@ func newSession(c *connection, generation uint64) *session {
 	s := &session{
 		conn: c, generation: generation,
 		// Buffered and always read until closed: the library drops slow listeners.
-		closes:   c.NotifyClose(make(chan *amqp.Error, 1)),
-		blocks:   c.NotifyBlocked(make(chan amqp.Blocking, 16)),
-		free:     make(chan struct{}),
-		declared: make(map[string]*declaration),
-		ways:     make(map[address]*way),
-		suspects: make(map[address]bool),
+		closes:        c.NotifyClose(make(chan *amqp.Error, 1)),
+		blocks:        c.NotifyBlocked(make(chan amqp.Blocking, 16)),
+		unblockedGate: make(chan struct{}),
+		declared:      make(map[string]*declaration),
+		windows:       make(map[address]*addressWindow),
+		refusedAt:     make(map[address]bool),
 	}
-	s.life, s.end = context.WithCancel(context.Background())
-	close(s.free)
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	close(s.unblockedGate)
 	return s
 }
 
-func (s *session) alive() bool { return s.life.Err() == nil }
+func (s *session) alive() bool { return s.ctx.Err() == nil }
 
-// watch follows the connection until its loss, whose reason it returns, or until
-// life ends, when the connection is left open for an orderly close.
+// watch waits for the loss of the connection and returns the reason. When ctx ends
+// first, it returns nil and leaves the connection open for an orderly close.
 func (s *session) watch(life context.Context, log logrus.FieldLogger) error {
 	for {
 		select {
@@ -77,9 +77,9 @@ func (s *session) watch(life context.Context, log logrus.FieldLogger) error {
 			}
 			s.blocks = nil
 		case reason := <-s.closes:
-			s.end()
-			s.abandon()
-			if what := s.hungIn(); what != "" {
+			s.cancel()
+			s.openGate()
+			if what := s.unansweredRequest(); what != "" {
 				return fmt.Errorf("the broker did not answer while %s", what)
 			}
 			if reason == nil {
@@ -90,28 +90,30 @@ func (s *session) watch(life context.Context, log logrus.FieldLogger) error {
 	}
 }
 
-// block notes that the broker has stopped or resumed taking publishings.
+// block records that the broker has stopped or resumed taking messages.
 func (s *session) block(b amqp.Blocking, log logrus.FieldLogger) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if b.Active {
 		log.WithField("reason", b.Reason).Warn("the broker takes no messages for now, publishing waits")
-		if s.since.IsZero() {
-			s.free, s.since = make(chan struct{}), time.Now()
-			// It reads nothing more, which says nothing about its health.
-			s.conn.tolerate(0)
+		if s.blockedSince.IsZero() {
+			s.unblockedGate, s.blockedSince = make(chan struct{}), time.Now()
+			// A broker that is blocked stops reading, so unacknowledged data does not mean
+			// that it is gone.
+			s.conn.setUserTimeout(0)
 		}
 		return
 	}
-	s.waited += s.blockage()
-	s.since = time.Time{}
+	s.blockedBefore += s.blockage()
+	s.blockedSince = time.Time{}
 	s.resumed.Add(1)
-	s.conn.tolerate(answerTime)
+	s.conn.setUserTimeout(answerTime)
 	log.Info("the broker takes messages again")
-	closeOnce(s.free)
+	closeOnce(s.unblockedGate)
 }
 
-// closeOnce closes a gate that one goroutine alone closes.
+// closeOnce closes a channel unless it is closed already. The caller must be the only
+// one to close it.
 func closeOnce(c chan struct{}) {
 	select {
 	case <-c:
@@ -122,22 +124,22 @@ func closeOnce(c chan struct{}) {
 
 func (s *session) isBlocked() bool {
 	select {
-	case <-s.gate():
+	case <-s.ready():
 		return false
 	default:
 		return true
 	}
 }
 
-func (s *session) gate() <-chan struct{} {
+func (s *session) ready() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.free
+	return s.unblockedGate
 }
 
-// unblocked waits until publishing makes sense.
-func (s *session) unblocked(ctx context.Context) error {
-	gate := s.gate()
+// waitUntilUnblocked waits until publishing makes sense.
+func (s *session) waitUntilUnblocked(ctx context.Context) error {
+	gate := s.ready()
 	select {
 	case <-gate:
 		return nil
@@ -146,35 +148,35 @@ func (s *session) unblocked(ctx context.Context) error {
 	select {
 	case <-gate:
 		return nil
-	case <-s.life.Done():
+	case <-s.ctx.Done():
 		return amqp.ErrClosed
 	case <-ctx.Done():
 		return fmt.Errorf("the broker takes no messages: %w", ctx.Err())
 	}
 }
 
-// abandon opens the gate so that nobody waits at a dead connection.
-func (s *session) abandon() {
+// openGate releases all who wait for a connection that is gone to be unblocked.
+func (s *session) openGate() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	closeOnce(s.free)
-	s.waited += s.blockage()
-	s.since = time.Time{}
+	closeOnce(s.unblockedGate)
+	s.blockedBefore += s.blockage()
+	s.blockedSince = time.Time{}
 }
 
-// blockage is how long the present blockage has lasted. It wants the lock.
+// blockage returns how long the present blockage has lasted. The caller holds mu.
 func (s *session) blockage() time.Duration {
-	if s.since.IsZero() {
+	if s.blockedSince.IsZero() {
 		return 0
 	}
-	return time.Since(s.since)
+	return time.Since(s.blockedSince)
 }
 
-// blockedTime is how long the broker has taken nothing on this connection.
+// blockedTime returns for how long in all the broker has blocked this connection.
 func (s *session) blockedTime() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.waited + s.blockage()
+	return s.blockedBefore + s.blockage()
 }
 
 // control runs declarations on a channel of their own: an error of the broker
@@ -193,22 +195,21 @@ func (s *session) control(ctx context.Context, do func(*amqp.Channel) error) err
 
 // declarable is an exchange or a queue with its bindings.
 type declarable interface {
-	// mark names it among all that a session has declared.
-	mark() string
+	// declarationKey identifies the declaration within a session.
+	declarationKey() string
 	declare(context.Context, *session, logrus.FieldLogger) error
 }
 
-// declaration is the one declaration of something on a connection, which many
-// may wait for.
+// declaration is a declaration on a connection that several callers may wait for.
 type declaration struct {
 	done chan struct{}
 	err  error // valid when done is closed
 }
 
-// ensure declares something once per connection. The declaration goes on when ctx
-// ends before it, for the others who need it.
+// ensure declares d once per connection. A declaration that has begun goes on when ctx
+// ends, because other callers may need it.
 func (s *session) ensure(ctx context.Context, d declarable, log logrus.FieldLogger) error {
-	mark := d.mark()
+	mark := d.declarationKey()
 	s.mu.Lock()
 	one := s.declared[mark]
 	if one == nil {
@@ -216,7 +217,7 @@ func (s *session) ensure(ctx context.Context, d declarable, log logrus.FieldLogg
 		s.declared[mark] = one
 		go func() {
 			defer close(one.done)
-			if one.err = d.declare(s.life, s, log); one.err != nil {
+			if one.err = d.declare(s.ctx, s, log); one.err != nil {
 				s.undeclare(mark)
 			}
 		}()
@@ -235,30 +236,30 @@ func (s *session) ensure(ctx context.Context, d declarable, log logrus.FieldLogg
 	}
 }
 
-// undeclare is for something that turned out to be missing.
+// undeclare has something declared again that turned out to be missing.
 func (s *session) undeclare(mark string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.declared, mark)
 }
 
-// answerTime bounds one round trip to the broker. A node that has lost the others
-// of its cluster can hang in a declaration for as long as it lives, while it goes
-// on to send heartbeats: nothing else would tell.
+// answerTime bounds one round trip to the broker. A node that has lost the rest of its
+// cluster can hang in a declaration for ever while it still sends heartbeats, so that
+// nothing else would show the failure.
 const answerTime = 30 * time.Second
 
-// roundTrip has do talk to the broker and waits until it has, or until ctx or the
-// session ends. The library's calls know no context, so do runs in a goroutine of
-// its own, which may outlive the caller: by no more than answerTime, after which the
-// connection is given up and every call on it ends. do must release what it has made
-// when it fails.
+// roundTrip runs do, which talks to the broker, and waits until it returns or until
+// ctx or the session ends. The library's calls take no context, so do runs in a
+// goroutine of its own. It may outlive the caller by answerTime at most: then the
+// connection is given up, which ends every call on it. When do fails, it must release
+// what it has made.
 func (s *session) roundTrip(ctx context.Context, what string, do func() error) error {
 	_, err := await(ctx, s, what, func() (struct{}, error) { return struct{}{}, do() }, nil)
 	return err
 }
 
-// openChannel opens a channel and has prepare set it up; what says what for. A
-// channel that is ready too late for its caller is closed.
+// openChannel opens a channel and sets it up with prepare; what describes the request
+// for errors. A channel that is ready too late for its caller is closed.
 func (s *session) openChannel(ctx context.Context, what string, prepare func(*amqp.Channel) error) (*amqp.Channel, error) {
 	return await(ctx, s, what, func() (*amqp.Channel, error) {
 		ch, err := s.conn.Channel()
@@ -273,8 +274,8 @@ func (s *session) openChannel(ctx context.Context, what string, prepare func(*am
 	}, func(ch *amqp.Channel) { _ = ch.Close() })
 }
 
-// await is roundTrip for a do with a result, which discard gets when nobody waits
-// for it any more.
+// await is roundTrip for a do that returns a value. When the caller has stopped
+// waiting, discard gets the value.
 func await[T any](ctx context.Context, s *session, what string, do func() (T, error), discard func(T)) (T, error) {
 	type answer struct {
 		value T
@@ -300,14 +301,14 @@ func await[T any](ctx context.Context, s *session, what string, do func() (T, er
 		return a.value, a.err
 	case <-ctx.Done():
 		return none, fmt.Errorf("%s: %w", what, ctx.Err())
-	case <-s.life.Done():
+	case <-s.ctx.Done():
 		return none, fmt.Errorf("%s: %w", what, amqp.ErrClosed)
 	}
 }
 
-// expectAnswer gives the connection up when the returned function was not called
-// in time, so that another host is tried. Time in which the broker takes no
-// messages does not count: it then answers nothing on purpose.
+// expectAnswer gives the connection up, so that another host is tried, unless the
+// returned function is called in time. Time in which the broker blocks the connection
+// does not count, because it answers nothing then.
 func (s *session) expectAnswer(what string, within time.Duration) (answered func()) {
 	done := make(chan struct{})
 	go func() {
@@ -317,7 +318,7 @@ func (s *session) expectAnswer(what string, within time.Duration) (answered func
 			select {
 			case <-done:
 				return
-			case <-s.life.Done():
+			case <-s.ctx.Done():
 				return
 			case <-timer.C:
 			}
@@ -333,25 +334,25 @@ func (s *session) expectAnswer(what string, within time.Duration) (answered func
 	return func() { close(done) }
 }
 
-// giveUp ends a connection on which the broker has not answered.
+// giveUp ends a connection on which the broker has not answered the request what.
 func (s *session) giveUp(what string) {
 	s.mu.Lock()
-	s.hung = what
+	s.unanswered = what
 	s.mu.Unlock()
 	ended, end := context.WithCancel(context.Background())
 	end()
 	s.conn.close(ended)
 }
 
-func (s *session) hungIn() string {
+func (s *session) unansweredRequest() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.hung
+	return s.unanswered
 }
 
 // close ends the session in good order, within ctx.
 func (s *session) close(ctx context.Context) {
 	s.conn.close(ctx)
-	s.end()
-	s.abandon()
+	s.cancel()
+	s.openGate()
 }

@@ -83,7 +83,7 @@ func TestNodeThatDoesNotAnswer(t *testing.T) {
 func TestNodeThatDoesNotRead(t *testing.T) {
 	t.Parallel()
 	for _, blocked := range []bool{false, true} {
-		for _, size := range []int{10, gatherLimit} {
+		for _, size := range []int{10, batchLimit} {
 			t.Run(fmt.Sprintf("blocked %v, %d bytes", blocked, size), func(t *testing.T) {
 				t.Parallel()
 				synctest.Test(t, func(t *testing.T) {

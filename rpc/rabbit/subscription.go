@@ -24,8 +24,8 @@ const (
 	redeclareLimit = 5 * time.Second
 )
 
-// errTaken says that another process consumes a queue that is for one alone.
-var errTaken = errors.New("queue name is in use by another process")
+// errNameTaken says that another process consumes a queue that is for one alone.
+var errNameTaken = errors.New("queue name is in use by another process")
 
 // subscription consumes queues and keeps doing so: after the loss of the
 // connection on the next one, after a basic.cancel at once on the same one.
@@ -34,7 +34,7 @@ var errTaken = errors.New("queue name is in use by another process")
 // everything in the end, so that a subscription can be ended at any point: whoever
 // ends it says so with a context and waits for run.
 type subscription struct {
-	link     *link
+	conn     *managedConn
 	queues   []queue
 	prefetch prefetch
 	options  *Options
@@ -46,8 +46,8 @@ type subscription struct {
 	// close or the transport. patient ends closeGrace after life: what is under way
 	// on the channel then is finished and undone, not abandoned, unless the broker
 	// does not answer.
-	receiving, life, patient context.Context
-	stopReceiving, finish    context.CancelFunc
+	receiving, ctx, cleanup  context.Context
+	stopReceiving, cancelAll context.CancelFunc
 
 	started chan struct{}  // closed when the broker has agreed for the first time
 	idle    chan struct{}  // closed when nothing will be handed on any more
@@ -58,8 +58,8 @@ type subscription struct {
 	// add none any more.
 	becomeIdle func()
 
-	// suspected has run look whether the broker still knows the consumers.
-	suspected chan struct{}
+	// checkRequested has run look whether the broker still knows the consumers.
+	checkRequested chan struct{}
 	// consuming says that every queue has its consumer.
 	consuming atomic.Bool
 	position  position
@@ -76,7 +76,7 @@ func (s *subscription) start(ctx context.Context) error {
 		return s.failure
 	case <-ctx.Done():
 	}
-	s.finish()
+	s.cancelAll()
 	<-s.ended
 	return fmt.Errorf("waiting for the broker: %w", ctx.Err())
 }
@@ -95,35 +95,35 @@ func (s *subscription) run() {
 	defer close(s.ended)
 	patient, release := context.WithCancel(context.Background())
 	defer release()
-	defer context.AfterFunc(s.life, func() { time.AfterFunc(closeGrace, release) })()
-	s.patient = patient
-	s.failure = s.consumeAlways()
+	defer context.AfterFunc(s.ctx, func() { time.AfterFunc(closeGrace, release) })()
+	s.cleanup = patient
+	s.failure = s.consumeUntilCancelled()
 	if !s.hasStarted() {
-		s.finish()
+		s.cancelAll()
 	}
 	s.becomeIdle()
-	<-s.life.Done()
-	s.remove()
+	<-s.ctx.Done()
+	s.deleteQueues()
 	<-s.idle
 }
 
-// consumeAlways consumes on one channel after another until receiving ends. Before
+// consumeUntilCancelled consumes on one channel after another until receiving ends. Before
 // the first success it returns when no retry can help.
-func (s *subscription) consumeAlways() error {
+func (s *subscription) consumeUntilCancelled() error {
 	wait := redeclareBackoff()
-	var trouble episode
+	var trouble outage
 	for s.receiving.Err() == nil {
-		session, err := s.link.get(s.receiving)
+		session, err := s.conn.get(s.receiving)
 		if err == nil {
 			err = s.consume(session, func() {
 				wait.reset()
 				trouble.over()
 			})
 		}
-		if s.receiving.Err() != nil || s.life.Err() != nil {
+		if s.receiving.Err() != nil || s.ctx.Err() != nil {
 			break
 		}
-		if !s.hasStarted() && (permanent(err) || errors.Is(err, errTaken)) {
+		if !s.hasStarted() && (permanent(err) || errors.Is(err, errNameTaken)) {
 			return err
 		}
 		if session != nil && session.alive() {
@@ -164,7 +164,7 @@ func (s *subscription) cancel(ctx context.Context) error {
 // removes the queues of this subscription alone.
 func (s *subscription) close(ctx context.Context) error {
 	err := s.cancel(ctx)
-	s.finish()
+	s.cancelAll()
 	select {
 	case <-s.ended:
 		return err
@@ -173,28 +173,28 @@ func (s *subscription) close(ctx context.Context) error {
 	}
 }
 
-// suspect has the subscription look whether its consumers are still there. A look
+// requestCheck has the subscription look whether its consumers are still there. A look
 // that is under way serves all who ask meanwhile.
-func (s *subscription) suspect() {
+func (s *subscription) requestCheck() {
 	select {
-	case s.suspected <- struct{}{}:
+	case s.checkRequested <- struct{}{}:
 	default:
 	}
 }
 
-// remove deletes owned queues. Without a connection the broker removes them
+// deleteQueues deletes owned queues. Without a connection the broker removes them
 // itself when they expire.
-func (s *subscription) remove() {
-	session := s.link.current()
+func (s *subscription) deleteQueues() {
+	session := s.conn.current()
 	if session == nil {
 		return
 	}
 	for i := range s.queues {
 		q := &s.queues[i]
-		if !q.owned || !q.declared {
+		if !q.deleteAtClose || !q.declared {
 			continue
 		}
-		err := session.control(s.patient, func(ch *amqp.Channel) error {
+		err := session.control(s.cleanup, func(ch *amqp.Channel) error {
 			_, err := ch.QueueDelete(q.name, false, false, false)
 			return err
 		})
@@ -218,8 +218,8 @@ type position struct {
 	open  map[int64]struct{} // messages that are not settled
 }
 
-// take notes a message that has come.
-func (p *position) take(offset int64) {
+// received notes a message that has come.
+func (p *position) received(offset int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.open == nil {
@@ -229,7 +229,7 @@ func (p *position) take(offset int64) {
 	p.open[offset] = struct{}{}
 }
 
-func (p *position) settle(offset int64) {
+func (p *position) settled(offset int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.open, offset)
@@ -249,8 +249,8 @@ func (p *position) resume() any {
 	return p.next
 }
 
-// forget is for a stream that may be another one now.
-func (p *position) forget() {
+// reset is for a stream that may be another one now.
+func (p *position) reset() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.known = false

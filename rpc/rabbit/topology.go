@@ -31,12 +31,12 @@ type queue struct {
 	more []binding
 	// stream says that it is a stream shared by all servers of the topic.
 	stream bool
-	// owned queues are deleted when their listener closes.
-	owned bool
-	// alone says that the name is one that another process could have taken.
-	alone bool
-	// private queues have no consumer but that of their one subscription.
-	private bool
+	// deleteAtClose queues are deleted when their listener closes.
+	deleteAtClose bool
+	// ownName says that the name is one that another process could have taken.
+	ownName bool
+	// soleConsumer queues have no consumer but that of their one subscription.
+	soleConsumer bool
 	// declared says that the queue may be there because of its subscription.
 	declared bool
 }
@@ -77,7 +77,7 @@ func (o *Options) fanoutQueue(topic, suffix string) queue {
 	}
 	return queue{
 		name: x.name + "_" + suffix, durable: o.TransientQuorumQueue, args: o.arguments(o.TransientQuorumQueue, true),
-		exchange: x, key: topic, owned: !o.UseQueueManager, alone: o.UseQueueManager,
+		exchange: x, key: topic, deleteAtClose: !o.UseQueueManager, ownName: o.UseQueueManager,
 	}
 }
 
@@ -85,7 +85,7 @@ func (o *Options) fanoutQueue(topic, suffix string) queue {
 func (o *Options) replyQueue(suffix string) queue {
 	q := queue{
 		name: "reply_" + suffix, durable: o.TransientQuorumQueue, args: o.arguments(o.TransientQuorumQueue, true),
-		alone: o.UseQueueManager, private: true,
+		ownName: o.UseQueueManager, soleConsumer: true,
 	}
 	if o.DirectReplyExchange {
 		q.exchange, q.key = &exchange{name: q.name, kind: "direct", autoDelete: true}, q.name
@@ -138,7 +138,7 @@ func (o *Options) streamArguments() amqp.Table {
 	return args
 }
 
-func (x *exchange) mark() string { return x.name }
+func (x *exchange) declarationKey() string { return x.name }
 
 // declare makes sure of the exchange. When it exists with another durability, as
 // configurations in transition have it, it is used as it is: RabbitMQ routes the
@@ -163,8 +163,8 @@ func (x *exchange) declare(ctx context.Context, s *session, log logrus.FieldLogg
 	return nil
 }
 
-// mark tells queues from exchanges of the same name.
-func (q *queue) mark() string { return "queue " + q.name + " " + q.key }
+// declarationKey tells queues from exchanges of the same name.
+func (q *queue) declarationKey() string { return "queue " + q.name + " " + q.key }
 
 // bindings are all that feed the queue; none for most reply queues.
 func (q *queue) bindings() []binding {
@@ -176,12 +176,12 @@ func (q *queue) bindings() []binding {
 
 // declare makes sure of the queue, its exchanges and its bindings.
 func (q *queue) declare(ctx context.Context, s *session, log logrus.FieldLogger) error {
-	_, err := q.declareIn(ctx, s, log)
+	_, err := q.declareWithBindings(ctx, s, log)
 	return err
 }
 
-// declareIn is declare, and tells how many consumers the queue has.
-func (q *queue) declareIn(ctx context.Context, s *session, log logrus.FieldLogger) (consumers int, err error) {
+// declareWithBindings is declare, and tells how many consumers the queue has.
+func (q *queue) declareWithBindings(ctx context.Context, s *session, log logrus.FieldLogger) (consumers int, err error) {
 	bindings := q.bindings()
 	for i, b := range bindings {
 		if i > 0 && b.exchange.name == bindings[i-1].exchange.name {
@@ -191,16 +191,16 @@ func (q *queue) declareIn(ctx context.Context, s *session, log logrus.FieldLogge
 			return 0, err
 		}
 	}
-	return q.declareAlone(ctx, s, bindings)
+	return q.declareQueue(ctx, s, bindings)
 }
 
 // consumers asks for the number of consumers of a queue that has been declared.
 func (q *queue) consumers(ctx context.Context, s *session) (int, error) {
-	return q.declareAlone(ctx, s, nil)
+	return q.declareQueue(ctx, s, nil)
 }
 
-// declareAlone makes sure of the queue and of bindings to exchanges that exist.
-func (q *queue) declareAlone(ctx context.Context, s *session, bindings []binding) (consumers int, err error) {
+// declareQueue makes sure of the queue and of bindings to exchanges that exist.
+func (q *queue) declareQueue(ctx context.Context, s *session, bindings []binding) (consumers int, err error) {
 	err = s.control(ctx, func(ch *amqp.Channel) error {
 		there, err := ch.QueueDeclare(q.name, q.durable, q.autoDelete, false, false, q.args)
 		if err != nil {

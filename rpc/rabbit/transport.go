@@ -25,20 +25,20 @@ import (
 
 // Transport implements rpc.Transport on RabbitMQ.
 type Transport struct {
-	options   Options
-	log       logrus.FieldLogger
-	life      context.Context
-	end       context.CancelCauseFunc
-	receivers *link
-	senders   *link
-	late      *rpc.LateReplies
-	patience  patience
+	options      Options
+	log          logrus.FieldLogger
+	ctx          context.Context
+	cancel       context.CancelCauseFunc
+	consumeConn  *managedConn
+	publishConn  *managedConn
+	lateReplies  *rpc.LateReplies
+	replyTimeout sharedTimeout
 
-	republishPause time.Duration // longer after each negative confirm
+	republishDelay time.Duration // longer after each negative confirm
 
 	undeliverable atomic.Uint64 // replies
 
-	replyTurn chan struct{} // held while the reply queue is made
+	replyLock chan struct{} // held while the reply queue is made
 	replies   atomic.Pointer[rpc.Replies]
 	replySub  *subscription
 
@@ -94,24 +94,24 @@ func New(u *rpc.TransportURL, o Options, log logrus.FieldLogger) (*Transport, er
 		log = discard()
 	}
 	t := &Transport{
-		options: o, log: log, late: rpc.NewLateReplies(time.Duration(o.MissingConsumerTimeout) * time.Second), republishPause: republishPause,
-		replyTurn: make(chan struct{}, 1),
+		options: o, log: log, lateReplies: rpc.NewLateReplies(time.Duration(o.MissingConsumerTimeout) * time.Second), republishDelay: republishDelay,
+		replyLock: make(chan struct{}, 1),
 		listeners: make(map[*listener]struct{}),
 		closed:    make(chan struct{}),
 	}
-	t.life, t.end = context.WithCancelCause(context.Background())
+	t.ctx, t.cancel = context.WithCancelCause(context.Background())
 	welcomed := new(atomic.Bool)
-	t.receivers = newLink(t.life, "consume", newDialer(u, &t.options, secure), &t.options, welcomed, log)
+	t.consumeConn = newManagedConn(t.ctx, "consume", newDialer(u, &t.options, secure), &t.options, welcomed, log)
 	senders := newDialer(u, &t.options, secure)
-	senders.gather = true
-	t.senders = newLink(t.life, "publish", senders, &t.options, welcomed, log)
+	senders.batching = true
+	t.publishConn = newManagedConn(t.ctx, "publish", senders, &t.options, welcomed, log)
 	return t, nil
 }
 
 // Stats tells the state of the connections.
 func (t *Transport) Stats() Stats {
 	return Stats{
-		Consume: t.receivers.state(), Publish: t.senders.state(),
+		Consume: t.consumeConn.stats(), Publish: t.publishConn.stats(),
 		Consuming: t.consuming(), Undeliverable: t.undeliverable.Load(),
 	}
 }
@@ -156,23 +156,23 @@ func (t *Transport) Close(ctx context.Context) error {
 			err = fmt.Errorf("closing the transport: %w", e)
 		}
 	}
-	t.end(rpc.ErrClosed)
+	t.cancel(rpc.ErrClosed)
 	// Whoever makes the reply queue now fails soon.
-	t.replyTurn <- struct{}{}
+	t.replyLock <- struct{}{}
 	if t.replySub != nil {
 		_ = t.replySub.close(ctx)
 		t.replies.Load().Close(rpc.ErrClosed)
 	}
-	t.receivers.close(ctx)
-	t.senders.close(ctx)
-	t.patience.end()
-	<-t.replyTurn
+	t.consumeConn.close(ctx)
+	t.publishConn.close(ctx)
+	t.replyTimeout.stop()
+	<-t.replyLock
 	t.names.release()
 	return err
 }
 
-// keep remembers a listener for Close.
-func (t *Transport) keep(l *listener) error {
+// addListener remembers a listener for Close.
+func (t *Transport) addListener(l *listener) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closing {
@@ -182,8 +182,8 @@ func (t *Transport) keep(l *listener) error {
 	return nil
 }
 
-// release reports whether the listener was still open.
-func (t *Transport) release(l *listener) bool {
+// removeListener reports whether the listener was still open.
+func (t *Transport) removeListener(l *listener) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	_, open := t.listeners[l]
@@ -208,7 +208,7 @@ const leastPrefetch = 8
 func (t *Transport) Listen(ctx context.Context, target rpc.Target, o rpc.ListenOptions, receive func(rpc.Incoming)) (rpc.Listener, error) {
 	x := t.options.topicExchange(target.ExchangeName())
 	var l rpc.Listener
-	err := t.underName(func(suffix string) (err error) {
+	err := t.withQueueSuffix(func(suffix string) (err error) {
 		l, err = t.listen(ctx, []queue{
 			t.options.topicQueue(x, target.Topic),
 			t.options.topicQueue(x, target.Topic+"."+target.Server),
@@ -240,14 +240,14 @@ func (t *Transport) Subscribe(ctx context.Context, bindings []rpc.Binding, o rpc
 // listen consumes queues until the listener is closed.
 func (t *Transport) listen(ctx context.Context, queues []queue, o rpc.ListenOptions, receive func(rpc.Incoming)) (rpc.Listener, error) {
 	sub := t.subscription(t.options.prefetch(o.Concurrency), queues, func(c *consumer, deliveries <-chan amqp.Delivery) {
-		eachArrival(deliveries, func(d *amqp.Delivery, at time.Time) { c.hand(d, at, receive) })
+		eachArrival(deliveries, func(d *amqp.Delivery, at time.Time) { c.deliver(d, at, receive) })
 	})
 	l := &listener{transport: t, sub: sub}
-	if err := t.keep(l); err != nil {
+	if err := t.addListener(l); err != nil {
 		return nil, err
 	}
 	if err := sub.start(ctx); err != nil {
-		t.release(l)
+		t.removeListener(l)
 		return nil, err
 	}
 	return l, nil
@@ -256,7 +256,7 @@ func (t *Transport) listen(ctx context.Context, queues []queue, o rpc.ListenOpti
 func (l *listener) Cancel(ctx context.Context) error { return l.sub.cancel(ctx) }
 
 func (l *listener) Close(ctx context.Context) error {
-	if !l.transport.release(l) {
+	if !l.transport.removeListener(l) {
 		return nil
 	}
 	return l.sub.close(ctx)
@@ -272,11 +272,11 @@ const (
 // Replies implements rpc.Transport.
 func (t *Transport) Replies(ctx context.Context) (*rpc.Replies, error) {
 	select {
-	case t.replyTurn <- struct{}{}:
+	case t.replyLock <- struct{}{}:
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	defer func() { <-t.replyTurn }()
+	defer func() { <-t.replyLock }()
 	if r := t.replies.Load(); r != nil {
 		return r, nil
 	}
@@ -285,7 +285,7 @@ func (t *Transport) Replies(ctx context.Context) (*rpc.Replies, error) {
 		count = replyPrefetch
 	}
 	every := min(ackEvery, max(count/2, 1))
-	err := t.underName(func(suffix string) error {
+	err := t.withQueueSuffix(func(suffix string) error {
 		q := t.options.replyQueue(suffix)
 		r := rpc.NewReplies(q.name, t.log)
 		sub := t.subscription(prefetch{count, count}, []queue{q}, func(c *consumer, deliveries <-chan amqp.Delivery) {
@@ -294,7 +294,7 @@ func (t *Transport) Replies(ctx context.Context) (*rpc.Replies, error) {
 		if err := sub.start(ctx); err != nil {
 			return err
 		}
-		r.OnTimeout(sub.suspect)
+		r.OnTimeout(sub.requestCheck)
 		t.replySub = sub
 		t.replies.Store(r)
 		return nil
@@ -302,18 +302,18 @@ func (t *Transport) Replies(ctx context.Context) (*rpc.Replies, error) {
 	return t.replies.Load(), err
 }
 
-// underName starts something whose queue's name ends in 32 random digits or, with the
+// withQueueSuffix starts something whose queue's name ends in 32 random digits or, with the
 // queue manager, in host, process and a number. When another process turns out to use
 // the queue, as one of another container or with a file system of its own can, the
 // next number is taken.
-func (t *Transport) underName(start func(suffix string) error) error {
+func (t *Transport) withQueueSuffix(start func(suffix string) error) error {
 	for {
 		suffix, err := t.queueSuffix()
 		if err != nil {
 			return err
 		}
 		err = start(suffix)
-		if !errors.Is(err, errTaken) {
+		if !errors.Is(err, errNameTaken) {
 			return err
 		}
 		t.log.WithError(err).Warn("taking another number for a queue")
@@ -339,12 +339,12 @@ func (t *Transport) queueSuffix() (string, error) {
 
 func (t *Transport) subscription(p prefetch, queues []queue, drain func(*consumer, <-chan amqp.Delivery)) *subscription {
 	s := &subscription{
-		link: t.receivers, queues: queues, prefetch: p, options: &t.options, log: t.log, drain: drain,
+		conn: t.consumeConn, queues: queues, prefetch: p, options: &t.options, log: t.log, drain: drain,
 		started: make(chan struct{}), idle: make(chan struct{}), ended: make(chan struct{}),
-		suspected: make(chan struct{}, 1),
+		checkRequested: make(chan struct{}, 1),
 	}
-	s.life, s.finish = context.WithCancel(s.link.life)
-	s.receiving, s.stopReceiving = context.WithCancel(s.life)
+	s.ctx, s.cancelAll = context.WithCancel(s.conn.ctx)
+	s.receiving, s.stopReceiving = context.WithCancel(s.ctx)
 	s.becomeIdle = sync.OnceFunc(func() {
 		go func() {
 			s.pumps.Wait()
