@@ -28,8 +28,7 @@ const Version = "1.1"
 
 // Records are the rows of restores and verifications.
 type Records interface {
-	GetRestore(ctx context.Context, id string) (*database.Record, error)
-	GetVerification(ctx context.Context, id string) (*database.Record, error)
+	Get(ctx context.Context, kind database.RecordKind, id string) (*database.Record, error)
 }
 
 // Config says what a Manager works with.

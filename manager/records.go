@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 
 	"github.com/karbor-project/karbor/pkg/database"
-	"github.com/karbor-project/karbor/pkg/fault"
 	"github.com/karbor-project/karbor/pkg/requestcontext"
 )
 
@@ -33,7 +32,7 @@ func (m *Manager) showRestore(ctx context.Context, a *arguments) (any, error) {
 	if err := a.done(); err != nil {
 		return nil, err
 	}
-	return showRecord(ctx, id, m.records.GetRestore, fault.RestoreNotFound)
+	return m.showRecord(ctx, database.Restores, id)
 }
 
 // showVerification answers the record of a verification, or VerificationNotFound.
@@ -42,19 +41,18 @@ func (m *Manager) showVerification(ctx context.Context, a *arguments) (any, erro
 	if err := a.done(); err != nil {
 		return nil, err
 	}
-	return showRecord(ctx, id, m.records.GetVerification, fault.VerificationNotFound)
+	return m.showRecord(ctx, database.Verifications, id)
 }
 
 // showRecord hides the records of other projects: their ids are not known to
 // the caller.
-func showRecord(ctx context.Context, id string, get func(context.Context, string) (*database.Record, error),
-	missing func(string) *fault.Error) (any, error) {
-	r, err := get(ctx, id)
+func (m *Manager) showRecord(ctx context.Context, kind database.RecordKind, id string) (any, error) {
+	r, err := m.records.Get(ctx, kind, id)
 	if err != nil {
 		return nil, err
 	}
 	if !requestcontext.From(ctx).CanAccess(r.ProjectID) {
-		return nil, missing(id)
+		return nil, kind.NotFound(id)
 	}
 	return record{ID: r.ID, ProjectID: r.ProjectID, ProviderID: r.ProviderID, CheckpointID: r.CheckpointID, Status: r.Status,
 		Parameters: r.Parameters, ResourcesStatus: r.ResourcesStatus, ResourcesReason: r.ResourcesReason}, nil

@@ -38,7 +38,7 @@ func (m *Manager) restore(ctx context.Context, a *arguments) (any, error) {
 	}
 	p, cp, err := m.prepareReading(ctx, r, protection.Restore)
 	if err == nil {
-		err = m.checkRecord(ctx, &r, m.records.GetRestore)
+		err = m.checkRecord(ctx, database.Restores, &r)
 	}
 	if err != nil {
 		return nil, err
@@ -58,7 +58,7 @@ func (m *Manager) verification(ctx context.Context, a *arguments) (any, error) {
 	}
 	p, cp, err := m.prepareReading(ctx, r, protection.Verify)
 	if err == nil {
-		err = m.checkRecord(ctx, &r, m.records.GetVerification)
+		err = m.checkRecord(ctx, database.Verifications, &r)
 	}
 	if err != nil {
 		return nil, err
@@ -123,12 +123,12 @@ func readingOf(fields map[string]json.RawMessage) (reading, error) {
 // checkRecord refuses a record of another project or checkpoint, by what the request
 // says of it and by its row: the operation would write into it. One that is not there,
 // which no operation could bring to its end, has the same answer.
-func (m *Manager) checkRecord(ctx context.Context, r *reading, get func(context.Context, string) (*database.Record, error)) error {
+func (m *Manager) checkRecord(ctx context.Context, kind database.RecordKind, r *reading) error {
 	var err error
 	if r.ProjectID, err = projectFor(ctx, r.ProjectID); err != nil {
 		return err
 	}
-	row, err := get(ctx, r.ID)
+	row, err := m.records.Get(ctx, kind, r.ID)
 	missing := fault.Is(err, "RestoreNotFound") || fault.Is(err, "VerificationNotFound")
 	switch {
 	case err != nil && !missing:

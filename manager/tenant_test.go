@@ -127,10 +127,8 @@ func (w *tenancy) newParty(t *testing.T, letter string) *party {
 		t.Fatal(found, err)
 	}
 	p.operation = found[0].ID
-	for id, create := range map[string]func(context.Context, *database.Record) (string, error){
-		p.restore: w.db.CreateRestore, p.verification: w.db.CreateVerification,
-	} {
-		if _, err := create(t.Context(), &database.Record{ID: id, ProjectID: p.project, ProviderID: tenantsProvider, CheckpointID: p.checkpoint,
+	for id, kind := range map[string]database.RecordKind{p.restore: database.Restores, p.verification: database.Verifications} {
+		if _, err := w.db.Create(t.Context(), kind, &database.Record{ID: id, ProjectID: p.project, ProviderID: tenantsProvider, CheckpointID: p.checkpoint,
 			Status: "in_progress", ResourcesReason: map[string]string{"r": secret(letter)}}); err != nil {
 			t.Fatal(err)
 		}
@@ -325,11 +323,11 @@ func (w *tenancy) belongings(t *testing.T, p *party) string {
 		}
 	}
 	slices.Sort(all)
-	restore, err := w.db.GetRestore(t.Context(), p.restore)
+	restore, err := w.db.Get(t.Context(), database.Restores, p.restore)
 	if err != nil {
 		t.Fatal(err)
 	}
-	verification, err := w.db.GetVerification(t.Context(), p.verification)
+	verification, err := w.db.Get(t.Context(), database.Verifications, p.verification)
 	if err != nil {
 		t.Fatal(err)
 	}

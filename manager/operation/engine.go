@@ -469,14 +469,10 @@ func (e *Engine) refuseRecord(ctx context.Context, kind protection.Kind, rec Rec
 	if rec.New != nil || !errors.As(refusal, &known) || known.Code() >= 500 {
 		return
 	}
-	update := e.Records.UpdateRestore
-	if kind == protection.Verify {
-		update = e.Records.UpdateVerification
-	}
 	ctx, cancel := context.WithTimeout(ctx, recordTime)
 	defer cancel()
 	status := fail
-	if err := update(ctx, rec.ID, database.RecordUpdate{Status: &status}); err != nil {
+	if err := e.Records.Update(ctx, recordKind(kind), rec.ID, database.RecordUpdate{Status: &status}); err != nil {
 		e.log.Warnf("that the %s %s was refused is not in its record: %s", kind, rec.ID, fault.Detail(err))
 	}
 }

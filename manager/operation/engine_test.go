@@ -89,7 +89,7 @@ func (m *memoryRecords) GetOperationLog(_ context.Context, id string) (*database
 	return &row, nil
 }
 
-func (m *memoryRecords) UpdateRestore(_ context.Context, id string, u database.RecordUpdate) error {
+func (m *memoryRecords) Update(_ context.Context, kind database.RecordKind, id string, u database.RecordUpdate) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	row, ok := m.restores[id]
@@ -97,7 +97,7 @@ func (m *memoryRecords) UpdateRestore(_ context.Context, id string, u database.R
 	case m.down:
 		return errDown
 	case !ok:
-		return fault.RestoreNotFound(id)
+		return kind.NotFound(id)
 	}
 	if u.Status != nil {
 		row.Status = *u.Status
@@ -114,7 +114,7 @@ func (m *memoryRecords) UpdateRestore(_ context.Context, id string, u database.R
 	return nil
 }
 
-func (m *memoryRecords) GetRestore(_ context.Context, id string) (*database.Record, error) {
+func (m *memoryRecords) Get(_ context.Context, kind database.RecordKind, id string) (*database.Record, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	row, ok := m.restores[id]
@@ -122,17 +122,13 @@ func (m *memoryRecords) GetRestore(_ context.Context, id string) (*database.Reco
 	case m.down:
 		return nil, errDown
 	case !ok:
-		return nil, fault.RestoreNotFound(id)
+		return nil, kind.NotFound(id)
 	}
 	row.ResourcesStatus, row.ResourcesReason = maps.Clone(row.ResourcesStatus), maps.Clone(row.ResourcesReason)
 	return &row, nil
 }
 
-func (m *memoryRecords) GetVerification(ctx context.Context, id string) (*database.Record, error) {
-	return m.GetRestore(ctx, id)
-}
-
-func (m *memoryRecords) CreateRestore(_ context.Context, row *database.Record) (string, error) {
+func (m *memoryRecords) Create(_ context.Context, _ database.RecordKind, row *database.Record) (string, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.down {
@@ -142,14 +138,6 @@ func (m *memoryRecords) CreateRestore(_ context.Context, row *database.Record) (
 		m.restores[row.ID] = *row
 	}
 	return row.ID, nil
-}
-
-func (m *memoryRecords) CreateVerification(ctx context.Context, row *database.Record) (string, error) {
-	return m.CreateRestore(ctx, row)
-}
-
-func (m *memoryRecords) UpdateVerification(ctx context.Context, id string, u database.RecordUpdate) error {
-	return m.UpdateRestore(ctx, id, u)
 }
 
 // log returns the one row of an operation type.

@@ -168,21 +168,13 @@ func (m mortalRecords) UpdateOperationLog(ctx context.Context, id string, u data
 	}))
 }
 
-func (m mortalRecords) UpdateRestore(ctx context.Context, id string, u database.RecordUpdate) error {
-	return m.life.hiccup("update record", m.life.before("update record", func() error { return m.memoryRecords.UpdateRestore(ctx, id, u) }))
+func (m mortalRecords) Update(ctx context.Context, kind database.RecordKind, id string, u database.RecordUpdate) error {
+	return m.life.hiccup("update record", m.life.before("update record", func() error { return m.memoryRecords.Update(ctx, kind, id, u) }))
 }
 
-func (m mortalRecords) UpdateVerification(ctx context.Context, id string, u database.RecordUpdate) error {
-	return m.UpdateRestore(ctx, id, u)
-}
-
-func (m mortalRecords) GetRestore(ctx context.Context, id string) (r *database.Record, err error) {
-	err = m.life.call("read record", func() error { r, err = m.memoryRecords.GetRestore(ctx, id); return err })
+func (m mortalRecords) Get(ctx context.Context, kind database.RecordKind, id string) (r *database.Record, err error) {
+	err = m.life.call("read record", func() error { r, err = m.memoryRecords.Get(ctx, kind, id); return err })
 	return r, err
-}
-
-func (m mortalRecords) GetVerification(ctx context.Context, id string) (*database.Record, error) {
-	return m.GetRestore(ctx, id)
 }
 
 // leaseTable is a store of leases.

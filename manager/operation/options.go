@@ -83,12 +83,9 @@ type Records interface {
 	CreateOperationLog(ctx context.Context, row *database.OperationLog) (string, error)
 	UpdateOperationLog(ctx context.Context, id string, u database.OperationLogUpdate) error
 	GetOperationLog(ctx context.Context, id string) (*database.OperationLog, error)
-	CreateRestore(ctx context.Context, row *database.Record) (string, error)
-	UpdateRestore(ctx context.Context, id string, u database.RecordUpdate) error
-	GetRestore(ctx context.Context, id string) (*database.Record, error)
-	CreateVerification(ctx context.Context, row *database.Record) (string, error)
-	UpdateVerification(ctx context.Context, id string, u database.RecordUpdate) error
-	GetVerification(ctx context.Context, id string) (*database.Record, error)
+	Create(ctx context.Context, kind database.RecordKind, row *database.Record) (string, error)
+	Update(ctx context.Context, kind database.RecordKind, id string, u database.RecordUpdate) error
+	Get(ctx context.Context, kind database.RecordKind, id string) (*database.Record, error)
 }
 
 // Providers finds the provider of an operation that is resumed.

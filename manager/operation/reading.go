@@ -15,30 +15,35 @@ import (
 // restore or a verification.
 type reading struct {
 	*run
+	kind   database.RecordKind
 	row    *recordWriter
 	record *operationLog
-	create func(ctx context.Context, row *database.Record) (string, error)
 }
 
 func newReading(r *run) *reading {
-	o := &reading{run: r, create: r.engine.Records.CreateRestore}
+	o := &reading{run: r, kind: recordKind(r.flow.kind)}
 	o.row = &recordWriter{
-		id: r.input.Record.ID, read: r.engine.Records.GetRestore, update: r.engine.Records.UpdateRestore,
+		kind: o.kind, id: r.input.Record.ID, rows: r.engine.Records,
 		note: r.noteReport, log: r.log.WithField("record", r.input.Record.ID), reports: map[string]Report{},
 		alive: &r.engine.alive,
 	}
 	o.row.ctx, o.row.stop = context.WithCancel(r.ctx)
-	if r.flow.kind == protection.Verify {
-		o.create, o.row.read, o.row.update = r.engine.Records.CreateVerification, r.engine.Records.GetVerification, r.engine.Records.UpdateVerification
-	}
 	return o
+}
+
+// recordKind is the kind of the record of a restore or verification.
+func recordKind(kind protection.Kind) database.RecordKind {
+	if kind == protection.Verify {
+		return database.Verifications
+	}
+	return database.Restores
 }
 
 // open implements work.
 func (o *reading) open(ctx context.Context) error {
 	rec := o.input.Record
 	if rec.New != nil {
-		if _, err := o.create(ctx, rec.New); err != nil {
+		if _, err := o.engine.Records.Create(ctx, o.kind, rec.New); err != nil {
 			return err
 		}
 	}

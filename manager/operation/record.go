@@ -45,11 +45,11 @@ type Report struct {
 // thousand hooks cost a few writes, and none waits for the database. Each write has
 // all that was ever reported, which the journal keeps too.
 type recordWriter struct {
-	id     string
-	read   func(ctx context.Context, id string) (*database.Record, error)
-	update func(ctx context.Context, id string, u database.RecordUpdate) error
-	note   func(Report) // keeps a report in the journal
-	log    logrus.FieldLogger
+	id   string
+	kind database.RecordKind
+	rows Records
+	note func(Report) // keeps a report in the journal
+	log  logrus.FieldLogger
 
 	ctx     context.Context // of the writes on the way
 	stop    context.CancelFunc
@@ -167,7 +167,7 @@ func (w *recordWriter) write(ctx context.Context) error {
 	w.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, recordTime)
 	defer cancel()
-	err := w.update(ctx, w.id, u)
+	err := w.rows.Update(ctx, w.kind, w.id, u)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch {
@@ -200,7 +200,7 @@ func (w *recordWriter) end(ctx context.Context, status string, cause error, undo
 	w.writers.Wait()
 	ctx, cancel := context.WithTimeout(ctx, recordTime)
 	defer cancel()
-	now, err := w.read(ctx, w.id)
+	now, err := w.rows.Get(ctx, w.kind, w.id)
 	if err != nil && database.Refused(err) == nil {
 		return fmt.Errorf("read the record: %w", err)
 	}
@@ -216,7 +216,7 @@ func (w *recordWriter) end(ctx context.Context, status string, cause error, undo
 	}
 	lastStatuses(statuses, reasons, cause, undone)
 	u := database.RecordUpdate{Status: &status, ResourcesStatus: statuses, ResourcesReason: reasons}
-	if err := w.update(ctx, w.id, u); err != nil {
+	if err := w.rows.Update(ctx, w.kind, w.id, u); err != nil {
 		return fmt.Errorf("write status %s into the record: %w", status, err)
 	}
 	return nil

@@ -37,7 +37,7 @@ type slowRecords struct {
 	active  int
 }
 
-func (s *slowRecords) UpdateRestore(ctx context.Context, id string, u database.RecordUpdate) error {
+func (s *slowRecords) Update(ctx context.Context, kind database.RecordKind, id string, u database.RecordUpdate) error {
 	s.mu.Lock()
 	s.active++
 	s.writers = max(s.writers, s.active)
@@ -65,11 +65,7 @@ func (s *slowRecords) UpdateRestore(ctx context.Context, id string, u database.R
 	if failed {
 		return errDown
 	}
-	return s.memoryRecords.UpdateRestore(ctx, id, u)
-}
-
-func (s *slowRecords) UpdateVerification(ctx context.Context, id string, u database.RecordUpdate) error {
-	return s.UpdateRestore(ctx, id, u)
+	return s.memoryRecords.Update(ctx, kind, id, u)
 }
 
 // However slow the database is, however often it is away, and wherever the worker
@@ -131,7 +127,7 @@ func playRecord(t *testing.T, kind protection.Kind, n int, takes time.Duration, 
 		s.process(t, plugin, nil, with).adopt(t, s.journal)
 	}
 	first.finish()
-	row, err := s.records.GetRestore(t.Context(), "r")
+	row, err := s.records.Get(t.Context(), database.Restores, "r")
 	if err != nil || row.Status != success {
 		return fmt.Sprintf("the record is %+v, %v", row, err)
 	}
@@ -153,11 +149,11 @@ type refusingRecords struct {
 	record, log *database.RefusedError // nil: it is taken
 }
 
-func (r refusingRecords) UpdateRestore(ctx context.Context, id string, u database.RecordUpdate) error {
+func (r refusingRecords) Update(ctx context.Context, kind database.RecordKind, id string, u database.RecordUpdate) error {
 	if r.record != nil {
 		return fmt.Errorf("update restore: %w", r.record)
 	}
-	return r.memoryRecords.UpdateRestore(ctx, id, u)
+	return r.memoryRecords.Update(ctx, kind, id, u)
 }
 
 func (r refusingRecords) UpdateOperationLog(ctx context.Context, id string, u database.OperationLogUpdate) error {

@@ -14,7 +14,7 @@ func TestCreateRecords(t *testing.T) {
 			Parameters:      json.RawMessage(`{"OS::Nova::Server":{"name":"ü"}}`),
 			ResourcesReason: map[string]string{"T#a": ""},
 		}
-		id, err := db.CreateRestore(t.Context(), r)
+		id, err := db.Create(t.Context(), Restores, r)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -30,18 +30,18 @@ func TestCreateRecords(t *testing.T) {
 			t.Errorf("restore target is %s", got)
 		}
 		r.ID, r.Status = id, "fail"
-		if again, err := db.CreateRestore(t.Context(), r); err != nil || again != id || of("restores", id) != want {
+		if again, err := db.Create(t.Context(), Restores, r); err != nil || again != id || of("restores", id) != want {
 			t.Errorf("inserted again as %s (%v)", again, err)
 		}
 		r.Status, r.Parameters = "in_progress", json.RawMessage(`{}`)
-		if id, err = db.CreateVerification(t.Context(), r); err != nil {
+		if id, err = db.Create(t.Context(), Verifications, r); err != nil {
 			t.Fatal(err)
 		}
 		if got, want := of("verifications", id), `0|p|v|c|in_progress|NULL|NULL|{"T#a": ""}`; got != want {
 			t.Errorf("verification is\n%s, want\n%s", got, want)
 		}
 		r.Parameters = json.RawMessage(`{`)
-		if _, err := db.CreateVerification(t.Context(), r); err == nil {
+		if _, err := db.Create(t.Context(), Verifications, r); err == nil {
 			t.Error("bad parameters are stored")
 		}
 	})
@@ -56,13 +56,13 @@ func BenchmarkUpdateRestore(b *testing.B) {
 	if err := db.Sync(b.Context()); err != nil {
 		b.Fatal(err)
 	}
-	id, err := db.CreateRestore(b.Context(), &Record{})
+	id, err := db.Create(b.Context(), Restores, &Record{})
 	if err != nil {
 		b.Fatal(err)
 	}
 	for i := 0; b.Loop(); i++ {
 		entry := map[string]string{"OS::Cinder::Volume#v": []string{"restoring", "available"}[i%2]}
-		if err := db.UpdateRestore(b.Context(), id, RecordUpdate{ResourcesStatus: entry}); err != nil {
+		if err := db.Update(b.Context(), Restores, id, RecordUpdate{ResourcesStatus: entry}); err != nil {
 			b.Fatal(err)
 		}
 	}

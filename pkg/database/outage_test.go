@@ -101,7 +101,7 @@ func TestContextEndsAnOutage(t *testing.T) {
 		begun := outageLine(db.outage.log)
 		p.Down()
 		go func() { <-begun; cancel(stop) }()
-		if _, err := db.GetRestore(ctx, uuid.NewString()); !errors.Is(err, stop) {
+		if _, err := db.Get(ctx, Restores, uuid.NewString()); !errors.Is(err, stop) {
 			t.Errorf("error is %v, want the cause", err)
 		}
 	})
@@ -121,7 +121,7 @@ func TestCutConnectionsLoseNothing(t *testing.T) {
 						p.Cut()
 					}
 					key := fmt.Sprintf("T#%d-%d", w, i)
-					if err := db.UpdateRestore(t.Context(), restore, RecordUpdate{ResourcesStatus: map[string]string{key: "available"}}); err != nil {
+					if err := db.Update(t.Context(), Restores, restore, RecordUpdate{ResourcesStatus: map[string]string{key: "available"}}); err != nil {
 						t.Error(err)
 					}
 					l := &OperationLog{ID: uuid.NewString(), ProjectID: "p", OperationType: "restore"}
@@ -132,7 +132,7 @@ func TestCutConnectionsLoseNothing(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		r, err := db.GetRestore(t.Context(), restore)
+		r, err := db.Get(t.Context(), Restores, restore)
 		if err != nil || len(r.ResourcesStatus) != workers*each {
 			t.Errorf("%d of %d entries are left (%v)", len(r.ResourcesStatus), workers*each, err)
 		}

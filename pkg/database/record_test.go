@@ -28,7 +28,7 @@ func TestUpdateWritesWhatChanged(t *testing.T) {
 		update := func(u RecordUpdate) {
 			t.Helper()
 			c.Step()
-			if err := db.UpdateRestore(t.Context(), id, u); err != nil {
+			if err := db.Update(t.Context(), Restores, id, u); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -66,13 +66,13 @@ func TestRecordsAreRead(t *testing.T) {
 			CreatedAt: c.Now().UTC(),
 		}
 		want.ID = insert(t, db, "verifications", values...)
-		got, err := db.GetVerification(t.Context(), want.ID)
+		got, err := db.Get(t.Context(), Verifications, want.ID)
 		if diff := cmp.Diff(&want, got); err != nil || diff != "" {
 			t.Errorf("verification: %v (-want +got):\n%s", err, diff)
 		}
 		want.RestoreTarget = "http://keystone"
 		want.ID = insert(t, db, "restores", append(values, assignment{"restore_target", "http://keystone"})...)
-		got, err = db.GetRestore(t.Context(), want.ID)
+		got, err = db.Get(t.Context(), Restores, want.ID)
 		if diff := cmp.Diff(&want, got); err != nil || diff != "" {
 			t.Errorf("restore: %v (-want +got):\n%s", err, diff)
 		}
@@ -84,17 +84,17 @@ func TestMissingRecords(t *testing.T) {
 		deleted := insert(t, db, "restores")
 		markDeleted(t, db, "restores", deleted)
 		for _, id := range []string{uuid.NewString(), deleted, "'; --"} {
-			_, getRestore := db.GetRestore(t.Context(), id)
-			_, getVerification := db.GetVerification(t.Context(), id)
+			_, getRestore := db.Get(t.Context(), Restores, id)
+			_, getVerification := db.Get(t.Context(), Verifications, id)
 			_, getLog := db.GetOperationLog(t.Context(), id)
 			for name, c := range map[string]struct {
 				err   error
 				class string
 			}{
 				"get restore":          {getRestore, "RestoreNotFound"},
-				"update restore":       {db.UpdateRestore(t.Context(), id, RecordUpdate{Status: ptr("fail")}), "RestoreNotFound"},
+				"update restore":       {db.Update(t.Context(), Restores, id, RecordUpdate{Status: ptr("fail")}), "RestoreNotFound"},
 				"get verification":     {getVerification, "VerificationNotFound"},
-				"update verification":  {db.UpdateVerification(t.Context(), id, RecordUpdate{}), "VerificationNotFound"},
+				"update verification":  {db.Update(t.Context(), Verifications, id, RecordUpdate{}), "VerificationNotFound"},
 				"get operation log":    {getLog, "OperationLogNotFound"},
 				"update operation log": {db.UpdateOperationLog(t.Context(), id, OperationLogUpdate{}), "OperationLogNotFound"},
 			} {
@@ -111,10 +111,10 @@ func TestMissingRecords(t *testing.T) {
 func TestCorruptColumnGivesWay(t *testing.T) {
 	onEveryEngine(t, func(t *testing.T, db *DB, _ *clock) {
 		id := insert(t, db, "restores", assignment{"resources_status", `["no dict"]`})
-		if _, err := db.GetRestore(t.Context(), id); Refused(err) == nil || !strings.Contains(err.Error(), "resources_status") {
+		if _, err := db.Get(t.Context(), Restores, id); Refused(err) == nil || !strings.Contains(err.Error(), "resources_status") {
 			t.Errorf("get: error is %v", err)
 		}
-		if err := db.UpdateRestore(t.Context(), id, RecordUpdate{Status: ptr("fail"), ResourcesStatus: map[string]string{"T#a": "error"}}); err != nil {
+		if err := db.Update(t.Context(), Restores, id, RecordUpdate{Status: ptr("fail"), ResourcesStatus: map[string]string{"T#a": "error"}}); err != nil {
 			t.Errorf("update: %v", err)
 		}
 		if got := columns(t, db, "restores", id, "status", "resources_status"); got != `fail|{"T#a": "error"}` {
@@ -134,11 +134,11 @@ func TestRecordsOfManyResources(t *testing.T) {
 			}
 			id := insert(t, db, "restores")
 			for range 2 {
-				if err := db.UpdateRestore(t.Context(), id, RecordUpdate{Status: ptr("success"), ResourcesStatus: statuses, ResourcesReason: reasons}); err != nil {
+				if err := db.Update(t.Context(), Restores, id, RecordUpdate{Status: ptr("success"), ResourcesStatus: statuses, ResourcesReason: reasons}); err != nil {
 					t.Fatal(err)
 				}
 			}
-			r, err := db.GetRestore(t.Context(), id)
+			r, err := db.Get(t.Context(), Restores, id)
 			if err != nil || r.Status != "success" {
 				t.Fatalf("status %q, %v", r.Status, err)
 			}
@@ -180,7 +180,7 @@ func TestConcurrentUpdatesLoseNothing(t *testing.T) {
 					wg.Go(func() {
 						for i := range each {
 							entry := map[string]string{fmt.Sprintf("T#%d-%d-%d", w, half, i): "available"}
-							if err := db.UpdateRestore(t.Context(), id, RecordUpdate{ResourcesStatus: entry, ResourcesReason: entry}); err != nil {
+							if err := db.Update(t.Context(), Restores, id, RecordUpdate{ResourcesStatus: entry, ResourcesReason: entry}); err != nil {
 								t.Error(err)
 								return
 							}
@@ -189,7 +189,7 @@ func TestConcurrentUpdatesLoseNothing(t *testing.T) {
 				}
 			}
 			wg.Wait()
-			r, err := workers[0].GetRestore(t.Context(), id)
+			r, err := workers[0].Get(t.Context(), Restores, id)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -205,7 +205,7 @@ func TestEndedContextEndsACall(t *testing.T) {
 		lost := errors.New("lease lost")
 		ctx, cancel := contextWithCause(t, lost)
 		cancel()
-		if err := db.UpdateRestore(ctx, uuid.NewString(), RecordUpdate{}); !errors.Is(err, lost) {
+		if err := db.Update(ctx, Restores, uuid.NewString(), RecordUpdate{}); !errors.Is(err, lost) {
 			t.Errorf("error is %v, want the cause", err)
 		}
 	})

@@ -386,58 +386,48 @@ type RecordUpdate struct {
 	ResourcesReason map[string]string
 }
 
-// recordTable is one of the two tables of records.
-type recordTable struct {
-	name     string
-	what     string
-	target   string // expression for the restore target
-	notFound func(id string) *fault.Error
-}
+// RecordKind is a table of records.
+type RecordKind string
 
-var (
-	restores      = recordTable{"restores", "restore", "restore_target", fault.RestoreNotFound}
-	verifications = recordTable{"verifications", "verification", "NULL", fault.VerificationNotFound}
+// The kinds of records.
+const (
+	Restores      RecordKind = "restores"
+	Verifications RecordKind = "verifications"
 )
 
-// GetRestore reads a restore. Errors: fault.RestoreNotFound.
-func (db *DB) GetRestore(ctx context.Context, id string) (*Record, error) {
-	return db.record(ctx, restores, id)
+// String is the word for one record.
+func (k RecordKind) String() string { return strings.TrimSuffix(string(k), "s") }
+
+// NotFound is the error about a record that is not there.
+func (k RecordKind) NotFound(id string) *fault.Error {
+	if k == Restores {
+		return fault.RestoreNotFound(id)
+	}
+	return fault.VerificationNotFound(id)
 }
 
-// GetVerification reads a verification. Errors: fault.VerificationNotFound.
-func (db *DB) GetVerification(ctx context.Context, id string) (*Record, error) {
-	return db.record(ctx, verifications, id)
-}
-
-// UpdateRestore changes a restore. If the change changes nothing, the row is
-// not touched. Errors: fault.RestoreNotFound.
-func (db *DB) UpdateRestore(ctx context.Context, id string, u RecordUpdate) error {
-	return db.updateRecord(ctx, restores, id, u)
-}
-
-// UpdateVerification changes a verification. If the change changes nothing,
-// the row is not touched. Errors: fault.VerificationNotFound.
-func (db *DB) UpdateVerification(ctx context.Context, id string, u RecordUpdate) error {
-	return db.updateRecord(ctx, verifications, id, u)
-}
-
-func (db *DB) record(ctx context.Context, t recordTable, id string) (*Record, error) {
+// Get reads a record. Errors: fault.RestoreNotFound, fault.VerificationNotFound.
+func (db *DB) Get(ctx context.Context, kind RecordKind, id string) (*Record, error) {
 	var r *Record
 	err := db.do(ctx, func(ctx context.Context, tx *sql.Tx) (err error) {
-		r, err = db.scanRecord(ctx, tx, t, id)
+		r, err = db.scanRecord(ctx, tx, kind, id)
 		return err
 	})
 	if err != nil {
-		return nil, wrap(err, t.notFound(id), "read "+t.what, id)
+		return nil, wrap(err, kind.NotFound(id), "read "+kind.String(), id)
 	}
 	return r, nil
 }
 
-func (db *DB) scanRecord(ctx context.Context, tx *sql.Tx, t recordTable, id string) (*Record, error) {
+func (db *DB) scanRecord(ctx context.Context, tx *sql.Tx, kind RecordKind, id string) (*Record, error) {
+	restoreTarget := "NULL"
+	if kind == Restores {
+		restoreTarget = "restore_target"
+	}
 	var project, provider, checkpoint, target, status, parameters, statuses, reasons sql.NullString
 	var created, updated sql.NullTime
-	columns := "project_id, provider_id, checkpoint_id, " + t.target + ", status, parameters, resources_status, resources_reason, created_at, updated_at"
-	err := db.read(ctx, tx, t.name, columns, id, false,
+	columns := "project_id, provider_id, checkpoint_id, " + restoreTarget + ", status, parameters, resources_status, resources_reason, created_at, updated_at"
+	err := db.read(ctx, tx, string(kind), columns, id, false,
 		&project, &provider, &checkpoint, &target, &status, &parameters, &statuses, &reasons, &created, &updated)
 	if err != nil {
 		return nil, err
@@ -464,10 +454,12 @@ func (db *DB) scanRecord(ctx context.Context, tx *sql.Tx, t recordTable, id stri
 	return r, nil
 }
 
-func (db *DB) updateRecord(ctx context.Context, t recordTable, id string, u RecordUpdate) error {
+// Update changes a record. If the change changes nothing, the row is not touched.
+// Errors: fault.RestoreNotFound, fault.VerificationNotFound.
+func (db *DB) Update(ctx context.Context, kind RecordKind, id string, u RecordUpdate) error {
 	err := db.do(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		var status, statuses, reasons sql.NullString
-		err := db.read(ctx, tx, t.name, "status, resources_status, resources_reason", id, true, &status, &statuses, &reasons)
+		err := db.read(ctx, tx, string(kind), "status, resources_status, resources_reason", id, true, &status, &statuses, &reasons)
 		if err != nil {
 			return err
 		}
@@ -491,36 +483,27 @@ func (db *DB) updateRecord(ctx context.Context, t recordTable, id string, u Reco
 				changes = append(changes, assignment{column.name, text})
 			}
 		}
-		return db.write(ctx, tx, t.name, id, changes)
+		return db.write(ctx, tx, string(kind), id, changes)
 	})
-	return wrap(err, t.notFound(id), "update "+t.what, id)
-}
-
-// CreateRestore inserts a restore and returns its id. karbor-api inserts its
-// own; this serves callers that have none. CreatedAt and UpdatedAt do not
-// count. A row that is already there under a given id is left as it is.
-func (db *DB) CreateRestore(ctx context.Context, r *Record) (string, error) {
-	return db.createRecord(ctx, restores, r)
-}
-
-// CreateVerification inserts a verification and returns its id, like CreateRestore.
-func (db *DB) CreateVerification(ctx context.Context, v *Record) (string, error) {
-	return db.createRecord(ctx, verifications, v)
+	return wrap(err, kind.NotFound(id), "update "+kind.String(), id)
 }
 
 // Check says what does not fit into its column.
 func (r *Record) Check() error {
-	return checkColumns(restores.name, []assignment{
+	return checkColumns(string(Restores), []assignment{
 		{"id", r.ID}, {"project_id", r.ProjectID}, {"provider_id", r.ProviderID}, {"checkpoint_id", r.CheckpointID},
 		{"restore_target", r.RestoreTarget}, {"status", r.Status}, {"parameters", string(r.Parameters)},
 	})
 }
 
-func (db *DB) createRecord(ctx context.Context, t recordTable, r *Record) (string, error) {
+// Create inserts a record and returns its id. karbor-api inserts its own; this
+// serves callers that have none. CreatedAt and UpdatedAt do not count. A row that
+// is already there under a given id is left as it is.
+func (db *DB) Create(ctx context.Context, kind RecordKind, r *Record) (string, error) {
 	id := cmp.Or(r.ID, db.options.NewID())
 	parameters, err := jsonColumn(r.Parameters)
 	if err != nil {
-		return "", fmt.Errorf("write parameters of %s %s: %w", t.what, id, err)
+		return "", fmt.Errorf("write parameters of %s %s: %w", kind, id, err)
 	}
 	values := []assignment{
 		{"created_at", db.now()},
@@ -534,16 +517,16 @@ func (db *DB) createRecord(ctx context.Context, t recordTable, r *Record) (strin
 		{"resources_status", db.dictColumn(r.ResourcesStatus)},
 		{"resources_reason", db.dictColumn(r.ResourcesReason)},
 	}
-	if t.name == restores.name {
+	if kind == Restores {
 		values = append(values, assignment{"restore_target", nullable(r.RestoreTarget)})
 	}
-	query, args := db.insertQuery(t.name, values)
+	query, args := db.insertQuery(string(kind), values)
 	err = db.do(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, query, args...)
 		return err
 	})
 	if err != nil && db.classify(err) != duplicate {
-		return "", wrap(err, err, "insert "+t.what, id)
+		return "", wrap(err, err, "insert "+kind.String(), id)
 	}
 	return id, nil
 }

@@ -199,11 +199,11 @@ func (d *daemon) insertRecords(t *testing.T, s *scenario) {
 		return value
 	}
 	for _, table := range []struct {
-		rows   []row
-		create func(context.Context, *database.Record) (string, error)
-	}{{s.Restores, d.db.CreateRestore}, {s.Verifications, d.db.CreateVerification}} {
+		rows []row
+		kind database.RecordKind
+	}{{s.Restores, database.Restores}, {s.Verifications, database.Verifications}} {
 		for _, r := range table.rows {
-			_, err := table.create(context.Background(), &database.Record{ID: text(r, "id"), ProjectID: text(r, "project_id"),
+			_, err := d.db.Create(context.Background(), table.kind, &database.Record{ID: text(r, "id"), ProjectID: text(r, "project_id"),
 				ProviderID: text(r, "provider_id"), CheckpointID: text(r, "checkpoint_id"), Status: "in_progress",
 				Parameters: json.RawMessage(text(r, "parameters"))})
 			if err != nil {

@@ -102,22 +102,13 @@ func (r records) UpdateOperationLog(ctx context.Context, id string, u database.O
 	return r.watch.around(e, func(*history.Event) error { return r.Records.UpdateOperationLog(ctx, id, u) })
 }
 
-func (r records) CreateRestore(ctx context.Context, row *database.Record) (string, error) {
+func (r records) Create(ctx context.Context, kind database.RecordKind, row *database.Record) (string, error) {
 	return r.create(history.Event{What: history.CreateRecord, Key: row.ID},
-		func() (string, error) { return r.Records.CreateRestore(ctx, row) })
+		func() (string, error) { return r.Records.Create(ctx, kind, row) })
 }
 
-func (r records) UpdateRestore(ctx context.Context, id string, u database.RecordUpdate) error {
-	return r.watch.around(updated(id, u), func(*history.Event) error { return r.Records.UpdateRestore(ctx, id, u) })
-}
-
-func (r records) CreateVerification(ctx context.Context, row *database.Record) (string, error) {
-	return r.create(history.Event{What: history.CreateRecord, Key: row.ID},
-		func() (string, error) { return r.Records.CreateVerification(ctx, row) })
-}
-
-func (r records) UpdateVerification(ctx context.Context, id string, u database.RecordUpdate) error {
-	return r.watch.around(updated(id, u), func(*history.Event) error { return r.Records.UpdateVerification(ctx, id, u) })
+func (r records) Update(ctx context.Context, kind database.RecordKind, id string, u database.RecordUpdate) error {
+	return r.watch.around(updated(id, u), func(*history.Event) error { return r.Records.Update(ctx, kind, id, u) })
 }
 
 func updated(id string, u database.RecordUpdate) history.Event {
