@@ -21,11 +21,11 @@ func (s *Section) CopyFrom(ctx context.Context, from *Section, key string) (int6
 	if err != nil {
 		return 0, err
 	}
-	o, err := from.bank.get(ctx, full)
+	o, err := from.get(ctx, full)
 	if err != nil {
 		return 0, err
 	}
-	body := &reopened{ctx: ctx, bank: from.bank, key: full, body: o.Body}
+	body := &reopened{ctx: ctx, from: from, key: full, body: o.Body}
 	defer func() { body.body.Close() }()
 	size := o.Size
 	if size < 0 {
@@ -40,7 +40,7 @@ func (s *Section) CopyFrom(ctx context.Context, from *Section, key string) (int6
 // getting it again.
 type reopened struct {
 	ctx  context.Context
-	bank *Bank
+	from *Section
 	key  string
 	body io.ReadCloser
 	read bool // anything of body
@@ -63,7 +63,7 @@ func (r *reopened) Seek(offset int64, whence int) (int64, error) {
 	if !r.read {
 		return 0, nil
 	}
-	o, err := r.bank.get(r.ctx, r.key)
+	o, err := r.from.get(r.ctx, r.key)
 	if err != nil {
 		return 0, err
 	}

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -20,12 +21,13 @@ import (
 // BankReadonlyViolation for a write to a read-only section, and else with the
 // class of the operation: BankUpdateObjectFailed, BankGetObjectFailed,
 // BankListObjectsFailed or BankDeleteObjectFailed, each naming the key.
-// errors.Is finds ErrNotFound, ErrUnusable and the cause of a cancelled context in
-// them.
+// errors.Is finds ErrNotFound, ErrUnusable, ErrAltered and the cause of a cancelled
+// context in them.
 type Section struct {
 	bank     *Bank
 	prefix   string // begins and ends with a slash
 	writable bool
+	digests  Digests // nil: none
 }
 
 // Path returns the path of the section, with a slash at both ends.
@@ -36,7 +38,7 @@ func (s *Section) Writable() bool { return s.writable }
 
 // ReadOnly returns the same section without its writes.
 func (s *Section) ReadOnly() *Section {
-	return &Section{bank: s.bank, prefix: s.prefix}
+	return &Section{bank: s.bank, prefix: s.prefix, digests: s.digests}
 }
 
 // Section returns the part below path, with the writes that s has.
@@ -45,7 +47,7 @@ func (s *Section) Section(path string) (*Section, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Section{bank: s.bank, prefix: s.prefix + strings.TrimPrefix(below, "/"), writable: s.writable}, nil
+	return &Section{bank: s.bank, prefix: s.prefix + strings.TrimPrefix(below, "/"), writable: s.writable, digests: s.digests}, nil
 }
 
 // PutJSON stores a value as JSON in Python's style, for readers to decode.
@@ -138,7 +140,7 @@ func (s *Section) Open(ctx context.Context, key string) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, err
 	}
-	o, err := s.bank.get(ctx, full)
+	o, err := s.get(ctx, full)
 	if err != nil {
 		return nil, err
 	}
@@ -167,7 +169,7 @@ func (s *Section) OpenString(ctx context.Context, key string) (io.ReadCloser, er
 	if err != nil {
 		return nil, err
 	}
-	o, err := s.bank.get(ctx, full)
+	o, err := s.get(ctx, full)
 	if err != nil {
 		return nil, err
 	}
@@ -219,7 +221,11 @@ func (s *Section) Delete(ctx context.Context, key string) error {
 	if err != nil {
 		return err
 	}
-	return s.bank.delete(ctx, full)
+	err = s.bank.delete(ctx, full)
+	if s.digests != nil && s.digests.Covers(full) && (err == nil || errors.Is(err, ErrNotFound)) {
+		return errors.Join(s.digests.Record(ctx, full, ""), err)
+	}
+	return err
 }
 
 func (s *Section) put(ctx context.Context, key string, u Upload) error {
@@ -230,6 +236,9 @@ func (s *Section) put(ctx context.Context, key string, u Upload) error {
 	if err != nil {
 		return err
 	}
+	if s.digests != nil && s.digests.Covers(full) {
+		return s.record(ctx, full, u)
+	}
 	return s.bank.put(ctx, full, u)
 }
 
@@ -237,7 +246,7 @@ func (s *Section) read(ctx context.Context, key string) (full string, data []byt
 	if full, err = s.key(key); err != nil {
 		return "", nil, Unknown, err
 	}
-	o, err := s.bank.get(ctx, full)
+	o, err := s.get(ctx, full)
 	if err != nil {
 		return full, nil, Unknown, err
 	}

@@ -33,6 +33,8 @@ type Checkpoint struct {
 	changed  map[string]json.RawMessage // since the last commit
 	base     Status                     // in the bank, as far as we know
 	tried    Status                     // of a commit whose outcome is unknown
+	recorder *objects                   // that are being written
+	sealed   map[string]string          // their digests, to be signed by the next commit
 }
 
 // ID returns the id of the checkpoint.
@@ -140,7 +142,7 @@ func (c *Checkpoint) Commit(ctx context.Context) error {
 			current.set(key, value)
 		}
 	}
-	if err := c.collection.options.Signing.resign(&current); err != nil {
+	if err := c.collection.options.Signing.resign(&current, c.sealedObjects()); err != nil {
 		return fmt.Errorf("commit checkpoint %s: %w", c.id, err)
 	}
 	merged, err := current.fields()
@@ -235,11 +237,18 @@ func (c *Checkpoint) Delete(ctx context.Context) error {
 }
 
 // Section returns the part of the bank that holds the data of one of the
-// checkpoint's resources. It fails with InvalidInput for an id that can be no part of a
+// checkpoint's resources, with their digests if it has a signature over them. It fails with InvalidInput for an id that can be no part of a
 // key: one with a slash would lead among the data of another resource.
 func (c *Checkpoint) Section(resourceID string) (*bank.Section, error) {
 	if err := checkKeyPart("id of the resource", resourceID); err != nil {
 		return nil, err
 	}
-	return c.collection.checkpoints.Section(c.id + "/resource-data/" + resourceID)
+	section, err := c.collection.checkpoints.Section(dataPath(c.id) + resourceID)
+	if err != nil {
+		return nil, err
+	}
+	if digests := c.digests(); digests != nil {
+		section = section.WithDigests(digests)
+	}
+	return section, nil
 }

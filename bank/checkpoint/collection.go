@@ -165,7 +165,7 @@ func (c *Collection) Create(ctx context.Context, o CreateOptions) (*Checkpoint, 
 		d.set(keyGraph, quoted(o.ResourceGraph))
 	}
 	if c.options.Signing != nil {
-		if err := c.options.Signing.sign(&d); err != nil {
+		if err := c.options.Signing.sign(&d, nil); err != nil {
 			return nil, fault.InvalidInput("the checkpoint cannot be signed: " + err.Error()).WithCause(err)
 		}
 	}

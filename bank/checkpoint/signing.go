@@ -96,15 +96,18 @@ func LoadSigning(path string, require bool) (*Signing, error) {
 type signature struct {
 	Key string `json:"key"`
 	MAC string `json:"hmac_sha256"`
+	// Objects are the SHA-256 of the resources' objects, by <resource id>/<key>; nil until
+	// all are written, and in checkpoints of earlier versions.
+	Objects map[string]string `json:"objects,omitzero"`
 }
 
 // sign puts a signature into a document.
-func (s *Signing) sign(d *document) error {
-	mac, err := s.mac(s.current, d)
+func (s *Signing) sign(d *document, objects map[string]string) error {
+	mac, err := s.mac(s.current, d, objects)
 	if err != nil {
 		return err
 	}
-	text, err := json.Marshal(signature{s.current, hex.EncodeToString(mac)})
+	text, err := json.Marshal(signature{s.current, hex.EncodeToString(mac), objects})
 	if err != nil {
 		return err
 	}
@@ -112,12 +115,26 @@ func (s *Signing) sign(d *document) error {
 	return nil
 }
 
-// resign signs a document that is signed already and was changed by us.
-func (s *Signing) resign(d *document) error {
+// resign signs a document that is signed already and was changed by us. nil objects are
+// those that are signed already.
+func (s *Signing) resign(d *document, objects map[string]string) error {
 	if s == nil || d.values[keySignature] == nil {
 		return nil
 	}
-	return s.sign(d)
+	if objects == nil {
+		objects = d.objects()
+	}
+	return s.sign(d, objects)
+}
+
+// objects returns the digests in the signature of a document that holds, nil if there are
+// none.
+func (d *document) objects() map[string]string {
+	var given signature
+	if json.Unmarshal(d.values[keySignature], &given) != nil {
+		return nil
+	}
+	return given.Objects
 }
 
 // verify fails with ErrSignature unless the document is signed, or may be without a
@@ -140,7 +157,7 @@ func (s *Signing) verify(d *document) error {
 	if s.keys[given.Key] == nil {
 		return fmt.Errorf("%w: there is no key %.40q in the key file", ErrSignature, given.Key)
 	}
-	mac, err := s.mac(given.Key, d)
+	mac, err := s.mac(given.Key, d, given.Objects)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrSignature, err)
 	}
@@ -153,7 +170,7 @@ func (s *Signing) verify(d *document) error {
 // mac is the HMAC, by the key of an id, of what a signature covers. The original spaces
 // and escapes JSON in its own way when it rewrites index.json, so that the values count
 // and not their texts.
-func (s *Signing) mac(id string, d *document) ([]byte, error) {
+func (s *Signing) mac(id string, d *document, objects map[string]string) ([]byte, error) {
 	type member struct {
 		Key   string
 		Value any
@@ -167,6 +184,9 @@ func (s *Signing) mac(id string, d *document) ([]byte, error) {
 			}
 			covered = append(covered, member{key, value})
 		}
+	}
+	if objects != nil {
+		covered = append(covered, member{keySignature, objects})
 	}
 	text, err := json.Marshal(covered)
 	if err != nil {

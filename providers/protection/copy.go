@@ -61,6 +61,9 @@ func (c *Call) copySection(ctx context.Context, known []Known) error {
 		return fmt.Errorf("section of %s in checkpoint %s: %w", c.Resource.Key(), c.Checkpoint.ID(), err)
 	}
 	source = source.ReadOnly()
+	if err := source.Check(ctx); err != nil {
+		return err
+	}
 	status, err := source.GetText(ctx, StatusKey)
 	if err != nil {
 		return err

@@ -72,6 +72,15 @@ func (c *Call) CheckSection() error {
 	return nil
 }
 
+// CheckBackup fails when the resource has no section, and when an object in it is not the
+// one that a signed checkpoint has: who reads a backup calls it first.
+func (c *Call) CheckBackup(ctx context.Context) error {
+	if err := c.CheckSection(); err != nil {
+		return err
+	}
+	return c.Section.Check(ctx)
+}
+
 // PutStatus writes the status of the resource into the bank.
 func (c *Call) PutStatus(ctx context.Context, status string) error {
 	if err := c.CheckSection(); err != nil {
@@ -193,7 +202,7 @@ func (c *Call) deleteAll(ctx context.Context, keys []string) error {
 func VerifyStatus(noun, title string, whole Hook) Hook {
 	return func(ctx context.Context, c *Call) error {
 		status, reason := "", ""
-		err := c.CheckSection()
+		err := c.CheckBackup(ctx)
 		if err == nil {
 			status, err = c.Section.GetText(ctx, StatusKey)
 		}

@@ -60,7 +60,7 @@ func (f Frame) Protect(last bool, work protection.Hook, clean Clean) protection.
 // id of the new one, also with an error if there was one for a while.
 func (f Frame) Restore(bring func(context.Context, *protection.Call) (string, error), clean Clean) protection.Hook {
 	return func(ctx context.Context, c *protection.Call) error {
-		err := c.CheckSection()
+		err := c.CheckBackup(ctx)
 		if err == nil {
 			err = c.Parameters.Check(f.Schemas.Restore)
 		}
@@ -195,7 +195,7 @@ func Unfinished(was string) bool {
 // reason that is recorded.
 func Verify(title string, look func(context.Context, *protection.Call) (status, reason string, err error)) protection.Hook {
 	return func(ctx context.Context, c *protection.Call) error {
-		err := c.CheckSection()
+		err := c.CheckBackup(ctx)
 		status, reason := protection.StatusError, ""
 		if err == nil {
 			status, reason, err = look(ctx, c)

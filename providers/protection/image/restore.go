@@ -59,7 +59,7 @@ func (p *Plugin) restore(ctx context.Context, c *protection.Call) error {
 // bring returns the id of the image, also with an error if there was one for a
 // while.
 func (p *Plugin) bring(ctx context.Context, c *protection.Call) (string, error) {
-	if err := c.CheckSection(); err != nil {
+	if err := c.CheckBackup(ctx); err != nil {
 		return "", err
 	}
 	if err := c.Parameters.Check(schemas.Restore); err != nil {

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package checkpoint
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"strings"
+	"sync"
+
+	"github.com/karbor-project/karbor/bank"
+)
+
+// covered reports whether a signature covers an object of a resource, by <resource id>/<key>:
+// all but the status, which deletions change, and the data, whose digests are in a manifest.
+func covered(name string) bool {
+	_, key, _ := strings.Cut(name, "/")
+	return key != "status" && !strings.HasPrefix(key, "data_")
+}
+
+// RecordObjects records the digests of the objects that are written into the sections that
+// Section returns from now on, for Seal. known are those that earlier runs have recorded.
+// keep makes each durable before the write returns: its name, <resource id>/<key>, and the
+// SHA-256 in hexadecimal, "" for an object that was deleted. A checkpoint that is not signed
+// records nothing.
+func (c *Checkpoint) RecordObjects(known map[string]string, keep func(ctx context.Context, name, digest string) error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.collection.options.Signing == nil || c.document.values[keySignature] == nil {
+		return
+	}
+	digests := map[string]string{}
+	maps.Copy(digests, known)
+	maps.DeleteFunc(digests, func(_, digest string) bool { return digest == "" })
+	c.recorder = &objects{path: c.dataPath(), keep: keep, digests: digests}
+}
+
+// Seal has the next commit sign the digests of the objects that were recorded: with it the
+// checkpoint is complete.
+func (c *Checkpoint) Seal() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.recorder != nil {
+		c.sealed = c.recorder.all()
+	}
+}
+
+// CheckSeal fails with ErrSignature, where signatures are required, if the signature does not
+// cover the objects of the resources: those of a checkpoint that was not completed, or by a
+// worker of an earlier version. Who uses what is in the bank asks first.
+func (c *Checkpoint) CheckSeal() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	signing := c.collection.options.Signing
+	if signing == nil || !signing.require || c.document.objects() != nil {
+		return nil
+	}
+	return c.collection.broken(c.id, fmt.Errorf("%w: it does not cover the objects of the resources, and has to", ErrSignature))
+}
+
+func (c *Checkpoint) sealedObjects() map[string]string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.sealed
+}
+
+// digests returns what is known of the checkpoint's objects, nil for nothing.
+func (c *Checkpoint) digests() bank.Digests {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.recorder != nil {
+		return c.recorder
+	}
+	if c.collection.options.Signing == nil {
+		return nil
+	}
+	if digests := c.document.objects(); digests != nil {
+		return &objects{path: c.dataPath(), digests: digests}
+	}
+	return nil
+}
+
+func (c *Checkpoint) dataPath() string { return c.collection.checkpoints.Path() + dataPath(c.id) }
+
+// objects are the digests of a checkpoint's objects, by <resource id>/<key>.
+type objects struct {
+	path string                                               // of all of them in the bank
+	keep func(ctx context.Context, name, digest string) error // nil: the checkpoint is complete
+
+	mu      sync.Mutex
+	digests map[string]string
+}
+
+var _ bank.Digests = (*objects)(nil)
+
+// Covers implements bank.Digests.
+func (o *objects) Covers(key string) bool { return covered(key[len(o.path):]) }
+
+// Record implements bank.Digests. What is deleted of a complete checkpoint stays on record.
+func (o *objects) Record(ctx context.Context, key, digest string) error {
+	name := key[len(o.path):]
+	if o.keep == nil || o.of(name) == digest {
+		return nil
+	}
+	if err := o.keep(ctx, name, digest); err != nil {
+		return err
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.digests[name] = digest; digest == "" {
+		delete(o.digests, name)
+	}
+	return nil
+}
+
+// Want implements bank.Digests.
+func (o *objects) Want(key string) (string, bool) { return o.of(key[len(o.path):]), o.keep == nil }
+
+func (o *objects) of(name string) string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.digests[name]
+}
+
+// Keys implements bank.Digests.
+func (o *objects) Keys(prefix string) []string {
+	var keys []string
+	for name := range o.all() {
+		if key := o.path + name; strings.HasPrefix(key, prefix) {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+func (o *objects) all() map[string]string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return maps.Clone(o.digests)
+}
