@@ -269,7 +269,7 @@ env_hostile() {
   compiler
   services rabbitmq mariadb keystone swift glance
   service_tests -v -run 'Hostile|Tenants|Unreadable|Redirect|StaysAtHome|IDsInPaths|CannotChangeTheEndpoint|PodsOfOthers|Within|Conformance/(Hostile|Survive)' \
-    ./manager ./test/functional ./pkg/... ./bank/... ./providers/... ./cmd/karborctl/... ./rpc/...
+    ./manager/... ./test/functional ./pkg/... ./bank/... ./providers/... ./cmd/karborctl/... ./rpc/...
 }
 
 env_fuzz() {

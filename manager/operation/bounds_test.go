@@ -51,10 +51,6 @@ func TestBoundsOfAnOperation(t *testing.T) {
 			protection.Restore: func(ctx context.Context) error {
 				return p.engine.Restore(ctx, p.provider, cp, Record{ID: "r", ProjectID: project})
 			},
-			protection.Verify: func(ctx context.Context) error {
-				return p.engine.Verify(ctx, p.provider, cp, Record{ID: "r", ProjectID: project})
-			},
-			protection.Delete: func(ctx context.Context) error { return p.engine.Delete(ctx, p.provider, cp) },
 		} {
 			t.Run(name+"/"+string(kind), func(t *testing.T) {
 				s.records.restores["r"] = database.Record{ID: "r"}
@@ -66,11 +62,36 @@ func TestBoundsOfAnOperation(t *testing.T) {
 				if status := p.checkpoint(t, cp.ID()).Status(); status != checkpoint.Available {
 					t.Errorf("the checkpoint is %s", status)
 				}
-				if row := s.records.restores["r"]; (kind == protection.Restore || kind == protection.Verify) && row.Status != fail {
+				if row := s.records.restores["r"]; kind == protection.Restore && row.Status != fail {
 					t.Errorf("the record is %q", row.Status)
 				}
 			})
 		}
+	}
+}
+
+// A checkpoint that is there can be verified and deleted, however small the bounds have
+// become.
+func TestLargeCheckpointIsVerifiedAndDeleted(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	root, cloud := largeGraph(4)
+	cp := protected(t, s.process(t, hookPlugin{}, cloud).bench, root)
+	p := s.process(t, hookPlugin{}, cloud, func(c *Config) { c.MaxResources, c.MaxLinks = 4, 3 })
+	s.records.restores["r"] = database.Record{ID: "r"}
+	if err := p.engine.Verify(p.bench.ctx, p.provider, cp, Record{ID: "r", ProjectID: project}); err != nil {
+		t.Fatal(err)
+	}
+	p.finish()
+	if row := s.records.restores["r"]; row.Status != success {
+		t.Errorf("the verification is %q", row.Status)
+	}
+	if err := p.engine.Delete(p.bench.ctx, p.provider, cp); err != nil {
+		t.Fatal(err)
+	}
+	p.finish()
+	if status := p.checkpoint(t, cp.ID()).Status(); status != checkpoint.Deleted {
+		t.Errorf("the checkpoint is %s", status)
 	}
 }
 

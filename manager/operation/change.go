@@ -41,7 +41,25 @@ func (o *change) create(ctx context.Context, c checkpoint.CreateOptions) (err er
 	} else {
 		o.cp, err = o.provider.Checkpoints.Create(ctx, c)
 	}
+	if err == nil && o.input.Digests {
+		o.cp.RecordObjects(o.track.objects(), o.keepDigest)
+	}
 	return err
+}
+
+// keepDigest records the digest of an object before the write of a hook returns, so that
+// whoever completes the checkpoint signs it.
+func (o *change) keepDigest(ctx context.Context, name, sum string) error {
+	d := digest{name, sum}
+	mark, err := json.Marshal(d)
+	if err != nil {
+		return err
+	}
+	if err := o.scribe.save(ctx, markName(digestMarks, name), mark); err != nil {
+		return o.given(err)
+	}
+	o.track.recallDigest(d)
+	return nil
 }
 
 // begin implements work.
@@ -54,6 +72,7 @@ func (o *change) fail(ctx context.Context, _ bool, cause error) error {
 
 // succeed writes the status of success, by finish, everywhere.
 func (o *change) succeed(ctx context.Context, finish func(context.Context) error) error {
+	o.cp.Seal()
 	if err := finish(ctx); err != nil {
 		return err
 	}
@@ -128,6 +147,9 @@ func newCopying(r *run) *copying {
 // open implements work: it makes the copy.
 func (o *copying) open(ctx context.Context) error {
 	source, err := o.provider.Checkpoints.Get(ctx, o.input.Source)
+	if err == nil {
+		err = source.CheckSeal()
+	}
 	if err != nil {
 		return err
 	}

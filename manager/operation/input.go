@@ -46,6 +46,8 @@ type input struct {
 	Graph     string          `json:"graph,omitempty"`
 	// Refusal is why there is no graph.
 	Refusal string `json:"refusal,omitempty"`
+	// Digests tells that those of all objects are on record, from the first hook on.
+	Digests bool `json:"digests,omitempty"`
 
 	Source string            `json:"source,omitempty"` // of a copy
 	Before checkpoint.Status `json:"before,omitempty"` // the status before a deletion

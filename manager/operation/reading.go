@@ -49,6 +49,9 @@ func (o *reading) open(ctx context.Context) error {
 	}
 	o.openRecord(ctx)
 	cp, err := o.provider.Checkpoints.Get(ctx, o.input.Checkpoint)
+	if err == nil {
+		err = cp.CheckSeal()
+	}
 	if err != nil {
 		return err
 	}

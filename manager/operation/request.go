@@ -255,7 +255,7 @@ func (e *Engine) Protect(ctx context.Context, p *providers.Provider, plan Plan, 
 		return "", graphErr
 	}
 	id := newID()
-	in := &input{Checkpoint: id, Plan: &plan, ExtraInfo: extraInfo, Graph: packed, Answer: answerOf(id)}
+	in := &input{Checkpoint: id, Plan: &plan, ExtraInfo: extraInfo, Graph: packed, Answer: answerOf(id), Digests: true}
 	recording := ctx
 	if graphErr != nil { // perhaps because ctx is over; the checkpoint tells of the failure all the same
 		in.Refusal = describe(graphErr)
@@ -341,7 +341,7 @@ func (e *Engine) Verify(ctx context.Context, p *providers.Provider, cp *checkpoi
 func (e *Engine) read(ctx context.Context, kind protection.Kind, p *providers.Provider, cp *checkpoint.Checkpoint, rec Record) error {
 	ctx, cancel := context.WithTimeout(ctx, prepareTime)
 	defer cancel()
-	if packed, ok := cp.ResourceGraph(); ok {
+	if packed, ok := cp.ResourceGraph(); ok && kind == protection.Restore {
 		if err := e.checkGraph(packed); err != nil {
 			e.refuseRecord(ctx, kind, rec, err)
 			return err
@@ -419,7 +419,7 @@ func (e *Engine) Copy(ctx context.Context, p *providers.Provider, plan Plan, sou
 		r, fresh, err := e.begin(withCopyRequest(ctx, i, len(pairs)), journal.Entry{
 			Kind: string(protection.Copy), Subject: pair.Source, CheckpointID: pair.Copy,
 			ProviderID: p.ID, PlanID: plan.ID, ProjectID: plan.ProjectID,
-		}, &input{Checkpoint: pair.Copy, Source: pair.Source, Plan: &plan, Graph: packed, Answer: answerOf(pairs)}, p)
+		}, &input{Checkpoint: pair.Copy, Source: pair.Source, Plan: &plan, Graph: packed, Answer: answerOf(pairs), Digests: true}, p)
 		switch {
 		case errors.Is(err, ErrStopping): // on record all the same, and so shall be the others
 			stopping = err
@@ -501,11 +501,6 @@ func canCopy(p Provider, graph *resource.Graph) error {
 func (e *Engine) Delete(ctx context.Context, p *providers.Provider, cp *checkpoint.Checkpoint) error {
 	ctx, cancel := context.WithTimeout(ctx, prepareTime)
 	defer cancel()
-	if packed, ok := cp.ResourceGraph(); ok {
-		if err := e.checkGraph(packed); err != nil {
-			return err
-		}
-	}
 	plan := cp.Plan()
 	r, fresh, err := e.begin(ctx, journal.Entry{
 		Kind: string(protection.Delete), Subject: cp.ID(), Exclusive: true, CheckpointID: cp.ID(),

@@ -504,6 +504,11 @@ func (r *run) recall(ctx context.Context) (*verdict, error) {
 			if err = json.Unmarshal(m.Value, &told); err == nil {
 				r.track.recallReport(told)
 			}
+		case strings.HasPrefix(m.Key, digestMarks):
+			var d digest
+			if err = json.Unmarshal(m.Value, &d); err == nil {
+				r.track.recallDigest(d)
+			}
 		case strings.HasPrefix(m.Key, stateMarks):
 			r.track.recallState(m.Key, m.Value)
 		}

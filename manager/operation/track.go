@@ -24,6 +24,14 @@ type track struct {
 	states    map[string]json.RawMessage // by mark key
 	noted     map[string]string          // new resources by original id
 	reports   []Report                   // of earlier runs
+	digests   map[string]string          // of the objects that hooks have written
+}
+
+// digest is what a hook has written: an object of the checkpoint by its name, with its
+// SHA-256, or "" when it was deleted.
+type digest struct {
+	Name   string `json:"name"`
+	SHA256 string `json:"sha256"`
 }
 
 func newTrack() *track {
@@ -36,6 +44,7 @@ func (t *track) reset() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.resources, t.states, t.noted, t.reports = map[resource.Key]*Progress{}, map[string]json.RawMessage{}, map[string]string{}, nil
+	t.digests = map[string]string{}
 }
 
 func (t *track) recall(p *Progress) {
@@ -91,6 +100,18 @@ func (t *track) reported() []Report {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return slices.Clone(t.reports)
+}
+
+func (t *track) recallDigest(d digest) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.digests[d.Name] = d.SHA256
+}
+
+func (t *track) objects() map[string]string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return maps.Clone(t.digests)
 }
 
 func (t *track) recallState(key string, document json.RawMessage) {
@@ -188,6 +209,7 @@ const (
 	progressMarks = "p/"
 	stateMarks    = "s/"
 	reportMarks   = "r/"
+	digestMarks   = "d/"
 	walkedMark    = "walked"
 	verdictMark   = "verdict"
 )
