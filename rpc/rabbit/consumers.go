@@ -14,33 +14,33 @@ import (
 	"github.com/karbor-project/karbor/rpc"
 )
 
-// prefetch is how many unacknowledged messages the broker sends ahead to a consumer:
-// least at first, and up to most while that many are in work.
+// prefetch bounds the unacknowledged messages that the broker sends ahead to a consumer:
+// least at first, and up to most while all of them are in work.
 type prefetch struct{ least, most int }
 
 const (
-	// starvedFor is how long all messages that the broker sends ahead must have been
-	// with workers before it is asked for more. Within the same time as many must have
-	// been taken when workers are fast.
+	// starvedFor is how long all messages of the prefetch must have been in work before
+	// it is raised. It is also raised when fast workers take that many messages within
+	// this time.
 	starvedFor = 20 * time.Millisecond
-	// busyAfter is how long a message waits for a worker until the broker is asked to
-	// send only few ahead, so that others get the rest.
+	// busyAfter is how long a message must have waited for a worker before the prefetch
+	// is lowered, so that other servers get the rest.
 	busyAfter = 50 * time.Millisecond
 )
 
-// consumers are the consumers of a subscription on one channel. The channel carries
-// no declarations, so that errors of these leave it alone, and every round trip on
-// it is made by the goroutine of run: the library hands an answer to whoever waits
-// for one.
+// consumers are the consumers of a subscription on one channel. Declarations use other
+// channels, so that their errors do not close this one. Every round trip on the channel
+// is made by the goroutine of run, because the library cannot tell the answers of
+// concurrent requests apart.
 type consumers struct {
 	*subscription
 	session *session
 	ch      *amqp.Channel
 	closes  <-chan *amqp.Error
 	acks    *acks
-	byQueue []*consumer // by queue; nil while there is none
-	lastTag int         // given so far
-	ended   chan struct{}
+	byQueue []*consumer // nil where a queue has none
+	lastTag int
+	ended   chan struct{}  // closed when the consumers are given up
 	lost    chan *consumer // whose deliveries have ended
 	starved chan *consumer // all of whose messages are in work
 	fast    chan *consumer // whose messages are taken as they come
@@ -53,15 +53,15 @@ type consumer struct {
 	index      int // of its queue
 	tag        string
 	prefetch   int
-	unsettled  atomic.Int64 // deliveries that are handed on and not settled
-	delivering atomic.Bool  // a delivery on
+	unsettled  atomic.Int64 // deliveries handed on
+	delivering atomic.Bool  // a delivery waits for a worker
 
-	// The pump counts what it hands on, from a time on.
+	// Only the pump uses these, to see how fast deliveries are taken.
 	delivered int
 	since     time.Time
 }
 
-// consume works on one session until its channel ends. recovered is called when
+// consume consumes on one session until its channel ends, and calls recovered once
 // every queue has its consumer.
 func (s *subscription) consume(session *session, recovered func()) error {
 	c := &consumers{
@@ -115,8 +115,8 @@ func (c *consumers) start() error {
 	return c.checkOwnNames()
 }
 
-// declare makes sure of a queue. When a subscription starts, the queue of a name that
-// is for one process alone must have no consumer yet: the name is another's then.
+// declare declares a queue. When a subscription starts, a queue with a name of this
+// process must have no consumer yet; otherwise another process has the same name.
 func (c *consumers) declare(i int) error {
 	if c.ctx.Err() != nil {
 		return c.ctx.Err()
@@ -133,7 +133,8 @@ func (c *consumers) declare(i int) error {
 	return nil
 }
 
-// checkOwnNames looks for a process that has chosen a name at the same moment.
+// checkOwnNames returns errNameTaken when another process has chosen one of the names
+// at the same moment.
 func (c *consumers) checkOwnNames() error {
 	for i := range c.queues {
 		q := &c.queues[i]
@@ -151,9 +152,9 @@ func (c *consumers) checkOwnNames() error {
 	return nil
 }
 
-// add has the broker send the messages of a queue to a new consumer and starts its
-// pump. A tag is a number, as in oslo.messaging, and is used once: a broker that has
-// cancelled a consumer may still know its tag.
+// add makes a consumer of a queue and starts its pump. The tag is a number, as in
+// oslo.messaging, and is never used again, because a broker that has cancelled a
+// consumer may still know its tag.
 func (c *consumers) add(i, prefetch int) error {
 	if c.ctx.Err() != nil {
 		return c.ctx.Err()
@@ -186,13 +187,14 @@ func (c *consumers) add(i, prefetch int) error {
 		c.drain(n, deliveries)
 		select {
 		case c.lost <- n:
+		case <-c.receiving.Done():
 		case <-c.ended:
 		}
 	})
 	return nil
 }
 
-// cancelConsumer has the broker send nothing more to a consumer. What it has sent is
+// cancelConsumer stops the deliveries of a consumer. What the broker has sent before is
 // still handed on and can be settled.
 func (c *consumers) cancelConsumer(n *consumer) {
 	err := c.session.roundTrip(c.cleanup, "cancelling a consumer", func() error { return c.ch.Cancel(n.tag, false) })
@@ -201,81 +203,86 @@ func (c *consumers) cancelConsumer(n *consumer) {
 	}
 }
 
-// run keeps a consumer at every queue until the channel ends, or until receiving
-// ends; from then on it only keeps the channel, for what is still to be settled.
+// run keeps a consumer at every queue until receiving ends. From then on it only keeps
+// the channel open, so that what has been delivered can be settled.
 func (c *consumers) run() error {
+	if err := c.keepConsuming(); err != nil {
+		return err
+	}
+	for _, n := range c.byQueue {
+		if n != nil {
+			c.cancelConsumer(n)
+		}
+	}
+	c.becomeIdle()
+	select {
+	case reason := <-c.closes:
+		return closeError(reason)
+	case <-c.ctx.Done():
+		return rpc.ErrClosed
+	}
+}
+
+// keepConsuming brings lost consumers back and adapts their prefetch until receiving
+// ends. It returns an error when the channel is of no use any more.
+func (c *consumers) keepConsuming() error {
 	c.consuming.Store(true)
-	receiving := c.receiving.Done()
-	wait := redeclareBackoff()
-	var trouble outage
-	var again, look <-chan time.Time
+	defer c.consuming.Store(false)
+	tries := redeclareAttempts()
+	var retry, recheck <-chan time.Time
 	for {
 		select {
 		case reason := <-c.closes:
-			if reason == nil {
-				return errors.New("channel closed")
-			}
-			return reason
-		case <-c.ctx.Done():
-			return rpc.ErrClosed
-		case <-receiving:
-			receiving, again, look = nil, nil, nil
-			c.consuming.Store(false)
-			for _, n := range c.byQueue {
-				if n != nil {
-					c.cancelConsumer(n)
-				}
-			}
-			c.becomeIdle()
+			return closeError(reason)
+		case <-c.receiving.Done():
+			return nil
 		case n := <-c.lost:
-			if c.byQueue[n.index] != n { // replaced
-				continue
+			if c.lose(n) {
+				retry = time.After(0)
 			}
-			c.byQueue[n.index] = nil
-			if receiving != nil && !c.ch.IsClosed() {
-				c.consuming.Store(false)
-				again = time.After(0)
-			}
-		case <-again:
-			again = nil
-			if !c.restore(&trouble) {
-				again = time.After(wait.next())
-				continue
-			}
-			c.consuming.Store(true)
-			wait.reset()
+		case <-retry:
+			retry = c.restore(tries)
 		case <-c.checkRequested:
-			if receiving == nil {
-				continue
-			}
 			if err := c.checkConsumers(); err != nil {
 				return err
 			}
 		case <-c.starved:
-			if receiving != nil {
-				look = time.After(starvedFor)
-			}
-		case <-look:
-			look = nil
-			if c.grow() {
-				look = time.After(starvedFor)
-			}
+			recheck = time.After(starvedFor)
+		case <-recheck:
+			recheck = c.grow()
 		case n := <-c.fast:
-			if receiving != nil {
-				c.resize(n, min(2*n.prefetch, c.prefetch.most))
-			}
+			c.resize(n, min(2*n.prefetch, c.prefetch.most))
 		case n := <-c.busy:
-			if receiving != nil {
-				c.resize(n, c.prefetch.least)
-			}
+			c.resize(n, c.prefetch.least)
 		}
 	}
 }
 
+func closeError(reason *amqp.Error) error {
+	if reason == nil {
+		return errors.New("channel closed")
+	}
+	return reason
+}
+
+// lose takes a consumer out whose deliveries have ended, and reports whether it has to
+// be brought back: not when resize has replaced it, or when the channel is closed.
+func (c *consumers) lose(n *consumer) bool {
+	if c.byQueue[n.index] != n {
+		return false
+	}
+	c.byQueue[n.index] = nil
+	if c.ch.IsClosed() {
+		return false
+	}
+	c.consuming.Store(false)
+	return true
+}
+
 // restore brings the consumers back that the broker has cancelled, without disturbing
-// the others, and reports whether all are there.
-func (c *consumers) restore(trouble *outage) bool {
-	whole := true
+// the others. It returns when to try again, or nil when every queue has its consumer.
+func (c *consumers) restore(tries *attempts) <-chan time.Time {
+	complete := true
 	for i, n := range c.byQueue {
 		if n != nil {
 			continue
@@ -283,7 +290,7 @@ func (c *consumers) restore(trouble *outage) bool {
 		q := &c.queues[i]
 		log := c.log.WithField("queue", q.name)
 		if q.stream {
-			// The stream may be a new one with offsets of its own.
+			// The stream may have been made anew, with offsets of its own.
 			c.position.reset()
 		}
 		err := c.declare(i)
@@ -291,18 +298,23 @@ func (c *consumers) restore(trouble *outage) bool {
 			err = c.add(i, c.prefetch.least)
 		}
 		if err != nil {
-			whole = false
-			log.WithError(err).Log(trouble.level(err.Error(), logrus.ErrorLevel), "a cancelled consumer could not be brought back")
+			complete = false
+			log.WithError(err).Log(tries.level(err.Error(), logrus.ErrorLevel), "a cancelled consumer could not be brought back")
 			continue
 		}
-		trouble.over()
 		log.Warn("the broker had cancelled a consumer, consuming again")
 	}
-	return whole
+	if !complete {
+		return time.After(tries.delay())
+	}
+	tries.succeeded()
+	c.consuming.Store(true)
+	return nil
 }
 
-// checkConsumers asks the broker whether the queues that are this process's alone still have
-// a consumer. One that was lost with a node, or in a partition, is not cancelled.
+// checkConsumers asks the broker whether the queues that only this process consumes
+// still have a consumer. A consumer that was lost with a node or in a partition gets no
+// basic.cancel.
 func (c *consumers) checkConsumers() error {
 	for i := range c.queues {
 		q := &c.queues[i]
@@ -321,22 +333,21 @@ func (c *consumers) checkConsumers() error {
 	return nil
 }
 
-// grow doubles the prefetch of the consumers all of whose messages are in work, and
-// reports whether there are any.
-func (c *consumers) grow() bool {
-	any := false
+// grow doubles the prefetch of the consumers all of whose messages are in work. It
+// returns when to look again, or nil when there were none.
+func (c *consumers) grow() (recheck <-chan time.Time) {
 	for _, n := range c.byQueue {
 		if n != nil && n.isStarved() {
-			any = true
 			c.resize(n, min(2*n.prefetch, c.prefetch.most))
+			recheck = time.After(starvedFor)
 		}
 	}
-	return any
+	return recheck
 }
 
-// resize replaces a consumer by one of another prefetch, which the broker knows of a
-// new consumer only. The new one comes first: a queue of auto-delete goes with its
-// last consumer. Messages that the old one has got stay with it.
+// resize replaces a consumer by one with another prefetch, because RabbitMQ applies a
+// change to new consumers only. The new one is made first, since a queue of auto-delete
+// goes with its last consumer. The old one keeps the messages that it has got.
 func (c *consumers) resize(n *consumer, prefetch int) {
 	if c.byQueue[n.index] != n || n.prefetch == prefetch {
 		return
@@ -350,14 +361,14 @@ func (c *consumers) resize(n *consumer, prefetch int) {
 	c.cancelConsumer(n)
 }
 
-// isStarved reports whether all messages that the broker sends ahead are in work, and
-// more could be.
+// isStarved reports whether all messages of the prefetch are in work and the prefetch
+// can be raised.
 func (n *consumer) isStarved() bool {
 	return n.prefetch < n.consumers.prefetch.most && !n.delivering.Load() && n.unsettled.Load() >= int64(n.prefetch)
 }
 
-// deliver gives a delivery, with the time at which it came, to receive, and watches whether
-// too few or too many are sent ahead.
+// deliver gives a delivery that came at a time to receive, and tells run when too few or
+// too many messages are sent ahead.
 func (n *consumer) deliver(d *amqp.Delivery, at time.Time, receive func(rpc.Incoming)) {
 	m := n.incoming(d)
 	m.Arrived = at
@@ -379,8 +390,8 @@ func (n *consumer) deliver(d *amqp.Delivery, at time.Time, receive func(rpc.Inco
 	}
 }
 
-// isFast counts a delivery, and reports whether as many as are sent ahead were taken so
-// fast that the broker's answers to the acknowledgements may be what is waited for.
+// isFast counts a delivery and reports whether workers take messages so fast that they
+// may be waiting for the broker to send more.
 func (n *consumer) isFast() bool {
 	if n.delivered++; n.delivered%n.prefetch != 0 || n.prefetch == n.consumers.prefetch.most {
 		return false
@@ -390,7 +401,7 @@ func (n *consumer) isFast() bool {
 	return n.since.Sub(before) < starvedFor
 }
 
-// incoming is a delivery in its transport-neutral form.
+// incoming converts a delivery to its transport-neutral form.
 func (n *consumer) incoming(d *amqp.Delivery) rpc.Incoming {
 	n.unsettled.Add(1)
 	a := n.consumers.acks.received(d.DeliveryTag)
@@ -406,7 +417,7 @@ func (n *consumer) incoming(d *amqp.Delivery) rpc.Incoming {
 	return m
 }
 
-// notifyOnce sends unless an earlier one of its kind is still to be heard.
+// notifyOnce sends n unless an earlier notification has not been received yet.
 func notifyOnce(to chan<- *consumer, n *consumer) {
 	select {
 	case to <- n:
@@ -414,8 +425,8 @@ func notifyOnce(to chan<- *consumer, n *consumer) {
 	}
 }
 
-// receiveReplies hands replies to their calls. Every reply is acknowledged at
-// once, so that one acknowledgement can cover all that have come together.
+// receiveReplies hands replies to their calls. All replies are acknowledged at once, so
+// that one acknowledgement can cover those that have come together.
 func (n *consumer) receiveReplies(r *rpc.Replies, deliveries <-chan amqp.Delivery, every int) {
 	for d := range deliveries {
 		r.Receive(incoming(&d))
@@ -431,12 +442,12 @@ func (n *consumer) receiveReplies(r *rpc.Replies, deliveries <-chan amqp.Deliver
 				more = false
 			}
 		}
-		// On a lost channel the broker delivers again; nobody waits for it then.
+		// When the channel is lost, the broker delivers again and the replies are dropped.
 		_ = n.consumers.acks.ackUpTo(last.DeliveryTag)
 	}
 }
 
-// incoming is the transport-neutral form of a delivery, without what settles it.
+// incoming converts a delivery to its transport-neutral form without an Acknowledger.
 func incoming(d *amqp.Delivery) rpc.Incoming {
 	compression, _ := d.Headers[compressionHeader].(string)
 	return rpc.Incoming{
@@ -445,7 +456,7 @@ func incoming(d *amqp.Delivery) rpc.Incoming {
 	}
 }
 
-// textHeaders are the headers of a delivery that callers may have set: those of
+// textHeaders returns the headers of a delivery that callers may have set: those of
 // text, without the transport's own. Most messages have none.
 func textHeaders(table amqp.Table) map[string]string {
 	var headers map[string]string
@@ -462,15 +473,15 @@ func textHeaders(table amqp.Table) map[string]string {
 	return headers
 }
 
-// arrival is a delivery and when it came.
+// arrival is a delivery and the time at which it came.
 type arrival struct {
 	delivery amqp.Delivery
 	at       time.Time
 }
 
-// eachArrival hands deliveries on one after the other, with the times at which they
-// came: those that wait here while receive blocks wait in their callers' time. The
-// prefetch bounds them.
+// eachArrival hands deliveries on one after the other with the times at which they
+// came, so that the time for which they wait while receive blocks counts against their
+// callers' deadlines. The prefetch bounds how many wait.
 func eachArrival(deliveries <-chan amqp.Delivery, receive func(d *amqp.Delivery, at time.Time)) {
 	next, done := make(chan arrival), make(chan struct{})
 	go func() {

@@ -197,7 +197,7 @@ var tlsVersions = map[string]uint16{
 
 // tlsConfig returns nil when TLS is off. As in oslo.messaging, the broker is verified
 // only when ssl_ca_file is set.
-func (o *Options) tlsConfig() (*tls.Config, error) {
+func tlsConfig(o *Options) (*tls.Config, error) {
 	if !o.SSL {
 		return nil, nil
 	}

@@ -5,7 +5,6 @@ package rabbit
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,125 +27,125 @@ type managedConn struct {
 
 	mu          sync.Mutex
 	running     bool
-	session     *session
-	changed     chan struct{} // closed at the next change of the state
-	fatal       error         // why no first connection can be made
-	connections uint64        // connections so far
+	session     *session      // nil while there is no connection
+	connections uint64        // made so far
 	blocked     time.Duration // in earlier connections
-	failures    int           // attempts in vain since the last connection
-	lastErr     error         // of the last such attempt
+	failures    int           // of attempts to connect since the last connection
+	lastErr     error         // why there is no connection
+	fatal       error         // why no first connection can be made
+	changed     chan struct{} // closed at the next change of the state
 	done        chan struct{} // closed when the goroutine has ended
 }
 
-func newManagedConn(life context.Context, purpose string, d *dialer, o *Options, welcomed *atomic.Bool, log logrus.FieldLogger) *managedConn {
+func newManagedConn(ctx context.Context, purpose string, d *dialer, o *Options, accepted *atomic.Bool, log logrus.FieldLogger) *managedConn {
 	return &managedConn{
-		ctx: life, purpose: purpose, dialer: d, options: o, log: log.WithField("connection", purpose),
-		accepted: welcomed, changed: make(chan struct{}),
+		ctx: ctx, purpose: purpose, dialer: d, options: o, log: log.WithField("connection", purpose),
+		accepted: accepted, changed: make(chan struct{}),
 	}
 }
 
-// get waits for a live session until ctx or the transport ends.
-func (l *managedConn) get(ctx context.Context) (*session, error) {
+// get waits for a live session until ctx or the transport ends, or until a first and
+// retry more attempts to connect have failed. During an outage the attempts count from
+// its beginning; a nil retry means no limit. oslo.messaging: impl_rabbit.py
+// ensure(retry=...)
+func (c *managedConn) get(ctx context.Context, retry *int) (*session, error) {
 	for {
-		l.mu.Lock()
-		s, fatal, changed := l.session, l.fatal, l.changed
-		switch {
-		case l.ctx.Err() != nil:
-			l.mu.Unlock()
-			return nil, context.Cause(l.ctx)
-		case fatal != nil:
-			// The next caller may try again with better luck.
-			l.fatal = nil
-			l.mu.Unlock()
-			return nil, fatal
-		case s == nil && !l.running:
-			l.running, l.done = true, make(chan struct{})
-			go l.run(l.done)
+		c.mu.Lock()
+		s, fatal, failures, lastErr, changed := c.session, c.fatal, c.failures, c.lastErr, c.changed
+		c.fatal = nil // the next caller tries again
+		if s == nil && fatal == nil && !c.running && c.ctx.Err() == nil {
+			c.running, c.done = true, make(chan struct{})
+			go c.run(c.done)
 		}
-		l.mu.Unlock()
-		if s != nil && s.alive() {
+		c.mu.Unlock()
+		switch {
+		case c.ctx.Err() != nil:
+			return nil, context.Cause(c.ctx)
+		case fatal != nil:
+			return nil, fatal
+		case s != nil && s.alive():
 			return s, nil
+		case retry != nil && failures > *retry:
+			return nil, fmt.Errorf("waiting for the %s connection: %w", c.purpose, lastErr)
 		}
 		select {
 		case <-changed:
-		case <-l.ctx.Done():
-			return nil, context.Cause(l.ctx)
+		case <-c.ctx.Done():
 		case <-ctx.Done():
-			return nil, fmt.Errorf("waiting for the %s connection: %w", l.purpose, ctx.Err())
+			return nil, fmt.Errorf("waiting for the %s connection: %w", c.purpose, ctx.Err())
 		}
 	}
 }
 
-func (l *managedConn) set(s *session, fatal error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.session != nil {
-		l.blocked += l.session.blockedTime()
+// current returns the live session or nil.
+func (c *managedConn) current() *session {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.session == nil || !c.session.alive() {
+		return nil
 	}
-	l.session = s
-	l.fatal = fatal
-	l.running = fatal == nil
-	if s != nil {
-		l.connections = s.generation
-		l.failures, l.lastErr = 0, nil
-	}
-	close(l.changed)
-	l.changed = make(chan struct{})
+	return c.session
+}
+
+// update changes the state and wakes all who wait for a change.
+func (c *managedConn) update(change func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	change()
+	close(c.changed)
+	c.changed = make(chan struct{})
 }
 
 // run connects, waits for the loss of the connection and connects again. A refused
 // login ends it as long as the transport has never been accepted. Later a refusal is
 // retried: the broker may still be coming up, or its password may be changing.
-func (l *managedConn) run(done chan struct{}) {
+func (c *managedConn) run(done chan struct{}) {
 	defer close(done)
-	life := l.ctx
-	wait := l.options.backoff()
+	tries := c.options.connectAttempts()
 	generation := uint64(0)
-	var trouble outage
-	for life.Err() == nil {
-		c, err := l.dialer.dialAny(life)
-		if err != nil {
-			if life.Err() != nil {
-				return
-			}
-			if refused(err) && !l.accepted.Load() {
-				l.set(nil, explainLogin(err))
-				return
-			}
-			l.failed(err)
-			d := wait.next()
+	for c.ctx.Err() == nil {
+		conn, err := c.dialer.dialAny(c.ctx)
+		switch {
+		case err != nil && c.ctx.Err() != nil:
+			return
+		case refused(err) && !c.accepted.Load():
+			err = explainLogin(err)
+			c.update(func() { c.running, c.fatal, c.lastErr = false, err, err })
+			return
+		case err != nil:
+			c.update(func() { c.failures, c.lastErr = c.failures+1, err })
 			what := "broker is not reachable"
 			if refused(err) || full(err) {
 				what = "broker refuses the connection"
 			}
-			l.log.WithError(err).WithField("retry_in", d.String()).Log(trouble.level(what, logrus.ErrorLevel), what)
-			pause(life, d)
+			delay := tries.delay()
+			c.log.WithError(err).WithField("retry_in", delay.String()).Log(tries.level(what, logrus.ErrorLevel), what)
+			pause(c.ctx, delay)
 			continue
 		}
-		wait.reset()
-		trouble.over()
-		l.accepted.Store(true)
+		tries.succeeded()
+		c.accepted.Store(true)
 		generation++
-		s := newSession(c, generation)
-		l.log.WithFields(logrus.Fields{"broker": c.RemoteAddr().String(), "generation": s.generation}).Info("connected to the broker")
-		l.set(s, nil)
-		err = s.watch(life, l.log)
-		if life.Err() != nil {
+		s := newSession(conn, generation)
+		c.log.WithFields(logrus.Fields{"broker": conn.RemoteAddr().String(), "generation": generation}).Info("connected to the broker")
+		c.update(func() { c.session, c.connections, c.failures, c.lastErr = s, generation, 0, nil })
+		err = s.watch(c.ctx, c.log)
+		if c.ctx.Err() != nil {
 			return
 		}
-		l.set(nil, nil)
-		d := l.options.reconnectDelay()
-		l.log.WithError(err).WithField("retry_in", d.String()).Warn("connection to the broker is lost")
-		pause(life, d)
+		c.update(func() { c.session, c.blocked, c.lastErr = nil, c.blocked+s.blockedTime(), err })
+		delay := c.options.reconnectDelay()
+		c.log.WithError(err).WithField("retry_in", delay.String()).Warn("connection to the broker is lost")
+		pause(c.ctx, delay)
 	}
 }
 
 // close waits for the goroutine, whose context must have ended, and closes the
 // connection.
-func (l *managedConn) close(ctx context.Context) {
-	l.mu.Lock()
-	s, done := l.session, l.done
-	l.mu.Unlock()
+func (c *managedConn) close(ctx context.Context) {
+	c.mu.Lock()
+	s, done := c.session, c.done
+	c.mu.Unlock()
 	if done != nil {
 		<-done
 	}
@@ -155,129 +154,50 @@ func (l *managedConn) close(ctx context.Context) {
 	}
 }
 
-// stats is for the transport's Stats.
-func (l *managedConn) stats() LinkStats {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	st := LinkStats{Connections: l.connections, BlockedTime: l.blocked}
-	if l.session != nil {
-		st.BlockedTime += l.session.blockedTime()
+// stats returns the connection's part of the transport's Stats.
+func (c *managedConn) stats() LinkStats {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	stats := LinkStats{Connections: c.connections, BlockedTime: c.blocked, Err: c.lastErr}
+	if c.session != nil {
+		stats.BlockedTime += c.session.blockedTime()
+		stats.Connected = c.session.alive()
+		stats.Blocked = stats.Connected && c.session.isBlocked()
 	}
-	if l.session != nil && l.session.alive() {
-		st.Connected = true
-		st.Blocked = l.session.isBlocked()
-	}
-	return st
+	return stats
 }
 
-// current is the live session or nil.
-func (l *managedConn) current() *session {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.session == nil || !l.session.alive() {
-		return nil
-	}
-	return l.session
+// attempts paces attempts at something that may fail for long, and decides how their
+// failures are logged. The delay grows from first by step up to limit, and each one is
+// shortened by up to a quarter at random, so that the members of a cluster do not come
+// back all at once. oslo.messaging: impl_rabbit.py with kombu's retry_over_time
+type attempts struct {
+	first, step, limit time.Duration
+	jitter             func() float64 // in [0,1)
+	failures           int
+	reason             string // of the last failure that was logged at its own level
 }
 
-// failed notes an attempt to connect in vain and wakes those who count them.
-func (l *managedConn) failed(err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.failures++
-	l.lastErr = err
-	close(l.changed)
-	l.changed = make(chan struct{})
+// delay counts a failure and returns the pause before the next attempt.
+func (a *attempts) delay() time.Duration {
+	d := min(a.first+time.Duration(a.failures)*a.step, a.limit)
+	a.failures++
+	return d - time.Duration(a.jitter()*float64(d)/4)
 }
 
-// getWithin is get for those who give up after a first and retry more attempts to
-// connect in vain. Whoever comes during an outage counts from its beginning.
-// oslo.messaging: impl_rabbit.py ensure(retry=...)
-func (l *managedConn) getWithin(ctx context.Context, retry int) (*session, error) {
-	if s := l.current(); s != nil {
-		return s, nil
-	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	watching := make(chan struct{})
-	go func() {
-		defer close(watching)
-		for {
-			l.mu.Lock()
-			rounds, trouble, changed := l.failures, l.lastErr, l.changed
-			l.mu.Unlock()
-			if rounds > retry {
-				cancel(trouble)
-				return
-			}
-			select {
-			case <-changed:
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
-	s, err := l.get(ctx)
-	if err != nil && ctx.Err() != nil {
-		err = fmt.Errorf("waiting for the %s connection: %w", l.purpose, context.Cause(ctx))
-	}
-	cancel(nil)
-	<-watching
-	return s, err
-}
-
-// outage is a series of failed attempts. Its first failure and each change of the
-// reason are logged at the normal level. Further failures are logged for debugging
-// only, because attempts go on every few seconds for as long as the outage lasts.
-type outage struct {
-	reason string
-}
-
-// level returns the level at which an attempt that failed for the reason is logged.
-func (e *outage) level(reason string, first logrus.Level) logrus.Level {
-	if reason == e.reason {
+// level returns the level at which a failure is logged: its own for the first one of a
+// series and whenever the reason changes, otherwise debug, because attempts go on every
+// few seconds for as long as the outage lasts.
+func (a *attempts) level(reason string, own logrus.Level) logrus.Level {
+	if reason == a.reason {
 		return logrus.DebugLevel
 	}
-	e.reason = reason
-	return first
+	a.reason = reason
+	return own
 }
 
-// over ends the outage after an attempt that succeeded.
-func (e *outage) over() { e.reason = "" }
-
-// backoff is the growing pause between attempts: interval, interval+step, ... up
-// to the limit, each shortened by up to a quarter at random so that the members of
-// a cluster do not come back all at once. oslo.messaging: impl_rabbit.py with
-// kombu's retry_over_time
-type backoff struct {
-	interval, step, limit time.Duration
-	attempt               int
-	jitter                func() float64 // in [0,1)
-}
-
-func (o *Options) backoff() *backoff {
-	first := time.Duration(o.RetryInterval) * time.Second
-	return &backoff{
-		interval: first,
-		step:     time.Duration(o.RetryBackoff) * time.Second,
-		limit:    first + time.Duration(o.IntervalMax)*time.Second,
-		jitter:   rand.Float64,
-	}
-}
-
-func (b *backoff) reset() { b.attempt = 0 }
-
-func (b *backoff) next() time.Duration {
-	d := min(b.interval+time.Duration(b.attempt)*b.step, b.limit)
-	b.attempt++
-	return d - time.Duration(b.jitter()*float64(d)/4)
-}
-
-// reconnectDelay is the pause after the loss of a connection.
-func (o *Options) reconnectDelay() time.Duration {
-	seconds := o.ReconnectDelay*(1-rand.Float64()/4) + o.ReconnectSplay*rand.Float64()
-	return time.Duration(seconds * float64(time.Second))
-}
+// succeeded ends a series of failures.
+func (a *attempts) succeeded() { a.failures, a.reason = 0, "" }
 
 // pause waits for d and reports whether it did so before ctx ended.
 func pause(ctx context.Context, d time.Duration) bool {

@@ -4,17 +4,19 @@ package rabbit
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 )
 
-// Options are the options of the group [oslo_messaging_rabbit]. The field of an
-// option carries its name in Go's spelling; OptionSpecs documents each. The zero value
-// means the defaults. To change some, begin with DefaultOptions: among options of
-// which any is set, a zero is a value, except where only the default makes sense.
+// Options are the options of the group [oslo_messaging_rabbit]. Each field carries the
+// name of its option in Go's spelling; OptionSpecs documents them. The zero Options mean
+// the defaults. To change some, begin with DefaultOptions: once any option is set, a zero
+// counts as a value, except in an option for which zero makes no sense.
 type Options struct {
 	DurableQueues          bool
 	AutoDelete             bool
@@ -95,7 +97,24 @@ func OptionSpecs() []OptionSpec {
 	return specs
 }
 
-// prefetch is the option, or grows with what a server has in work at a time.
+// connectAttempts paces the attempts to connect.
+func (o *Options) connectAttempts() *attempts {
+	first := time.Duration(o.RetryInterval) * time.Second
+	return &attempts{
+		first:  first,
+		step:   time.Duration(o.RetryBackoff) * time.Second,
+		limit:  first + time.Duration(o.IntervalMax)*time.Second,
+		jitter: rand.Float64,
+	}
+}
+
+// reconnectDelay returns the pause after the loss of a connection.
+func (o *Options) reconnectDelay() time.Duration {
+	seconds := o.ReconnectDelay*(1-rand.Float64()/4) + o.ReconnectSplay*rand.Float64()
+	return time.Duration(seconds * float64(time.Second))
+}
+
+// prefetch returns the option, or bounds that depend on the server's concurrency.
 func (o *Options) prefetch(concurrency int) prefetch {
 	if o.PrefetchCount > 0 {
 		return prefetch{o.PrefetchCount, o.PrefetchCount}
@@ -127,8 +146,8 @@ func (o Options) withQuery(query url.Values) (Options, error) {
 	return o, nil
 }
 
-// withDefaults gives the zero value the defaults, and each field its own whose zero is
-// no value of the option.
+// withDefaults gives the defaults to the zero Options, and to each field whose option
+// does not take zero.
 func (o Options) withDefaults() Options {
 	if o == (Options{}) {
 		return DefaultOptions()
@@ -141,7 +160,7 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// checkRanges reports a number that the option does not take.
+// checkRanges returns an error for a value that its option does not take.
 func (o *Options) checkRanges() error {
 	for i := range table {
 		if err := table[i].checkValue(o); err != nil {
@@ -151,7 +170,7 @@ func (o *Options) checkRanges() error {
 	return nil
 }
 
-// check reports combinations that no broker could satisfy.
+// check returns an error for combinations that no broker could satisfy.
 // oslo.messaging: impl_rabbit.py Connection.__init__
 func (o *Options) check() error {
 	if o.QuorumQueue && o.HAQueues {
@@ -189,8 +208,7 @@ type entry struct {
 
 func (e *entry) defaultText() string { return fmt.Sprint(e.Default) }
 
-// takesZero reports whether the zero of its type is a value of the option that means
-// something of its own.
+// takesZero reports whether zero is a value of the option.
 func (e *entry) takesZero() bool {
 	switch {
 	case e.integer != nil || e.float != nil:
@@ -201,7 +219,7 @@ func (e *entry) takesZero() bool {
 	return true
 }
 
-// setDefault replaces a zero.
+// setDefault replaces a zero by the default.
 func (e *entry) setDefault(o *Options) {
 	switch {
 	case e.integer != nil && *e.integer(o) == 0:
@@ -328,7 +346,7 @@ func localHostname() string {
 	return name
 }
 
-// table is the one list of options: names, defaults, bounds and older names.
+// table lists all options: names, defaults, bounds and older names.
 // oslo.messaging: impl_rabbit.py, amqp.py, pool.py
 var table = []entry{
 	boolOption("amqp_durable_queues", false, "Declare the exchange and the topic queues durable. Must equal the setting of the peers on the same topic.",

@@ -96,18 +96,18 @@ func TestOptionTable(t *testing.T) {
 func TestBackoffSequence(t *testing.T) {
 	t.Parallel()
 	o := DefaultOptions()
-	b := o.backoff()
+	b := o.connectAttempts()
 	b.jitter = func() float64 { return 0 }
 	var got []time.Duration
 	for range 18 {
-		got = append(got, b.next()/time.Second)
+		got = append(got, b.delay()/time.Second)
 	}
 	if diff := cmp.Diff([]time.Duration{1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31, 31, 31}, got); diff != "" {
 		t.Error(diff)
 	}
-	b.reset()
+	b.succeeded()
 	b.jitter = func() float64 { return 1 }
-	if d := b.next(); d != 750*time.Millisecond {
+	if d := b.delay(); d != 750*time.Millisecond {
 		t.Errorf("with jitter %v", d)
 	}
 }

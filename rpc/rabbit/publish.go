@@ -157,7 +157,7 @@ const compressionHeader = "compression"
 func (t *Transport) publish(ctx context.Context, m *message) error {
 	misses, nacks := 0, 0
 	for {
-		s, err := t.session(ctx, m)
+		s, err := t.publishConn.get(ctx, m.retry)
 		if err != nil {
 			return fmt.Errorf("%w: %w", rpc.ErrDelivery, err)
 		}
@@ -325,13 +325,4 @@ func (p *sharedTimeout) stop() {
 	if p.cancel != nil {
 		p.cancel()
 	}
-}
-
-// session is a live connection for the message: waited for as long as ctx lasts,
-// or through no more vain attempts to connect than the message may be retried.
-func (t *Transport) session(ctx context.Context, m *message) (*session, error) {
-	if m.retry == nil {
-		return t.publishConn.get(ctx)
-	}
-	return t.publishConn.getWithin(ctx, *m.retry)
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -18,21 +19,21 @@ import (
 )
 
 const (
-	// redeclarePause is the first pause after a failed attempt to consume again on
-	// a live connection, and redeclareLimit the longest.
+	// redeclarePause is the first pause after a failed attempt to consume on a live
+	// connection, and redeclareLimit the longest.
 	redeclarePause = 100 * time.Millisecond
 	redeclareLimit = 5 * time.Second
 )
 
-// errNameTaken says that another process consumes a queue that is for one alone.
+// errNameTaken means that another process consumes a queue that must have one consumer.
 var errNameTaken = errors.New("queue name is in use by another process")
 
-// subscription consumes queues and keeps doing so: after the loss of the
-// connection on the next one, after a basic.cancel at once on the same one.
+// subscription consumes queues until it is cancelled: after the loss of the connection
+// on the next one, after a basic.cancel at once on the same one.
 //
 // One goroutine, run, opens the channel, makes every round trip on it and undoes
-// everything in the end, so that a subscription can be ended at any point: whoever
-// ends it says so with a context and waits for run.
+// everything in the end. A subscription can therefore be ended at any point, by
+// cancelling a context and waiting for run.
 type subscription struct {
 	conn     *managedConn
 	queues   []queue
@@ -42,31 +43,46 @@ type subscription struct {
 	// drain handles the deliveries of one consumer until they end.
 	drain func(c *consumer, deliveries <-chan amqp.Delivery)
 
-	// Three contexts end one after the other. receiving ends with cancel, life with
-	// close or the transport. patient ends closeGrace after life: what is under way
-	// on the channel then is finished and undone, not abandoned, unless the broker
-	// does not answer.
+	// Three contexts end one after the other: receiving with cancel, ctx with close or
+	// the transport, and cleanup closeGrace after ctx, so that what is under way on the
+	// channel is finished and undone unless the broker does not answer.
 	receiving, ctx, cleanup  context.Context
 	stopReceiving, cancelAll context.CancelFunc
 
 	started chan struct{}  // closed when the broker has agreed for the first time
-	idle    chan struct{}  // closed when nothing will be handed on any more
+	idle    chan struct{}  // closed when no more deliveries will be handed on
 	ended   chan struct{}  // closed when everything is undone
 	failure error          // why it has not started; valid when ended is closed
 	pumps   sync.WaitGroup // one for each consumer
-	// becomeIdle has idle closed once the pumps have ended; run calls it when it will
-	// add none any more.
+	// becomeIdle has idle closed once the pumps have ended. It is called when no more
+	// pumps will be started.
 	becomeIdle func()
 
-	// checkRequested has run look whether the broker still knows the consumers.
-	checkRequested chan struct{}
-	// consuming says that every queue has its consumer.
-	consuming atomic.Bool
-	position  position
+	checkRequested chan struct{} // for run to ask whether the broker still has the consumers
+	consuming      atomic.Bool   // every queue has its consumer
+	position       position
 }
 
-// start consumes and returns when the broker has agreed, or with the reason that no
-// retry removes. When ctx ends first, everything is undone before it returns.
+func newSubscription(t *Transport, p prefetch, queues []queue, drain func(*consumer, <-chan amqp.Delivery)) *subscription {
+	s := &subscription{
+		conn: t.consumeConn, queues: queues, prefetch: p, options: &t.options, log: t.log, drain: drain,
+		started: make(chan struct{}), idle: make(chan struct{}), ended: make(chan struct{}),
+		checkRequested: make(chan struct{}, 1),
+	}
+	s.ctx, s.cancelAll = context.WithCancel(t.ctx)
+	s.receiving, s.stopReceiving = context.WithCancel(s.ctx)
+	s.becomeIdle = sync.OnceFunc(func() {
+		go func() {
+			s.pumps.Wait()
+			close(s.idle)
+		}()
+	})
+	return s
+}
+
+// start begins to consume and returns when the broker has agreed. A refusal that no
+// retry can change is an error at once. When ctx ends first, everything is undone
+// before start returns.
 func (s *subscription) start(ctx context.Context) error {
 	go s.run()
 	select {
@@ -107,35 +123,30 @@ func (s *subscription) run() {
 	<-s.idle
 }
 
-// consumeUntilCancelled consumes on one channel after another until receiving ends. Before
-// the first success it returns when no retry can help.
+// consumeUntilCancelled consumes on one channel after another until receiving ends. As
+// long as it has never succeeded, it returns when no retry can help.
 func (s *subscription) consumeUntilCancelled() error {
-	wait := redeclareBackoff()
-	var trouble outage
-	for s.receiving.Err() == nil {
-		session, err := s.conn.get(s.receiving)
+	tries := redeclareAttempts()
+	for {
+		session, err := s.conn.get(s.receiving, nil)
 		if err == nil {
-			err = s.consume(session, func() {
-				wait.reset()
-				trouble.over()
-			})
+			err = s.consume(session, tries.succeeded)
 		}
-		if s.receiving.Err() != nil || s.ctx.Err() != nil {
-			break
+		if s.receiving.Err() != nil {
+			return rpc.ErrClosed
 		}
 		if !s.hasStarted() && (permanent(err) || errors.Is(err, errNameTaken)) {
 			return err
 		}
 		if session != nil && session.alive() {
-			s.log.WithError(explainTimeout(err)).Log(trouble.level(err.Error(), logrus.WarnLevel), "consuming again")
+			s.log.WithError(explainTimeout(err)).Log(tries.level(err.Error(), logrus.WarnLevel), "consuming again")
 		}
-		pause(s.receiving, wait.next())
+		pause(s.receiving, tries.delay())
 	}
-	return rpc.ErrClosed
 }
 
-func redeclareBackoff() backoff {
-	return backoff{interval: redeclarePause, step: 2 * redeclarePause, limit: redeclareLimit, jitter: func() float64 { return 0 }}
+func redeclareAttempts() *attempts {
+	return &attempts{first: redeclarePause, step: 2 * redeclarePause, limit: redeclareLimit, jitter: rand.Float64}
 }
 
 // explainTimeout adds what to look at when the broker has closed the channel because
@@ -148,8 +159,8 @@ func explainTimeout(err error) error {
 	return err
 }
 
-// cancel ends consumption and waits until the last received delivery has been
-// handed on. Deliveries can be acknowledged until close.
+// cancel ends consumption and waits until the last delivery has been handed on.
+// Deliveries can be acknowledged until close.
 func (s *subscription) cancel(ctx context.Context) error {
 	s.stopReceiving()
 	select {
@@ -160,8 +171,8 @@ func (s *subscription) cancel(ctx context.Context) error {
 	}
 }
 
-// close cancels, closes the channel, which gives everything unacknowledged back, and
-// removes the queues of this subscription alone.
+// close cancels, closes the channel, which returns all unacknowledged messages to the
+// broker, and deletes the queues that belong to this subscription alone.
 func (s *subscription) close(ctx context.Context) error {
 	err := s.cancel(ctx)
 	s.cancelAll()
@@ -173,8 +184,8 @@ func (s *subscription) close(ctx context.Context) error {
 	}
 }
 
-// requestCheck has the subscription look whether its consumers are still there. A look
-// that is under way serves all who ask meanwhile.
+// requestCheck has run check whether the broker still has the consumers. Requests
+// during a check share the next one.
 func (s *subscription) requestCheck() {
 	select {
 	case s.checkRequested <- struct{}{}:
@@ -182,8 +193,8 @@ func (s *subscription) requestCheck() {
 	}
 }
 
-// deleteQueues deletes owned queues. Without a connection the broker removes them
-// itself when they expire.
+// deleteQueues deletes the queues that belong to this subscription alone. Without a
+// connection they are left to expire.
 func (s *subscription) deleteQueues() {
 	session := s.conn.current()
 	if session == nil {
@@ -208,9 +219,9 @@ func (s *subscription) deleteQueues() {
 // oslo.messaging: impl_rabbit.py Consumer
 const streamStart = "last"
 
-// position is where a stream is read on after the loss of a channel: at the first
-// message that is not settled. Later ones that were settled come again, which servers
-// know by their unique ids.
+// position is where reading of a stream continues after the loss of a channel: at the
+// first message that is not settled. Later messages that are settled come again, and
+// servers recognise them by their unique ids.
 type position struct {
 	mu    sync.Mutex
 	known bool
@@ -218,7 +229,7 @@ type position struct {
 	open  map[int64]struct{} // messages that are not settled
 }
 
-// received notes a message that has come.
+// received records a message.
 func (p *position) received(offset int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -235,7 +246,8 @@ func (p *position) settled(offset int64) {
 	delete(p.open, offset)
 }
 
-// resume is the argument of the next consumer, which gets what is not settled again.
+// resume returns the offset for the next consumer, which gets all unsettled messages
+// again.
 func (p *position) resume() any {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -249,7 +261,7 @@ func (p *position) resume() any {
 	return p.next
 }
 
-// reset is for a stream that may be another one now.
+// reset forgets the position, for a stream that may have been made anew.
 func (p *position) reset() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

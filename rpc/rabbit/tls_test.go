@@ -72,7 +72,7 @@ func TestChecklist07_CertificatesAreVerified(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			config, err := o.tlsConfig()
+			config, err := tlsConfig(&o)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -64,6 +64,10 @@ type Stats struct {
 // LinkStats describes one of the two connections.
 type LinkStats struct {
 	Connected bool
+	// Err is why there is no connection: how the last one was lost, or how the last
+	// attempt to make one has failed. It is nil while there is a connection and before
+	// the first attempt.
+	Err error
 	// Blocked says that the broker takes no messages for now.
 	Blocked bool
 	// Connections counts the connections that there have been.
@@ -86,7 +90,7 @@ func New(u *rpc.TransportURL, o Options, log logrus.FieldLogger) (*Transport, er
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	secure, err := o.tlsConfig()
+	secure, err := tlsConfig(&o)
 	if err != nil {
 		return nil, err
 	}
@@ -239,7 +243,7 @@ func (t *Transport) Subscribe(ctx context.Context, bindings []rpc.Binding, o rpc
 
 // listen consumes queues until the listener is closed.
 func (t *Transport) listen(ctx context.Context, queues []queue, o rpc.ListenOptions, receive func(rpc.Incoming)) (rpc.Listener, error) {
-	sub := t.subscription(t.options.prefetch(o.Concurrency), queues, func(c *consumer, deliveries <-chan amqp.Delivery) {
+	sub := newSubscription(t, t.options.prefetch(o.Concurrency), queues, func(c *consumer, deliveries <-chan amqp.Delivery) {
 		eachArrival(deliveries, func(d *amqp.Delivery, at time.Time) { c.deliver(d, at, receive) })
 	})
 	l := &listener{transport: t, sub: sub}
@@ -288,7 +292,7 @@ func (t *Transport) Replies(ctx context.Context) (*rpc.Replies, error) {
 	err := t.withQueueSuffix(func(suffix string) error {
 		q := t.options.replyQueue(suffix)
 		r := rpc.NewReplies(q.name, t.log)
-		sub := t.subscription(prefetch{count, count}, []queue{q}, func(c *consumer, deliveries <-chan amqp.Delivery) {
+		sub := newSubscription(t, prefetch{count, count}, []queue{q}, func(c *consumer, deliveries <-chan amqp.Delivery) {
 			c.receiveReplies(r, deliveries, every)
 		})
 		if err := sub.start(ctx); err != nil {
@@ -335,21 +339,4 @@ func (t *Transport) queueSuffix() (string, error) {
 		t.names = c
 	}
 	return t.names.next(), nil
-}
-
-func (t *Transport) subscription(p prefetch, queues []queue, drain func(*consumer, <-chan amqp.Delivery)) *subscription {
-	s := &subscription{
-		conn: t.consumeConn, queues: queues, prefetch: p, options: &t.options, log: t.log, drain: drain,
-		started: make(chan struct{}), idle: make(chan struct{}), ended: make(chan struct{}),
-		checkRequested: make(chan struct{}, 1),
-	}
-	s.ctx, s.cancelAll = context.WithCancel(s.conn.ctx)
-	s.receiving, s.stopReceiving = context.WithCancel(s.ctx)
-	s.becomeIdle = sync.OnceFunc(func() {
-		go func() {
-			s.pumps.Wait()
-			close(s.idle)
-		}()
-	})
-	return s
 }
