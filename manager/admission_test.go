@@ -15,7 +15,7 @@ import (
 	"github.com/karbor-project/karbor/bank/banktest"
 	"github.com/karbor-project/karbor/manager/operation"
 	"github.com/karbor-project/karbor/pkg/fault"
-	"github.com/karbor-project/karbor/pkg/journal"
+	"github.com/karbor-project/karbor/pkg/journal/journaltest"
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers"
 	"github.com/karbor-project/karbor/providers/protection"
@@ -108,7 +108,7 @@ func TestAnotherProjectIsAnsweredUnderALoad(t *testing.T) {
 		t.Fatal(err)
 	}
 	slow := blocked{make(chan struct{})}
-	engine := operation.New(operation.Config{Protectables: slow, Journal: journal.NewMemory(nil), Records: noRecords{}, Log: log})
+	engine := operation.New(operation.Config{Protectables: slow, Journal: journaltest.NewMemory(nil), Records: noRecords{}, Log: log})
 	m := New(Config{Providers: providers.NewRegistry(p), Operations: engine, Handlers: Handlers{PerProject: rpc.DefaultWorkers / 3}, Log: log})
 	transport := rpctest.NewBroker().Transport()
 	server, err := rpc.NewServer(transport, rpc.Target{Topic: "t", Server: "s"}, m.Endpoints(), rpc.ServerOptions{Failure: Failure})

@@ -17,6 +17,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/database"
 	"github.com/karbor-project/karbor/pkg/fault"
 	"github.com/karbor-project/karbor/pkg/journal"
+	"github.com/karbor-project/karbor/pkg/journal/journaltest"
 	"github.com/karbor-project/karbor/pkg/requestcontext"
 	"github.com/karbor-project/karbor/providers"
 	"github.com/karbor-project/karbor/providers/protection"
@@ -76,7 +77,7 @@ func TestOwnerless(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				kept := journal.NewMemory(nil)
+				kept := journaltest.NewMemory(nil)
 				engine := operation.New(operation.Config{Journal: kept, Records: noRecords{}})
 				t.Cleanup(func() {
 					engine.Stop(context.Background())
@@ -155,7 +156,7 @@ func TestUnusableCheckpoint(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		engine := operation.New(operation.Config{Journal: journal.NewMemory(nil), Records: noRecords{}})
+		engine := operation.New(operation.Config{Journal: journaltest.NewMemory(nil), Records: noRecords{}})
 		t.Cleanup(func() {
 			engine.Stop(context.Background())
 			if err := p.Close(); err != nil {

@@ -16,6 +16,7 @@ import (
 	"github.com/karbor-project/karbor/manager/operation"
 	"github.com/karbor-project/karbor/pkg/fault"
 	"github.com/karbor-project/karbor/pkg/journal"
+	"github.com/karbor-project/karbor/pkg/journal/journaltest"
 	"github.com/karbor-project/karbor/pkg/requestcontext"
 	"github.com/karbor-project/karbor/providers"
 	"github.com/karbor-project/karbor/providers/protection"
@@ -43,7 +44,7 @@ func fourCheckpoints(t *testing.T) listed {
 		}
 		now = now.AddDate(0, 0, 1)
 	}
-	kept := journal.NewMemory(nil)
+	kept := journaltest.NewMemory(nil)
 	engine := operation.New(operation.Config{Journal: kept, Records: noRecords{}})
 	t.Cleanup(func() {
 		engine.Stop(context.Background())
@@ -57,7 +58,7 @@ func fourCheckpoints(t *testing.T) listed {
 // listed is a manager and its journal.
 type listed struct {
 	*Manager
-	journal *journal.Memory
+	journal *journaltest.Memory
 }
 
 // Every argument of the listing of checkpoints in every form in which karbor-api, or

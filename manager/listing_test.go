@@ -22,6 +22,7 @@ import (
 	"github.com/karbor-project/karbor/manager/operation"
 	"github.com/karbor-project/karbor/pkg/fault"
 	"github.com/karbor-project/karbor/pkg/journal"
+	"github.com/karbor-project/karbor/pkg/journal/journaltest"
 	"github.com/karbor-project/karbor/pkg/requestcontext"
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers"
@@ -83,7 +84,7 @@ func crowd(t *testing.T, bounds Answers) (m *Manager, reads *atomic.Int64) {
 		all = append(all, p)
 	}
 	made := checkpoint.NewCollection(b, all[0].ID, checkpoint.Options{Clock: func() time.Time { return now }})
-	kept := journal.NewMemory(func() time.Time { return now })
+	kept := journaltest.NewMemory(func() time.Time { return now })
 	var volumes []resource.Resource
 	for i := range many {
 		now = now.Add(time.Second)

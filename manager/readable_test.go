@@ -18,7 +18,7 @@ import (
 	"github.com/karbor-project/karbor/bank/checkpoint"
 	"github.com/karbor-project/karbor/manager/operation"
 	"github.com/karbor-project/karbor/pkg/fault"
-	"github.com/karbor-project/karbor/pkg/journal"
+	"github.com/karbor-project/karbor/pkg/journal/journaltest"
 	"github.com/karbor-project/karbor/pkg/requestcontext"
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers"
@@ -40,7 +40,7 @@ func unreadable() map[string]string {
 // What no Python program can read is refused where it comes in, whatever carries it.
 func TestUnreadableValuesAreRefused(t *testing.T) {
 	t.Parallel()
-	engine := operation.New(operation.Config{Journal: journal.NewMemory(nil), Records: noRecords{}})
+	engine := operation.New(operation.Config{Journal: journaltest.NewMemory(nil), Records: noRecords{}})
 	t.Cleanup(func() { engine.Stop(context.Background()) })
 	log := logrus.New()
 	log.SetOutput(io.Discard)

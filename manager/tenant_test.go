@@ -24,6 +24,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/database"
 	"github.com/karbor-project/karbor/pkg/fault"
 	"github.com/karbor-project/karbor/pkg/journal"
+	"github.com/karbor-project/karbor/pkg/journal/journaltest"
 	"github.com/karbor-project/karbor/pkg/requestcontext"
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers"
@@ -78,7 +79,7 @@ func newTenancy(t *testing.T) *tenancy {
 	t.Helper()
 	log := logrus.New()
 	log.SetOutput(io.Discard)
-	w := &tenancy{store: banktest.NewMemory(), kept: journal.NewMemory(nil), calls: map[string]rpc.Handler{}}
+	w := &tenancy{store: banktest.NewMemory(), kept: journaltest.NewMemory(nil), calls: map[string]rpc.Handler{}}
 	var err error
 	if w.db, err = database.Open(t.Context(), "", database.Options{StatePath: t.TempDir(), Log: log}); err != nil {
 		t.Fatal(err)

@@ -19,6 +19,7 @@ import (
 	"github.com/karbor-project/karbor/manager/janitor"
 	"github.com/karbor-project/karbor/manager/operation"
 	"github.com/karbor-project/karbor/pkg/journal"
+	"github.com/karbor-project/karbor/pkg/journal/journaltest"
 	"github.com/karbor-project/karbor/providers"
 )
 
@@ -250,7 +251,7 @@ func TestLeavesWhatIsInTheMaking(t *testing.T) {
 
 // counted counts questions to a journal.
 type counted struct {
-	*journal.Memory
+	*journaltest.Memory
 	lists atomic.Int64
 }
 

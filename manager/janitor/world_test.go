@@ -21,6 +21,7 @@ import (
 	"github.com/karbor-project/karbor/manager/janitor"
 	"github.com/karbor-project/karbor/manager/operation"
 	"github.com/karbor-project/karbor/pkg/journal"
+	"github.com/karbor-project/karbor/pkg/journal/journaltest"
 	"github.com/karbor-project/karbor/pkg/leaktest"
 	"github.com/karbor-project/karbor/providers"
 )
@@ -104,7 +105,7 @@ func (r *rows) become(down bool) {
 type world struct {
 	store   *banktest.Memory
 	leases  *leases
-	journal *journal.Memory
+	journal *journaltest.Memory
 	rows    *rows
 	id      string                 // of the provider
 	dead    *checkpoint.Collection // of an owner without a lease
@@ -126,7 +127,7 @@ func newWorldOf(providerID string) *world {
 	w := &world{
 		id:    providerID,
 		store: banktest.NewMemory(), leases: &leases{until: map[string]time.Time{}},
-		journal: journal.NewMemory(nil), rows: &rows{},
+		journal: journaltest.NewMemory(nil), rows: &rows{},
 	}
 	w.dead = checkpoint.NewCollection(bank.New(owned{w.store, deadOwner}, nil), providerID, checkpoint.Options{})
 	return w

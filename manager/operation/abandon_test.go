@@ -11,6 +11,7 @@ import (
 
 	"github.com/karbor-project/karbor/pkg/database"
 	"github.com/karbor-project/karbor/pkg/journal"
+	"github.com/karbor-project/karbor/pkg/journal/journaltest"
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers/protection"
 )
@@ -64,7 +65,7 @@ func TestCancelWithoutTheProvider(t *testing.T) {
 			t.Run(name+when, func(t *testing.T) {
 				t.Parallel()
 				synctest.Test(t, func(t *testing.T) {
-					kept := journal.NewMemory(time.Now)
+					kept := journaltest.NewMemory(time.Now)
 					b := setup(t, hookPlugin{}, children{server.Key(): {volume}}, func(c *Config) { c.Journal = kept })
 					b.engine.Providers = one{b.provider}
 					b.records.restores["record"] = database.Record{ID: "record", Status: inProgress, ResourcesStatus: map[string]string{"OS::Cinder::Volume#v": "restoring"}}

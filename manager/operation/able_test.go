@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/karbor-project/karbor/pkg/journal"
+	"github.com/karbor-project/karbor/pkg/journal/journaltest"
 	"github.com/karbor-project/karbor/providers/protection"
 )
 
@@ -16,7 +17,7 @@ import (
 // not go on.
 func TestProviderThatIsNotLoaded(t *testing.T) {
 	t.Parallel()
-	kept := journal.NewMemory(time.Now)
+	kept := journaltest.NewMemory(time.Now)
 	b := setup(t, hookPlugin{}, nil, func(c *Config) { c.Journal = kept })
 	b.engine.Providers = one{b.provider}
 	if err := kept.Announce(t.Context(), journal.Owner{ID: "live"}, time.Hour); err != nil {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/karbor-project/karbor/pkg/database"
 	"github.com/karbor-project/karbor/pkg/journal"
+	"github.com/karbor-project/karbor/pkg/journal/journaltest"
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers/protection"
 )
@@ -65,7 +66,7 @@ func BenchmarkJournal(b *testing.B) {
 			name string
 			open func(b *testing.B) journal.Journal
 		}{
-			{"memory", func(*testing.B) journal.Journal { return journal.NewMemory(nil) }},
+			{"memory", func(*testing.B) journal.Journal { return journaltest.NewMemory(nil) }},
 			{"SQLite", func(b *testing.B) journal.Journal {
 				return openJournal(b, "sqlite:///"+filepath.Join(b.TempDir(), "karbor.sqlite"))
 			}},

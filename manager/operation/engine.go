@@ -62,9 +62,6 @@ func New(c Config) *Engine {
 	if c.Patience == 0 {
 		c.Patience = 5 * time.Second
 	}
-	if c.Journal == nil {
-		c.Journal = journal.NewMemory(c.Now)
-	}
 	if c.Tenure == nil {
 		c.Tenure = lasting(uuid.NewString())
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/karbor-project/karbor/bank/checkpoint"
 	"github.com/karbor-project/karbor/pkg/database"
 	"github.com/karbor-project/karbor/pkg/fault"
+	"github.com/karbor-project/karbor/pkg/journal/journaltest"
 	"github.com/karbor-project/karbor/pkg/leaktest"
 	"github.com/karbor-project/karbor/pkg/requestcontext"
 	"github.com/karbor-project/karbor/pkg/resource"
@@ -205,7 +206,7 @@ func setup(t testing.TB, plugin hookPlugin, cloud children, edit ...func(*Config
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := Config{Protectables: cloud, Records: b.records, Log: silent}
+	c := Config{Protectables: cloud, Records: b.records, Journal: journaltest.NewMemory(nil), Log: silent}
 	for _, e := range edit {
 		e(&c)
 	}

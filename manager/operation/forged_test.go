@@ -15,6 +15,7 @@ import (
 
 	"github.com/karbor-project/karbor/pkg/database"
 	"github.com/karbor-project/karbor/pkg/journal"
+	"github.com/karbor-project/karbor/pkg/journal/journaltest"
 	"github.com/karbor-project/karbor/pkg/requestcontext"
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers/protection"
@@ -77,7 +78,7 @@ func begun(t *testing.T, kind protection.Kind, sealer Sealer) (*site, journal.En
 // many hooks have run.
 func (s *site) goOn(t *testing.T, entry journal.Entry, edit func(*Config)) (ended journal.Entry, hooks int) {
 	t.Helper()
-	s.journal = journal.NewMemory(time.Now) // the entry as it was begun, if it had been like this
+	s.journal = journaltest.NewMemory(time.Now) // the entry as it was begun, if it had been like this
 	entry.State = journal.Queued
 	begun, _, err := s.journal.Begin(t.Context(), entry)
 	if err != nil {

@@ -111,7 +111,7 @@ type Config struct {
 	Records      Records
 	Log          logrus.FieldLogger
 
-	// Journal keeps operations over restarts; nil keeps them in memory.
+	// Journal keeps operations over restarts. It is needed.
 	Journal journal.Journal
 	// Tenure is the worker's; nil is one that lasts.
 	Tenure Tenure

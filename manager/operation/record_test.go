@@ -19,6 +19,7 @@ import (
 	"github.com/karbor-project/karbor/bank/checkpoint"
 	"github.com/karbor-project/karbor/pkg/database"
 	"github.com/karbor-project/karbor/pkg/journal"
+	"github.com/karbor-project/karbor/pkg/journal/journaltest"
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers/protection"
 )
@@ -296,7 +297,7 @@ func TestAnswersTellRefusals(t *testing.T) {
 		database.Denied:   "the database refuses it to the service's user: see its rights, and run karbor-protection --db-sync as one that may make tables",
 		database.TooLarge: "the database refuses it: a statement is larger than the server takes",
 	} {
-		b := setup(t, hookPlugin{}, nil, func(c *Config) { c.Journal = refusingJournal{journal.NewMemory(time.Now), refusal} })
+		b := setup(t, hookPlugin{}, nil, func(c *Config) { c.Journal = refusingJournal{journaltest.NewMemory(time.Now), refusal} })
 		_, err := b.engine.Protect(b.ctx, b.provider, planOf(volume), nil)
 		requireFault(t, err, "KarborException", head+want)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/database"
 	"github.com/karbor-project/karbor/pkg/fault"
 	"github.com/karbor-project/karbor/pkg/journal"
+	"github.com/karbor-project/karbor/pkg/journal/journaltest"
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers"
 	"github.com/karbor-project/karbor/providers/protection"
@@ -70,7 +71,7 @@ type site struct {
 }
 
 func newSite(t *testing.T) *site {
-	return &site{bench: setup(t, hookPlugin{}, nil), journal: journal.NewMemory(time.Now)}
+	return &site{bench: setup(t, hookPlugin{}, nil), journal: journaltest.NewMemory(time.Now)}
 }
 
 func (s *site) Get(string) (*providers.Provider, error) { return s.provider, nil }
@@ -430,7 +431,7 @@ func (j slowEnd) End(ctx context.Context, id string, c journal.Claim, o journal.
 func TestNextOperationAtOnce(t *testing.T) {
 	t.Parallel()
 	release := make(chan struct{})
-	b := setup(t, hookPlugin{}, nil, func(c *Config) { c.Journal = slowEnd{journal.NewMemory(time.Now), release}; c.Patience = time.Hour })
+	b := setup(t, hookPlugin{}, nil, func(c *Config) { c.Journal = slowEnd{journaltest.NewMemory(time.Now), release}; c.Patience = time.Hour })
 	id, err := b.engine.Protect(b.ctx, b.provider, planOf(volume), nil)
 	if err != nil {
 		t.Fatal(err)

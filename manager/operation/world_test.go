@@ -12,7 +12,7 @@ import (
 
 	"github.com/karbor-project/karbor/bank/banktest"
 	"github.com/karbor-project/karbor/pkg/database"
-	"github.com/karbor-project/karbor/pkg/journal"
+	"github.com/karbor-project/karbor/pkg/journal/journaltest"
 	"github.com/karbor-project/karbor/pkg/resource"
 )
 
@@ -21,7 +21,7 @@ import (
 // call decide, so that a seed always means the same order of events.
 type world struct {
 	scenario *scenario
-	journal  *journal.Memory
+	journal  *journaltest.Memory
 	bank     *banktest.Memory
 	records  *memoryRecords
 	leases   *leaseTable
@@ -65,7 +65,7 @@ func newWorld(s *scenario) *world {
 	log := logrus.New()
 	log.SetOutput(io.Discard)
 	return &world{
-		scenario: s, journal: journal.NewMemory(time.Now), bank: banktest.NewMemory(), log: log,
+		scenario: s, journal: journaltest.NewMemory(time.Now), bank: banktest.NewMemory(), log: log,
 		records: &memoryRecords{logs: map[string]database.OperationLog{}, restores: map[string]database.Record{}},
 		leases:  &leaseTable{expires: map[string]time.Time{}}, closed: make(chan struct{}),
 		calls: map[string]int{}, ids: map[string]string{}, open: map[string]bool{}, told: map[string]bool{}, hooks: map[step]*history{}, undone: map[resource.Key]bool{},

@@ -15,6 +15,7 @@ import (
 
 	"github.com/karbor-project/karbor/manager/ownership"
 	"github.com/karbor-project/karbor/pkg/journal"
+	"github.com/karbor-project/karbor/pkg/journal/journaltest"
 )
 
 // What a worker could not go on with stays with its dead owner, without a
@@ -22,7 +23,7 @@ import (
 func TestEntriesForAnotherWorker(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		j := journal.NewMemory(nil)
+		j := journaltest.NewMemory(nil)
 		id := begin(t, j, uuid.NewString(), nil)
 		log, lines := logtest.NewNullLogger()
 		var able atomic.Bool
@@ -67,7 +68,7 @@ func TestUnwantedEntries(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				j := journal.NewMemory(nil)
+				j := journaltest.NewMemory(nil)
 				id := begin(t, j, uuid.NewString(), nil)
 				unable := func(journal.Entry) error { return errors.New("no such provider") }
 				workers := []*worker{newWorker(t, ownership.Config{Journal: j, Able: unable})}

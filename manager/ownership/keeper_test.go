@@ -20,13 +20,14 @@ import (
 	"github.com/karbor-project/karbor/manager/ownership"
 	"github.com/karbor-project/karbor/pkg/database"
 	"github.com/karbor-project/karbor/pkg/journal"
+	"github.com/karbor-project/karbor/pkg/journal/journaltest"
 	"github.com/karbor-project/karbor/providers/protection"
 )
 
 func TestTenure(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		j := &shaky{Journal: journal.NewMemory(nil)}
+		j := &shaky{Journal: journaltest.NewMemory(nil)}
 		log, hook := logtest.NewNullLogger()
 		w := newWorker(t, ownership.Config{Journal: j, Host: "h1", Log: log})
 		if err := w.Valid(); !errors.Is(err, ownership.ErrLost) || !errors.Is(err, protection.ErrHandover) {
@@ -77,7 +78,7 @@ func TestTenure(t *testing.T) {
 func TestTenureGuardsTheBank(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		j := &shaky{Journal: journal.NewMemory(nil)}
+		j := &shaky{Journal: journaltest.NewMemory(nil)}
 		w := newWorker(t, ownership.Config{Journal: j})
 		w.start(t)
 		defer w.end(t)
@@ -108,7 +109,7 @@ func TestTenureGuardsTheBank(t *testing.T) {
 func TestStopHandsOverAtOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		j := journal.NewMemory(nil)
+		j := journaltest.NewMemory(nil)
 		a, b := newWorker(t, ownership.Config{Journal: j}), newWorker(t, ownership.Config{Journal: j})
 		a.start(t)
 		b.start(t)
@@ -135,7 +136,7 @@ func TestStopHandsOverAtOnce(t *testing.T) {
 func TestOwnEntriesAfterALoss(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		memory := journal.NewMemory(nil)
+		memory := journaltest.NewMemory(nil)
 		j := &shaky{Journal: memory}
 		w := newWorker(t, ownership.Config{Journal: j})
 		w.start(t)
@@ -164,7 +165,7 @@ func TestOwnEntriesAfterALoss(t *testing.T) {
 func TestNothingIsAdoptedWithoutATenure(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		memory := journal.NewMemory(nil)
+		memory := journaltest.NewMemory(nil)
 		j := &shaky{Journal: memory, mute: true}
 		w := newWorker(t, ownership.Config{Journal: j})
 		id := begin(t, memory, uuid.NewString(), nil) // of an owner that nobody knows
@@ -186,7 +187,7 @@ func TestNothingIsAdoptedWithoutATenure(t *testing.T) {
 func TestLateEntryOfADeadOwner(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		j := journal.NewMemory(nil)
+		j := journaltest.NewMemory(nil)
 		dead := uuid.NewString()
 		if err := j.Announce(t.Context(), journal.Owner{ID: dead}, time.Second); err != nil {
 			t.Fatal(err)
@@ -206,7 +207,7 @@ func TestLateEntryOfADeadOwner(t *testing.T) {
 func TestCancelRequestsAreTold(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		j := journal.NewMemory(nil)
+		j := journaltest.NewMemory(nil)
 		w := newWorker(t, ownership.Config{Journal: j})
 		w.start(t)
 		defer w.end(t)
@@ -254,7 +255,7 @@ func (l *laborious) List(ctx context.Context, f journal.Filter) ([]journal.Entry
 func TestLooksAtManyEntries(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		kept := journal.NewMemory(nil)
+		kept := journaltest.NewMemory(nil)
 		j := &laborious{Journal: kept}
 		w := newWorker(t, ownership.Config{Journal: j})
 		w.start(t)
@@ -278,7 +279,7 @@ func TestLooksAtManyEntries(t *testing.T) {
 func TestAdoptionOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		j := journal.NewMemory(nil)
+		j := journaltest.NewMemory(nil)
 		adoptOnce(t, j, func(func() bool) { later(40 * time.Second) })
 	})
 }
@@ -341,7 +342,7 @@ func adoptOnce(t *testing.T, j journal.Journal, settle func(done func() bool)) {
 
 func TestConfiguration(t *testing.T) {
 	t.Parallel()
-	j, adopt := journal.NewMemory(nil), func(journal.Entry) {}
+	j, adopt := journaltest.NewMemory(nil), func(journal.Entry) {}
 	for name, c := range map[string]ownership.Config{
 		"no journal":      {Adopt: adopt},
 		"nobody adopts":   {Journal: j},

@@ -17,6 +17,7 @@ import (
 
 	"github.com/karbor-project/karbor/manager/ownership"
 	"github.com/karbor-project/karbor/pkg/journal"
+	"github.com/karbor-project/karbor/pkg/journal/journaltest"
 )
 
 const childVariable = "KARBOR_TEST_OWNERSHIP_CHILD"
@@ -24,7 +25,7 @@ const childVariable = "KARBOR_TEST_OWNERSHIP_CHILD"
 // child is another worker of this machine: it holds the lock of its id until it
 // is killed, or its parent is gone.
 func child(dir string) {
-	k, err := ownership.New(ownership.Config{Journal: journal.NewMemory(nil), Locks: dir, Adopt: func(journal.Entry) {}})
+	k, err := ownership.New(ownership.Config{Journal: journaltest.NewMemory(nil), Locks: dir, Adopt: func(journal.Entry) {}})
 	if err == nil {
 		err = k.Start(context.Background())
 	}
@@ -80,7 +81,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 func TestLocalWorkers(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "owners")
-	memory := journal.NewMemory(nil)
+	memory := journaltest.NewMemory(nil)
 	j := &shaky{Journal: memory}
 	cmd, id := spawn(t, dir)
 	if err := memory.Announce(t.Context(), journal.Owner{ID: id}, time.Hour); err != nil {
@@ -122,7 +123,7 @@ func TestLockThatCannotBeMade(t *testing.T) {
 	if err := os.WriteFile(dir, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	w := newWorker(t, ownership.Config{Journal: journal.NewMemory(nil), Locks: dir})
+	w := newWorker(t, ownership.Config{Journal: journaltest.NewMemory(nil), Locks: dir})
 	if err := w.Start(t.Context()); err == nil || !strings.Contains(err.Error(), dir) {
 		t.Errorf("start gives %v", err)
 	}

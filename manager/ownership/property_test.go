@@ -15,12 +15,13 @@ import (
 
 	"github.com/karbor-project/karbor/manager/ownership"
 	"github.com/karbor-project/karbor/pkg/journal"
+	"github.com/karbor-project/karbor/pkg/journal/journaltest"
 	"github.com/karbor-project/karbor/pkg/tenure/tenuretest"
 )
 
 // stormy is a journal far away from one worker.
 type stormy struct {
-	*journal.Memory
+	*journaltest.Memory
 	process *tenuretest.Process
 	events  []tenuretest.Event
 	start   time.Time
@@ -128,7 +129,7 @@ func TestOwnershipProperty(t *testing.T) {
 // oneOwnerEach plays the events and says what went wrong.
 func oneOwnerEach(t *testing.T, workers []*believer, clock tenuretest.Drift, end time.Duration) string {
 	clock.Begin()
-	memory := journal.NewMemory(clock.Now)
+	memory := journaltest.NewMemory(clock.Now)
 	dead := uuid.NewString()
 	var entries []string
 	for range 3 {

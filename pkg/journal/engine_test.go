@@ -135,7 +135,7 @@ func TestConformance(t *testing.T) {
 	t.Run("memory", func(t *testing.T) {
 		t.Parallel()
 		journaltest.Run(t, func(*testing.T) journaltest.Factory {
-			j := journal.NewMemory(nil)
+			j := journaltest.NewMemory(nil)
 			return journaltest.Factory{Open: func(testing.TB) journal.Journal { return j }}
 		})
 	})

@@ -14,12 +14,12 @@ import (
 
 // Announce implements Journal.
 func (j *SQL) Announce(ctx context.Context, o Owner, hold time.Duration) error {
-	if err := checkTexts([2]string{"owner", o.ID}); err != nil {
+	if err := CheckTexts([2]string{"owner", o.ID}); err != nil {
 		return err
 	}
 	return named(j.transact(ctx, func(ctx context.Context, tx database.Tx) error {
 		_, err := tx.Exec(ctx, "INSERT INTO protection_owners (id, host, live_until, announced_at) VALUES (?, ?, "+tx.Now()+" + ?, "+tx.Now()+")"+
-			tx.OnConflict([]string{"id"}, "host", "live_until", "announced_at"), o.ID, readable(o.Host, MaxText), hold.Microseconds())
+			tx.OnConflict([]string{"id"}, "host", "live_until", "announced_at"), o.ID, Readable(o.Host, MaxText), hold.Microseconds())
 		return err
 	}), "announce owner", o.ID)
 }
@@ -78,7 +78,7 @@ func isLive(ctx context.Context, tx database.Tx, owner string) (bool, error) {
 
 // Lock implements Journal.
 func (j *SQL) Lock(ctx context.Context, name, owner string, hold time.Duration) (bool, error) {
-	if err := checkTexts([2]string{"lock", name}, [2]string{"owner", owner}); err != nil {
+	if err := CheckTexts([2]string{"lock", name}, [2]string{"owner", owner}); err != nil {
 		return false, err
 	}
 	var has bool

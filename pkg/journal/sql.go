@@ -134,7 +134,7 @@ func (j *SQL) Begin(ctx context.Context, e Entry) (Entry, bool, error) {
 		return Entry{}, false, err
 	}
 	defer j.leave()
-	e, err := begun(e, j.options.Clock())
+	e, err := e.Begun(j.options.Clock())
 	if err != nil {
 		return Entry{}, false, err
 	}
@@ -341,10 +341,10 @@ func (j *SQL) Start(ctx context.Context, id string, c Claim) error {
 
 // End implements Journal.
 func (j *SQL) End(ctx context.Context, id string, c Claim, o Outcome, reason string, left json.RawMessage) error {
-	if err := checkEnd(id, o, left); err != nil {
+	if err := CheckEnd(id, o, left); err != nil {
 		return err
 	}
-	reason, now := readable(reason, maxReason), j.options.Clock()
+	reason, now := Readable(reason, MaxReason), j.options.Clock()
 	return named(j.transact(ctx, func(ctx context.Context, tx database.Tx) error {
 		e, err := claimed(ctx, tx, id, c)
 		switch {
@@ -369,7 +369,7 @@ func (j *SQL) End(ctx context.Context, id string, c Claim, o Outcome, reason str
 
 // Cancel implements Journal.
 func (j *SQL) Cancel(ctx context.Context, id, by string) error {
-	by, err := checkBy(id, by)
+	by, err := CheckBy(id, by)
 	if err != nil {
 		return err
 	}
@@ -390,7 +390,7 @@ func (j *SQL) Cancel(ctx context.Context, id, by string) error {
 
 // Adopt implements Journal.
 func (j *SQL) Adopt(ctx context.Context, id string, from Claim, owner string) (Claim, error) {
-	if err := checkTexts([2]string{"owner", owner}); err != nil {
+	if err := CheckTexts([2]string{"owner", owner}); err != nil {
 		return Claim{}, err
 	}
 	token, next := j.options.NewToken(), Claim{Owner: owner, Generation: from.Generation + 1}
@@ -615,7 +615,7 @@ func (j *SQL) Write(ctx context.Context, id string, c Claim, marks ...Mark) erro
 		return err
 	}
 	defer j.leave()
-	if err := checkMarks(id, marks); err != nil {
+	if err := CheckMarks(id, marks); err != nil {
 		return err
 	}
 	w := &write{ctx: ctx, id: id, claim: c, done: make(chan error, 1)}

@@ -21,6 +21,7 @@ import (
 	"github.com/karbor-project/karbor/manager/operation"
 	"github.com/karbor-project/karbor/manager/service"
 	"github.com/karbor-project/karbor/pkg/database"
+	"github.com/karbor-project/karbor/pkg/journal/journaltest"
 	"github.com/karbor-project/karbor/pkg/leaktest"
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers"
@@ -104,7 +105,7 @@ func endpointsWith(t *testing.T, setup service.Setup, plugin string) []rpc.Endpo
 		t.Fatal(err)
 	}
 	protectables := protectable.NewRegistry(protectable.Options{Log: log}, fakeServers{}, fakeVolumes{})
-	engine := operation.New(operation.Config{Protectables: protectables, Records: db, Log: log})
+	engine := operation.New(operation.Config{Protectables: protectables, Records: db, Journal: journaltest.NewMemory(nil), Log: log})
 	t.Cleanup(func() {
 		engine.Stop(context.Background())
 		if err := registry.Close(); err != nil {
