@@ -20,6 +20,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/kubernetes"
 	"github.com/karbor-project/karbor/pkg/openstack"
 	"github.com/karbor-project/karbor/pkg/telemetry"
+	"github.com/karbor-project/karbor/pkg/wait"
 	"github.com/karbor-project/karbor/providers"
 	"github.com/karbor-project/karbor/providers/protectable"
 	protectables "github.com/karbor-project/karbor/providers/protectable/builtin"
@@ -285,11 +286,8 @@ func (i *instance) makeEngine(cfg *config.Config, wrap Wrap, protectables operat
 	return nil
 }
 
-// The pauses between attempts to make the journal's tables, and to find karbor's.
-const (
-	firstSync   = time.Second
-	longestSync = 30 * time.Second
-)
+// syncDelays lie between attempts to make the journal's tables, and to find karbor's.
+var syncDelays = wait.Exponential(time.Second, 30*time.Second)
 
 // startKeeper waits for the tables and takes part in sharing operations.
 func (i *instance) startKeeper(ctx context.Context) error {
@@ -306,7 +304,7 @@ func (i *instance) startKeeper(ctx context.Context) error {
 // operations, but not the service: then it goes on beside.
 func (i *instance) awaitTables(ctx context.Context) error {
 	told := ""
-	for pause := firstSync; ; pause = min(2*pause, longestSync) {
+	for delays := syncDelays; ; {
 		first, cancel := context.WithTimeout(ctx, closeTime)
 		err := i.syncTables(first)
 		cancel()
@@ -323,12 +321,8 @@ func (i *instance) awaitTables(ctx context.Context) error {
 			i.log.Errorf("no requests are taken yet, since %s: %v", refusal.Advice(), err)
 			told = text
 		}
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-i.ending.Done():
-			return context.Cause(i.ending)
-		case <-time.After(pause):
+		if err := wait.Sleep(ctx, delays.NextBackOff()); err != nil {
+			return err
 		}
 	}
 }
@@ -344,12 +338,7 @@ func (i *instance) syncTables(ctx context.Context) error {
 
 // syncLater repeats until the tables are there.
 func (i *instance) syncLater() {
-	for pause := firstSync; ; pause = min(2*pause, longestSync) {
-		select {
-		case <-i.ending.Done():
-			return
-		case <-time.After(pause):
-		}
+	for delays := syncDelays; wait.Sleep(i.ending, delays.NextBackOff()) == nil; {
 		err := i.syncTables(i.ending)
 		switch {
 		case err == nil:

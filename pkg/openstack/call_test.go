@@ -17,6 +17,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/gophercloud/gophercloud/v2"
+
+	"github.com/karbor-project/karbor/pkg/wait"
 )
 
 func glanceAt(t *testing.T, url string) (*Factory, *gophercloud.ServiceClient) {
@@ -76,7 +78,7 @@ func TestRetry(t *testing.T) {
 			t.Cleanup(f.Close)
 			waits := []time.Duration{}
 			f.retry.sleep = func(_ context.Context, d time.Duration) error { waits = append(waits, d); return nil }
-			f.retry.jitter = func(d time.Duration) time.Duration { return d }
+			f.retry.delays.RandomizationFactor = 0
 			client, err := f.Image(t.Context())
 			if err != nil {
 				t.Fatal(err)
@@ -107,14 +109,16 @@ func TestRetry(t *testing.T) {
 
 func TestRetryAfter(t *testing.T) {
 	t.Parallel()
-	p := defaultRetryPolicy()
+	delays := defaultRetryPolicy().delays
+	first := delays.InitialInterval
 	date := time.Now().Add(20 * time.Second).UTC().Format(http.TimeFormat)
 	for text, want := range map[string][2]time.Duration{
-		"3": {3 * time.Second, 3 * time.Second}, "0": {0, 0}, "86400": {p.longest, p.longest},
+		"3": {3 * time.Second, 3 * time.Second}, "0": {0, 0}, "86400": {delays.MaxInterval, delays.MaxInterval},
 		date: {15 * time.Second, 20 * time.Second}, "Thu, 01 Jan 1970 00:00:00 GMT": {0, 0},
-		"soon": {p.first / 2, p.first}, "-1": {p.first / 2, p.first},
+		"soon": {first / 2, 2 * first}, "-1": {first / 2, 2 * first},
 	} {
-		got := p.wait(1, &http.Response{Header: http.Header{"Retry-After": {text}}})
+		delays.Reset()
+		got := nextDelay(&delays, &http.Response{Header: http.Header{"Retry-After": {text}}})
 		if got < want[0] || got > want[1] {
 			t.Errorf("%q: %s, want %v", text, got, want)
 		}
@@ -181,7 +185,7 @@ func TestRetryStopsWithTheContext(t *testing.T) {
 	stop := errors.New("stop")
 	f.retry.sleep = func(ctx context.Context, _ time.Duration) error {
 		cancel(stop)
-		return sleep(ctx, time.Hour)
+		return wait.Sleep(ctx, time.Hour)
 	}
 	client, err := f.Image(ctx)
 	if err != nil {

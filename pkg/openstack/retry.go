@@ -8,45 +8,31 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"strconv"
 	"sync"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
 	"github.com/gophercloud/gophercloud/v2"
 
 	"github.com/karbor-project/karbor/pkg/guard"
+	"github.com/karbor-project/karbor/pkg/wait"
 )
 
 // retryPolicy says how often and after which waits a call is made again.
 type retryPolicy struct {
 	attempts int
-	first    time.Duration // wait after the first attempt, doubled each time
-	longest  time.Duration // bound of one wait, also of what a server asks for
-	jitter   func(time.Duration) time.Duration
+	delays   backoff.ExponentialBackOff // copied for each call
 	sleep    func(context.Context, time.Duration) error
 }
 
 func defaultRetryPolicy() retryPolicy {
 	return retryPolicy{
 		attempts: 4,
-		first:    500 * time.Millisecond,
-		longest:  30 * time.Second,
-		jitter:   func(d time.Duration) time.Duration { return d/2 + rand.N(d/2+1) },
-		sleep:    sleep,
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
+		delays:   wait.Exponential(500*time.Millisecond, 30*time.Second),
+		sleep:    wait.Sleep,
 	}
 }
 
@@ -63,7 +49,7 @@ type retry struct {
 // RoundTrip sends the call as often as the policy says.
 func (r *retry) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx := req.Context()
-	tolerance, waited := outageTolerance(ctx), time.Duration(0)
+	delays, tolerance, waited := r.policy.delays, outageTolerance(ctx), time.Duration(0)
 	req, body := withStream(req)
 	defer body.lastCallDone()
 	for attempt := 1; ; attempt++ {
@@ -80,12 +66,12 @@ func (r *retry) RoundTrip(req *http.Request) (*http.Response, error) {
 			return resp, err
 		}
 		r.meter.retried(resp, err)
-		wait := r.policy.wait(attempt, resp)
-		waited += max(wait, r.policy.first) // a service may ask for no wait at all
+		delay := nextDelay(&delays, resp)
+		waited += max(delay, delays.InitialInterval) // a service may ask for no delay at all
 		if resp != nil {
 			drain(resp)
 		}
-		if err := r.policy.sleep(ctx, wait); err != nil {
+		if err := r.policy.sleep(ctx, delay); err != nil {
 			closeBody(again)
 			return nil, err
 		}
@@ -93,13 +79,13 @@ func (r *retry) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 }
 
-// wait is what lies before the next attempt: what the server asks for, or twice
-// as long as before.
-func (p retryPolicy) wait(attempt int, resp *http.Response) time.Duration {
+// nextDelay is the delay before the next attempt: what the server asks for, within the
+// bound of delays, or else the next of delays.
+func nextDelay(delays *backoff.ExponentialBackOff, resp *http.Response) time.Duration {
 	if asked, ok := retryAfter(resp); ok {
-		return min(asked, p.longest)
+		return min(asked, delays.MaxInterval)
 	}
-	return p.jitter(min(p.first<<min(attempt-1, 16), p.longest))
+	return delays.NextBackOff()
 }
 
 // retryAfter reads the header of this name: seconds, or a date.
@@ -210,16 +196,16 @@ func RetryCreate(ctx context.Context, create func() error) error {
 }
 
 func retryCreate(ctx context.Context, policy retryPolicy, create func() error) error {
-	tolerance, waited := outageTolerance(ctx), time.Duration(0)
-	for attempt := 1; ; attempt++ {
+	delays, tolerance, waited := policy.delays, outageTolerance(ctx), time.Duration(0)
+	for {
 		err := create()
 		var answer gophercloud.ErrUnexpectedResponseCode
 		if waited >= tolerance || !errors.As(err, &answer) || answer.Actual < http.StatusInternalServerError {
 			return err
 		}
-		wait := policy.wait(attempt, nil)
-		waited += wait
-		if policy.sleep(ctx, wait) != nil {
+		delay := delays.NextBackOff()
+		waited += delay
+		if policy.sleep(ctx, delay) != nil {
 			return err
 		}
 	}

@@ -94,7 +94,7 @@ func TestRetryCreate(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			policy := defaultRetryPolicy()
-			policy.jitter = func(d time.Duration) time.Duration { return d }
+			policy.delays.RandomizationFactor = 0
 			policy.sleep = func(context.Context, time.Duration) error { return nil }
 			calls := 0
 			err := retryCreate(WithOutageTolerance(t.Context(), tc.tolerance), policy, func() error {
