@@ -170,6 +170,14 @@ func remove(ctx context.Context, c *protection.Call, work func(context.Context, 
 	if err := c.PutStatus(ctx, protection.StatusDeleting); err != nil {
 		return err
 	}
+	if err := c.Section.Check(ctx); errors.Is(err, bank.ErrAltered) {
+		// What the metadata name may be another's. What was made for the checkpoint is
+		// looked for as after a protection that did not finish.
+		c.Logger().Warnf("%s is deleted without its metadata: %s", c.Resource.Key(), fault.Detail(err))
+		was = protection.StatusError
+	} else if err != nil {
+		return err
+	}
 	if err := work(ctx, c, was); err != nil {
 		return err
 	}
@@ -219,10 +227,10 @@ func Verify(title string, look func(context.Context, *protection.Call) (status, 
 }
 
 // Metadata reads the resource's metadata into v, a pointer. found is false if
-// there is none.
+// there is none, or another than the one that a signed checkpoint has.
 func Metadata(ctx context.Context, c *protection.Call, v any) (found bool, err error) {
 	text, err := c.Section.GetBytes(ctx, protection.MetadataKey)
-	if errors.Is(err, bank.ErrNotFound) {
+	if errors.Is(err, bank.ErrNotFound) || errors.Is(err, bank.ErrAltered) {
 		return false, nil
 	}
 	if err != nil {

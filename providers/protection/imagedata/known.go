@@ -12,11 +12,11 @@ import (
 )
 
 // KnownObjects names the data objects that the metadata counts, to
-// protection.Purge and protection.CopySection. A backup whose metadata is missing
-// or no JSON has none to be named; it can be deleted still.
+// protection.Purge and protection.CopySection. A backup whose metadata is missing,
+// altered or no JSON has none to be named; it can be deleted still.
 func KnownObjects(ctx context.Context, c *protection.Call) ([]string, error) {
 	text, err := c.Section.GetBytes(ctx, protection.MetadataKey)
-	if errors.Is(err, bank.ErrNotFound) {
+	if errors.Is(err, bank.ErrNotFound) || errors.Is(err, bank.ErrAltered) {
 		return nil, nil
 	}
 	if err != nil {

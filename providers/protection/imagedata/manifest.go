@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"strings"
 
@@ -45,8 +46,8 @@ func (m *Manifest) Write(ctx context.Context, section *bank.Section) error {
 	return section.PutJSON(ctx, ManifestKey, m)
 }
 
-// readManifest returns nil if there is none.
-func readManifest(ctx context.Context, section *bank.Section) (*Manifest, error) {
+// readManifest returns the manifest of count objects, nil if there is none.
+func readManifest(ctx context.Context, section *bank.Section, count int) (*Manifest, error) {
 	var m Manifest
 	err := section.GetJSON(ctx, ManifestKey, &m)
 	if errors.Is(err, bank.ErrNotFound) {
@@ -54,6 +55,9 @@ func readManifest(ctx context.Context, section *bank.Section) (*Manifest, error)
 	}
 	if err != nil {
 		return nil, err
+	}
+	if len(m.Objects) != count {
+		return nil, fmt.Errorf("%w: the manifest knows of %d objects", ErrCount, len(m.Objects))
 	}
 	return &m, nil
 }
@@ -70,7 +74,7 @@ func Verify(ctx context.Context, section *bank.Section, count Count, md5 *string
 	if err != nil {
 		return err
 	}
-	manifest, err := readManifest(ctx, section)
+	manifest, err := readManifest(ctx, section, len(keys))
 	if err != nil {
 		return err
 	}
@@ -78,14 +82,11 @@ func Verify(ctx context.Context, section *bank.Section, count Count, md5 *string
 	if manifest == nil {
 		return verifyAll(ctx, section, keys, md5, done)
 	}
-	if len(manifest.Objects) != len(keys) {
-		return fmt.Errorf("%w: the manifest knows of %d objects", ErrCount, len(manifest.Objects))
-	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(parallelReads)
-	for i, key := range keys {
+	for _, key := range keys {
 		group.Go(func() error {
-			if err := verifyOne(ctx, section, key, manifest.Objects[i]); err != nil {
+			if err := verifyOne(ctx, manifest.opener(section), key); err != nil {
 				return err
 			}
 			done.add(1)
@@ -97,7 +98,7 @@ func Verify(ctx context.Context, section *bank.Section, count Count, md5 *string
 
 // verifyAll reads the objects one after the other.
 func verifyAll(ctx context.Context, section *bank.Section, keys []string, md5 *string, done *progress) error {
-	data := read(ctx, section, keys, md5)
+	data := read(ctx, section, keys, md5, nil)
 	defer data.Close()
 	data.Passed = func() { done.add(1) }
 	_, err := io.Copy(io.Discard, data)
@@ -105,22 +106,48 @@ func verifyAll(ctx context.Context, section *bank.Section, keys []string, md5 *s
 }
 
 // verifyOne reads one object.
-func verifyOne(ctx context.Context, section *bank.Section, key string, want Entry) error {
-	body, err := section.Open(ctx, key)
+func verifyOne(ctx context.Context, open opener, key string) error {
+	body, err := open(ctx, key)
 	if err != nil {
 		return err
 	}
 	defer body.Close()
-	hash := sha256.New()
-	size, err := io.Copy(hash, body)
-	if err != nil {
-		return fmt.Errorf("read %s: %w", key, err)
+	_, err = io.Copy(io.Discard, body)
+	return err
+}
+
+// opener returns an opener of data objects whose bodies fail where they end, unless they are
+// what the manifest says. All keys are described.
+func (m *Manifest) opener(section *bank.Section) opener {
+	return func(ctx context.Context, key string) (io.ReadCloser, error) {
+		body, err := section.Open(ctx, key)
+		if err != nil {
+			return nil, err
+		}
+		return &describedBody{ReadCloser: body, key: key, want: m.Objects[Number(key)-1], hash: sha256.New()}, nil
 	}
-	if size != want.Size {
-		return fmt.Errorf("%w: %s has %d bytes, not %d", ErrManifest, key, size, want.Size)
+}
+
+type describedBody struct {
+	io.ReadCloser
+	key  string
+	want Entry
+	size int64
+	hash hash.Hash
+}
+
+func (b *describedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.size += int64(n)
+	b.hash.Write(p[:n])
+	if err != io.EOF {
+		return n, err
 	}
-	if got := hex.EncodeToString(hash.Sum(nil)); !strings.EqualFold(got, want.SHA256) {
-		return fmt.Errorf("%w: %s has SHA-256 %s, not %s", ErrManifest, key, got, want.SHA256)
+	if b.size != b.want.Size {
+		return n, fmt.Errorf("%w: %s has %d bytes, not %d", ErrManifest, b.key, b.size, b.want.Size)
 	}
-	return nil
+	if got := hex.EncodeToString(b.hash.Sum(nil)); !strings.EqualFold(got, b.want.SHA256) {
+		return n, fmt.Errorf("%w: %s has SHA-256 %s, not %s", ErrManifest, b.key, got, b.want.SHA256)
+	}
+	return n, io.EOF
 }

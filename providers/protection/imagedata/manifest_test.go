@@ -5,6 +5,7 @@ package imagedata
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"testing"
 
@@ -77,6 +78,40 @@ func TestVerifyFindsWhatIsWrong(t *testing.T) {
 			}
 			err := Verify(t.Context(), section, tc.count, tc.md5, nil)
 			if !errors.Is(err, tc.want) || tc.text != "" && err.Error() != tc.want.Error()+": "+tc.text {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
+// A restore fails for data that are not what the manifest says, whatever the checksum of the
+// whole says.
+func TestLoadFindsWhatIsWrong(t *testing.T) {
+	t.Parallel()
+	for name, harm := range map[string]func(t *testing.T, s *bank.Section) error{
+		"nothing":    func(*testing.T, *bank.Section) error { return nil },
+		"changed":    func(t *testing.T, s *bank.Section) error { return s.PutText(t.Context(), Key(2), "abd") },
+		"shorter":    func(t *testing.T, s *bank.Section) error { return s.PutText(t.Context(), Key(3), "a") },
+		"no entries": func(t *testing.T, s *bank.Section) error { return (&Manifest{}).Write(t.Context(), s) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			section, _ := stored(t, "abcabcab", 3)
+			if err := harm(t, section); err != nil {
+				t.Fatal(err)
+			}
+			cloud := openstacktest.New(t)
+			cloud.Handle("PUT "+openstacktest.Glance+"/images/i/file", func(w http.ResponseWriter, r *http.Request) {
+				_, _ = io.Copy(io.Discard, r.Body)
+				w.WriteHeader(http.StatusNoContent)
+			})
+			client, err := cloud.Image(openstacktest.Context(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			transfer := Transfer{Client: client, ImageID: "i", Section: section}
+			err = transfer.Load(t.Context(), 3, nil)
+			if wrong := errors.Is(err, ErrManifest) || errors.Is(err, ErrCount); wrong != (name != "nothing") || !wrong && err != nil {
 				t.Errorf("got %v", err)
 			}
 		})

@@ -77,7 +77,7 @@ func known(ctx context.Context, c *protection.Call) ([]string, error) {
 	if errors.Is(err, bank.ErrNotFound) {
 		return nil, nil
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, bank.ErrAltered) {
 		return nil, err
 	}
 	return []string{manifestKey}, nil
