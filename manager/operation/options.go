@@ -34,7 +34,7 @@ var Options = []config.Option{
 			"Further operations are refused, unless it is the only one. 0 means no limit."},
 	{Name: "max_resources_per_operation", Kind: config.Int, Default: 20000, Min: config.Bound(0),
 		Help: "The largest number of resources that one operation may be about: those of the plan or checkpoint, and all that depends on them. " +
-			"A request for more is refused, and what is in progress fails. 0 means no limit."},
+			"Verifications and deletions are not bounded. A request for more is refused, and what is in progress fails. 0 means no limit."},
 	{Name: "max_links_per_operation", Kind: config.Int, Default: 1000000, Min: config.Bound(0),
 		Help: "The largest number of links from resources to those that depend on them that one operation may have. 0 means no limit."},
 	{Name: "operation_crash_limit", Kind: config.Int, Default: 3, Min: config.Bound(0),
