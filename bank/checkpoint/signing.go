@@ -10,10 +10,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"strconv"
 	"strings"
+
+	"github.com/karbor-project/karbor/pkg/keyfile"
 )
 
 // keySignature is a key of index.json that the original does not know and keeps.
@@ -39,38 +39,17 @@ type Signing struct {
 // minKey is how many bytes a key has at least: as many as the digest.
 const minKey = sha256.Size
 
-// maxKeyFile bounds what is read of a key file: there are a few keys in it.
-const maxKeyFile = 1 << 20
-
-// LoadSigning reads a key file: a line for each key, an id and the key in hexadecimal
-// digits. The first key signs, and all of them verify. A file that everybody can read is
-// refused. When signatures are required, a checkpoint without one is refused, too.
+// LoadSigning reads a key file (package keyfile): an id and the key in hexadecimal digits
+// in each line. The first key signs, and all of them verify. When signatures are required,
+// a checkpoint without one is refused, too.
 func LoadSigning(path string, require bool) (*Signing, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("reading the key file of the checkpoints: %w", err)
-	}
-	defer file.Close()
-	info, err := file.Stat()
-	if err != nil {
-		return nil, fmt.Errorf("reading the key file of the checkpoints: %w", err)
-	}
-	if !info.Mode().IsRegular() || info.Mode().Perm()&0o007 != 0 {
-		return nil, fmt.Errorf("the key file of the checkpoints %s has mode %s: want a regular file that others can neither read nor write (chmod o= %s)",
-			path, info.Mode(), path)
-	}
-	text, err := io.ReadAll(io.LimitReader(file, maxKeyFile))
+	lines, err := keyfile.Read(path)
 	if err != nil {
 		return nil, fmt.Errorf("reading the key file of the checkpoints: %w", err)
 	}
 	s := &Signing{keys: map[string][]byte{}, require: require}
-	number := 0
-	for line := range strings.Lines(string(text)) {
-		number++
-		words := strings.Fields(line)
-		if len(words) == 0 || strings.HasPrefix(words[0], "#") {
-			continue
-		}
+	for _, line := range lines {
+		words, number := strings.Fields(line.Text), line.Number
 		// No text of a line is told: it may be a key.
 		if len(words) != 2 || !validID(words[0]) {
 			return nil, fmt.Errorf("key file %s, line %d: want an id and a key, with a space between them", path, number)

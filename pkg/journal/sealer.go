@@ -3,8 +3,6 @@
 package journal
 
 import (
-	"bufio"
-	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hkdf"
@@ -21,7 +19,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
+
+	"github.com/karbor-project/karbor/pkg/keyfile"
 )
 
 var (
@@ -37,7 +36,6 @@ var (
 
 const (
 	keySize      = 32 // AES-256
-	maxKeyFile   = 64 << 10
 	sealedPrefix = "karbor1."
 	signedPrefix = "karbor1-"
 )
@@ -57,42 +55,32 @@ type sealKey struct {
 	sign []byte
 }
 
-// NewSealer reads the keys from a file: one in each line, 64 hexadecimal digits;
-// empty lines and those that begin with # do not count. The first key seals, all
-// open, so that keys can be exchanged while operations run. Where there is no file
-// it makes one with a random key, that its owner alone may read; of several
-// processes that do so at once all get the same. A file that users beyond its owner
-// and a group of this process may read or change is refused.
+// NewSealer reads the keys from a file (package keyfile), 64 hexadecimal digits each.
+// The first key seals, all open, so that keys can be exchanged while operations run.
+// Where there is no file it makes one with a random key, that its owner alone may read;
+// of several processes that do so at once all get the same.
 func NewSealer(keyFile string) (*Sealer, error) {
-	text, err := readKeyFile(keyFile)
+	lines, err := keyfile.Read(keyFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		if err := makeKey(keyFile); err != nil {
-			return nil, fmt.Errorf("make the journal's key file %s: %w", keyFile, err)
+			return nil, fmt.Errorf("making the journal's key file %s: %w", keyFile, err)
 		}
-		text, err = readKeyFile(keyFile)
+		lines, err = keyfile.Read(keyFile)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read the journal's key file: %w", err)
+		return nil, fmt.Errorf("reading the journal's key file: %w", err)
 	}
 	s := &Sealer{file: keyFile}
-	lines := bufio.NewScanner(bytes.NewReader(text))
-	for n := 1; lines.Scan(); n++ {
-		line := strings.TrimSpace(lines.Text())
-		if line == "" || strings.HasPrefix(line, "#") {
-			continue
-		}
-		secret, err := hex.DecodeString(line)
+	for _, line := range lines {
+		secret, err := hex.DecodeString(line.Text)
 		if err != nil || len(secret) != keySize { // the decoder's text would show a part of it
-			return nil, fmt.Errorf("the journal's key file %s does not hold %d hexadecimal digits in line %d", keyFile, 2*keySize, n)
+			return nil, fmt.Errorf("the journal's key file %s does not hold %d hexadecimal digits in line %d", keyFile, 2*keySize, line.Number)
 		}
 		key, err := newSealKey(secret)
 		if err != nil {
-			return nil, fmt.Errorf("use the key in line %d of %s: %w", n, keyFile, err)
+			return nil, fmt.Errorf("using the key in line %d of %s: %w", line.Number, keyFile, err)
 		}
 		s.keys = append(s.keys, key)
-	}
-	if err := lines.Err(); err != nil {
-		return nil, fmt.Errorf("read the journal's key file %s: %w", keyFile, err)
 	}
 	if len(s.keys) == 0 {
 		return nil, fmt.Errorf("the journal's key file %s does not hold %d hexadecimal digits", keyFile, 2*keySize)
@@ -116,52 +104,6 @@ func newSealKey(secret []byte) (sealKey, error) {
 	id, err := hkdf.Expand(sha256.New, secret, "karbor journal: id of the key", 4)
 	k.id = hex.EncodeToString(id)
 	return k, err
-}
-
-// readKeyFile reads a regular file that is not open to others.
-func readKeyFile(path string) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a FIFO must not keep the service waiting
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if err := checkKeyFile(path, info); err != nil {
-		return nil, err
-	}
-	text, err := io.ReadAll(io.LimitReader(f, maxKeyFile+1))
-	if err == nil && len(text) > maxKeyFile {
-		err = fmt.Errorf("%s has more than %d bytes", path, maxKeyFile)
-	}
-	return text, err
-}
-
-// checkKeyFile holds that nobody but the owner of a key file and a group of this
-// process may read or change it.
-func checkKeyFile(path string, info fs.FileInfo) error {
-	if !info.Mode().IsRegular() {
-		return fmt.Errorf("%s is not a regular file", path)
-	}
-	mode := info.Mode().Perm()
-	if mode&0o007 != 0 {
-		return fmt.Errorf("%s has mode %04o: every user of this machine can get at it (chmod o= %s)", path, mode, path)
-	}
-	status, ok := info.Sys().(*syscall.Stat_t)
-	if !ok || mode&0o070 == 0 {
-		return nil
-	}
-	own, err := os.Getgroups()
-	if err != nil {
-		return fmt.Errorf("read the groups of this process: %w", err)
-	}
-	if group := int(status.Gid); group != os.Getegid() && !slices.Contains(own, group) {
-		return fmt.Errorf("%s has mode %04o: group %d can get at it, of which this process is no member (chgrp it to the group of the service, or chmod g= %s)",
-			path, mode, group, path)
-	}
-	return nil
 }
 
 // makeKey puts a whole file in place in one step: whoever finds it, finds a
