@@ -167,6 +167,17 @@ func (c *managedConn) stats() LinkStats {
 	return stats
 }
 
+// failedAttempt returns a channel that is closed at the next change of the state, and
+// why the last attempt to connect has failed: nil unless it will be repeated.
+func (c *managedConn) failedAttempt() (changed <-chan struct{}, why error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.failures == 0 {
+		return c.changed, nil
+	}
+	return c.changed, c.lastErr
+}
+
 // attempts paces attempts at something that may fail for long, and decides how their
 // failures are logged. The delay grows from first by step up to limit, and each one is
 // shortened by up to a quarter at random, so that the members of a cluster do not come

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/karbor-project/karbor/rpc"
@@ -29,37 +30,39 @@ func TestChannelThatRefusesIsLeft(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b := newPicky(t, keeping(func(channel int) bool { return channel > 1 }))
-			tr := b.transport()
-			ctx, cancel := context.WithTimeout(t.Context(), soonEnough)
-			defer cancel()
-			var senders sync.WaitGroup
-			for range 2 * confirmWindow {
-				senders.Go(func() {
-					if err := send(ctx, tr); err != nil {
-						t.Error(err)
-					}
-				})
-			}
-			senders.Wait()
-			select {
-			case n := <-b.closed:
-				if n != 1 {
-					t.Errorf("the client closed channel %d", n)
+			synctest.Test(t, func(t *testing.T) {
+				b := newPicky(t, keeping(func(channel int) bool { return channel > 1 }))
+				tr := b.transport()
+				ctx, cancel := context.WithTimeout(t.Context(), soonEnough)
+				defer cancel()
+				var senders sync.WaitGroup
+				for range 2 * confirmWindow {
+					senders.Go(func() {
+						if err := send(ctx, tr); err != nil {
+							t.Error(err)
+						}
+					})
 				}
-			case <-ctx.Done():
-				t.Error("the channel that refuses stays open")
-			}
-			if err := send(ctx, tr); err != nil {
-				t.Error(err)
-			}
-			used := make(map[int]bool)
-			for _, m := range b.messages() {
-				used[m.channel] = true
-			}
-			if len(used) != 2 || !used[1] || !used[2] {
-				t.Errorf("messages came on %v", used)
-			}
+				senders.Wait()
+				select {
+				case n := <-b.closed:
+					if n != 1 {
+						t.Errorf("the client closed channel %d", n)
+					}
+				case <-ctx.Done():
+					t.Error("the channel that refuses stays open")
+				}
+				if err := send(ctx, tr); err != nil {
+					t.Error(err)
+				}
+				used := make(map[int]bool)
+				for _, m := range b.messages() {
+					used[m.channel] = true
+				}
+				if len(used) != 2 || !used[1] || !used[2] {
+					t.Errorf("messages came on %v", used)
+				}
+			})
 		})
 	}
 }

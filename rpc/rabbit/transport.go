@@ -10,6 +10,7 @@
 package rabbit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -117,6 +118,24 @@ func (t *Transport) Stats() Stats {
 	return Stats{
 		Consume: t.consumeConn.stats(), Publish: t.publishConn.stats(),
 		Consuming: t.consuming(), Undeliverable: t.undeliverable.Load(),
+	}
+}
+
+// Unreachable waits until an attempt to connect to the broker has failed that will be
+// repeated, and returns why. It returns nil when ctx ends first.
+func (t *Transport) Unreachable(ctx context.Context) error {
+	for {
+		consumeChanged, consumeErr := t.consumeConn.failedAttempt()
+		publishChanged, publishErr := t.publishConn.failedAttempt()
+		if err := cmp.Or(consumeErr, publishErr); err != nil {
+			return err
+		}
+		select {
+		case <-consumeChanged:
+		case <-publishChanged:
+		case <-ctx.Done():
+			return nil
+		}
 	}
 }
 

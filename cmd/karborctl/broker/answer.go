@@ -13,20 +13,20 @@ import (
 	"github.com/karbor-project/karbor/rpc"
 )
 
-// NoAnswer is the error of a request that no worker has answered: nobody
-// listens, or the broker is away or refuses us. Its text says what to look at.
+// NoAnswer is the error of a request that no worker has answered: no worker listens, or
+// the broker is away or refuses the request. Its text tells the operator what to check.
 type NoAnswer struct {
 	text  string
 	cause error
 }
 
-// Error is one line, without secrets.
+// Error returns one line without secrets.
 func (e *NoAnswer) Error() string { return e.text }
 
-// Unwrap is the error of the transport.
+// Unwrap returns the error of the transport.
 func (e *NoAnswer) Unwrap() error { return e.cause }
 
-// explain finds out what an error of the transport means for the operator.
+// explain turns an error of the transport into one that tells the operator what to do.
 func (c *Connection) explain(ctx context.Context, r Request, err error) error {
 	var failure *rpc.Failure
 	if errors.As(err, &failure) {
@@ -42,7 +42,7 @@ func (c *Connection) explain(ctx context.Context, r Request, err error) error {
 	case errors.Is(err, rpc.ErrUndeliverable):
 		text = fmt.Sprintf("no worker listens on topic %s (exchange %s) at %s; is karbor-protection running, and is this its protection_topic (--topic)?",
 			c.where(), c.target.ExchangeName(), c.brokers)
-	case why != nil:
+	case why != nil && !errors.As(err, &refused):
 		text = fmt.Sprintf("the message broker at %s did not answer within %s: %v; is it running, and is the address right (--url, transport_url)?",
 			c.brokers, c.timeout, short(why))
 	case errors.Is(err, rpc.ErrTimeout):
@@ -58,7 +58,7 @@ func (c *Connection) explain(ctx context.Context, r Request, err error) error {
 	return &NoAnswer{text: text, cause: err}
 }
 
-// where is the topic, and the server if one was asked for.
+// where names the topic, and the server if one was asked for.
 func (c *Connection) where() string {
 	if c.target.Server == "" {
 		return c.target.Topic
@@ -66,7 +66,7 @@ func (c *Connection) where() string {
 	return c.target.Topic + ", server " + c.target.Server
 }
 
-// short takes the reason out of an error of dialling, whose address is known.
+// short returns the reason of a failed dial without the address, which is known.
 func short(err error) error {
 	var dial *net.OpError
 	if errors.As(err, &dial) {

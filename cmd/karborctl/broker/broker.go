@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package broker is karborctl's way to the workers: it finds the message broker
-// in karbor.conf, and turns what can go wrong on the way into errors that say
-// what to do.
+// Package client sends karborctl's requests to the workers. It finds the message broker
+// in karbor.conf, and turns failures on the way into errors that tell the operator what
+// to do.
 package broker
 
 import (
@@ -10,62 +10,71 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/karbor-project/karbor/pkg/requestcontext"
 	"github.com/karbor-project/karbor/rpc"
 )
 
-// closeTime bounds the goodbye to the broker.
+// closeTime bounds the orderly end of the connection.
 const closeTime = 2 * time.Second
 
-// Request is one request to the workers. Empty members of the target leave the
-// connection's.
+// Request is one request to the workers.
 type Request struct {
 	Method string
 	Args   map[string]any
 	// Namespace and Version choose among the endpoints of a worker.
 	Namespace, Version string
-	// Patient waits for a queue that is missing. A worker that restarts may take
-	// its queue away for a moment.
+	// Patient waits for a queue that is missing, because a worker that restarts may
+	// take its queue away for a moment.
 	Patient bool
 }
 
-// Connection carries requests of one caller to the workers of a topic. It is
-// safe for concurrent use.
+// Client sends requests of one caller to the workers of a topic. It is safe for
+// concurrent use.
 type Connection struct {
 	transport rpc.Transport
 	target    rpc.Target
 	timeout   time.Duration
 	caller    rpc.Context
 	brokers   string // addresses, for messages
-	// unreachable tells why no connection could be made, or nil.
+	// unreachable returns why no connection to the broker could be made, or nil.
 	unreachable func() error
+	// stop ends what runs beside the requests.
+	stop func()
 }
 
-// New makes a connection over a transport that the connection does not close.
-// brokers names it in messages.
+// New makes a client on a transport. brokers are its addresses, for messages.
 func New(t rpc.Transport, target rpc.Target, timeout time.Duration, brokers string) *Connection {
 	return &Connection{transport: t, target: target, timeout: timeout, brokers: brokers,
-		unreachable: func() error { return nil }}
+		unreachable: func() error { return nil }, stop: func() {}}
 }
 
-// As makes caller the one who asks.
+// watch runs work until Close.
+func (c *Connection) watch(work func(context.Context)) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var done sync.WaitGroup
+	done.Go(func() { work(ctx) })
+	c.stop = func() {
+		cancel()
+		done.Wait()
+	}
+}
+
+// As sets the caller of all further requests.
 func (c *Connection) As(caller *requestcontext.RequestContext, now time.Time) error {
 	members := caller.Encode(now)
 	c.caller = make(rpc.Context, len(members))
 	for name, value := range members {
 		text, err := json.Marshal(value)
 		if err != nil {
-			return fmt.Errorf("encode %s of the request context: %w", name, err)
+			return fmt.Errorf("encoding %s of the request context: %w", name, err)
 		}
 		c.caller[name] = text
 	}
 	return nil
 }
-
-// Topic is where requests go, for messages.
-func (c *Connection) Topic() string { return c.target.Topic }
 
 func (c *Connection) client(r Request, fanout bool) *rpc.Client {
 	target := c.target
@@ -89,7 +98,7 @@ func (c *Connection) Call(ctx context.Context, r Request) (json.RawMessage, erro
 	return result, nil
 }
 
-// Cast sends a request that nobody answers, to one worker or to all of them.
+// Cast sends a request without an answer, to one worker or to all of them.
 func (c *Connection) Cast(ctx context.Context, r Request, fanout bool) error {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
@@ -99,8 +108,9 @@ func (c *Connection) Cast(ctx context.Context, r Request, fanout bool) error {
 	return nil
 }
 
-// Close ends the connection.
+// Close ends the connection to the broker.
 func (c *Connection) Close() error {
+	c.stop()
 	closer, ok := c.transport.(interface{ Close(context.Context) error })
 	if !ok {
 		return nil
@@ -108,12 +118,12 @@ func (c *Connection) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTime)
 	defer cancel()
 	if err := closer.Close(ctx); err != nil {
-		return fmt.Errorf("close the connection to %s: %w", c.brokers, err)
+		return fmt.Errorf("closing the connection to %s: %w", c.brokers, err)
 	}
 	return nil
 }
 
-// addresses lists the hosts of a URL without what is secret in it.
+// addresses lists the hosts of a URL without its secrets.
 func addresses(u *rpc.TransportURL) string {
 	var list []string
 	for _, host := range u.Brokers() {

@@ -3,13 +3,14 @@
 package broker
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -34,8 +35,8 @@ type Options struct {
 	Log io.Writer
 }
 
-// Open reads the configuration and makes a connection to RabbitMQ, which begins
-// with the first request. Errors are of the configuration.
+// Open reads the configuration and makes a client, which connects to RabbitMQ with the
+// first request. Errors are of the configuration.
 func Open(o Options) (*Connection, error) {
 	cfg, err := o.load()
 	if err != nil {
@@ -53,17 +54,24 @@ func Open(o Options) (*Connection, error) {
 	if timeout <= 0 {
 		timeout = time.Duration(cfg.Int("DEFAULT", "rpc_response_timeout")) * time.Second
 	}
-	w := &watch{brokers: addresses(url), timeout: timeout, note: o.Note}
-	transport, err := messaging.NewTransport(cfg, w.logger(o.Log))
+	transport, err := messaging.NewTransport(cfg, logger(o.Log))
 	if err != nil {
 		return nil, err
 	}
 	c := New(transport, target, timeout, addresses(url))
 	c.unreachable = func() error {
-		if transport.Stats().Consume.Connections > 0 {
+		stats := transport.Stats()
+		if stats.Consume.Connections+stats.Publish.Connections > 0 {
 			return nil
 		}
-		return w.why()
+		return cmp.Or(stats.Consume.Err, stats.Publish.Err)
+	}
+	if o.Note != nil {
+		c.watch(func(ctx context.Context) {
+			if err := transport.Unreachable(ctx); err != nil {
+				o.Note(fmt.Sprintf("the message broker at %s does not answer (%v), trying again for %s", c.brokers, short(err), timeout))
+			}
+		})
 	}
 	return c, nil
 }
@@ -91,45 +99,14 @@ func (o Options) load() (*config.Config, error) {
 	return cfg, nil
 }
 
-// watch reads the log of the transport, which is where it tells why it cannot
-// connect: it goes on trying, so that no call returns the reason.
-type watch struct {
-	brokers string
-	timeout time.Duration
-	note    func(string)
-	last    atomic.Pointer[error]
-}
-
-func (w *watch) logger(out io.Writer) logrus.FieldLogger {
+// logger writes the log of the transport to out, or drops it when out is nil.
+func logger(out io.Writer) logrus.FieldLogger {
+	if out == nil {
+		out = io.Discard
+	}
 	log := logrus.New()
-	log.SetOutput(io.Discard)
+	log.SetOutput(out)
+	log.SetLevel(logrus.DebugLevel)
 	log.SetFormatter(&logrus.TextFormatter{DisableColors: true}) // which quotes every text
-	if out != nil {
-		log.SetOutput(out)
-		log.SetLevel(logrus.DebugLevel)
-	}
-	log.AddHook(w)
 	return log
-}
-
-// Levels implements logrus.Hook.
-func (w *watch) Levels() []logrus.Level { return []logrus.Level{logrus.ErrorLevel} }
-
-// Fire implements logrus.Hook.
-func (w *watch) Fire(entry *logrus.Entry) error {
-	err, ok := entry.Data[logrus.ErrorKey].(error)
-	if !ok {
-		return nil
-	}
-	if w.last.Swap(&err) == nil && w.note != nil {
-		w.note(fmt.Sprintf("the message broker at %s does not answer (%v), trying again for %s", w.brokers, short(err), w.timeout))
-	}
-	return nil
-}
-
-func (w *watch) why() error {
-	if err := w.last.Load(); err != nil {
-		return *err
-	}
-	return nil
 }
