@@ -13,7 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/karbor-project/karbor/cmd/karborctl/broker"
+	"github.com/karbor-project/karbor/cmd/karborctl/client"
 	"github.com/karbor-project/karbor/cmd/karborctl/identity"
 	"github.com/karbor-project/karbor/cmd/karborctl/progress"
 	"github.com/karbor-project/karbor/cmd/karborctl/table"
@@ -28,7 +28,7 @@ type App struct {
 	Err     io.Writer // progress and errors
 	Getenv  func(string) string
 	// Connect makes the connection to the workers.
-	Connect func(broker.Options) (*broker.Connection, error)
+	Connect func(client.Options) (*client.Client, error)
 	// Identify finds out who calls.
 	Identify func(context.Context, identity.Options) (*requestcontext.RequestContext, error)
 	// FirstPause is the time between the first two looks at something that is
@@ -44,7 +44,7 @@ type App struct {
 
 // options are the flags that every command has.
 type options struct {
-	broker  broker.Options
+	broker  client.Options
 	who     identity.Options
 	timeout seconds
 	format  format
@@ -55,7 +55,7 @@ type options struct {
 // New makes the program as it runs for an operator.
 func New(version string, in io.Reader, out, err io.Writer, getenv func(string) string) *App {
 	return &App{Version: version, In: in, Out: out, Err: err, Getenv: getenv,
-		Connect: broker.Open, Identify: identity.Resolve, FirstPause: 200 * time.Millisecond,
+		Connect: client.Open, Identify: identity.Resolve, FirstPause: 200 * time.Millisecond,
 		Now: time.Now, Size: progress.Terminal(err, getenv)}
 }
 
@@ -129,7 +129,7 @@ func holder(use, short string, commands ...*cobra.Command) *cobra.Command {
 
 // session is a connection of somebody to the workers.
 type session struct {
-	*broker.Connection
+	*client.Client
 	caller *requestcontext.RequestContext
 }
 
@@ -165,7 +165,7 @@ func (a *App) openAs(ctx context.Context, who identity.Options) (*session, error
 	if a.options.debug {
 		a.note("request " + caller.RequestID + " as user " + caller.UserID + " in project " + caller.ProjectID)
 	}
-	return &session{Connection: connection, caller: caller}, nil
+	return &session{Client: connection, caller: caller}, nil
 }
 
 // close ends a session. The answer is there by then: that the goodbye failed
@@ -178,7 +178,7 @@ func (a *App) close(s *session) {
 
 // begin asks for an operation and returns the id in the answer, of a checkpoint
 // or a record. It is printed, above the fields of also, unless it is waited for.
-func (a *App) begin(ctx context.Context, s *session, r broker.Request, wait bool, also ...[2]string) (id string, err error) {
+func (a *App) begin(ctx context.Context, s *session, r client.Request, wait bool, also ...[2]string) (id string, err error) {
 	answer, err := s.Call(ctx, r)
 	if err != nil {
 		return "", err
@@ -197,7 +197,7 @@ func (a *App) begin(ctx context.Context, s *session, r broker.Request, wait bool
 }
 
 // ask makes one call and prints its answer.
-func (a *App) ask(cmd *cobra.Command, r broker.Request, fill func(json.RawMessage) (*table.Table, error)) error {
+func (a *App) ask(cmd *cobra.Command, r client.Request, fill func(json.RawMessage) (*table.Table, error)) error {
 	s, err := a.open(cmd.Context())
 	if err != nil {
 		return err

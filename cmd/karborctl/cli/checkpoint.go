@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/karbor-project/karbor/bank/checkpoint"
-	"github.com/karbor-project/karbor/cmd/karborctl/broker"
+	"github.com/karbor-project/karbor/cmd/karborctl/client"
 	"github.com/karbor-project/karbor/cmd/karborctl/table"
 	"github.com/karbor-project/karbor/pkg/resource"
 )
@@ -46,8 +46,8 @@ func (a *App) checkpointShow() *cobra.Command {
 	}
 }
 
-func showCheckpoint(provider, id string) broker.Request {
-	return broker.Request{Method: "show_checkpoint", Args: map[string]any{"provider_id": provider, "checkpoint_id": id}}
+func showCheckpoint(provider, id string) client.Request {
+	return client.Request{Method: "show_checkpoint", Args: map[string]any{"provider_id": provider, "checkpoint_id": id}}
 }
 
 func checkpointFields(answer json.RawMessage) (*table.Table, error) {

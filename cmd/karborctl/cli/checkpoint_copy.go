@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/karbor-project/karbor/bank/checkpoint"
-	"github.com/karbor-project/karbor/cmd/karborctl/broker"
+	"github.com/karbor-project/karbor/cmd/karborctl/client"
 	"github.com/karbor-project/karbor/cmd/karborctl/table"
 )
 
@@ -51,7 +51,7 @@ func (a *App) copyCheckpoints(ctx context.Context, p *plan, wait bool) error {
 		return err
 	}
 	defer a.close(s)
-	answer, err := s.Call(ctx, broker.Request{Method: "copy", Args: map[string]any{"plan": p}})
+	answer, err := s.Call(ctx, client.Request{Method: "copy", Args: map[string]any{"plan": p}})
 	if err != nil {
 		return err
 	}

@@ -6,7 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/karbor-project/karbor/bank/checkpoint"
-	"github.com/karbor-project/karbor/cmd/karborctl/broker"
+	"github.com/karbor-project/karbor/cmd/karborctl/client"
 	"github.com/karbor-project/karbor/cmd/karborctl/table"
 )
 
@@ -49,7 +49,7 @@ func (a *App) createCheckpoint(cmd *cobra.Command, p *plan, wait bool) error {
 	}
 	defer a.close(s)
 	p.ProjectID = s.caller.ProjectID
-	r := broker.Request{Method: "protect", Args: map[string]any{
+	r := client.Request{Method: "protect", Args: map[string]any{
 		"plan": p, "checkpoint_properties": map[string]any{"extra_info": createdBy}}}
 	id, err := a.begin(ctx, s, r, wait, [2]string{"plan_id", p.ID})
 	if err != nil || !wait {

@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/karbor-project/karbor/bank/checkpoint"
-	"github.com/karbor-project/karbor/cmd/karborctl/broker"
+	"github.com/karbor-project/karbor/cmd/karborctl/client"
 	"github.com/karbor-project/karbor/cmd/karborctl/table"
 	"github.com/karbor-project/karbor/rpc"
 )
@@ -47,7 +47,7 @@ func (a *App) deleteCheckpoints(ctx context.Context, provider string, ids []stri
 	t := table.New("id", "status")
 	started := make([]string, 0, len(ids))
 	for _, id := range ids {
-		r := broker.Request{Method: "delete", Args: map[string]any{"provider_id": provider, "checkpoint_id": id}}
+		r := client.Request{Method: "delete", Args: map[string]any{"provider_id": provider, "checkpoint_id": id}}
 		if _, err := s.Call(ctx, r); err != nil {
 			var refused *rpc.Failure
 			if !errors.As(err, &refused) {

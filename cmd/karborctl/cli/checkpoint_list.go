@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/karbor-project/karbor/cmd/karborctl/broker"
+	"github.com/karbor-project/karbor/cmd/karborctl/client"
 	"github.com/karbor-project/karbor/cmd/karborctl/table"
 )
 
@@ -53,12 +53,12 @@ func (a *App) checkpointList() *cobra.Command {
 // firstDay begins a range that has only an end: the service takes none alone.
 const firstDay = "1970-01-01"
 
-func (f *listFlags) request(provider string) (broker.Request, error) {
+func (f *listFlags) request(provider string) (client.Request, error) {
 	if f.limit < 0 {
-		return broker.Request{}, usagef("--limit: want a number that is not negative")
+		return client.Request{}, usagef("--limit: want a number that is not negative")
 	}
 	if f.sort != "asc" && f.sort != "desc" {
-		return broker.Request{}, usagef("--sort: want asc or desc")
+		return client.Request{}, usagef("--sort: want asc or desc")
 	}
 	filters := map[string]any{}
 	if f.plan != "" {
@@ -72,7 +72,7 @@ func (f *listFlags) request(provider string) (broker.Request, error) {
 			continue
 		}
 		if _, err := time.Parse(time.DateOnly, day); err != nil {
-			return broker.Request{}, usagef("--%s: want a day such as 2026-01-31, got %q", name, day)
+			return client.Request{}, usagef("--%s: want a day such as 2026-01-31, got %q", name, day)
 		}
 		filters[name+"_date"] = day
 	}
@@ -84,12 +84,12 @@ func (f *listFlags) request(provider string) (broker.Request, error) {
 	if f.limit > 0 {
 		args["limit"] = f.limit
 	}
-	return broker.Request{Method: "list_checkpoints", Args: args}, nil
+	return client.Request{Method: "list_checkpoints", Args: args}, nil
 }
 
 // listCheckpoints gives --project its two meanings: without credentials it says
 // who asks, an administrator asks with it for another project's.
-func (a *App) listCheckpoints(cmd *cobra.Command, f listFlags, r broker.Request) error {
+func (a *App) listCheckpoints(cmd *cobra.Command, f listFlags, r client.Request) error {
 	who := a.options.who
 	project := who.Project
 	if who.HasCredentials() {

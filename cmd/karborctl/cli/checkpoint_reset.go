@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/karbor-project/karbor/bank/checkpoint"
-	"github.com/karbor-project/karbor/cmd/karborctl/broker"
+	"github.com/karbor-project/karbor/cmd/karborctl/client"
 	"github.com/karbor-project/karbor/cmd/karborctl/table"
 )
 
@@ -23,7 +23,7 @@ func (a *App) checkpointReset() *cobra.Command {
 			if state != string(checkpoint.Available) && state != string(checkpoint.Error) {
 				return usagef("--state: want available or error")
 			}
-			r := broker.Request{Method: "reset_state",
+			r := client.Request{Method: "reset_state",
 				Args: map[string]any{"provider_id": args[0], "checkpoint_id": args[1], "state": state}}
 			return a.ask(cmd, r, func(json.RawMessage) (*table.Table, error) {
 				t := table.New("id", "status")

@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/karbor-project/karbor/cmd/karborctl/broker"
+	"github.com/karbor-project/karbor/cmd/karborctl/client"
 	"github.com/karbor-project/karbor/cmd/karborctl/identity"
 	"github.com/karbor-project/karbor/pkg/printable"
 )
@@ -75,7 +75,7 @@ func between(least int, names ...string) cobra.PositionalArgs {
 // report prints an error on one line and returns the exit code.
 func (a *App) report(cmd *cobra.Command, err error) int {
 	var stopped *interrupted
-	var silent *broker.NoAnswer
+	var silent *client.NoAnswer
 	switch {
 	case err == nil:
 		return ExitOK

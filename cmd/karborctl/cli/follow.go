@@ -9,7 +9,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/karbor-project/karbor/cmd/karborctl/broker"
+	"github.com/karbor-project/karbor/cmd/karborctl/client"
 	"github.com/karbor-project/karbor/cmd/karborctl/progress"
 	"github.com/karbor-project/karbor/rpc"
 )
@@ -20,11 +20,11 @@ const operationsVersion = "1.1"
 
 // operationRequest is a request about operations. Workers of an older version
 // refuse it.
-func operationRequest(method string, args map[string]any) broker.Request {
-	return broker.Request{Method: method, Version: operationsVersion, Args: args}
+func operationRequest(method string, args map[string]any) client.Request {
+	return client.Request{Method: method, Version: operationsVersion, Args: args}
 }
 
-func showOperation(id string) broker.Request {
+func showOperation(id string) client.Request {
 	return operationRequest("show_operation", map[string]any{"operation_id": id})
 }
 

@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/karbor-project/karbor/cmd/karborctl/broker"
+	"github.com/karbor-project/karbor/cmd/karborctl/client"
 	"github.com/karbor-project/karbor/cmd/karborctl/progress"
 	"github.com/karbor-project/karbor/cmd/karborctl/table"
 )
@@ -172,6 +172,6 @@ func (a *App) cancelOperation(cmd *cobra.Command, id string, wait bool) error {
 	})
 }
 
-func cancelRequest(id string) broker.Request {
+func cancelRequest(id string) client.Request {
 	return operationRequest("cancel_operation", map[string]any{"operation_id": id})
 }

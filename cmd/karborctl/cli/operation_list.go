@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/karbor-project/karbor/cmd/karborctl/broker"
+	"github.com/karbor-project/karbor/cmd/karborctl/client"
 	"github.com/karbor-project/karbor/cmd/karborctl/progress"
 	"github.com/karbor-project/karbor/cmd/karborctl/table"
 )
@@ -54,12 +54,12 @@ func (a *App) operationList() *cobra.Command {
 }
 
 // request leaves out what is not asked for.
-func (f *operationFlags) request() (broker.Request, error) {
+func (f *operationFlags) request() (client.Request, error) {
 	if f.limit < 0 {
-		return broker.Request{}, usagef("--limit: want a number that is not negative")
+		return client.Request{}, usagef("--limit: want a number that is not negative")
 	}
 	if f.kind != "" && !slices.Contains(operationTypes, f.kind) {
-		return broker.Request{}, usagef("--type: want one of %s, got %q", strings.Join(operationTypes, ", "), f.kind)
+		return client.Request{}, usagef("--type: want one of %s, got %q", strings.Join(operationTypes, ", "), f.kind)
 	}
 	args := map[string]any{"unfinished": f.unfinished, "all_tenants": f.allProjects}
 	for name, value := range map[string]string{"operation_type": f.kind, "provider_id": f.provider,

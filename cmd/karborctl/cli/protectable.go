@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/karbor-project/karbor/cmd/karborctl/broker"
+	"github.com/karbor-project/karbor/cmd/karborctl/client"
 	"github.com/karbor-project/karbor/cmd/karborctl/table"
 )
 
@@ -38,7 +38,7 @@ func (a *App) protectableList() *cobra.Command {
 		Use: "list [TYPE]", Short: "List the types, or the caller's resources of a type", Args: between(0, "TYPE"),
 		ValidArgsFunction: completeType,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			r := broker.Request{Method: "list_protectable_types"}
+			r := client.Request{Method: "list_protectable_types"}
 			fill := typesTable
 			if len(args) > 0 {
 				resourceType, err := typeOf(args[0])
@@ -49,7 +49,7 @@ func (a *App) protectableList() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				r = broker.Request{Method: "list_protectable_instances",
+				r = client.Request{Method: "list_protectable_instances",
 					Args: map[string]any{"protectable_type": resourceType, "parameters": parameters}}
 				fill = instancesTable
 			}
@@ -95,13 +95,13 @@ func (a *App) protectableShow() *cobra.Command {
 				return err
 			}
 			if len(args) == 1 {
-				return a.ask(cmd, broker.Request{Method: "show_protectable_type", Args: map[string]any{"protectable_type": resourceType}}, typeFields)
+				return a.ask(cmd, client.Request{Method: "show_protectable_type", Args: map[string]any{"protectable_type": resourceType}}, typeFields)
 			}
 			parameters, err := parseArguments(*texts)
 			if err != nil {
 				return err
 			}
-			r := broker.Request{Method: "show_protectable_instance",
+			r := client.Request{Method: "show_protectable_instance",
 				Args: map[string]any{"protectable_type": resourceType, "protectable_id": args[1], "parameters": parameters}}
 			return a.ask(cmd, r, func(answer json.RawMessage) (*table.Table, error) {
 				if string(answer) == "null" {
@@ -151,7 +151,7 @@ func (a *App) protectableDependents() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			r := broker.Request{Method: "list_protectable_dependents",
+			r := client.Request{Method: "list_protectable_dependents",
 				Args: map[string]any{"protectable_type": resourceType, "protectable_id": args[1], "protectable_name": nil}}
 			return a.ask(cmd, r, func(answer json.RawMessage) (*table.Table, error) {
 				var instances []instanceView

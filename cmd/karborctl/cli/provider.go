@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/karbor-project/karbor/cmd/karborctl/broker"
+	"github.com/karbor-project/karbor/cmd/karborctl/client"
 	"github.com/karbor-project/karbor/cmd/karborctl/table"
 )
 
@@ -32,7 +32,7 @@ func (a *App) providerList() *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Short: "List the providers", Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.ask(cmd, broker.Request{Method: "list_providers"}, providersTable)
+			return a.ask(cmd, client.Request{Method: "list_providers"}, providersTable)
 		},
 	}
 }
@@ -53,7 +53,7 @@ func (a *App) providerShow() *cobra.Command {
 	return &cobra.Command{
 		Use: "show PROVIDER", Short: "Show a provider, and the parameters that it takes for each type", Args: exactly("PROVIDER"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.ask(cmd, broker.Request{Method: "show_provider", Args: map[string]any{"provider_id": args[0]}}, providerFields)
+			return a.ask(cmd, client.Request{Method: "show_provider", Args: map[string]any{"provider_id": args[0]}}, providerFields)
 		},
 	}
 }

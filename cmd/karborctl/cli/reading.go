@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/karbor-project/karbor/cmd/karborctl/broker"
+	"github.com/karbor-project/karbor/cmd/karborctl/client"
 	"github.com/karbor-project/karbor/cmd/karborctl/table"
 )
 
@@ -66,8 +66,8 @@ func (a *App) reading(r reading, cmd *cobra.Command) *cobra.Command {
 	return cmd
 }
 
-func (r reading) request(id string) broker.Request {
-	return broker.Request{Method: r.show, Namespace: recordNamespace, Args: map[string]any{r.id: id}}
+func (r reading) request(id string) client.Request {
+	return client.Request{Method: r.show, Namespace: recordNamespace, Args: map[string]any{r.id: id}}
 }
 
 func (a *App) startReading(ctx context.Context, r reading, provider, checkpointID string, p parameters, wait bool) error {
@@ -76,7 +76,7 @@ func (a *App) startReading(ctx context.Context, r reading, provider, checkpointI
 		return err
 	}
 	defer a.close(s)
-	request := broker.Request{Method: "execute_operation", Args: map[string]any{
+	request := client.Request{Method: "execute_operation", Args: map[string]any{
 		"backup_plan": map[string]any{"provider_id": provider, "checkpoint_id": checkpointID, "parameters": p},
 		"action":      r.action}}
 	id, err := a.begin(ctx, s, request, wait)

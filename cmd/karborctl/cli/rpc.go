@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/karbor-project/karbor/cmd/karborctl/broker"
+	"github.com/karbor-project/karbor/cmd/karborctl/client"
 	"github.com/karbor-project/karbor/pkg/printable"
 )
 
@@ -45,7 +45,7 @@ func (a *App) rpcCall() *cobra.Command {
 				return err
 			}
 			defer a.close(s)
-			answer, err := s.Call(cmd.Context(), broker.Request{Method: args[0], Args: values, Namespace: f.namespace, Version: f.version})
+			answer, err := s.Call(cmd.Context(), client.Request{Method: args[0], Args: values, Namespace: f.namespace, Version: f.version})
 			if err != nil {
 				return err
 			}
@@ -77,7 +77,7 @@ func (a *App) rpcCast() *cobra.Command {
 				return err
 			}
 			defer a.close(s)
-			return s.Cast(cmd.Context(), broker.Request{Method: args[0], Args: values, Namespace: f.namespace, Version: f.version}, fanout)
+			return s.Cast(cmd.Context(), client.Request{Method: args[0], Args: values, Namespace: f.namespace, Version: f.version}, fanout)
 		},
 	}
 	f.register(cmd)

@@ -16,7 +16,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
-	"github.com/karbor-project/karbor/cmd/karborctl/broker"
+	"github.com/karbor-project/karbor/cmd/karborctl/client"
 	"github.com/karbor-project/karbor/manager"
 	"github.com/karbor-project/karbor/manager/operation"
 	"github.com/karbor-project/karbor/manager/service"
@@ -179,12 +179,12 @@ func (c *tool) runWith(ctx context.Context, stderr *lines, args ...string) outco
 	if c.columns > 0 {
 		app.Size = c.size
 	}
-	app.Connect = func(o broker.Options) (*broker.Connection, error) {
+	app.Connect = func(o client.Options) (*client.Client, error) {
 		target := rpc.Target{Topic: testTopic, Server: o.Server}
 		if o.Topic != "" {
 			target.Topic = o.Topic
 		}
-		return broker.New(c.broker.Transport(), target, c.time, "memory"), nil
+		return client.New(c.broker.Transport(), target, c.time, "memory"), nil
 	}
 	code := app.Run(ctx, args)
 	return outcome{code, out.String(), stderr.String()}

@@ -12,7 +12,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/karbor-project/karbor/cmd/karborctl/broker"
+	"github.com/karbor-project/karbor/cmd/karborctl/client"
 	"github.com/karbor-project/karbor/pkg/openstack/openstacktest"
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/rpc"
@@ -25,13 +25,13 @@ type Client struct {
 
 	t          testing.TB
 	project    *openstacktest.RealProject
-	connection *broker.Connection
+	connection *client.Client
 }
 
 // Client connects a project to the site.
 func (s *Site) Client(p *openstacktest.RealProject) *Client {
 	s.t.Helper()
-	connection, err := broker.Open(broker.Options{ConfigFiles: []string{s.write("client.conf", s.Conf.String())}})
+	connection, err := client.Open(client.Options{ConfigFiles: []string{s.write("client.conf", s.Conf.String())}})
 	must(s.t, err)
 	s.t.Cleanup(func() { must(s.t, connection.Close()) })
 	must(s.t, connection.As(p.Caller, time.Now()))
@@ -42,7 +42,7 @@ func (s *Site) Client(p *openstacktest.RealProject) *Client {
 // namespace may stand before the method, with a colon.
 func (c *Client) Try(method string, args map[string]any, answer any) error {
 	c.t.Helper()
-	request := broker.Request{Method: method, Args: args, Patient: true}
+	request := client.Request{Method: method, Args: args, Patient: true}
 	if namespace, name, found := strings.Cut(method, ":"); found {
 		request.Namespace, request.Method = namespace, name
 	}

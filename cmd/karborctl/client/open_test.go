@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package broker
+package client
 
 import (
 	"context"
@@ -81,9 +81,9 @@ func TestOpenErrors(t *testing.T) {
 		"wrong url":    {Options{ConfigFiles: []string{configFile(t, "[DEFAULT]\ntransport_url = hush\n")}}, "option transport_url in section [DEFAULT]"},
 		"wrong option": {Options{URL: "rabbit://h/?nosuch=hush"}, "nosuch"},
 	} {
-		connection, err := Open(c.options)
+		client, err := Open(c.options)
 		if err == nil {
-			connection.Close()
+			client.Close()
 			t.Errorf("%s: no error", name)
 			continue
 		}
@@ -134,7 +134,7 @@ func TestRealBroker(t *testing.T) {
 	// The exchange and the queues go with the test.
 	const text = "[oslo_messaging_rabbit]\namqp_auto_delete = True\n"
 	file := configFile(t, "[DEFAULT]\ncontrol_exchange = "+topic+"\n"+text)
-	open := func(edit func(*Options)) *Connection {
+	open := func(edit func(*Options)) *Client {
 		o := Options{ConfigFiles: []string{file}, URL: url, Topic: topic, Timeout: 30 * time.Second}
 		edit(&o)
 		c, err := Open(o)
@@ -173,7 +173,7 @@ func TestRealBroker(t *testing.T) {
 }
 
 // serveEcho answers the caller's user and the argument x.
-func serveEcho(t *testing.T, c *Connection) {
+func serveEcho(t *testing.T, c *Client) {
 	t.Helper()
 	echo := func(_ context.Context, r *rpc.Request) (any, error) {
 		return []json.RawMessage{r.Context["user_id"], r.Args["x"]}, nil

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package broker
+package client
 
 import (
 	"cmp"
@@ -37,7 +37,7 @@ type Options struct {
 
 // Open reads the configuration and makes a client, which connects to RabbitMQ with the
 // first request. Errors are of the configuration.
-func Open(o Options) (*Connection, error) {
+func Open(o Options) (*Client, error) {
 	cfg, err := o.load()
 	if err != nil {
 		return nil, err

@@ -3,22 +3,23 @@
 // Package client sends karborctl's requests to the workers. It finds the message broker
 // in karbor.conf, and turns failures on the way into errors that tell the operator what
 // to do.
-package broker
+package client
 
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"sync"
 	"time"
 
+	amqp "github.com/rabbitmq/amqp091-go"
+
 	"github.com/karbor-project/karbor/pkg/requestcontext"
 	"github.com/karbor-project/karbor/rpc"
 )
-
-// closeTime bounds the orderly end of the connection.
-const closeTime = 2 * time.Second
 
 // Request is one request to the workers.
 type Request struct {
@@ -33,7 +34,7 @@ type Request struct {
 
 // Client sends requests of one caller to the workers of a topic. It is safe for
 // concurrent use.
-type Connection struct {
+type Client struct {
 	transport rpc.Transport
 	target    rpc.Target
 	timeout   time.Duration
@@ -46,13 +47,13 @@ type Connection struct {
 }
 
 // New makes a client on a transport. brokers are its addresses, for messages.
-func New(t rpc.Transport, target rpc.Target, timeout time.Duration, brokers string) *Connection {
-	return &Connection{transport: t, target: target, timeout: timeout, brokers: brokers,
+func New(t rpc.Transport, target rpc.Target, timeout time.Duration, brokers string) *Client {
+	return &Client{transport: t, target: target, timeout: timeout, brokers: brokers,
 		unreachable: func() error { return nil }, stop: func() {}}
 }
 
 // watch runs work until Close.
-func (c *Connection) watch(work func(context.Context)) {
+func (c *Client) watch(work func(context.Context)) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var done sync.WaitGroup
 	done.Go(func() { work(ctx) })
@@ -63,7 +64,7 @@ func (c *Connection) watch(work func(context.Context)) {
 }
 
 // As sets the caller of all further requests.
-func (c *Connection) As(caller *requestcontext.RequestContext, now time.Time) error {
+func (c *Client) As(caller *requestcontext.RequestContext, now time.Time) error {
 	members := caller.Encode(now)
 	c.caller = make(rpc.Context, len(members))
 	for name, value := range members {
@@ -76,7 +77,7 @@ func (c *Connection) As(caller *requestcontext.RequestContext, now time.Time) er
 	return nil
 }
 
-func (c *Connection) client(r Request, fanout bool) *rpc.Client {
+func (c *Client) client(r Request, fanout bool) *rpc.Client {
 	target := c.target
 	target.Namespace, target.Version, target.Fanout = r.Namespace, r.Version, fanout
 	if fanout {
@@ -87,7 +88,7 @@ func (c *Connection) client(r Request, fanout bool) *rpc.Client {
 
 // Call returns the result of a request as the worker sent it. The error is a
 // *rpc.Failure, a *NoAnswer, or the end of ctx.
-func (c *Connection) Call(ctx context.Context, r Request) (json.RawMessage, error) {
+func (c *Client) Call(ctx context.Context, r Request) (json.RawMessage, error) {
 	var result json.RawMessage
 	if err := c.client(r, false).Call(ctx, c.caller, r.Method, r.Args, &result); err != nil {
 		return nil, c.explain(ctx, r, err)
@@ -99,7 +100,7 @@ func (c *Connection) Call(ctx context.Context, r Request) (json.RawMessage, erro
 }
 
 // Cast sends a request without an answer, to one worker or to all of them.
-func (c *Connection) Cast(ctx context.Context, r Request, fanout bool) error {
+func (c *Client) Cast(ctx context.Context, r Request, fanout bool) error {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	if err := c.client(r, fanout).Cast(ctx, c.caller, r.Method, r.Args); err != nil {
@@ -109,7 +110,7 @@ func (c *Connection) Cast(ctx context.Context, r Request, fanout bool) error {
 }
 
 // Close ends the connection to the broker.
-func (c *Connection) Close() error {
+func (c *Client) Close() error {
 	c.stop()
 	closer, ok := c.transport.(interface{ Close(context.Context) error })
 	if !ok {
@@ -123,6 +124,49 @@ func (c *Connection) Close() error {
 	return nil
 }
 
+// explain turns an error of the transport into one that tells the operator what to do.
+func (c *Client) explain(ctx context.Context, r Request, err error) error {
+	var failure *rpc.Failure
+	if errors.As(err, &failure) {
+		return failure
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	text := fmt.Sprintf("%s at %s: %v", r.Method, c.brokers, err)
+	why := c.unreachable()
+	var refused *amqp.Error
+	switch {
+	case errors.Is(err, rpc.ErrUndeliverable):
+		text = fmt.Sprintf("no worker listens on topic %s (exchange %s) at %s; is karbor-protection running, and is this its protection_topic (--topic)?",
+			c.where(), c.target.ExchangeName(), c.brokers)
+	case why != nil && !errors.As(err, &refused):
+		text = fmt.Sprintf("the message broker at %s did not answer within %s: %v; is it running, and is the address right (--url, transport_url)?",
+			c.brokers, c.timeout, short(why))
+	case errors.Is(err, rpc.ErrTimeout):
+		text = fmt.Sprintf("no answer to %s within %s; is a worker running that listens on topic %s at %s? It may still do what was asked",
+			r.Method, c.timeout, c.where(), c.brokers)
+	case errors.As(err, &refused) && refused.Code == amqp.PreconditionFailed:
+		text = fmt.Sprintf("the message broker at %s refuses: %s; are the options of [oslo_messaging_rabbit] those of the workers (--config-file)?",
+			c.brokers, refused.Reason)
+	case errors.As(err, &refused):
+		text = fmt.Sprintf("the message broker at %s refuses: %s; are the user, the password and the virtual host right (--url, transport_url)?",
+			c.brokers, refused.Reason)
+	}
+	return &NoAnswer{text: text, cause: err}
+}
+
+// where names the topic, and the server if one was asked for.
+func (c *Client) where() string {
+	if c.target.Server == "" {
+		return c.target.Topic
+	}
+	return c.target.Topic + ", server " + c.target.Server
+}
+
+// closeTime bounds the orderly end of the connection.
+const closeTime = 2 * time.Second
+
 // addresses lists the hosts of a URL without its secrets.
 func addresses(u *rpc.TransportURL) string {
 	var list []string
@@ -130,4 +174,26 @@ func addresses(u *rpc.TransportURL) string {
 		list = append(list, host.Address())
 	}
 	return strings.Join(list, ", ")
+}
+
+// NoAnswer is the error of a request that no worker has answered: no worker listens, or
+// the broker is away or refuses the request. Its text tells the operator what to check.
+type NoAnswer struct {
+	text  string
+	cause error
+}
+
+// Error returns one line without secrets.
+func (e *NoAnswer) Error() string { return e.text }
+
+// Unwrap returns the error of the transport.
+func (e *NoAnswer) Unwrap() error { return e.cause }
+
+// short returns the reason of a failed dial without the address, which is known.
+func short(err error) error {
+	var dial *net.OpError
+	if errors.As(err, &dial) {
+		return dial.Err
+	}
+	return err
 }
