@@ -64,6 +64,10 @@ clean: ## remove what was built and the logs of checks
 
 ##@ checks
 
+.PHONY: quick
+quick: ## gofmt, vet, staticcheck and short tests of the packages that differ from origin/main
+	@$(TOX) -e quick
+
 .PHONY: test
 test: ## lint, arch, unit, rpc, interop and functional; installs and starts what they need (root)
 	@$(TOX) -e lint,arch,unit,rpc,interop,functional
@@ -88,6 +92,10 @@ bench-rpc: ## the RPC server beside a raw echo and oslo.messaging in Python, und
 fuzz: ## every fuzz target for FUZZTIME (20s)
 unit functional openstack kubernetes interop rpc rpc4 cluster cluster4 torture soak chaos lint arch cover bench bench-rpc fuzz:
 	@$(TOX) -e $@
+
+.PHONY: packages
+packages: ## what each package is for, by its own comment
+	@$(GO) list -f '{{.ImportPath}}: {{.Doc}}' ./... | sed "s|^$$($(GO) list -m)/||"
 
 ##@ services for tests
 

@@ -10,7 +10,8 @@ DEFAULT=lint,arch,unit,rpc,interop,functional
 export GOFLAGS="${GOFLAGS:-} -buildvcs=false"   # versions are stamped by the Makefile; a foreign checkout must build too
 
 ENVIRONMENTS=(
-  'lint|gofmt, go vet, staticcheck, tidy go.mod, shellcheck, Python syntax'
+  'quick|formatting, vet, staticcheck and short tests of the packages that differ from origin/main'
+  'lint|gofmt, go vet (for macOS too), staticcheck, tidy go.mod, shellcheck, Python syntax'
   'static|gosec: what attackers look for in code (built the first time, minutes)'
   'arch|import rules between the packages'
   'unit|every package with -race -short; no services'
@@ -129,6 +130,38 @@ scripts() { # every shell script of the repository, by extension or first line
   done
 }
 
+# touched_packages: the packages with files that differ from the branch point, committed or not
+touched_packages() {
+  local base file folder
+  base=$(git merge-base HEAD origin/main 2>/dev/null || echo HEAD)
+  { git diff --name-only "$base"; git ls-files --others --exclude-standard; } | while read -r file; do
+    folder=$(dirname "$file")
+    until [ "$folder" = . ] || compgen -G "$folder/*.go" >/dev/null; do folder=$(dirname "$folder"); done
+    [ "$folder" = . ] || echo "./$folder"
+  done | sort -u | xargs -r go list -e -f '{{if not .Error}}{{.ImportPath}}{{end}}'   # examples are modules of their own
+}
+
+# importers PACKAGE...: the packages that import one of these directly, their tests included
+importers() {
+  go list -f '{{.ImportPath}} {{join .Imports " "}} {{join .TestImports " "}} {{join .XTestImports " "}}' ./... |
+    awk 'BEGIN { for (i = 1; i < ARGC; i++) wanted[ARGV[i]]; ARGC = 1 }
+      !($1 in wanted) { for (i = 2; i <= NF; i++) if ($i in wanted) { print $1; next } }' "$@"
+}
+
+env_quick() {
+  local touched users status=0
+  mapfile -t touched < <(touched_packages)
+  [ ${#touched[@]} -gt 0 ] || { echo 'no package differs from origin/main'; return 0; }
+  mapfile -t users < <(importers "${touched[@]}")
+  printf '%s\n' "${touched[@]#*/*/*/}"
+  go list -f '{{.Dir}}' "${touched[@]}" | xargs gofmt -l | grep . && { echo 'not formatted: gofmt -w'; status=1; }
+  go vet "${touched[@]}" "${users[@]}" || status=1
+  go run "$STATICCHECK" "${touched[@]}" || status=1
+  without_services
+  go_test -short -timeout 5m "${touched[@]}" || status=1
+  return "$status"
+}
+
 env_lint() {
   local bad status=0
   packages shellcheck python3-minimal
@@ -138,6 +171,7 @@ env_lint() {
   go vet ./... || status=1
   # the other half of the one pair of files that the tag chooses between
   go vet -tags nokubernetes ./manager/service ./cmd/karbor-protection || status=1
+  GOOS=darwin CGO_ENABLED=0 go vet ./... || status=1   # developers have Macs
   go run "$STATICCHECK" ./... || status=1
   scripts | xargs -d '\n' shellcheck -x || status=1
   find . -name '*.py' -not -path './.*' -print0 |

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Measure prints what can be counted about the structure and the words of a Go tree, to compare commits and projects:
 //
 //	measure [-packages] [-types] [-peers DIR,DIR...] [DIR]
