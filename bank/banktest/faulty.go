@@ -4,11 +4,13 @@ package banktest
 
 import (
 	"context"
+	"errors"
 	"io"
 	"maps"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/karbor-project/karbor/bank"
 )
@@ -24,6 +26,7 @@ const (
 	Get    Method = "get"
 	List   Method = "list"
 	Delete Method = "delete"
+	Disown Method = "disown"
 )
 
 // Fault is what happens to one call. Before runs first and may block or
@@ -35,7 +38,32 @@ type Fault struct {
 	Before func(ctx context.Context, key string)
 }
 
-// Faulty decorates a plugin with faults, one queue of them a method, and with
+// Outage is a while in which a store does not answer as it should.
+type Outage struct {
+	// Methods are those that fail; none: all.
+	Methods []Method
+	// Keys fail that begin with Prefix, and listings of it or below.
+	Prefix string
+	// Err is what they fail with.
+	Err error
+	// Late has calls done before they fail: their answers are lost.
+	Late bool
+	// Hang has calls wait for the end of the outage, or of their contexts, before they
+	// fail; those whose outage has ended are done.
+	Hang bool
+}
+
+// outage is one that has begun.
+type outage struct {
+	Outage
+	over chan struct{}
+}
+
+func (o *outage) hits(m Method, key string) bool {
+	return (len(o.Methods) == 0 || slices.Contains(o.Methods, m)) && strings.HasPrefix(key, o.Prefix)
+}
+
+// Faulty decorates a plugin with faults, one queue of them a method, with outages, and with
 // objects that cannot be used. It counts the calls.
 type Faulty struct {
 	bank.Plugin
@@ -45,6 +73,7 @@ type Faulty struct {
 	calls   map[Method]int
 	spoiled map[string]error // by key; below it, for one that ends with a slash
 	late    map[string]error // of bodies, by key
+	outages []*outage
 }
 
 // NewFaulty returns p without faults.
@@ -105,11 +134,46 @@ func (f *Faulty) Queue(m Method, faults ...Fault) {
 	f.queues[m] = append(f.queues[m], faults...)
 }
 
+// Begin begins an outage, which lasts until end is called, once or more often. Of several
+// the first one decides.
+func (f *Faulty) Begin(o Outage) (end func()) {
+	begun := &outage{o, make(chan struct{})}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.outages = append(f.outages, begun)
+	return sync.OnceFunc(func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.outages = slices.DeleteFunc(f.outages, func(o *outage) bool { return o == begun })
+		close(begun.over)
+	})
+}
+
+// Last is Begin for an outage that ends by itself, after a time.
+func (f *Faulty) Last(d time.Duration, o Outage) { time.AfterFunc(d, f.Begin(o)) }
+
+// outage returns the one that a call meets, nil for none.
+func (f *Faulty) outage(m Method, key string) *outage {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, o := range f.outages {
+		if o.hits(m, key) {
+			return o
+		}
+	}
+	return nil
+}
+
 // Calls returns how often a method was called.
 func (f *Faulty) Calls(m Method) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.calls[m]
+}
+
+// Disown implements bank.Plugin.
+func (f *Faulty) Disown(ctx context.Context, work string) error {
+	return f.do(ctx, Disown, "", func() error { return f.Plugin.Disown(ctx, work) })
 }
 
 // Put implements bank.Plugin.
@@ -201,6 +265,20 @@ func (f *Faulty) do(ctx context.Context, m Method, key string, call func() error
 	}
 	if fault.Err != nil && !fault.Late {
 		return fault.Err
+	}
+	o := f.outage(m, key)
+	switch {
+	case o == nil:
+	case o.Hang:
+		select {
+		case <-o.over:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	case o.Late:
+		fault.Err = errors.Join(fault.Err, o.Err)
+	default:
+		return o.Err
 	}
 	if err := call(); err != nil {
 		return err

@@ -13,8 +13,3 @@ func TestMemory(t *testing.T) {
 	t.Parallel()
 	banktest.Run(t, func(*testing.T) bank.Plugin { return banktest.NewMemory() })
 }
-
-func TestFaultyWithoutFaults(t *testing.T) {
-	t.Parallel()
-	banktest.Run(t, func(*testing.T) bank.Plugin { return banktest.NewFaulty(banktest.NewMemory()) }, banktest.Many(100))
-}

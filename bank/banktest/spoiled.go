@@ -20,11 +20,11 @@ type Spoil func(t *testing.T, key string) (undo func())
 // Spoils adds ways to spoil one object of the store, by name.
 func Spoils(ways map[string]Spoil) Option { return func(s *suite) { s.spoils = ways } }
 
-// Outage is a way in which the whole store fails. Undo ends it.
-type Outage func(t *testing.T, p bank.Plugin) (undo func())
+// Break is a way in which the whole store fails. Undo ends it.
+type Break func(t *testing.T, p bank.Plugin) (undo func())
 
-// Outages adds ways in which the store fails, by name.
-func Outages(ways map[string]Outage) Option { return func(s *suite) { s.outages = ways } }
+// Breaks adds ways in which the store fails, by name.
+func Breaks(ways map[string]Break) Option { return func(s *suite) { s.breaks = ways } }
 
 // testSpoiled spoils one object among others in each way: its own operations say
 // that it is unusable, and those of the others are as before.
@@ -81,11 +81,11 @@ func (s *suite) testSpoiled(t *testing.T) {
 // testOutage lets the store fail: no operation says that it is about one object,
 // that there is none, or that a listing is empty.
 func (s *suite) testOutage(t *testing.T) {
-	for name, outage := range s.outages {
+	for name, fail := range s.breaks {
 		t.Run(name, func(t *testing.T) {
 			base := s.base + strings.ReplaceAll(name, " ", "-") + "/"
 			s.put(t, base+"a/index.json", "x")
-			undo := outage(t, s.plugin)
+			undo := fail(t, s.plugin)
 			o, getErr := s.plugin.Get(t.Context(), base+"a/index.json")
 			if getErr == nil {
 				_, getErr = io.Copy(io.Discard, o.Body)

@@ -70,7 +70,7 @@ type suite struct {
 	// flickering: see Flickering
 	flickering bool
 	spoils     map[string]Spoil
-	outages    map[string]Outage
+	breaks     map[string]Break
 	base       string // prefix of the keys of one test
 }
 

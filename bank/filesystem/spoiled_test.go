@@ -134,10 +134,10 @@ func TestSpoiledConformance(t *testing.T) {
 		},
 	}
 
-	whole := func(part string, with func(path string) error) banktest.Outage {
+	whole := func(part string, with func(path string) error) banktest.Break {
 		return func(t *testing.T, _ bank.Plugin) func() { return replaced(t, file(part), with) }
 	}
-	locked := func(part string, mode os.FileMode) banktest.Outage {
+	locked := func(part string, mode os.FileMode) banktest.Break {
 		return func(t *testing.T, _ bank.Plugin) func() {
 			open(t, file(part))
 			must(t, os.Chmod(file(part), mode))
@@ -151,7 +151,7 @@ func TestSpoiledConformance(t *testing.T) {
 	aFile := func(path string) error { return os.WriteFile(path, nil, 0o600) }
 	aLoop := func(path string) error { return os.Symlink(path, path) }
 	nothing := func(string) error { return nil }
-	outages := map[string]banktest.Outage{
+	outages := map[string]banktest.Break{
 		"container not mounted":  whole("", nothing),
 		"container is a file":    whole("", aFile),
 		"container is a loop":    whole("", aLoop),
@@ -164,7 +164,7 @@ func TestSpoiledConformance(t *testing.T) {
 	everybody, err := filesystem.New(filesystem.Config{Path: dir, Container: "karbor", Mode: 0o644}, nil)
 	must(t, err)
 	banktest.Run(t, func(*testing.T) bank.Plugin { return everybody },
-		banktest.Many(100), banktest.Spoils(spoils), banktest.Outages(outages))
+		banktest.Many(100), banktest.Spoils(spoils), banktest.Breaks(outages))
 }
 
 // A folder that cannot be read is missing in the listing, which says so, with any

@@ -37,7 +37,7 @@ func TestSpoiledConformance(t *testing.T) {
 			return r.Method == http.MethodGet && truncate(w, r, f, key)
 		})
 	}
-	outages := map[string]banktest.Outage{}
+	outages := map[string]banktest.Break{}
 	for name, do := range map[string]func(http.ResponseWriter, *http.Request) bool{
 		"401": status(401), "403": status(403), "503": status(503), "507": status(507), "500": status(500), "dropped": drop,
 	} {
@@ -50,7 +50,7 @@ func TestSpoiledConformance(t *testing.T) {
 		})
 	}
 	banktest.Run(t, func(t *testing.T) bank.Plugin { return newStore(t, config(f)) },
-		banktest.Many(50), banktest.Spoils(spoils), banktest.Outages(outages))
+		banktest.Many(50), banktest.Spoils(spoils), banktest.Breaks(outages))
 }
 
 // Objects that fail with an error of the server, while the container can be listed:
