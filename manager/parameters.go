@@ -54,7 +54,7 @@ func isUUID(text string) bool {
 	return err == nil && len(text) == 32
 }
 
-// hasProperties tells whether a schema has all the names. A schema without
+// hasProperties reports whether a schema has all the names. A schema without
 // properties has none.
 func hasProperties(schema json.RawMessage, names []string) bool {
 	var s struct {

@@ -26,7 +26,7 @@ import (
 	"github.com/karbor-project/karbor/providers"
 )
 
-// Judge tells whether anybody is at work on a checkpoint.
+// Judge reports whether anybody is at work on a checkpoint.
 type Judge interface {
 	Abandonment(ctx context.Context, p *providers.Provider, checkpointID, owner string) (operation.Abandonment, error)
 }

@@ -117,7 +117,7 @@ func (j *Janitor) closeRows(ctx context.Context, f checkpoint.Finding) error {
 		failed = errors.Join(failed, err)
 	}
 	if failed != nil {
-		return fmt.Errorf("close the operation logs: %w", failed)
+		return fmt.Errorf("closing the operation logs: %w", failed)
 	}
 	return nil
 }
@@ -162,7 +162,7 @@ func (j *Janitor) look(ctx context.Context, p *providers.Provider) ([]checkpoint
 func (j *Janitor) busy(ctx context.Context) (map[string]bool, error) {
 	entries, err := j.config.Journal.List(ctx, journal.Filter{Unfinished: true})
 	if err != nil {
-		return nil, fmt.Errorf("look for operations: %w", err)
+		return nil, fmt.Errorf("looking for operations: %w", err)
 	}
 	busy := make(map[string]bool, len(entries))
 	for i := range entries {
@@ -172,7 +172,7 @@ func (j *Janitor) busy(ctx context.Context) (map[string]bool, error) {
 	return busy, nil
 }
 
-// left tells whether nobody works, or will go on, on what a finding is about.
+// left reports whether nobody works, or will go on, on what a finding is about.
 func (j *Janitor) left(ctx context.Context, p *providers.Provider, f checkpoint.Finding) (bool, error) {
 	if f.Flaw == checkpoint.Unended {
 		a, err := j.config.Judge.Abandonment(ctx, p, f.ID, f.Owner)
@@ -182,7 +182,7 @@ func (j *Janitor) left(ctx context.Context, p *providers.Provider, f checkpoint.
 	filter := journal.Filter{CheckpointID: f.ID, Unfinished: f.Flaw != checkpoint.OrphanedData, Limit: 1}
 	entries, err := j.config.Journal.List(ctx, filter)
 	if err != nil {
-		return false, fmt.Errorf("look for operations on checkpoint %s: %w", f.ID, err)
+		return false, fmt.Errorf("looking for operations on checkpoint %s: %w", f.ID, err)
 	}
 	return len(entries) == 0, nil
 }

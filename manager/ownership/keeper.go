@@ -74,7 +74,7 @@ type Config struct {
 	// no such worker has come within a hold, Adopt is given it all the same, to end
 	// it. The entry has no input. nil: it can go on with all.
 	Able func(journal.Entry) error
-	// Working tells whether this worker is at work on an entry, or about to add
+	// Working reports whether this worker is at work on an entry, or about to add
 	// it to the journal. Entries of its own that it is not at work on are taken
 	// over like those of others: they are left from before a loss. nil: none.
 	Working func(id string) bool
@@ -107,10 +107,10 @@ type Keeper struct {
 	lock    *os.File
 
 	// Of the goroutine that scans.
-	left  map[string]time.Time // since when it knows of entries that it is not able to go on with
-	swept map[string]bool      // dead owners who left nothing
-	sweep time.Time            // when to look at all entries again
-	rest  time.Time            // until when not to look at all own entries
+	unable    map[string]time.Time // entries that it is not able to go on with, and since when it knows of them
+	sweptDead map[string]bool      // dead owners who left nothing
+	nextSweep time.Time            // when to look at the entries of all workers again
+	nextFull  time.Time            // when to look at all own entries again
 }
 
 // New returns the keeper of a run that has not started, with an id of its own.
@@ -118,7 +118,7 @@ func New(c Config) (*Keeper, error) {
 	if err := c.complete(); err != nil {
 		return nil, err
 	}
-	k := &Keeper{config: c, id: c.NewID(), done: make(chan struct{}), left: map[string]time.Time{}, swept: map[string]bool{}}
+	k := &Keeper{config: c, id: c.NewID(), done: make(chan struct{}), unable: map[string]time.Time{}, sweptDead: map[string]bool{}}
 	k.config.Log = c.Log.WithField("owner_id", k.id)
 	k.outage.log = k.config.Log
 	k.ctx, k.stop = context.WithCancel(context.Background())
@@ -202,7 +202,7 @@ func (k *Keeper) Start(ctx context.Context) error {
 		lock, err := lockOwner(k.config.Locks, k.id)
 		if err != nil {
 			k.mu.Unlock()
-			return fmt.Errorf("lock the id of this worker: %w", err)
+			return fmt.Errorf("locking the id of this worker: %w", err)
 		}
 		k.lock = lock
 	}
@@ -235,7 +235,7 @@ func (k *Keeper) Stop(ctx context.Context) error {
 		unlockOwner(k.lock)
 	}
 	if err != nil {
-		return fmt.Errorf("retire owner %s: %w", k.id, err)
+		return fmt.Errorf("retiring owner %s: %w", k.id, err)
 	}
 	return nil
 }
@@ -305,10 +305,10 @@ func (k *Keeper) scan() error {
 	}
 	owners, err := k.config.Journal.Owners(ctx)
 	if err != nil {
-		return fmt.Errorf("list owners: %w", err)
+		return fmt.Errorf("listing owners: %w", err)
 	}
 	if k.config.Locks != "" {
-		if err := k.bury(ctx, owners); err != nil {
+		if err := k.retireDead(ctx, owners); err != nil {
 			return err
 		}
 	}
@@ -321,14 +321,14 @@ func (k *Keeper) scan() error {
 // those that somebody wants to end are few, and looked at in any case.
 func (k *Keeper) own(ctx context.Context, fence func() error) error {
 	began := k.config.Clock.Now()
-	all := !began.Before(k.rest)
+	all := !began.Before(k.nextFull)
 	entries, err := k.config.Journal.List(ctx, journal.Filter{Owner: k.id, Unfinished: true, Cancelling: !all})
 	if err != nil {
-		return fmt.Errorf("list own operations: %w", err)
+		return fmt.Errorf("listing own operations: %w", err)
 	}
 	if all {
 		now := k.config.Clock.Now()
-		k.rest = now.Add(min(restFactor*now.Sub(began), k.config.Hold))
+		k.nextFull = now.Add(min(pauseFactor*now.Sub(began), k.config.Hold))
 	}
 	var failures error
 	for _, e := range entries {
@@ -342,9 +342,9 @@ func (k *Keeper) own(ctx context.Context, fence func() error) error {
 	return failures
 }
 
-// restFactor is how many times as long as a look at all own entries the rest is
+// pauseFactor is how many times as long as a look at all own entries the rest is
 // that follows it: such looks take a twentieth of a processor at most.
-const restFactor = 20
+const pauseFactor = 20
 
 // others takes over the entries of owners that are dead. All entries are looked
 // at when an owner is newly dead, and else once in a hold: for the entry that
@@ -360,16 +360,16 @@ func (k *Keeper) others(ctx context.Context, fence func() error, owners []journa
 			continue
 		}
 		dead[o.ID] = true
-		news = news || !k.swept[o.ID]
+		news = news || !k.sweptDead[o.ID]
 	}
 	now := k.config.Clock.Now()
-	if !news && now.Before(k.sweep) {
-		k.swept = dead
-		return k.unwanted(ctx, fence, live)
+	if !news && now.Before(k.nextSweep) {
+		k.sweptDead = dead
+		return k.cancelledHere(ctx, fence, live)
 	}
 	entries, err := k.config.Journal.List(ctx, journal.Filter{Unfinished: true})
 	if err != nil {
-		return fmt.Errorf("list operations: %w", err)
+		return fmt.Errorf("listing operations: %w", err)
 	}
 	// Workers that look at the same time begin at different ends.
 	rand.Shuffle(len(entries), func(i, j int) { entries[i], entries[j] = entries[j], entries[i] })
@@ -378,7 +378,7 @@ func (k *Keeper) others(ctx context.Context, fence func() error, owners []journa
 	for _, e := range entries {
 		unfinished[e.ID] = true
 	}
-	maps.DeleteFunc(k.left, func(id string, _ time.Time) bool { return !unfinished[id] })
+	maps.DeleteFunc(k.unable, func(id string, _ time.Time) bool { return !unfinished[id] })
 	for _, e := range entries {
 		if live[e.Owner] {
 			continue
@@ -391,23 +391,23 @@ func (k *Keeper) others(ctx context.Context, fence func() error, owners []journa
 	if failures != nil {
 		return failures
 	}
-	k.swept, k.sweep = dead, now.Add(k.config.Hold)
+	k.sweptDead, k.nextSweep = dead, now.Add(k.config.Hold)
 	return nil
 }
 
-// unwanted takes over what this worker could not go on with and somebody wants to
+// cancelledHere takes over what this worker could not go on with and somebody wants to
 // end, without waiting for the next look at all entries.
-func (k *Keeper) unwanted(ctx context.Context, fence func() error, live map[string]bool) error {
-	if len(k.left) == 0 {
+func (k *Keeper) cancelledHere(ctx context.Context, fence func() error, live map[string]bool) error {
+	if len(k.unable) == 0 {
 		return nil
 	}
 	entries, err := k.config.Journal.List(ctx, journal.Filter{Unfinished: true, Cancelling: true})
 	if err != nil {
-		return fmt.Errorf("list operations to cancel: %w", err)
+		return fmt.Errorf("listing operations to cancel: %w", err)
 	}
 	var failures error
 	for _, e := range entries {
-		if _, known := k.left[e.ID]; known && !live[e.Owner] {
+		if _, known := k.unable[e.ID]; known && !live[e.Owner] {
 			failures = errors.Join(failures, k.adopt(ctx, fence, e))
 		}
 	}
@@ -422,7 +422,7 @@ func (k *Keeper) adopt(ctx context.Context, fence func() error, e journal.Entry)
 	if err := fence(); err != nil {
 		return err
 	}
-	if err := k.config.Able(e); err != nil && !k.forsaken(e, err) {
+	if err := k.config.Able(e); err != nil && !k.mayEndHere(e, err) {
 		return nil
 	}
 	// One entry that somebody has locked does not take the time of all others.
@@ -433,14 +433,14 @@ func (k *Keeper) adopt(ctx context.Context, fence func() error, e journal.Entry)
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("adopt operation %s: %w", e.ID, err)
+		return fmt.Errorf("adopting operation %s: %w", e.ID, err)
 	}
 	adopted, err := k.config.Journal.Get(ctx, e.ID)
 	if errors.Is(err, journal.ErrNotFound) {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("read operation %s: %w", e.ID, err)
+		return fmt.Errorf("reading operation %s: %w", e.ID, err)
 	}
 	if adopted.Claim != claim || adopted.State == journal.Ended {
 		return nil
@@ -448,30 +448,30 @@ func (k *Keeper) adopt(ctx context.Context, fence func() error, e journal.Entry)
 	if err := fence(); err != nil {
 		return err
 	}
-	delete(k.left, e.ID)
+	delete(k.unable, e.ID)
 	k.config.Log.WithField("operation_id", e.ID).WithField("from_owner_id", e.Owner).
 		Infof("took over an operation (%s), generation %d", e.Kind, claim.Generation)
 	k.config.Adopt(*adopted)
 	return nil
 }
 
-// forsaken tells whether an entry that this worker could not go on with is to end
+// mayEndHere reports whether an entry that this worker could not go on with is to end
 // here: somebody has asked for that, and a worker that could go on has had the
 // time to take it.
-func (k *Keeper) forsaken(e journal.Entry, unable error) bool {
+func (k *Keeper) mayEndHere(e journal.Entry, unable error) bool {
 	now := k.config.Clock.Now()
-	since, known := k.left[e.ID]
+	since, known := k.unable[e.ID]
 	if !known {
-		k.left[e.ID] = now
+		k.unable[e.ID] = now
 		k.config.Log.WithField("operation_id", e.ID).Warnf("an operation (%s) is left to another worker: %v", e.Kind, unable)
 	}
 	return known && e.CancelledBy != "" && now.Sub(since) >= k.config.Hold
 }
 
-// bury retires the owners whose process is dead, by their locks, and marks them
+// retireDead retires the owners whose process is dead, by their locks, and marks them
 // as not live. An owner without a file is of another folder, or gone in order:
 // the journal tells about it. The lock is kept meanwhile, so that one buries.
-func (k *Keeper) bury(ctx context.Context, owners []journal.Owner) error {
+func (k *Keeper) retireDead(ctx context.Context, owners []journal.Owner) error {
 	for i := range owners {
 		o := &owners[i]
 		if o.ID == k.id || uuid.Validate(o.ID) != nil {
@@ -488,7 +488,7 @@ func (k *Keeper) bury(ctx context.Context, owners []journal.Owner) error {
 		if o.Live {
 			if err := k.config.Journal.Retire(ctx, o.ID); err != nil {
 				file.Close()
-				return fmt.Errorf("retire owner %s, whose process is dead: %w", o.ID, err)
+				return fmt.Errorf("retiring owner %s, whose process is dead: %w", o.ID, err)
 			}
 			k.config.Log.WithField("dead_owner_id", o.ID).Info("the process of another worker is dead")
 			o.Live = false

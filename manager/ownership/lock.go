@@ -24,7 +24,7 @@ func lockOwner(dir, id string) (*os.File, error) {
 	}
 	if err := flock(file); err != nil {
 		file.Close()
-		return nil, fmt.Errorf("lock %s: %w", file.Name(), err)
+		return nil, fmt.Errorf("locking %s: %w", file.Name(), err)
 	}
 	return file, nil
 }

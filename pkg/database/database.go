@@ -121,16 +121,16 @@ func Open(ctx context.Context, url string, o Options) (*DB, error) {
 	if url != "" {
 		var err error
 		if a, err = parseAddress(url); err != nil {
-			return nil, fmt.Errorf("open database: %w", err)
+			return nil, fmt.Errorf("opening the database: %w", err)
 		}
 	}
 	d, err := dialectOf(a)
 	if err != nil {
-		return nil, fmt.Errorf("open database: %w", err)
+		return nil, fmt.Errorf("opening the database: %w", err)
 	}
 	pool, err := d.open(a, o)
 	if err != nil {
-		return nil, fmt.Errorf("open database %s: %w", a, err)
+		return nil, fmt.Errorf("opening the database %s: %w", a, err)
 	}
 	return &DB{
 		pool:     pool,
@@ -147,7 +147,7 @@ func (db *DB) Close() error { return db.pool.Close() }
 // Ping tries once to reach the database.
 func (db *DB) Ping(ctx context.Context) error {
 	if err := db.pool.PingContext(ctx); err != nil {
-		return fmt.Errorf("reach database: %w", err)
+		return fmt.Errorf("reaching the database: %w", err)
 	}
 	return nil
 }
@@ -160,7 +160,7 @@ func (db *DB) timestamp(t time.Time) any {
 	return db.dialect.timestamp(t.UTC().Truncate(time.Microsecond))
 }
 
-// Check tells whether the tables that the service reads and writes are there, and
+// Check reports whether the tables that the service reads and writes are there, and
 // whether it may. The error is a *RefusedError, Missing or Denied, if not.
 func (db *DB) Check(ctx context.Context) error {
 	for _, t := range tables {
@@ -179,7 +179,7 @@ func (db *DB) Check(ctx context.Context) error {
 func (db *DB) Sync(ctx context.Context) error {
 	for _, t := range tables {
 		if err := db.define(ctx, t.name, createTable(db.dialect, t)); err != nil {
-			return fmt.Errorf("make table %s: %w", t.name, err)
+			return fmt.Errorf("making table %s: %w", t.name, err)
 		}
 	}
 	return nil
@@ -195,11 +195,11 @@ func (db *DB) Transact(ctx context.Context, f func(context.Context, Tx) error) e
 	})
 }
 
-// Duplicate tells whether a transaction failed because a row with one of its
+// Duplicate reports whether a transaction failed because a row with one of its
 // unique keys was there, from another transaction that is committed.
 func (db *DB) Duplicate(err error) bool { return err != nil && db.classify(err) == duplicate }
 
-// Transient tells whether a transaction failed for want of a database or
+// Transient reports whether a transaction failed for want of a database or
 // because another was in the way, whatever it was about to do.
 func (db *DB) Transient(err error) bool {
 	if err == nil {
@@ -216,7 +216,7 @@ func (db *DB) CreateTables(ctx context.Context, tables ...Table) error {
 	for _, t := range tables {
 		for _, statement := range t.statements(db.dialect) {
 			if err := db.define(ctx, t.Name, statement); err != nil {
-				return fmt.Errorf("make table %s: %w", t.Name, err)
+				return fmt.Errorf("making table %s: %w", t.Name, err)
 			}
 		}
 	}
@@ -247,7 +247,7 @@ func (db *DB) run(ctx context.Context, statement string) error {
 	})
 }
 
-// CheckTables tells whether tables are there and may be read and written. The error
+// CheckTables reports whether tables are there and may be read and written. The error
 // is a *RefusedError, Missing or Denied, if they are not.
 func (db *DB) CheckTables(ctx context.Context, tables ...Table) error {
 	for _, t := range tables {
@@ -266,7 +266,7 @@ func (db *DB) check(ctx context.Context, table, column string, further ...string
 		"UPDATE " + table + " SET " + column + " = " + column + " WHERE 1 = 0",
 	}, further...) {
 		if err := db.run(ctx, statement); err != nil {
-			return fmt.Errorf("check table %s: %w", table, err)
+			return fmt.Errorf("checking table %s: %w", table, err)
 		}
 	}
 	return nil

@@ -49,7 +49,7 @@ type dialect interface {
 	now() string
 	// onConflict ends an INSERT; see Tx.OnConflict.
 	onConflict(key, columns []string) string
-	// ownType is the type of a column of a Table, indexesInTable tells whether
+	// ownType is the type of a column of a Table, indexesInTable reports whether
 	// CREATE TABLE makes the indexes too.
 	ownType(c Column) string
 	indexesInTable() bool

@@ -148,7 +148,7 @@ func mysqlTLS(a address) (*tls.Config, error) {
 	if cert := a.param("ssl_cert"); cert != "" {
 		pair, err := tls.LoadX509KeyPair(cert, cmp.Or(a.param("ssl_key"), cert))
 		if err != nil {
-			return nil, fmt.Errorf("read client certificate: %w", err)
+			return nil, fmt.Errorf("reading client certificate: %w", err)
 		}
 		c.Certificates = []tls.Certificate{pair}
 	}
@@ -206,7 +206,7 @@ func certificates(path, folder string) (*x509.CertPool, error) {
 	if path != "" {
 		text, err := os.ReadFile(path)
 		if err != nil {
-			return nil, fmt.Errorf("read CA certificates: %w", err)
+			return nil, fmt.Errorf("reading CA certificates: %w", err)
 		}
 		if found = pool.AppendCertsFromPEM(text); !found {
 			return nil, fmt.Errorf("no CA certificate in %s", path)
@@ -215,7 +215,7 @@ func certificates(path, folder string) (*x509.CertPool, error) {
 	if folder != "" {
 		files, err := os.ReadDir(folder)
 		if err != nil {
-			return nil, fmt.Errorf("read CA certificates: %w", err)
+			return nil, fmt.Errorf("reading CA certificates: %w", err)
 		}
 		for _, f := range files {
 			if text, err := os.ReadFile(filepath.Join(folder, f.Name())); err == nil && pool.AppendCertsFromPEM(text) {

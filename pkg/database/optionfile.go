@@ -30,13 +30,13 @@ func withOptionFile(a address) (address, error) {
 	if rest, ok := strings.CutPrefix(path, "~/"); ok {
 		home, err := os.UserHomeDir()
 		if err != nil {
-			return a, fmt.Errorf("read the file of parameter read_default_file: %w", err)
+			return a, fmt.Errorf("reading the file of parameter read_default_file: %w", err)
 		}
 		path = filepath.Join(home, rest)
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return a, fmt.Errorf("read the file of parameter read_default_file: %w", err)
+		return a, fmt.Errorf("reading the file of parameter read_default_file: %w", err)
 	}
 	file, err := ini.LoadSources(ini.LoadOptions{
 		AllowBooleanKeys: true, IgnoreInlineComment: true, IgnoreContinuation: true, InsensitiveKeys: true, PreserveSurroundedQuote: true,

@@ -109,7 +109,7 @@ func (db *DB) RegisterService(ctx context.Context, s Service) (int64, error) {
 		return err
 	})
 	if err != nil {
-		return 0, fmt.Errorf("register service %s on %s: %w", s.Binary, s.Host, err)
+		return 0, fmt.Errorf("registering service %s on %s: %w", s.Binary, s.Host, err)
 	}
 	db.remember(id, s)
 	return id, nil
@@ -255,7 +255,7 @@ func (db *DB) CreateOperationLog(ctx context.Context, l *OperationLog) (string, 
 		return err
 	})
 	if err != nil && db.classify(err) != duplicate {
-		return "", wrap(err, err, "insert operation log", id)
+		return "", wrap(err, err, "inserting operation log", id)
 	}
 	return id, nil
 }
@@ -285,7 +285,7 @@ func (db *DB) UpdateOperationLog(ctx context.Context, id string, u OperationLogU
 		}
 		return db.write(ctx, tx, "operation_logs", id, changes)
 	})
-	return wrap(err, fault.OperationLogNotFound(id), "update operation log", id)
+	return wrap(err, fault.OperationLogNotFound(id), "updating operation log", id)
 }
 
 // CloseOperationLogs closes the rows of a checkpoint's operations of the given
@@ -304,7 +304,7 @@ func (db *DB) CloseOperationLogs(ctx context.Context, checkpointID, operationTyp
 		closed = int(n)
 		return err
 	})
-	return closed, wrap(err, err, "close operation logs of checkpoint", checkpointID)
+	return closed, wrap(err, err, "closing operation logs of checkpoint", checkpointID)
 }
 
 // GetOperationLog reads a row. Errors: fault.OperationLogNotFound.
@@ -314,7 +314,7 @@ func (db *DB) GetOperationLog(ctx context.Context, id string) (*OperationLog, er
 		return db.scanOperationLog(ctx, tx, l)
 	})
 	if err != nil {
-		return nil, wrap(err, fault.OperationLogNotFound(id), "read operation log", id)
+		return nil, wrap(err, fault.OperationLogNotFound(id), "reading operation log", id)
 	}
 	return l, nil
 }
@@ -414,7 +414,7 @@ func (db *DB) Get(ctx context.Context, kind RecordKind, id string) (*Record, err
 		return err
 	})
 	if err != nil {
-		return nil, wrap(err, kind.NotFound(id), "read "+kind.String(), id)
+		return nil, wrap(err, kind.NotFound(id), "reading "+kind.String(), id)
 	}
 	return r, nil
 }
@@ -485,7 +485,7 @@ func (db *DB) Update(ctx context.Context, kind RecordKind, id string, u RecordUp
 		}
 		return db.write(ctx, tx, string(kind), id, changes)
 	})
-	return wrap(err, kind.NotFound(id), "update "+kind.String(), id)
+	return wrap(err, kind.NotFound(id), "updating "+kind.String(), id)
 }
 
 // Check says what does not fit into its column.
@@ -503,7 +503,7 @@ func (db *DB) Create(ctx context.Context, kind RecordKind, r *Record) (string, e
 	id := cmp.Or(r.ID, db.options.NewID())
 	parameters, err := jsonColumn(r.Parameters)
 	if err != nil {
-		return "", fmt.Errorf("write parameters of %s %s: %w", kind, id, err)
+		return "", fmt.Errorf("writing parameters of %s %s: %w", kind, id, err)
 	}
 	values := []assignment{
 		{"created_at", db.now()},
@@ -526,7 +526,7 @@ func (db *DB) Create(ctx context.Context, kind RecordKind, r *Record) (string, e
 		return err
 	})
 	if err != nil && db.classify(err) != duplicate {
-		return "", wrap(err, err, "insert "+kind.String(), id)
+		return "", wrap(err, err, "inserting "+kind.String(), id)
 	}
 	return id, nil
 }

@@ -38,7 +38,7 @@ func (sqliteDialect) open(a address, _ Options) (*sql.DB, error) {
 	file := "file::memory:"
 	if a.name != "" && a.name != ":memory:" {
 		if err := os.MkdirAll(filepath.Dir(a.name), 0o750); err != nil {
-			return nil, fmt.Errorf("make the folder of the database: %w", err)
+			return nil, fmt.Errorf("making the folder of the database: %w", err)
 		}
 		file = "file:" + (&url.URL{Path: a.name}).EscapedPath()
 	}

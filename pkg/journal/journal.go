@@ -184,7 +184,7 @@ type Journal interface {
 	Adopt(ctx context.Context, id string, from Claim, owner string) (Claim, error)
 
 	// Lock takes or renews a named lock for hold, by the clock of the
-	// database, and tells whether owner has it now.
+	// database, and reports whether owner has it now.
 	Lock(ctx context.Context, name, owner string, hold time.Duration) (bool, error)
 	// Unlock gives a lock back if owner has it.
 	Unlock(ctx context.Context, name, owner string) error

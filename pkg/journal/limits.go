@@ -58,16 +58,16 @@ func CheckTexts(texts ...[2]string) error {
 // Begun is an entry as it begins; an error says why it cannot.
 func (e Entry) Begun(now time.Time) (Entry, error) {
 	if e.ID == "" {
-		return Entry{}, errors.New("begin operation: it has no id")
+		return Entry{}, errors.New("beginning operation: it has no id")
 	}
 	if err := CheckTexts([2]string{"id", e.ID}, [2]string{"key", e.Key}, [2]string{"kind", e.Kind},
 		[2]string{"subject", e.Subject}, [2]string{"provider id", e.ProviderID}, [2]string{"checkpoint id", e.CheckpointID},
 		[2]string{"plan id", e.PlanID}, [2]string{"project id", e.ProjectID}, [2]string{"record id", e.RecordID},
 		[2]string{"owner", e.Owner}); err != nil {
-		return Entry{}, fmt.Errorf("begin operation: %w", err)
+		return Entry{}, fmt.Errorf("beginning operation: %w", err)
 	}
 	if len(e.Input) > MaxInput {
-		return Entry{}, fmt.Errorf("begin operation %s: input of %d bytes, at most %d are kept", e.ID, len(e.Input), MaxInput)
+		return Entry{}, fmt.Errorf("beginning operation %s: input of %d bytes, at most %d are kept", e.ID, len(e.Input), MaxInput)
 	}
 	e.Input = kept(e.Input)
 	e.Generation, e.State, e.Outcome, e.Reason, e.CancelledBy = 1, Queued, "", "", ""
@@ -85,10 +85,10 @@ func moment(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
 func CheckMarks(id string, marks []Mark) error {
 	for _, m := range marks {
 		if len(m.Key) > MaxKey {
-			return tooLarge("write to operation %s: key of %d bytes, at most %d are kept", id, len(m.Key), MaxKey)
+			return tooLarge("writing to operation %s: key of %d bytes, at most %d are kept", id, len(m.Key), MaxKey)
 		}
 		if len(m.Value) > MaxValue {
-			return tooLarge("write to operation %s: mark %q of %d bytes, at most %d are kept", id, m.Key, len(m.Value), MaxValue)
+			return tooLarge("writing to operation %s: mark %q of %d bytes, at most %d are kept", id, m.Key, len(m.Value), MaxValue)
 		}
 	}
 	return nil
@@ -109,20 +109,20 @@ func kept(input json.RawMessage) json.RawMessage {
 // CheckEnd refuses what End cannot keep.
 func CheckEnd(id string, o Outcome, left json.RawMessage) error {
 	if len(left) > MaxInput {
-		return tooLarge("end operation %s: %d bytes are to be left, at most %d are kept", id, len(left), MaxInput)
+		return tooLarge("ending operation %s: %d bytes are to be left, at most %d are kept", id, len(left), MaxInput)
 	}
 	switch o {
 	case Succeeded, Failed, Cancelled:
 		return nil
 	}
-	return fmt.Errorf("end operation %s: %q is no outcome", id, o)
+	return fmt.Errorf("ending operation %s: %q is no outcome", id, o)
 }
 
 // CheckBy returns who asks for the end of an entry, as it is kept.
 func CheckBy(id, by string) (string, error) {
 	by = Readable(by, MaxText)
 	if by == "" {
-		return "", fmt.Errorf("cancel operation %s: nobody asks for it", id)
+		return "", fmt.Errorf("cancelling operation %s: nobody asks for it", id)
 	}
 	return by, nil
 }

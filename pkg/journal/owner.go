@@ -21,7 +21,7 @@ func (j *SQL) Announce(ctx context.Context, o Owner, hold time.Duration) error {
 		_, err := tx.Exec(ctx, "INSERT INTO protection_owners (id, host, live_until, announced_at) VALUES (?, ?, "+tx.Now()+" + ?, "+tx.Now()+")"+
 			tx.OnConflict([]string{"id"}, "host", "live_until", "announced_at"), o.ID, Readable(o.Host, MaxText), hold.Microseconds())
 		return err
-	}), "announce owner", o.ID)
+	}), "announcing owner", o.ID)
 }
 
 // Retire implements Journal.
@@ -32,7 +32,7 @@ func (j *SQL) Retire(ctx context.Context, owner string) error {
 		}
 		_, err := tx.Exec(ctx, "UPDATE protection_owners SET live_until = 0 WHERE id = ?", owner)
 		return err
-	}), "retire owner", owner)
+	}), "retiring owner", owner)
 }
 
 // Owners implements Journal.
@@ -57,7 +57,7 @@ func (j *SQL) Owners(ctx context.Context) ([]Owner, error) {
 		return rows.Err()
 	})
 	if err != nil {
-		return nil, fmt.Errorf("list owners: %w", err)
+		return nil, fmt.Errorf("listing owners: %w", err)
 	}
 	return owners, nil
 }
@@ -94,7 +94,7 @@ func (j *SQL) Lock(ctx context.Context, name, owner string, hold time.Duration) 
 		return err
 	})
 	if err != nil {
-		return false, named(err, "take lock", name)
+		return false, named(err, "taking lock", name)
 	}
 	return has, nil
 }
@@ -107,5 +107,5 @@ func (j *SQL) Unlock(ctx context.Context, name, owner string) error {
 		}
 		_, err := tx.Exec(ctx, "DELETE FROM protection_locks WHERE name = ? AND owner = ?", name, owner)
 		return err
-	}), "give back lock", name)
+	}), "giving back lock", name)
 }

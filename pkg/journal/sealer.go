@@ -149,18 +149,18 @@ func (s *Sealer) Seal(plain []byte, about string) (string, error) {
 func (s *Sealer) Open(sealed, about string) ([]byte, error) {
 	text, ok := strings.CutPrefix(sealed, sealedPrefix)
 	if !ok {
-		return nil, fmt.Errorf("open a secret of the journal: %w", ErrSealed)
+		return nil, fmt.Errorf("opening a secret of the journal: %w", ErrSealed)
 	}
 	box, err := base64.RawURLEncoding.Strict().DecodeString(text)
 	if err != nil || len(box) < s.keys[0].aead.Overhead() {
-		return nil, fmt.Errorf("open a secret of the journal: %w", ErrSealed)
+		return nil, fmt.Errorf("opening a secret of the journal: %w", ErrSealed)
 	}
 	for _, key := range s.keys {
 		if plain, err := key.aead.Open(nil, nil, box, associated(about)); err == nil {
 			return plain, nil
 		}
 	}
-	return nil, fmt.Errorf("open a secret of the journal with %s: %w (do all workers have the same key file?)", s.named(), ErrKey)
+	return nil, fmt.Errorf("opening a secret of the journal with %s: %w (do all workers have the same key file?)", s.named(), ErrKey)
 }
 
 func associated(about string) []byte { return []byte(sealedPrefix + about) }

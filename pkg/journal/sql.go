@@ -157,7 +157,7 @@ func (j *SQL) Begin(ctx context.Context, e Entry) (Entry, bool, error) {
 	if busy := (*BusyError)(nil); errors.As(err, &busy) {
 		return Entry{}, false, err
 	}
-	return Entry{}, false, fmt.Errorf("begin operation %s: %w", e.ID, err)
+	return Entry{}, false, fmt.Errorf("beginning operation %s: %w", e.ID, err)
 }
 
 func begin(ctx context.Context, tx database.Tx, e Entry, token string) (Entry, bool, error) {
@@ -280,7 +280,7 @@ func (j *SQL) one(ctx context.Context, column, value string) (*Entry, error) {
 		return err
 	})
 	if err != nil {
-		return nil, named(err, "read operation", value)
+		return nil, named(err, "reading operation", value)
 	}
 	return e, nil
 }
@@ -336,7 +336,7 @@ func (j *SQL) Start(ctx context.Context, id string, c Claim) error {
 		}
 		_, err = tx.Exec(ctx, "UPDATE protection_operations SET state = ?, started_at = ? WHERE id = ?", string(Running), micros(now), id)
 		return err
-	}), "start operation", id)
+	}), "starting operation", id)
 }
 
 // End implements Journal.
@@ -364,7 +364,7 @@ func (j *SQL) End(ctx context.Context, id string, c Claim, o Outcome, reason str
 			return err
 		}
 		return insertInput(ctx, tx, id, left)
-	}), "end operation", id)
+	}), "ending operation", id)
 }
 
 // Cancel implements Journal.
@@ -385,7 +385,7 @@ func (j *SQL) Cancel(ctx context.Context, id, by string) error {
 		}
 		_, err = tx.Exec(ctx, "UPDATE protection_operations SET cancelled_by = ? WHERE id = ?", by, id)
 		return err
-	}), "cancel operation", id)
+	}), "cancelling operation", id)
 }
 
 // Adopt implements Journal.
@@ -420,7 +420,7 @@ func (j *SQL) Adopt(ctx context.Context, id string, from Claim, owner string) (C
 		return err
 	})
 	if err != nil {
-		return Claim{}, named(err, "adopt operation", id)
+		return Claim{}, named(err, "adopting operation", id)
 	}
 	return next, nil
 }
@@ -433,7 +433,7 @@ func (j *SQL) List(ctx context.Context, f Filter) ([]Entry, error) {
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("list operations: %w", err)
+		return nil, fmt.Errorf("listing operations: %w", err)
 	}
 	return found, nil
 }
@@ -525,7 +525,7 @@ func (j *SQL) Marks(ctx context.Context, id, prefix string) ([]Mark, error) {
 		return rows.Err()
 	})
 	if err != nil {
-		return nil, named(err, "read marks of operation", id)
+		return nil, named(err, "reading marks of operation", id)
 	}
 	return marks, nil
 }
@@ -564,21 +564,21 @@ func (j *SQL) Sync(ctx context.Context) error {
 		version, err = 0, j.db.CreateTables(ctx, versionTable) // migrations bear being repeated
 	}
 	if err != nil {
-		return fmt.Errorf("sync journal: %w", err)
+		return fmt.Errorf("syncing the journal: %w", err)
 	}
 	if version > len(migrations) {
-		return fmt.Errorf("sync journal: the tables in the database are of version %d, this worker knows versions up to %d: use a newer worker", version, len(migrations))
+		return fmt.Errorf("syncing the journal: the tables in the database are of version %d, this worker knows versions up to %d: use a newer worker", version, len(migrations))
 	}
 	for version < len(migrations) {
 		if err := migrations[version](ctx, j.db); err != nil {
-			return fmt.Errorf("sync journal: migrate to version %d: %w", version+1, err)
+			return fmt.Errorf("syncing the journal: migrate to version %d: %w", version+1, err)
 		}
 		if version, err = j.version(ctx, version+1); err != nil {
-			return fmt.Errorf("sync journal: note its version: %w", err)
+			return fmt.Errorf("syncing the journal: note its version: %w", err)
 		}
 	}
 	if err := j.db.CheckTables(ctx, tables...); err != nil {
-		return fmt.Errorf("sync journal: %w", err)
+		return fmt.Errorf("syncing the journal: %w", err)
 	}
 	return nil
 }
@@ -626,7 +626,7 @@ func (j *SQL) Write(ctx context.Context, id string, c Claim, marks ...Mark) erro
 	j.writer.add(w)
 	select {
 	case err := <-w.done:
-		return named(err, "write to operation", id)
+		return named(err, "writing to operation", id)
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
@@ -646,7 +646,7 @@ func (j *SQL) Prune(ctx context.Context, endedBefore time.Time) (int, error) {
 			return err
 		})
 		if err != nil {
-			return pruned, fmt.Errorf("prune operations: %w", err)
+			return pruned, fmt.Errorf("pruning operations: %w", err)
 		}
 		if n == 0 {
 			break
@@ -663,7 +663,7 @@ func (j *SQL) Prune(ctx context.Context, endedBefore time.Time) (int, error) {
 		return err
 	})
 	if err != nil {
-		return pruned, fmt.Errorf("prune owners: %w", err)
+		return pruned, fmt.Errorf("pruning owners: %w", err)
 	}
 	return pruned, nil
 }

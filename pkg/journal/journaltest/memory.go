@@ -276,7 +276,7 @@ func (m *Memory) List(ctx context.Context, f journal.Filter) ([]journal.Entry, e
 	if f.Marker != "" {
 		marker := m.entries[f.Marker]
 		if marker == nil || f.ProjectID != "" && marker.ProjectID != f.ProjectID {
-			return nil, fmt.Errorf("list operations after %q: %w", f.Marker, journal.ErrNotFound)
+			return nil, fmt.Errorf("listing operations after %q: %w", f.Marker, journal.ErrNotFound)
 		}
 		after = &marker.Entry
 	}

@@ -280,7 +280,7 @@ func (p *play) lock() {
 		p.locks[name] = owner
 	}
 	if has, err := p.j.Lock(p.t.Context(), name, owner, time.Hour); err != nil || has != want {
-		p.Fatalf("lock %s for %s: %v, %v", name, owner, has, err)
+		p.Fatalf("locking %s for %s: %v, %v", name, owner, has, err)
 	}
 }
 
