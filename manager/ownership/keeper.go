@@ -20,6 +20,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -107,6 +108,7 @@ type Keeper struct {
 	lock    *os.File
 
 	// Of the goroutine that scans.
+	sightings map[string]sighting  // of the announcements of other workers
 	unable    map[string]time.Time // entries that it is not able to go on with, and since when it knows of them
 	sweptDead map[string]bool      // dead owners who left nothing
 	nextSweep time.Time            // when to look at the entries of all workers again
@@ -118,7 +120,8 @@ func New(c Config) (*Keeper, error) {
 	if err := c.complete(); err != nil {
 		return nil, err
 	}
-	k := &Keeper{config: c, id: c.NewID(), done: make(chan struct{}), unable: map[string]time.Time{}, sweptDead: map[string]bool{}}
+	k := &Keeper{config: c, id: c.NewID(), done: make(chan struct{}), sightings: map[string]sighting{}, unable: map[string]time.Time{},
+		sweptDead: map[string]bool{}}
 	k.config.Log = c.Log.WithField("owner_id", k.id)
 	k.outage.log = k.config.Log
 	k.ctx, k.stop = context.WithCancel(context.Background())
@@ -351,11 +354,14 @@ const pauseFactor = 20
 // reached the journal after its owner's end.
 func (k *Keeper) others(ctx context.Context, fence func() error, owners []journal.Owner) error {
 	live, dead, news := map[string]bool{k.id: true}, map[string]bool{}, false
+	maps.DeleteFunc(k.sightings, func(id string, _ sighting) bool {
+		return !slices.ContainsFunc(owners, func(o journal.Owner) bool { return o.ID == id })
+	})
 	for _, o := range owners {
 		if o.ID == k.id {
 			continue
 		}
-		if o.Live {
+		if k.alive(o) {
 			live[o.ID] = true
 			continue
 		}
@@ -393,6 +399,24 @@ func (k *Keeper) others(ctx context.Context, fence func() error, owners []journa
 	}
 	k.sweptDead, k.nextSweep = dead, now.Add(k.config.Hold)
 	return nil
+}
+
+// sighting is an announcement, and when this worker saw it first.
+type sighting struct {
+	announced, first time.Time
+}
+
+// alive reports whether another worker has to be taken for alive. That its
+// announcement has run out by the clock of the store is not enough, for that clock may
+// have been set: the announcement has to stand still for a hold by the clock of this
+// process, too.
+func (k *Keeper) alive(o journal.Owner) bool {
+	now, seen := k.config.Clock.Now(), k.sightings[o.ID]
+	if !seen.announced.Equal(o.Announced) || seen.first.IsZero() {
+		seen = sighting{o.Announced, now}
+		k.sightings[o.ID] = seen
+	}
+	return o.Live || !o.Retired && now.Sub(seen.first) < k.config.Hold
 }
 
 // cancelledHere takes over what this worker could not go on with and somebody wants to
@@ -468,9 +492,10 @@ func (k *Keeper) mayEndHere(e journal.Entry, unable error) bool {
 	return known && e.CancelledBy != "" && now.Sub(since) >= k.config.Hold
 }
 
-// retireDead retires the owners whose process is dead, by their locks, and marks them
-// as not live. An owner without a file is of another folder, or gone in order:
-// the journal tells about it. The lock is kept meanwhile, so that one buries.
+// retireDead retires the owners whose process is dead, by their locks. An owner whose
+// lock is held is alive, whatever the journal says of it. Of one without a file, which is
+// of another folder or has stopped in order, the journal alone tells. The lock is kept
+// meanwhile, so that one worker retires it.
 func (k *Keeper) retireDead(ctx context.Context, owners []journal.Owner) error {
 	for i := range owners {
 		o := &owners[i]
@@ -482,16 +507,17 @@ func (k *Keeper) retireDead(ctx context.Context, owners []journal.Owner) error {
 			continue
 		}
 		if flock(file) != nil {
-			file.Close() // it lives
+			file.Close()
+			o.Live = true
 			continue
 		}
-		if o.Live {
+		if !o.Retired {
 			if err := k.config.Journal.Retire(ctx, o.ID); err != nil {
 				file.Close()
 				return fmt.Errorf("retiring owner %s, whose process is dead: %w", o.ID, err)
 			}
 			k.config.Log.WithField("dead_owner_id", o.ID).Info("the process of another worker is dead")
-			o.Live = false
+			o.Live, o.Retired = false, true
 		}
 		unlockOwner(file)
 	}

@@ -356,3 +356,56 @@ func TestConfiguration(t *testing.T) {
 		}
 	}
 }
+
+// A clock of the store that is set ahead makes every announcement look old. Nobody
+// takes over from an owner that goes on announcing itself.
+func TestTheClockOfTheStoreIsSet(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var ahead atomic.Int64
+		j := journaltest.NewMemory(func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) })
+		a, b := newWorker(t, ownership.Config{Journal: j}), newWorker(t, ownership.Config{Journal: j})
+		a.start(t)
+		b.start(t)
+		defer b.end(t)
+		id := begin(t, j, a.ID(), a)
+		later(35 * time.Second)
+		ahead.Store(int64(time.Hour))
+		later(time.Minute)
+		if got := b.take(); len(got) != 0 {
+			t.Fatalf("adopted from the living: %+v", got)
+		}
+		ahead.Store(int64(2 * time.Hour))
+		a.end(t)
+		later(3 * time.Second)
+		if got := b.take(); len(got) != 1 || got[0].ID != id {
+			t.Errorf("adopted %+v from a worker that has stopped", got)
+		}
+	})
+}
+
+// An owner that was dead before a worker came is dead for it a hold later: the worker
+// has to see for itself that the announcement stands still.
+func TestStandingStill(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		j := journaltest.NewMemory(nil)
+		dead := uuid.NewString()
+		if err := j.Announce(t.Context(), journal.Owner{ID: dead}, time.Second); err != nil {
+			t.Fatal(err)
+		}
+		begin(t, j, dead, nil)
+		later(time.Hour)
+		w := newWorker(t, ownership.Config{Journal: j})
+		w.start(t)
+		defer w.end(t)
+		later(29 * time.Second)
+		if got := w.take(); len(got) != 0 {
+			t.Fatalf("adopted after less than a hold: %+v", got)
+		}
+		later(5 * time.Second)
+		if got := w.take(); len(got) != 1 {
+			t.Errorf("adopted %+v", got)
+		}
+	})
+}

@@ -126,8 +126,11 @@ type Filter struct {
 type Owner struct {
 	ID   string // a UUID, new with each run
 	Host string // for people
-	// Live tells that the announcement holds, by the clock of the database.
-	Live bool
+	// Live tells that the announcement holds, by the clock of the database, Retired
+	// that the owner has been retired since.
+	Live, Retired bool
+	// Announced is when, by the same clock. It tells one announcement from the next.
+	Announced time.Time
 }
 
 // Journal is the contract of all implementations. Methods are safe for

@@ -40,18 +40,18 @@ func (j *SQL) Owners(ctx context.Context) ([]Owner, error) {
 	var owners []Owner
 	err := j.transact(ctx, func(ctx context.Context, tx database.Tx) error {
 		owners = nil
-		rows, err := tx.Query(ctx, "SELECT id, host, CASE WHEN live_until > "+tx.Now()+" THEN 1 ELSE 0 END FROM protection_owners ORDER BY id")
+		rows, err := tx.Query(ctx, "SELECT id, host, live_until, announced_at, "+tx.Now()+" FROM protection_owners ORDER BY id")
 		if err != nil {
 			return err
 		}
 		defer rows.Close()
 		for rows.Next() {
 			var o Owner
-			var live int64
-			if err := rows.Scan(&o.ID, &o.Host, &live); err != nil {
+			var until, announced, now int64
+			if err := rows.Scan(&o.ID, &o.Host, &until, &announced, &now); err != nil {
 				return err
 			}
-			o.Live = live != 0
+			o.Live, o.Retired, o.Announced = until > now, until == 0, fromMicros(announced)
 			owners = append(owners, o)
 		}
 		return rows.Err()

@@ -305,7 +305,7 @@ func (m *Memory) Announce(ctx context.Context, o journal.Owner, hold time.Durati
 		return err
 	}
 	now := m.clock()
-	m.owners[o.ID] = announced{host: journal.Readable(o.Host, journal.MaxText), liveUntil: now.Add(hold), at: now}
+	m.owners[o.ID] = announced{host: journal.Readable(o.Host, journal.MaxText), liveUntil: now.Add(hold), at: m.now()}
 	return nil
 }
 
@@ -330,7 +330,7 @@ func (m *Memory) Owners(ctx context.Context) ([]journal.Owner, error) {
 	defer m.leave()
 	var owners []journal.Owner
 	for id, o := range m.owners {
-		owners = append(owners, journal.Owner{ID: id, Host: o.host, Live: m.live(id)})
+		owners = append(owners, journal.Owner{ID: id, Host: o.host, Live: m.live(id), Retired: o.liveUntil.IsZero(), Announced: o.at})
 	}
 	slices.SortFunc(owners, func(a, b journal.Owner) int { return cmp.Compare(a.ID, b.ID) })
 	return owners, nil

@@ -21,23 +21,32 @@ func testOwners(t *testing.T, f Factory) {
 	must(t, other.Announce(t.Context(), journal.Owner{ID: "a", Host: "old"}, 0))
 	must(t, other.Announce(t.Context(), journal.Owner{ID: "c", Host: "h\x00\xff"}, -time.Hour))
 	must(t, j.Announce(t.Context(), journal.Owner{ID: "a", Host: "new"}, time.Hour))
-	check := func(want ...journal.Owner) {
+	check := func(want ...journal.Owner) (announced map[string]time.Time) {
 		t.Helper()
 		got, err := j.Owners(t.Context())
 		must(t, err)
+		announced = map[string]time.Time{}
+		for i := range got {
+			announced[got[i].ID], got[i].Announced = got[i].Announced, time.Time{}
+		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("owners (-want +got):\n%s", diff)
 		}
+		return announced
 	}
-	check(journal.Owner{ID: "a", Host: "new", Live: true}, journal.Owner{ID: "b", Host: "host", Live: true}, journal.Owner{ID: "c", Host: "h\ufffd"})
+	b, c := journal.Owner{ID: "b", Host: "host", Live: true}, journal.Owner{ID: "c", Host: "h\ufffd"}
+	first := check(journal.Owner{ID: "a", Host: "new", Live: true}, b, c)
 	for range 2 {
 		must(t, other.Retire(t.Context(), "a"))
 	}
 	must(t, j.Retire(t.Context(), "nobody"))
 	must(t, j.Retire(t.Context(), "\x00"))
-	check(journal.Owner{ID: "a", Host: "new"}, journal.Owner{ID: "b", Host: "host", Live: true}, journal.Owner{ID: "c", Host: "h\ufffd"})
+	retired := check(journal.Owner{ID: "a", Host: "new", Retired: true}, b, c)
 	announce(t, j, "a", time.Hour)
-	check(journal.Owner{ID: "a", Host: "host", Live: true}, journal.Owner{ID: "b", Host: "host", Live: true}, journal.Owner{ID: "c", Host: "h\ufffd"})
+	again := check(journal.Owner{ID: "a", Host: "host", Live: true}, b, c)
+	if !retired["a"].Equal(first["a"]) || !again["a"].After(first["a"]) || !again["b"].Equal(first["b"]) {
+		t.Errorf("announced at %v, then %v, then %v", first, retired, again)
+	}
 }
 
 func testAnnouncementEnds(t *testing.T, f Factory) {
