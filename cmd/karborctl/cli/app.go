@@ -5,9 +5,13 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -17,6 +21,7 @@ import (
 	"github.com/karbor-project/karbor/cmd/karborctl/identity"
 	"github.com/karbor-project/karbor/cmd/karborctl/progress"
 	"github.com/karbor-project/karbor/cmd/karborctl/table"
+	"github.com/karbor-project/karbor/pkg/printable"
 	"github.com/karbor-project/karbor/pkg/requestcontext"
 )
 
@@ -62,7 +67,7 @@ func New(version string, in io.Reader, out, err io.Writer, getenv func(string) s
 // Run executes one command line, without the program's name, and returns the
 // exit code.
 func (a *App) Run(ctx context.Context, args []string) int {
-	root := a.root()
+	root := rootCommand(a)
 	root.SetArgs(args)
 	root.SetIn(a.In)
 	root.SetOut(a.Out)
@@ -83,7 +88,7 @@ Progress:     watch and --wait draw it on a terminal and write a line for each c
 Exit codes:   0 done, 1 the operation failed or was cancelled, 2 the command line or the configuration is wrong,
               3 the broker or the worker did not answer, 130 interrupted.`
 
-func (a *App) root() *cobra.Command {
+func rootCommand(a *App) *cobra.Command {
 	root := &cobra.Command{
 		Use: "karborctl", Short: "Drive Karbor's protection workers", Long: about, Version: a.Version,
 		SilenceErrors: true, SilenceUsage: true, Args: cobra.ArbitraryArgs, RunE: group,
@@ -108,7 +113,7 @@ func (a *App) root() *cobra.Command {
 	flags.VarP(&o.format, "format", "f", "table, json (the worker's answer) or value (cells alone, for scripts)")
 	flags.StringSliceVarP(&o.columns, "column", "c", nil, "the columns or fields to show; can be repeated")
 	flags.BoolVar(&o.debug, "debug", false, "print the id of the request and the log of the connection to the standard error")
-	root.AddCommand(a.provider(), a.protectable(), a.checkpoint(), a.restore(), a.verify(), a.operation(), a.rpc(), a.version())
+	root.AddCommand(providerCommand(a), protectableCommand(a), checkpointCommand(a), restoreCommand(a), verifyCommand(a), operationCommand(a), rpcCommand(a), versionCommand(a))
 	return root
 }
 
@@ -208,4 +213,94 @@ func (a *App) ask(cmd *cobra.Command, r client.Request, fill func(json.RawMessag
 		return err
 	}
 	return a.print(answer, func() (*table.Table, error) { return fill(answer) })
+}
+
+// print shows an answer: the JSON as it came, or the table that fill makes of
+// it.
+func (a *App) print(answer json.RawMessage, fill func() (*table.Table, error)) error {
+	if a.options.format == formatJSON {
+		return a.printJSON(answer)
+	}
+	t, err := fill()
+	if err != nil {
+		return err
+	}
+	selected, err := t.Select(a.options.columns)
+	if err != nil {
+		return usageError{err}
+	}
+	if a.options.format == formatValue {
+		return selected.WriteValues(a.Out)
+	}
+	return selected.Write(a.Out)
+}
+
+// printJSON shows a JSON value with indentation, and with escapes for what a terminal
+// obeys.
+func (a *App) printJSON(value json.RawMessage) error {
+	var text bytes.Buffer
+	if err := json.Indent(&text, value, "", "  "); err != nil {
+		return fmt.Errorf("the answer is no JSON: %w", err)
+	}
+	text.WriteByte('\n')
+	_, err := a.Out.Write(printable.JSON(text.Bytes()))
+	return err
+}
+
+// report prints an error on one line and returns the exit code.
+func (a *App) report(cmd *cobra.Command, err error) int {
+	var stopped *interrupted
+	var silent *client.NoAnswer
+	switch {
+	case err == nil:
+		return ExitOK
+	case errors.As(err, new(usageError)), errors.As(err, new(identity.Mistake)):
+		a.note(err.Error() + " (see " + cmd.CommandPath() + " --help)")
+		return ExitUsage
+	case errors.As(err, &stopped):
+		a.note(err.Error())
+		return ExitInterrupted
+	case errors.Is(err, context.Canceled):
+		a.note("interrupted before there was an answer; the worker may do what was asked")
+		return ExitInterrupted
+	case errors.As(err, &silent):
+		a.note(err.Error())
+		return ExitNoAnswer
+	}
+	a.note(err.Error())
+	return ExitFailed
+}
+
+// note tells the operator something, on one line of the standard error.
+func (a *App) note(text string) {
+	line := "karborctl: " + oneLine(text)
+	if screen := a.screen.Load(); screen != nil {
+		screen.Print(line)
+		return
+	}
+	fmt.Fprintln(a.Err, line)
+}
+
+// The exit codes.
+const (
+	ExitOK          = 0
+	ExitFailed      = 1   // the operation failed, or the worker refused it
+	ExitUsage       = 2   // the command line or the configuration is wrong
+	ExitNoAnswer    = 3   // the broker or the worker did not answer
+	ExitInterrupted = 130 // ended by SIGINT, as shells count
+)
+
+// oneLine keeps texts from afar on their line, and from the terminal's controls.
+func oneLine(text string) string {
+	return printable.Line(strings.Join(strings.Fields(text), " "))
+}
+
+func versionCommand(a *App) *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Print the version of karborctl", Args: exactly(),
+		RunE: func(*cobra.Command, []string) error {
+			_, err := fmt.Fprintln(a.Out, "karborctl", a.Version)
+			return err
+		},
+	}
 }

@@ -5,8 +5,12 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -14,11 +18,12 @@ import (
 	"github.com/karbor-project/karbor/cmd/karborctl/client"
 	"github.com/karbor-project/karbor/cmd/karborctl/table"
 	"github.com/karbor-project/karbor/pkg/resource"
+	"github.com/karbor-project/karbor/rpc"
 )
 
-func (a *App) checkpoint() *cobra.Command {
+func checkpointCommand(a *App) *cobra.Command {
 	return holder("checkpoint", "Protect resources, and look after what was protected",
-		a.checkpointCreate(), a.checkpointList(), a.checkpointShow(), a.checkpointDelete(), a.checkpointReset(), a.checkpointCopy())
+		checkpointCreateCommand(a), checkpointListCommand(a), checkpointShowCommand(a), checkpointDeleteCommand(a), checkpointResetCommand(a), checkpointCopyCommand(a))
 }
 
 // checkpointView is a checkpoint as the workers show it.
@@ -37,7 +42,7 @@ type checkpointView struct {
 	} `json:"protection_plan"`
 }
 
-func (a *App) checkpointShow() *cobra.Command {
+func checkpointShowCommand(a *App) *cobra.Command {
 	return &cobra.Command{
 		Use: "show PROVIDER CHECKPOINT", Short: "Show a checkpoint", Args: exactly("PROVIDER", "CHECKPOINT"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -130,4 +135,389 @@ func checkpointStatus(s *session, provider, id string) func(context.Context) (js
 		err = decode(answer, &v)
 		return answer, string(v.Status), err
 	}
+}
+
+// listFlags select checkpoints.
+type listFlags struct {
+	plan, start, end, marker, sort string
+	limit                          int
+	allProjects                    bool
+}
+
+func checkpointListCommand(a *App) *cobra.Command {
+	var f listFlags
+	cmd := &cobra.Command{
+		Use: "list PROVIDER", Short: "List checkpoints, the oldest first", Args: exactly("PROVIDER"),
+		Long: "List checkpoints, the oldest first: those of the caller's project. An administrator can list those of\n" +
+			"all projects (--all-projects) or of another one (--project ID).",
+	}
+	flags := cmd.Flags()
+	flags.SortFlags = false
+	flags.StringVar(&f.plan, "plan", "", "only checkpoints of the plan with this id")
+	flags.StringVar(&f.start, "start", "", "only checkpoints made on this day (YYYY-MM-DD, UTC) or later")
+	flags.StringVar(&f.end, "end", "", "only checkpoints made on this day (YYYY-MM-DD, UTC) or before")
+	flags.IntVar(&f.limit, "limit", 0, "no more than this many (default: all)")
+	flags.StringVar(&f.marker, "marker", "", "begin after the checkpoint with this id")
+	flags.StringVar(&f.sort, "sort", "asc", "asc or desc, by the time of creation")
+	flags.BoolVar(&f.allProjects, "all-projects", false, "checkpoints of all projects")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := notEmpty(cmd, "plan", "start", "end", "marker"); err != nil {
+			return err
+		}
+		r, err := f.request(args[0])
+		if err != nil {
+			return err
+		}
+		return listCheckpoints(cmd, a, f, r)
+	}
+	return cmd
+}
+
+// firstDay begins a range that has only an end: the service takes none alone.
+const firstDay = "1970-01-01"
+
+func (f *listFlags) request(provider string) (client.Request, error) {
+	if f.limit < 0 {
+		return client.Request{}, usagef("--limit: want a number that is not negative")
+	}
+	if f.sort != "asc" && f.sort != "desc" {
+		return client.Request{}, usagef("--sort: want asc or desc")
+	}
+	filters := map[string]any{}
+	if f.plan != "" {
+		filters["plan_id"] = f.plan
+	}
+	if f.end != "" && f.start == "" {
+		f.start = firstDay
+	}
+	for name, day := range map[string]string{"start": f.start, "end": f.end} {
+		if day == "" {
+			continue
+		}
+		if _, err := time.Parse(time.DateOnly, day); err != nil {
+			return client.Request{}, usagef("--%s: want a day such as 2026-01-31, got %q", name, day)
+		}
+		filters[name+"_date"] = day
+	}
+	args := map[string]any{"provider_id": provider, "marker": nil, "limit": nil,
+		"sort_keys": []string{"created_at"}, "sort_dirs": []string{f.sort}, "filters": filters, "all_tenants": f.allProjects}
+	if f.marker != "" {
+		args["marker"] = f.marker
+	}
+	if f.limit > 0 {
+		args["limit"] = f.limit
+	}
+	return client.Request{Method: "list_checkpoints", Args: args}, nil
+}
+
+// listCheckpoints gives --project its two meanings: without credentials it says
+// who asks, an administrator asks with it for another project's.
+func listCheckpoints(cmd *cobra.Command, a *App, f listFlags, r client.Request) error {
+	who := a.options.who
+	project := who.Project
+	if who.HasCredentials() {
+		who.Project = ""
+	}
+	s, err := a.openAs(cmd.Context(), who)
+	if err != nil {
+		return err
+	}
+	defer a.close(s)
+	if !s.caller.IsAdmin && (f.allProjects || project != "" && project != s.caller.ProjectID) {
+		return errors.New("only an administrator can list the checkpoints of other projects (without credentials: --admin)")
+	}
+	if project != "" && s.caller.IsAdmin {
+		r.Args["all_tenants"] = true
+		r.Args["filters"].(map[string]any)["project_id"] = project
+	}
+	answer, err := s.Call(cmd.Context(), r)
+	if err != nil {
+		return err
+	}
+	return a.print(answer, func() (*table.Table, error) { return checkpointsTable(answer) })
+}
+
+func checkpointsTable(answer json.RawMessage) (*table.Table, error) {
+	var views []checkpointView
+	if err := decode(answer, &views); err != nil {
+		return nil, err
+	}
+	t := table.New("id", "status", "created_at", "plan_name", "resources", "project_id")
+	for _, v := range views {
+		t.Add(v.ID, string(v.Status), v.CreatedAt, v.Plan.Name, strconv.Itoa(len(v.tree())), v.ProjectID)
+	}
+	return t, nil
+}
+
+// createdBy marks checkpoints that no schedule has made.
+// karbor: api/v1/providers.py, checkpoints_create
+const createdBy = `{"created_by": "manual"}`
+
+func checkpointCreateCommand(a *App) *cobra.Command {
+	var plan planFlags
+	var wait bool
+	cmd := &cobra.Command{
+		Use:   "create PROVIDER --resource TYPE=ID[:NAME]...",
+		Short: "Protect resources, and what depends on them, in a new checkpoint",
+		Example: `  karborctl checkpoint create PROVIDER --resource server=ID:web --resource volume=ID --name nightly --wait
+  karborctl checkpoint create PROVIDER --resource volume=ID --parameter volume:backup_mode=full
+  karborctl checkpoint create PROVIDER --plan-file plan.json
+  ID=$(karborctl checkpoint create PROVIDER --resource image=ID -f value -c id)`,
+		Args: exactly("PROVIDER"),
+	}
+	plan.register(cmd)
+	cmd.Flags().BoolVar(&wait, "wait", false, "show the progress until the checkpoint is made; its failure is the command's")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		p, err := plan.read(a.In, args[0])
+		if err != nil {
+			return err
+		}
+		if len(p.Resources) == 0 {
+			return usagef("nothing to protect: --resource or --plan-file is missing")
+		}
+		return createCheckpoint(cmd, a, p, wait)
+	}
+	return cmd
+}
+
+func createCheckpoint(cmd *cobra.Command, a *App, p *plan, wait bool) error {
+	ctx := cmd.Context()
+	s, err := a.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer a.close(s)
+	p.ProjectID = s.caller.ProjectID
+	r := client.Request{Method: "protect", Args: map[string]any{
+		"plan": p, "checkpoint_properties": map[string]any{"extra_info": createdBy}}}
+	id, err := a.begin(ctx, s, r, wait, [2]string{"plan_id", p.ID})
+	if err != nil || !wait {
+		return err
+	}
+	answer, _, problem, err := a.wait(ctx, s, waiting{
+		what: "checkpoint " + id, look: "karborctl checkpoint show " + p.ProviderID + " " + id,
+		operation: selection{kind: "protect", provider: p.ProviderID, checkpoint: id},
+		status:    checkpointStatus(s, p.ProviderID, id),
+		running:   func(status string) bool { return status == string(checkpoint.Protecting) },
+		good:      string(checkpoint.Available),
+	})
+	if err != nil {
+		return err
+	}
+	if err := a.print(answer, func() (*table.Table, error) { return checkpointFields(answer) }); err != nil {
+		return err
+	}
+	return problem
+}
+
+func checkpointCopyCommand(a *App) *cobra.Command {
+	var plan planFlags
+	var wait bool
+	cmd := &cobra.Command{
+		Use: "copy PROVIDER --plan-id ID", Short: "Copy the available checkpoints of a plan",
+		Long: "Copy the caller's available checkpoints of a plan. The resources are those of the plan; the plugin of\n" +
+			"each must be able to copy. Without resources nothing but the index of the checkpoints is copied.",
+		Args: exactly("PROVIDER"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			p, err := plan.read(a.In, args[0])
+			if err != nil {
+				return err
+			}
+			if plan.id == "" && plan.file == "" {
+				return usagef("--plan-id is missing")
+			}
+			return copyCheckpoints(cmd.Context(), a, p, wait)
+		},
+	}
+	plan.register(cmd)
+	cmd.Flags().BoolVar(&wait, "wait", false, "show the progress until the copies are made; the failure of one is the command's")
+	return cmd
+}
+
+// pair is a checkpoint and its copy. manager/operation: Pair
+type pair struct {
+	Source string `json:"checkpoint_protect_id"`
+	Copy   string `json:"checkpoint_copy_id"`
+}
+
+// copyCheckpoints starts the copies, which run side by side, and waits for one
+// after the other. It fails if any did.
+func copyCheckpoints(ctx context.Context, a *App, p *plan, wait bool) error {
+	s, err := a.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer a.close(s)
+	answer, err := s.Call(ctx, client.Request{Method: "copy", Args: map[string]any{"plan": p}})
+	if err != nil {
+		return err
+	}
+	var pairs []pair
+	if err := decode(answer, &pairs); err != nil {
+		return err
+	}
+	if !wait {
+		return a.print(answer, func() (*table.Table, error) {
+			t := table.New("source", "copy")
+			for _, p := range pairs {
+				t.Add(p.Source, p.Copy)
+			}
+			return t, nil
+		})
+	}
+	t := table.New("source", "copy", "status")
+	var failures []error
+	for _, one := range pairs {
+		status, problem, err := waitCopied(ctx, a, s, p.ProviderID, one.Copy)
+		if err != nil {
+			return err
+		}
+		failures = append(failures, problem)
+		t.Add(one.Source, one.Copy, status)
+	}
+	if err := a.print(answer, func() (*table.Table, error) { return t, nil }); err != nil {
+		return err
+	}
+	return errors.Join(failures...)
+}
+
+func waitCopied(ctx context.Context, a *App, s *session, provider, id string) (status string, problem, err error) {
+	_, status, problem, err = a.wait(ctx, s, waiting{
+		what: "checkpoint " + id, look: "karborctl checkpoint show " + provider + " " + id,
+		operation: selection{kind: "copy", provider: provider, checkpoint: id},
+		status:    checkpointStatus(s, provider, id),
+		running: func(status string) bool {
+			return status == string(checkpoint.WaitCopying) || status == string(checkpoint.Copying)
+		},
+		good: string(checkpoint.Available),
+	})
+	return status, problem, err
+}
+
+func checkpointDeleteCommand(a *App) *cobra.Command {
+	var wait bool
+	cmd := &cobra.Command{
+		Use: "delete PROVIDER CHECKPOINT...", Short: "Delete checkpoints with their data",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) < 2 {
+				return exactly("PROVIDER", "CHECKPOINT")(cmd, args)
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return deleteCheckpoints(cmd.Context(), a, args[0], args[1:], wait)
+		},
+	}
+	cmd.Flags().BoolVar(&wait, "wait", false, "show the progress until they are gone")
+	return cmd
+}
+
+// deleteCheckpoints starts all deletions before it waits for the first, and
+// goes on when one fails. It fails if any did.
+func deleteCheckpoints(ctx context.Context, a *App, provider string, ids []string, wait bool) error {
+	s, err := a.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer a.close(s)
+	var failures []error
+	t := table.New("id", "status")
+	started := make([]string, 0, len(ids))
+	for _, id := range ids {
+		r := client.Request{Method: "delete", Args: map[string]any{"provider_id": provider, "checkpoint_id": id}}
+		if _, err := s.Call(ctx, r); err != nil {
+			var refused *rpc.Failure
+			if !errors.As(err, &refused) {
+				return err
+			}
+			failures = append(failures, deletionError(ids, id, err))
+			continue
+		}
+		started = append(started, id)
+	}
+	answers := make([]json.RawMessage, 0, len(started))
+	for _, id := range started {
+		answer, status := json.RawMessage("null"), string(checkpoint.Deleting)
+		if wait {
+			var problem error
+			answer, status, problem, err = waitDeleted(ctx, a, s, provider, id)
+			if err != nil {
+				return err
+			}
+			failures = append(failures, problem)
+		}
+		t.Add(id, status)
+		answers = append(answers, answer)
+	}
+	if err := printDeleted(a, t, answers); err != nil {
+		return err
+	}
+	return errors.Join(failures...)
+}
+
+// deletionError names the checkpoint when there are several and the worker's
+// text does not.
+func deletionError(ids []string, id string, err error) error {
+	if len(ids) == 1 || strings.Contains(err.Error(), id) {
+		return err
+	}
+	return fmt.Errorf("checkpoint %s: %w", id, err)
+}
+
+func printDeleted(a *App, t *table.Table, answers []json.RawMessage) error {
+	if len(answers) == 0 {
+		return nil
+	}
+	if a.options.format != formatJSON {
+		return a.print(nil, func() (*table.Table, error) { return t, nil })
+	}
+	for _, answer := range answers {
+		if err := a.printJSON(answer); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// waitDeleted takes a checkpoint that cannot be found any more for a deleted
+// one: the workers of the original remove its index too.
+func waitDeleted(ctx context.Context, a *App, s *session, provider, id string) (answer json.RawMessage, status string, problem, err error) {
+	look := checkpointStatus(s, provider, id)
+	return a.wait(ctx, s, waiting{
+		what: "checkpoint " + id, look: "karborctl checkpoint show " + provider + " " + id,
+		operation: selection{kind: "delete", provider: provider, checkpoint: id},
+		status: func(ctx context.Context) (json.RawMessage, string, error) {
+			answer, status, err := look(ctx)
+			if errors.Is(err, &rpc.Failure{Class: "CheckpointNotFound"}) {
+				return json.RawMessage("null"), string(checkpoint.Deleted), nil
+			}
+			return answer, status, err
+		},
+		running: func(status string) bool { return status == string(checkpoint.Deleting) },
+		good:    string(checkpoint.Deleted),
+	})
+}
+
+func checkpointResetCommand(a *App) *cobra.Command {
+	var state string
+	cmd := &cobra.Command{
+		Use: "reset PROVIDER CHECKPOINT --state available|error", Short: "Write another status into a checkpoint",
+		Long: "Write another status into a checkpoint that nobody works on. No data are touched: whether an available\n" +
+			"checkpoint can be restored is then for the operator to know.",
+		Args: exactly("PROVIDER", "CHECKPOINT"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if state != string(checkpoint.Available) && state != string(checkpoint.Error) {
+				return usagef("--state: want available or error")
+			}
+			r := client.Request{Method: "reset_state",
+				Args: map[string]any{"provider_id": args[0], "checkpoint_id": args[1], "state": state}}
+			return a.ask(cmd, r, func(json.RawMessage) (*table.Table, error) {
+				t := table.New("id", "status")
+				t.Add(args[1], state)
+				return t, nil
+			})
+		},
+	}
+	cmd.Flags().StringVar(&state, "state", "", "available or error")
+	return cmd
 }

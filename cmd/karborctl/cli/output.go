@@ -8,9 +8,6 @@ import (
 	"fmt"
 	"strings"
 	"time"
-
-	"github.com/karbor-project/karbor/cmd/karborctl/table"
-	"github.com/karbor-project/karbor/pkg/printable"
 )
 
 // format is how answers are printed.
@@ -66,38 +63,6 @@ func (s *seconds) String() string {
 
 // Type implements pflag.Value.
 func (s *seconds) Type() string { return "duration" }
-
-// print shows an answer: the JSON as it came, or the table that fill makes of
-// it.
-func (a *App) print(answer json.RawMessage, fill func() (*table.Table, error)) error {
-	if a.options.format == formatJSON {
-		return a.printJSON(answer)
-	}
-	t, err := fill()
-	if err != nil {
-		return err
-	}
-	selected, err := t.Select(a.options.columns)
-	if err != nil {
-		return usageError{err}
-	}
-	if a.options.format == formatValue {
-		return selected.WriteValues(a.Out)
-	}
-	return selected.Write(a.Out)
-}
-
-// printJSON shows a JSON value with indentation, and with escapes for what a terminal
-// obeys.
-func (a *App) printJSON(value json.RawMessage) error {
-	var text bytes.Buffer
-	if err := json.Indent(&text, value, "", "  "); err != nil {
-		return fmt.Errorf("the answer is no JSON: %w", err)
-	}
-	text.WriteByte('\n')
-	_, err := a.Out.Write(printable.JSON(text.Bytes()))
-	return err
-}
 
 // decode reads an answer; its shape is the worker's to keep.
 func decode(answer json.RawMessage, v any) error {

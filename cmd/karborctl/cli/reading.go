@@ -45,8 +45,8 @@ type recordView struct {
 	Reasons      map[string]string `json:"resources_reason"`
 }
 
-// reading completes the command that starts a reading, with the one that shows it.
-func (a *App) reading(r reading, cmd *cobra.Command) *cobra.Command {
+// command gives cmd, which starts a reading, its flags and the command that shows the record.
+func (r reading) command(a *App, cmd *cobra.Command) *cobra.Command {
 	var texts []string
 	var wait bool
 	cmd.Args = exactly("PROVIDER", "CHECKPOINT")
@@ -57,7 +57,7 @@ func (a *App) reading(r reading, cmd *cobra.Command) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return a.startReading(cmd.Context(), r, args[0], args[1], p, wait)
+		return r.start(cmd.Context(), a, args[0], args[1], p, wait)
 	}
 	cmd.AddCommand(&cobra.Command{
 		Use: "show ID", Short: "Show a " + r.noun, Args: exactly("ID"),
@@ -70,7 +70,7 @@ func (r reading) request(id string) client.Request {
 	return client.Request{Method: r.show, Namespace: recordNamespace, Args: map[string]any{r.id: id}}
 }
 
-func (a *App) startReading(ctx context.Context, r reading, provider, checkpointID string, p parameters, wait bool) error {
+func (r reading) start(ctx context.Context, a *App, provider, checkpointID string, p parameters, wait bool) error {
 	s, err := a.open(ctx)
 	if err != nil {
 		return err
@@ -133,4 +133,21 @@ func recordFields(answer json.RawMessage) (*table.Table, error) {
 		t.Add("resource", line)
 	}
 	return t, nil
+}
+
+func restoreCommand(a *App) *cobra.Command {
+	return reading{action: "restore", noun: "restore", show: "show_restore", id: "restore_id"}.command(a, &cobra.Command{
+		Use: "restore PROVIDER CHECKPOINT", Short: "Bring the resources of a checkpoint back, as new ones",
+		Example: `  karborctl restore PROVIDER CHECKPOINT --wait
+  karborctl restore PROVIDER CHECKPOINT --parameter volume:restore_name=copy
+  karborctl restore show ID`,
+	})
+}
+
+func verifyCommand(a *App) *cobra.Command {
+	return reading{action: "verify", noun: "verification", show: "show_verification", id: "verification_id"}.command(a, &cobra.Command{
+		Use: "verify PROVIDER CHECKPOINT", Short: "Check that everything in a checkpoint is there",
+		Example: `  karborctl verify PROVIDER CHECKPOINT --wait
+  karborctl verify show ID`,
+	})
 }

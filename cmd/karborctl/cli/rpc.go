@@ -11,8 +11,8 @@ import (
 	"github.com/karbor-project/karbor/pkg/printable"
 )
 
-func (a *App) rpc() *cobra.Command {
-	return holder("rpc", "Send any request", a.rpcCall(), a.rpcCast())
+func rpcCommand(a *App) *cobra.Command {
+	return holder("rpc", "Send any request", rpcCallCommand(a), rpcCastCommand(a))
 }
 
 // endpointFlags choose among the endpoints of a worker.
@@ -26,7 +26,7 @@ func (f *endpointFlags) register(cmd *cobra.Command) {
 const argumentHelp = `An argument is KEY=VALUE: the value is JSON if it can be read as such (10, true, null, {"a": 1}), else text.
 KEY:=JSON must be JSON, and KEY:='"10"' makes a text of what looks like a number.`
 
-func (a *App) rpcCall() *cobra.Command {
+func rpcCallCommand(a *App) *cobra.Command {
 	var f endpointFlags
 	cmd := &cobra.Command{
 		Use: "call METHOD [KEY=VALUE]...", Short: "Call a method and print its result as JSON",
@@ -60,7 +60,7 @@ func (a *App) rpcCall() *cobra.Command {
 	return cmd
 }
 
-func (a *App) rpcCast() *cobra.Command {
+func rpcCastCommand(a *App) *cobra.Command {
 	var f endpointFlags
 	var fanout bool
 	cmd := &cobra.Command{

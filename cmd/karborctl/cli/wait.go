@@ -5,10 +5,13 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
+	"github.com/karbor-project/karbor/cmd/karborctl/client"
 	"github.com/karbor-project/karbor/cmd/karborctl/progress"
+	"github.com/karbor-project/karbor/rpc"
 )
 
 // longestPause is the time between two looks at something that takes long.
@@ -88,6 +91,16 @@ func (w *waiting) interrupted(last string) error {
 	return &interrupted{what: what, look: w.look}
 }
 
+// interrupted is the end of a wait: what was begun goes on.
+type interrupted struct {
+	what string // "checkpoint ID is still protecting"
+	look string // the command that shows what became of it
+}
+
+func (e *interrupted) Error() string {
+	return "interrupted; " + e.what + ", the worker goes on. Look at it with: " + e.look
+}
+
 // pauses lie between looks. They grow.
 type pauses struct{ next, longest time.Duration }
 
@@ -104,4 +117,157 @@ func (p *pauses) wait(ctx context.Context) bool {
 	case <-ctx.Done():
 		return false
 	}
+}
+
+// operationsVersion is the first version of the workers' interface that has
+// operations.
+const operationsVersion = "1.1"
+
+// operationRequest is a request about operations. Workers of an older version
+// refuse it.
+func operationRequest(method string, args map[string]any) client.Request {
+	return client.Request{Method: method, Version: operationsVersion, Args: args}
+}
+
+func showOperation(id string) client.Request {
+	return operationRequest("show_operation", map[string]any{"operation_id": id})
+}
+
+// tooOld tells whether a worker knows no operations.
+func tooOld(err error) bool {
+	return errors.Is(err, &rpc.Failure{Class: "UnsupportedVersion"}) || errors.Is(err, &rpc.Failure{Class: "NoSuchMethod"})
+}
+
+// selection finds the operation that a request has begun.
+type selection struct {
+	kind, provider, checkpoint string
+	record                     string // of a restore or verification; else empty
+}
+
+// among is how many operations are looked at: as many readings of a checkpoint
+// may have begun since.
+const among = 100
+
+// find returns the id, or nothing when the worker cannot tell: it may be an
+// older one, or one with a journal of its own.
+func (q selection) find(ctx context.Context, s *session) (string, error) {
+	limit := 1
+	if q.record != "" {
+		limit = among
+	}
+	// For an administrator the operation may be of the checkpoint's project; of
+	// others the worker does not heed it.
+	r := operationRequest("list_operations", map[string]any{"provider_id": q.provider, "checkpoint_id": q.checkpoint,
+		"operation_type": q.kind, "limit": limit, "all_tenants": true})
+	r.Patient = true
+	answer, err := s.Call(ctx, r)
+	var refused *rpc.Failure
+	if errors.As(err, &refused) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	var found []progress.Operation
+	if err := decode(answer, &found); err != nil {
+		return "", err
+	}
+	for _, o := range found {
+		if q.record == "" || o.RecordID == q.record {
+			return o.ID, nil
+		}
+	}
+	return "", nil
+}
+
+// followOperation shows the progress of what is waited for until it has ended.
+// It returns nil when no worker can tell of it: then the status has to do.
+func (a *App) followOperation(ctx context.Context, s *session, w waiting) (*progress.Operation, error) {
+	id, err := w.operation.find(ctx, s)
+	if ctx.Err() != nil {
+		return nil, w.interrupted("")
+	}
+	if err != nil || id == "" {
+		return nil, err
+	}
+	_, o, err := a.follow(ctx, s, w.what, id)
+	var refused *rpc.Failure
+	if errors.As(err, &refused) {
+		return nil, nil
+	}
+	return o, err
+}
+
+// display is what shows an operation.
+type display interface {
+	Show(o *progress.Operation)
+	Close()
+}
+
+// display draws on a terminal. The log of the connection would be drawn over.
+func (a *App) display(title string) display {
+	if a.Size == nil || a.options.debug {
+		return progress.NewLines(title, a.note, a.Now)
+	}
+	screen := progress.NewScreen(a.Err, a.Size)
+	a.screen.Store(screen)
+	return progress.NewPicture("karborctl: "+title, screen, a.Now)
+}
+
+// drawPause is the time between two looks at what is drawn on a terminal: the
+// clock on it is to go on.
+const drawPause = time.Second
+
+// follow shows the progress of an operation until it has ended, and returns the
+// last answer, as it came and read.
+func (a *App) follow(ctx context.Context, s *session, title, id string) (json.RawMessage, *progress.Operation, error) {
+	d := a.display(title)
+	defer func() {
+		d.Close()
+		a.screen.Store(nil)
+	}()
+	r := showOperation(id)
+	r.Patient = true
+	longest := longestPause
+	if a.screen.Load() != nil {
+		longest = drawPause
+	}
+	stopped := &interrupted{what: "operation " + id + " has not ended", look: "karborctl operation watch " + id}
+	for p := a.pauses(longest); ; {
+		answer, err := s.Call(ctx, r)
+		if ctx.Err() != nil {
+			return nil, nil, stopped
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		o := &progress.Operation{}
+		if err := decode(answer, o); err != nil {
+			return nil, nil, err
+		}
+		d.Show(o)
+		if o.Ended() {
+			return answer, o, nil
+		}
+		if !p.wait(ctx) {
+			return nil, nil, stopped
+		}
+	}
+}
+
+// ended is the error of an operation that has not succeeded.
+func ended(o *progress.Operation) error {
+	text := "operation " + o.ID + " (" + o.Type + ") ended as " + o.Status
+	if o.Reason != "" {
+		text += ": " + o.Reason
+	}
+	return errors.New(text)
+}
+
+// known makes an error about operations say what an old worker lacks.
+func known(err error) error {
+	if tooOld(err) {
+		return fmt.Errorf("the worker is too old to tell of operations, it serves no version %s of the interface: %w", operationsVersion, err)
+	}
+	return err
 }
