@@ -13,10 +13,10 @@ import (
 	"github.com/karbor-project/karbor/rpc"
 )
 
-// acks settles the deliveries of one channel. Goroutines that acknowledge at the
-// same time share one write, and one acknowledgement where it covers nothing else;
-// each of them returns after the write, so that nothing runs before its request
-// has been acknowledged.
+// acks settles the deliveries of one channel. Goroutines that acknowledge at the same
+// time share one write, and even one acknowledgement where it covers no other delivery.
+// Each of them returns after the write, so that no request runs before it has been
+// acknowledged.
 type acks struct {
 	ch amqp.Acknowledger
 
@@ -25,10 +25,10 @@ type acks struct {
 	ended   bool // the channel is being closed; guarded by writing
 
 	mu    sync.Mutex
-	seen  uint64              // all tags up to it have come out of the library
-	early map[uint64]struct{} // tags beyond it that have, too
+	seen  uint64              // all tags up to this one have been received
+	early map[uint64]struct{} // received tags beyond seen
 	open  map[uint64]struct{} // tags that are not settled
-	batch *ackBatch           // gathers the next write
+	batch *ackBatch           // of the next write
 }
 
 // ackBatch is one write for several goroutines.
@@ -42,8 +42,8 @@ func newAcks(ch amqp.Acknowledger) *acks {
 	return &acks{ch: ch, early: make(map[uint64]struct{}), open: make(map[uint64]struct{})}
 }
 
-// received notes that a delivery has come, and gives its way to be settled. Tags
-// count from 1 on each channel; those of several consumers come in any order.
+// received records a delivery and returns what settles it. Tags count from 1 on each
+// channel; those of several consumers come in any order.
 func (a *acks) received(tag uint64) *acknowledger {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -73,8 +73,8 @@ func (a *acks) ack(tag uint64) error {
 		<-r.done
 		return r.err
 	}
-	// The first one writes for all who come while an earlier write is under way, or
-	// who are about to.
+	// The first one writes for all who come while an earlier write is under way, and
+	// lets those run who are about to come.
 	runtime.Gosched()
 	a.writing.Lock()
 	multiple := a.closeBatch(r)
@@ -87,8 +87,8 @@ func (a *acks) ack(tag uint64) error {
 	return r.err
 }
 
-// closeBatch ends the gathering and returns the highest tag up to which all others are
-// settled or of this round; 0 if there is none.
+// closeBatch admits no more tags to the batch. It returns the highest tag up to which
+// all tags are settled or in the batch; 0 if there is none.
 func (a *acks) closeBatch(r *ackBatch) (multiple uint64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -129,8 +129,8 @@ func (a *acks) write(r *ackBatch, multiple uint64) error {
 	return nil
 }
 
-// reject is settled before anybody's acknowledgement may cover it. What is given back
-// is basic.nack: a basic.reject counts as a failed attempt of a quorum queue's
+// reject rejects a delivery before a later acknowledgement can cover it. It requeues
+// with basic.nack, because basic.reject counts as a failed attempt of a quorum queue's
 // delivery limit. rabbitmq-server: from 4.3
 func (a *acks) reject(tag uint64, requeue bool) error {
 	a.writing.Lock()
@@ -149,8 +149,8 @@ func (a *acks) reject(tag uint64, requeue bool) error {
 	return err
 }
 
-// ackUpTo settles all deliveries up to one, for a consumer all of whose deliveries are
-// done with when they have come.
+// ackUpTo acknowledges all deliveries up to one, for a consumer that needs none of them
+// any more.
 func (a *acks) ackUpTo(tag uint64) error {
 	a.writing.Lock()
 	defer a.writing.Unlock()
@@ -160,21 +160,21 @@ func (a *acks) ackUpTo(tag uint64) error {
 	return a.ch.Ack(tag, true)
 }
 
-// end is called before the channel is closed. For the broker, an acknowledgement on a
-// channel that is closed is an error of the whole connection.
+// end lets nothing more be settled. It is called before the channel is closed, because
+// an acknowledgement on a closed channel makes the broker close the connection.
 func (a *acks) end() {
 	a.writing.Lock()
 	defer a.writing.Unlock()
 	a.ended = true
 }
 
-// acknowledger settles one delivery. It is tied to the channel that it came on,
-// whose end makes it fail: no tag ever reaches another channel.
+// acknowledger settles one delivery on the channel that it came on, and fails after the
+// end of that channel, so that no tag ever reaches another channel.
 type acknowledger struct {
 	acks     *acks
 	tag      uint64
-	consumer *consumer // nil: nobody counts
-	offset   int64     // in the stream that it came from
+	consumer *consumer // nil when unsettled deliveries are not counted
+	offset   int64     // in the stream
 	inStream bool
 }
 
@@ -186,8 +186,8 @@ func (a *acknowledger) Reject(requeue bool) error {
 	return a.afterSettling(a.acks.reject(a.tag, requeue))
 }
 
-// afterSettling makes room for the next delivery. A stream is read on behind a message only
-// once the broker has been told of it.
+// afterSettling counts the delivery as settled. The position in a stream moves only when
+// the broker has been told.
 func (a *acknowledger) afterSettling(err error) error {
 	if a.consumer == nil {
 		return err

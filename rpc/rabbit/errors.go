@@ -11,8 +11,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 )
 
-// refused reports whether the broker has refused the login or the virtual host,
-// which no retry changes.
+// refused reports whether the broker has refused the login or the virtual host for good.
 func refused(err error) bool {
 	var e *amqp.Error
 	return errors.As(err, &e) && (e.Code == amqp.AccessRefused || e.Code == amqp.NotAllowed) && !full(err)

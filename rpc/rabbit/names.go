@@ -17,8 +17,9 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// lockFolder is where the processes of a host see each other's locks: a service often
-// has a temporary folder of its own. oslo.messaging: amqpdriver.py QManager
+// lockFolder returns a folder where the processes of a host see each other's locks. It
+// is not the temporary folder, since a service often has its own.
+// oslo.messaging: amqpdriver.py QManager
 func lockFolder() string {
 	const shared = "/dev/shm"
 	if info, err := os.Stat(shared); err == nil && info.IsDir() {
@@ -30,9 +31,8 @@ func lockFolder() string {
 // maxProcesses bounds the search for a free place among the processes of a host.
 const maxProcesses = 1024
 
-// nameCounter makes queue names that a restarted process finds again and that no
-// two living ones share: each process of a name on a host holds the lock of the
-// lowest free place.
+// nameCounter makes queue names that a restarted process uses again and no two running
+// processes share: each process of a name on a host locks the lowest free place.
 type nameCounter struct {
 	prefix string
 	place  int
@@ -64,7 +64,7 @@ func newNameCounter(folder, host, process string) (*nameCounter, error) {
 		folder, maxProcesses, process), problem)
 }
 
-// next counts in steps that leave room for the other places.
+// next returns the next name. Numbers grow in steps that leave room for other places.
 func (c *nameCounter) next() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -73,18 +73,18 @@ func (c *nameCounter) next() string {
 	return fmt.Sprintf("%s:%d", c.prefix, n)
 }
 
-// skip leaves out some numbers, at random: whoever else has met us at the last one
-// does so too.
+// skip leaves out a random count of numbers, because the process that took the last
+// number at the same time does so too.
 func (c *nameCounter) skip() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.count += rand.IntN(maxSkip)
 }
 
-// maxSkip is how many numbers are left out at most.
+// maxSkip bounds the numbers that skip leaves out.
 const maxSkip = 16
 
-// release gives the place to another process.
+// release frees the place for another process.
 func (c *nameCounter) release() {
 	if c != nil {
 		_ = c.lock.Close()

@@ -15,11 +15,11 @@ import (
 )
 
 const (
-	// minReplyTimeout is the least time that a reply waits for a broker that is away.
+	// minReplyTimeout is the least time for which a reply waits for an absent broker.
 	minReplyTimeout = 10 * time.Second
-	// republishDelay keeps a failing message from spinning.
+	// republishDelay is the pause before a message is sent again.
 	republishDelay = 100 * time.Millisecond
-	// maxMisses is how often the exchange of a message may turn out to be missing.
+	// maxMisses is how often the exchange of a message may be found missing.
 	maxMisses = 2
 )
 
@@ -28,11 +28,11 @@ type message struct {
 	exchange  *exchange // nil is the default exchange
 	key       string
 	mandatory bool
-	// queue is made sure of together with the exchange; nil for most messages.
+	// queue is declared together with the exchange; nil for most messages.
 	queue *queue
-	// retry bounds the further attempts; nil means as long as the context lasts.
+	// retry is how many more attempts may be made; nil means no limit.
 	retry *int
-	// isolated says that the message is offered where no other one is under way.
+	// isolated has the message sent on the quarantine channel.
 	isolated bool
 	amqp.Publishing
 }
@@ -44,7 +44,7 @@ func (m *message) address() address {
 	return address{m.exchange.name, m.key}
 }
 
-// addHeaders sets a caller's headers; the transport's own win.
+// addHeaders sets a caller's headers, except those that the transport has set.
 func (m *message) addHeaders(headers map[string]string) {
 	for name, value := range headers {
 		if m.Headers == nil {
@@ -56,7 +56,7 @@ func (m *message) addHeaders(headers map[string]string) {
 	}
 }
 
-// setRetry copies the bound, which counts down.
+// setRetry copies the bound, because the message counts it down.
 func (m *message) setRetry(retry *int) {
 	if retry != nil && *retry >= 0 {
 		left := *retry
@@ -64,7 +64,7 @@ func (m *message) setRetry(retry *int) {
 	}
 }
 
-// takeRetry takes one of the further attempts and reports whether none was left.
+// takeRetry counts an attempt and reports whether no more are left.
 func (m *message) takeRetry() bool {
 	if m.retry == nil {
 		return false
@@ -95,9 +95,8 @@ func (t *Transport) Send(ctx context.Context, target rpc.Target, p rpc.Publishin
 	return t.publish(ctx, &m)
 }
 
-// Post publishes to a key and makes sure, once per connection, that its queue
-// exists: messages wait there when nobody listens. It returns when the broker has
-// confirmed the message.
+// Post publishes to a key. It declares the queue once per connection, so that messages
+// wait there while nobody listens, and returns when the broker has confirmed the message.
 func (t *Transport) Post(ctx context.Context, b rpc.Binding, p rpc.Publishing) error {
 	q := t.options.bound(b.Queue, []rpc.Binding{b})
 	m := message{exchange: q.exchange, key: b.Key, queue: &q, mandatory: p.Mandatory}
@@ -144,16 +143,16 @@ func (t *Transport) fill(m *message, body []byte) error {
 	return nil
 }
 
-// compressionHeader names how a body is compressed. kombu: messaging.py
+// compressionHeader holds the name of a body's compression. kombu: messaging.py
 const compressionHeader = "compression"
 
-// publish hands the message to the broker and waits for its confirm. A message
-// whose connection or channel was lost before that, or which the broker could not
-// keep, is sent again; its unique id lets the receiver drop the second one.
+// publish sends the message to the broker and waits for its confirm. When the connection
+// or channel is lost before that, or the broker could not keep the message, it is sent
+// again; the receiver recognises a duplicate by its unique id.
 //
-// A message that the broker refuses costs the channel, and so all others that are
-// under way on it. Each of them is then offered again alone, where a refusal can
-// only be meant for it.
+// When the broker refuses a message, it closes the channel with all other messages that
+// are not confirmed yet. Each of them is then sent again alone, where a refusal can only
+// concern that message.
 func (t *Transport) publish(ctx context.Context, m *message) error {
 	misses, nacks := 0, 0
 	for {
@@ -202,7 +201,7 @@ func (t *Transport) publish(ctx context.Context, m *message) error {
 	}
 }
 
-// declare makes sure of what the message is published to.
+// declare declares the exchange and the queue that the message is published to.
 func (t *Transport) declare(ctx context.Context, s *session, m *message) error {
 	if err := s.waitUntilUnblocked(ctx); err != nil {
 		return err
@@ -216,7 +215,7 @@ func (t *Transport) declare(ctx context.Context, s *session, m *message) error {
 	return nil
 }
 
-// publishOnce publishes once, and tells whether the message was alone on its channel.
+// publishOnce sends the message once, and reports whether it was alone on its channel.
 func (t *Transport) publishOnce(ctx context.Context, s *session, m *message) (alone bool, err error) {
 	a := m.address()
 	suspect, err := s.acquireWindow(ctx, a)
@@ -249,7 +248,7 @@ func (t *Transport) publishOnce(ctx context.Context, s *session, m *message) (al
 		return alone, err
 	}
 	if err := c.waitForConfirm(ctx, confirm, t.log); err != nil {
-		// The place in the windows belongs to the message until its confirm.
+		// The message keeps its place in the windows until its confirm comes.
 		go func() {
 			err := c.waitForConfirm(context.Background(), confirm, t.log)
 			if err == nil {
@@ -267,7 +266,7 @@ func (t *Transport) publishOnce(ctx context.Context, s *session, m *message) (al
 	return alone, err
 }
 
-// confirmResult reads the fate of a message whose confirm is in.
+// confirmResult returns the outcome of a message whose confirm has come.
 func (t *Transport) confirmResult(c *publishChannel, confirm *amqp.DeferredConfirmation, m *message) error {
 	switch {
 	case confirm.Acked():
@@ -285,9 +284,9 @@ func (t *Transport) confirmResult(c *publishChannel, confirm *amqp.DeferredConfi
 	}
 }
 
-// sharedTimeout makes contexts that last for a time, and lets all who ask within an
-// eighth of it share one: a context and a timer for each reply cost more than the
-// rest of sending it.
+// sharedTimeout makes contexts with a timeout that several users share: those who ask
+// within an eighth of the timeout. A context and a timer for each reply would cost more
+// than the rest of sending it.
 type sharedTimeout struct {
 	mu          sync.Mutex
 	parent      context.Context
@@ -297,10 +296,10 @@ type sharedTimeout struct {
 	cancel      context.CancelFunc
 }
 
-// context is a context that ends with its parent, or when the time has passed and up to
-// an eighth more. Whoever asks calls done in the end. Those whose parent is not the
-// one of the shared context get a context of their own, so that two parents do not
-// take it from each other all the time.
+// context returns a context that ends with its parent, or after the duration and up to
+// an eighth more. The caller calls done in the end. A caller with another parent or
+// duration than those of the shared context gets a context of its own, so that two
+// parents do not replace the shared one all the time.
 func (p *sharedTimeout) context(parent context.Context, lasts time.Duration) (ctx context.Context, done context.CancelFunc) {
 	now := time.Now()
 	p.mu.Lock()
@@ -311,14 +310,14 @@ func (p *sharedTimeout) context(parent context.Context, lasts time.Duration) (ct
 		}
 		return context.WithTimeout(parent, lasts)
 	}
-	// The one before ends by itself: others may be using it.
+	// The previous context is left to its timer, because others may be using it.
 	extra := lasts / 8
 	p.parent, p.duration, p.sharedUntil = parent, lasts, now.Add(extra)
 	p.shared, p.cancel = context.WithTimeout(parent, lasts+extra)
 	return p.shared, func() {}
 }
 
-// stop cancels the latest context.
+// stop cancels the shared context.
 func (p *sharedTimeout) stop() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

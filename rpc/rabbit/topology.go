@@ -13,7 +13,7 @@ import (
 	"github.com/karbor-project/karbor/rpc"
 )
 
-// exchange is what must be declared before it is published to or bound.
+// exchange is an exchange with the properties that it is declared with.
 type exchange struct {
 	name, kind          string
 	durable, autoDelete bool
@@ -27,41 +27,42 @@ type queue struct {
 	// exchange is nil for reply queues, which the default exchange reaches.
 	exchange *exchange
 	key      string
-	// more bindings belong to queues that several keys feed.
+	// more are the further bindings of a queue that several keys feed.
 	more []binding
-	// stream says that it is a stream shared by all servers of the topic.
+	// stream marks a stream that all servers of the topic share.
 	stream bool
-	// deleteAtClose queues are deleted when their listener closes.
+	// deleteAtClose has the queue deleted when its listener closes.
 	deleteAtClose bool
-	// ownName says that the name is one that another process could have taken.
+	// ownName marks a name that only one process should have but another could take.
 	ownName bool
-	// soleConsumer queues have no consumer but that of their one subscription.
+	// soleConsumer marks a queue that nothing but its subscription consumes.
 	soleConsumer bool
-	// declared says that the queue may be there because of its subscription.
+	// declared is set when the subscription has tried to declare the queue.
 	declared bool
 }
 
-// binding feeds a queue with the messages of a key.
+// binding routes messages with a key to a queue.
 type binding struct {
 	exchange *exchange
 	key      string
 }
 
-// topicExchange is the exchange that scopes topics. oslo.messaging: impl_rabbit.py
+// topicExchange returns the exchange that scopes topics. oslo.messaging: impl_rabbit.py
 // declare_topic_consumer, _get_exchange_options
 func (o *Options) topicExchange(name string) *exchange {
 	return &exchange{name: name, kind: "topic", durable: o.durable(), autoDelete: o.AutoDelete}
 }
 
-// fanoutExchange is not scoped by the control exchange.
+// fanoutExchange returns the exchange of a topic's fanouts, which the control exchange
+// does not scope.
 func (o *Options) fanoutExchange(topic string) *exchange {
 	return &exchange{name: topic + "_fanout", kind: "fanout", durable: o.TransientQuorumQueue, autoDelete: true}
 }
 
-// durable says whether exchange and topic queues survive the broker.
+// durable reports whether the exchange and the topic queues survive the broker.
 func (o *Options) durable() bool { return o.DurableQueues || o.QuorumQueue }
 
-// topicQueue is a shared queue, bound with its own name as the key.
+// topicQueue returns a shared queue that is bound with its own name as the key.
 func (o *Options) topicQueue(x *exchange, name string) queue {
 	return queue{
 		name: name, durable: o.durable(), autoDelete: o.AutoDelete, args: o.arguments(o.QuorumQueue, false),
@@ -69,7 +70,7 @@ func (o *Options) topicQueue(x *exchange, name string) queue {
 	}
 }
 
-// fanoutQueue is this server's own queue for fanouts, or the topic's stream.
+// fanoutQueue returns this server's own queue for fanouts, or the topic's stream.
 func (o *Options) fanoutQueue(topic, suffix string) queue {
 	x := o.fanoutExchange(topic)
 	if o.StreamFanout {
@@ -81,7 +82,7 @@ func (o *Options) fanoutQueue(topic, suffix string) queue {
 	}
 }
 
-// replyQueue is the transport's queue for answers.
+// replyQueue returns the transport's queue for answers.
 func (o *Options) replyQueue(suffix string) queue {
 	q := queue{
 		name: "reply_" + suffix, durable: o.TransientQuorumQueue, args: o.arguments(o.TransientQuorumQueue, true),
@@ -93,7 +94,7 @@ func (o *Options) replyQueue(suffix string) queue {
 	return q
 }
 
-// bound is a lasting queue that keys of topic exchanges feed: a notification queue
+// bound returns a lasting queue that keys of topic exchanges feed: a notification queue
 // or a pool of listeners. oslo.messaging: impl_rabbit.py notify_send,
 // declare_topic_consumer
 func (o *Options) bound(name string, bindings []rpc.Binding) queue {
@@ -105,8 +106,8 @@ func (o *Options) bound(name string, bindings []rpc.Binding) queue {
 	return q
 }
 
-// arguments are the x- arguments of a queue. The broker compares them with those
-// of the peers. oslo.messaging: impl_rabbit.py _get_queue_arguments
+// arguments returns the x- arguments of a queue, which must equal those of the peers.
+// oslo.messaging: impl_rabbit.py _get_queue_arguments
 func (o *Options) arguments(quorum, transient bool) amqp.Table {
 	args := amqp.Table{}
 	if o.HAQueues {
@@ -140,9 +141,9 @@ func (o *Options) streamArguments() amqp.Table {
 
 func (x *exchange) declarationKey() string { return x.name }
 
-// declare makes sure of the exchange. When it exists with another durability, as
-// configurations in transition have it, it is used as it is: RabbitMQ routes the
-// same. oslo.messaging: impl_rabbit.py _declare_fallback, since 14.1.0
+// declare declares the exchange. One that exists with another durability, as during a
+// change of the configuration, is used as it is, since RabbitMQ routes the same.
+// oslo.messaging: impl_rabbit.py _declare_fallback, since 14.1.0
 func (x *exchange) declare(ctx context.Context, s *session, log logrus.FieldLogger) error {
 	err := s.control(ctx, func(ch *amqp.Channel) error {
 		return ch.ExchangeDeclare(x.name, x.kind, x.durable, x.autoDelete, false, false, nil)
@@ -163,10 +164,10 @@ func (x *exchange) declare(ctx context.Context, s *session, log logrus.FieldLogg
 	return nil
 }
 
-// declarationKey tells queues from exchanges of the same name.
+// declarationKey differs from that of an exchange of the same name.
 func (q *queue) declarationKey() string { return "queue " + q.name + " " + q.key }
 
-// bindings are all that feed the queue; none for most reply queues.
+// bindings returns all bindings of the queue; most reply queues have none.
 func (q *queue) bindings() []binding {
 	if q.exchange == nil {
 		return nil
@@ -174,13 +175,13 @@ func (q *queue) bindings() []binding {
 	return append([]binding{{q.exchange, q.key}}, q.more...)
 }
 
-// declare makes sure of the queue, its exchanges and its bindings.
+// declare declares the queue with its exchanges and bindings.
 func (q *queue) declare(ctx context.Context, s *session, log logrus.FieldLogger) error {
 	_, err := q.declareWithBindings(ctx, s, log)
 	return err
 }
 
-// declareWithBindings is declare, and tells how many consumers the queue has.
+// declareWithBindings is declare that returns how many consumers the queue has.
 func (q *queue) declareWithBindings(ctx context.Context, s *session, log logrus.FieldLogger) (consumers int, err error) {
 	bindings := q.bindings()
 	for i, b := range bindings {
@@ -194,12 +195,12 @@ func (q *queue) declareWithBindings(ctx context.Context, s *session, log logrus.
 	return q.declareQueue(ctx, s, bindings)
 }
 
-// consumers asks for the number of consumers of a queue that has been declared.
+// consumers returns the number of consumers of a queue that has been declared.
 func (q *queue) consumers(ctx context.Context, s *session) (int, error) {
 	return q.declareQueue(ctx, s, nil)
 }
 
-// declareQueue makes sure of the queue and of bindings to exchanges that exist.
+// declareQueue declares the queue and bindings to exchanges that exist.
 func (q *queue) declareQueue(ctx context.Context, s *session, bindings []binding) (consumers int, err error) {
 	err = s.control(ctx, func(ch *amqp.Channel) error {
 		there, err := ch.QueueDeclare(q.name, q.durable, q.autoDelete, false, false, q.args)

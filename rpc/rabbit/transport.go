@@ -39,7 +39,7 @@ type Transport struct {
 
 	undeliverable atomic.Uint64 // replies
 
-	replyLock chan struct{} // held while the reply queue is made
+	replyLock chan struct{} // a token while the reply queue is being made
 	replies   atomic.Pointer[rpc.Replies]
 	replySub  *subscription
 
@@ -56,9 +56,9 @@ var _ rpc.Transport = (*Transport)(nil)
 type Stats struct {
 	Consume LinkStats
 	Publish LinkStats
-	// Consuming says that there are listeners, and that each of them consumes now.
+	// Consuming reports whether there are listeners and all of them consume now.
 	Consuming bool
-	// Undeliverable counts the replies given up because their queue is missing.
+	// Undeliverable counts replies that were given up because their queue is missing.
 	Undeliverable uint64
 }
 
@@ -69,11 +69,11 @@ type LinkStats struct {
 	// attempt to make one has failed. It is nil while there is a connection and before
 	// the first attempt.
 	Err error
-	// Blocked says that the broker takes no messages for now.
+	// Blocked reports whether the broker takes no messages at present.
 	Blocked bool
-	// Connections counts the connections that there have been.
+	// Connections counts the connections made so far.
 	Connections uint64
-	// BlockedTime is for how long, all in all, the broker has taken no messages.
+	// BlockedTime is the total time for which the broker has taken no messages.
 	BlockedTime time.Duration
 }
 
@@ -113,7 +113,7 @@ func New(u *rpc.TransportURL, o Options, log logrus.FieldLogger) (*Transport, er
 	return t, nil
 }
 
-// Stats tells the state of the connections.
+// Stats returns the state of the connections.
 func (t *Transport) Stats() Stats {
 	return Stats{
 		Consume: t.consumeConn.stats(), Publish: t.publishConn.stats(),
@@ -139,8 +139,7 @@ func (t *Transport) Unreachable(ctx context.Context) error {
 	}
 }
 
-// consuming tells whether there is a listener, and whether each has a consumer at
-// every queue.
+// consuming reports whether there are listeners and each has a consumer at every queue.
 func (t *Transport) consuming() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -180,7 +179,7 @@ func (t *Transport) Close(ctx context.Context) error {
 		}
 	}
 	t.cancel(rpc.ErrClosed)
-	// Whoever makes the reply queue now fails soon.
+	// A call that is making the reply queue now fails soon and returns the token.
 	t.replyLock <- struct{}{}
 	if t.replySub != nil {
 		_ = t.replySub.close(ctx)
@@ -194,7 +193,7 @@ func (t *Transport) Close(ctx context.Context) error {
 	return err
 }
 
-// addListener remembers a listener for Close.
+// addListener has Close close the listener.
 func (t *Transport) addListener(l *listener) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -205,7 +204,7 @@ func (t *Transport) addListener(l *listener) error {
 	return nil
 }
 
-// removeListener reports whether the listener was still open.
+// removeListener forgets a listener and reports whether it was still open.
 func (t *Transport) removeListener(l *listener) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -222,9 +221,9 @@ type listener struct {
 
 var _ rpc.Listener = (*listener)(nil)
 
-// leastPrefetch is how many requests the broker sends ahead to a server without the
-// option: enough for the next ones to be here when workers become free, and too few
-// to keep work from others that are idle.
+// leastPrefetch is how many requests the broker sends ahead at first to a server without
+// the option: enough that workers find the next one when they become free, and too few
+// to keep work from servers that are idle.
 const leastPrefetch = 8
 
 // Listen implements rpc.Transport.
@@ -285,8 +284,8 @@ func (l *listener) Close(ctx context.Context) error {
 	return l.sub.close(ctx)
 }
 
-// replyPrefetch bounds the replies on their way to this process, and ackEvery the
-// replies that one acknowledgement covers.
+// replyPrefetch bounds the replies that are sent ahead, and ackEvery the replies that
+// one acknowledgement covers.
 const (
 	replyPrefetch = 512
 	ackEvery      = 64
@@ -325,10 +324,9 @@ func (t *Transport) Replies(ctx context.Context) (*rpc.Replies, error) {
 	return t.replies.Load(), err
 }
 
-// withQueueSuffix starts something whose queue's name ends in 32 random digits or, with the
-// queue manager, in host, process and a number. When another process turns out to use
-// the queue, as one of another container or with a file system of its own can, the
-// next number is taken.
+// withQueueSuffix calls start with the end of a queue's name: 32 random digits or, with
+// the queue manager, host, process and a number. When another process uses the queue
+// already, as one in another container can, it tries again with the next number.
 func (t *Transport) withQueueSuffix(start func(suffix string) error) error {
 	for {
 		suffix, err := t.queueSuffix()
