@@ -29,7 +29,7 @@ var rules = []rule{
 	{From: "test", May: []string{"test", "cmd", "manager", "providers", "bank", "pkg", "rpc"}},
 }
 
-// testKit tells whether the package exists for tests (conformance suites and fakes: rpc/rpctest,
+// testKit reports whether the package exists for tests (conformance suites and fakes: rpc/rpctest,
 // bank/banktest, everything under test). Only tests and other kits import such packages.
 func testKit(path string) bool {
 	return slices.ContainsFunc(strings.Split(path, "/"), func(s string) bool { return strings.HasSuffix(s, "test") })

@@ -138,7 +138,7 @@ func machine() string {
 	return text
 }
 
-// has tells whether there is a Python peer that needs a module.
+// has reports whether there is a Python peer that needs a module.
 func (b *bench) has(module string) bool {
 	return !b.size.alone && exec.Command(python, "-c", "import "+module).Run() == nil
 }

@@ -39,7 +39,7 @@ var failpoints = []struct{ what, name, kinds string }{
 	{history.Adopt, "`journal.Adopt`, by the second worker", "all"},
 }
 
-// knows tells whether a kind is known to pass what kinds says.
+// knows reports whether a kind is known to pass what kinds says.
 func (k fragileKind) knows(kinds string) bool {
 	name, group := k.name, "all"
 	if k.cancelled {

@@ -41,7 +41,7 @@ var originals = []struct {
 	ours, why string
 	// restored looks at what a restore has made under the name of the request.
 	restored func(t *testing.T, c *storage.Cloud, id string)
-	// gone tells whether the cloud has nothing of the checkpoint any more.
+	// gone reports whether the cloud has nothing of the checkpoint any more.
 	gone func(c *storage.Cloud) bool
 }{
 	{name: "noop_project", ours: "success", why: "there is nothing that a verification could find wrong"},

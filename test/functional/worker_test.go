@@ -119,7 +119,7 @@ func (w *worker) serving() {
 	}
 }
 
-// readyOrDead waits until the worker says that it serves, and tells whether it
+// readyOrDead waits until the worker says that it serves, and reports whether it
 // has come to that.
 func (w *worker) readyOrDead() bool {
 	w.t.Helper()

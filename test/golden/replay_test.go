@@ -52,7 +52,7 @@ func TestReplay(t *testing.T) {
 	}
 }
 
-// hasEffects tells whether something was recorded that comes after the reply.
+// hasEffects reports whether something was recorded that comes after the reply.
 func (s *scenario) hasEffects() bool {
 	return s.BankAfter != nil || s.OperationLogs != nil || s.Restores != nil || s.Verifications != nil
 }
@@ -188,7 +188,7 @@ func openRequest(t *testing.T, body string) recordedRequest {
 	return r
 }
 
-// compare tells whether both outcomes are equal. Differences that the table of
+// compare reports whether both outcomes are equal. Differences that the table of
 // deviations does not list, and entries of it that nothing needs, are errors.
 func compare(t *testing.T, s *scenario, look func(*testing.T) *observed, original *observed, known string) bool {
 	t.Helper()

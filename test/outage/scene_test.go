@@ -40,7 +40,7 @@ type scene struct {
 	// resource makes what is protected. Parts are what a restore makes before its
 	// turn, for which the old ones stand in.
 	resource func(p *openstacktest.RealProject) (r resource.Resource, parts []string)
-	// same tells whether what was restored holds what the resource does.
+	// same reports whether what was restored holds what the resource does.
 	same func(p *openstacktest.RealProject, original, restored string) bool
 	// bank, nil: in memory.
 	bank func(t testing.TB) bank.Plugin

@@ -28,7 +28,7 @@ func main() {
 	}
 }
 
-// run reports the events of in on out and tells whether all went well.
+// run reports the events of in on out and reports whether all went well.
 func run(in io.Reader, out io.Writer, logPath, failSkipped string) (ok bool, err error) {
 	r := newReport(out)
 	if failSkipped != "" {

@@ -136,7 +136,7 @@ func (r *report) pkg(e event) {
 	}
 }
 
-// close prints the sums and tells whether all went well.
+// close prints the sums and reports whether all went well.
 func (r *report) close() bool {
 	fmt.Fprintf(r.out, "%d passed, %d failed, %d skipped\n", r.passed, r.failed, r.skipped)
 	return r.failed == 0

@@ -25,7 +25,7 @@ type waiting struct {
 	operation selection
 	// status answers what the worker says, and the status in it.
 	status func(context.Context) (json.RawMessage, string, error)
-	// running tells whether a status is not the last.
+	// running reports whether a status is not the last.
 	running func(status string) bool
 	// good is the last status when all went well.
 	good string
@@ -133,7 +133,7 @@ func showOperation(id string) client.Request {
 	return operationRequest("show_operation", map[string]any{"operation_id": id})
 }
 
-// tooOld tells whether a worker knows no operations.
+// tooOld reports whether a worker knows no operations.
 func tooOld(err error) bool {
 	return errors.Is(err, &rpc.Failure{Class: "UnsupportedVersion"}) || errors.Is(err, &rpc.Failure{Class: "NoSuchMethod"})
 }

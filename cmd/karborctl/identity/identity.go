@@ -41,7 +41,7 @@ func (m Mistake) Unwrap() error { return m.error }
 var errClash = errors.New("--project, --user and --admin are for callers without credentials, but there are some " +
 	"(--os-cloud, OS_CLOUD or OS_AUTH_URL); OS_AUTH_TYPE=none ignores those of the environment")
 
-// HasCredentials tells whether there is somebody to log in as.
+// HasCredentials reports whether there is somebody to log in as.
 func (o Options) HasCredentials() bool {
 	if o.Cloud != "" {
 		return true

@@ -63,7 +63,7 @@ const (
 	failed   = "failed"
 )
 
-// Ended tells whether the operation is over. A status that only a later worker
+// Ended reports whether the operation is over. A status that only a later worker
 // knows counts as over once there is a time for it.
 func (o *Operation) Ended() bool {
 	return o.Status != Queued && o.Status != Running && o.EndedAt != nil
@@ -80,7 +80,7 @@ func (r *Resource) heavy() string {
 	return r.Hooks[len(r.Hooks)-1]
 }
 
-// done tells whether all hooks have ended: the last one may wait long for the
+// done reports whether all hooks have ended: the last one may wait long for the
 // resources that this one depends on.
 func (r *Resource) done() bool {
 	return len(r.Hooks) > 0 && r.State == finished && r.ended() == len(r.Hooks)

@@ -9,7 +9,7 @@ type Use struct {
 	Heap        int64 `json:"heap"`        // bytes, after a collection
 }
 
-// Beyond tells whether this is more than before, but for some bytes of the heap.
+// Beyond reports whether this is more than before, but for some bytes of the heap.
 func (u Use) Beyond(before Use, bytes int64) bool {
 	return u.Goroutines > before.Goroutines || u.Descriptors > before.Descriptors || u.Heap > before.Heap+bytes
 }

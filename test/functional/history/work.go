@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// makes tells whether operations of a kind make checkpoints.
+// makes reports whether operations of a kind make checkpoints.
 func makes(kind string) bool { return kind == "protect" || kind == "copy" }
 
 // onceEach compares what was asked for with the operations that are there.
