@@ -2,6 +2,7 @@
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo 0.0.0-unknown)
 PREFIX  ?= /usr/local
+UNITS   ?= /usr/lib/systemd/system
 DESTDIR ?=
 GO      ?= go
 # build tags; nokubernetes leaves pods out, and with them Kubernetes' libraries
@@ -47,8 +48,9 @@ docs: ## check that generated files are fresh and that the documents hold togeth
 	@$(TOX) -e docs
 
 .PHONY: install
-install: build ## programs, sample configuration and systemd unit under PREFIX (/usr/local); DESTDIR is honoured
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)/etc/karbor/providers.d $(DESTDIR)/etc/logrotate.d $(DESTDIR)/lib/systemd/system $(DESTDIR)/usr/lib/sysusers.d
+install: ## what make build has made, samples and the systemd unit, under PREFIX (/usr/local); DESTDIR is honoured
+	@test -x bin/karbor-protection -a -x bin/karborctl || { echo 'nothing is built yet: run make build first' >&2; exit 1; }
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)/etc/karbor/providers.d $(DESTDIR)/etc/logrotate.d $(DESTDIR)$(UNITS) $(DESTDIR)/usr/lib/sysusers.d
 	install -m 755 $(PROGRAMS:%=bin/%) $(DESTDIR)$(PREFIX)/bin/
 	install -m 640 etc/karbor.conf.sample $(DESTDIR)/etc/karbor/
 	for f in etc/providers.d/*.conf; do \
@@ -56,7 +58,13 @@ install: build ## programs, sample configuration and systemd unit under PREFIX (
 	install -m 644 etc/logrotate.d/karbor-protection $(DESTDIR)/etc/logrotate.d/
 	install -m 644 etc/sysusers.d/karbor.conf $(DESTDIR)/usr/lib/sysusers.d/
 	sed 's|/usr/bin/karbor-protection|$(PREFIX)/bin/karbor-protection|' etc/systemd/karbor-protection.service \
-	  >$(DESTDIR)/lib/systemd/system/karbor-protection.service
+	  >$(DESTDIR)$(UNITS)/karbor-protection.service
+	chmod 644 $(DESTDIR)$(UNITS)/karbor-protection.service
+
+.PHONY: uninstall
+uninstall: ## remove what make install has put there, but for /etc/karbor
+	rm -f $(PROGRAMS:%=$(DESTDIR)$(PREFIX)/bin/%) $(DESTDIR)/etc/logrotate.d/karbor-protection \
+	  $(DESTDIR)/usr/lib/sysusers.d/karbor.conf $(DESTDIR)$(UNITS)/karbor-protection.service
 
 .PHONY: clean
 clean: ## remove what was built and the logs of checks

@@ -43,6 +43,7 @@ function configure_karbor_go_providers {
         install -m 640 "$file" "$dir/"
         file=$dir/${file##*/}
         if grep -q '^\[file_system_bank_plugin]' "$file"; then
+            iniset "$file" provider enabled True
             iniset "$file" file_system_bank_plugin file_system_bank_path "$KARBOR_GO_BANK_DIR"
         fi
         if grep -q '^\[swift_client]' "$file" && is_service_enabled s-proxy; then

@@ -179,7 +179,7 @@ func TestAlone(t *testing.T) {
 	h.stack("key,mysql,rabbit")
 	h.options("etc/karbor/providers.d/openstack-infra.conf", map[string]string{"provider.enabled": "False"})
 	h.options("etc/karbor/providers.d/noop.conf", map[string]string{
-		"file_system_bank_plugin.file_system_bank_path": h.path("data/karbor/bank")})
+		"provider.enabled": "True", "file_system_bank_plugin.file_system_bank_path": h.path("data/karbor/bank")})
 	if got := h.read("asked"); !strings.Contains(got, "recreate_database karbor\n") {
 		t.Errorf("asked for:\n%s", got)
 	}
