@@ -26,7 +26,7 @@ import (
 // inBank is a plugin whose backups are an object each. The protection of a resource may
 // have a hook of its own.
 func inBank(protect protection.Hook) hookPlugin {
-	frame := hook.Frame{Title: "Test Backup"}
+	frame := hook.Frame{Title: "Test Backup", Verified: "Test backup"}
 	return hookPlugin{func(kind protection.Kind, _ resource.Resource) (*protection.Operation, error) {
 		switch kind {
 		case protection.Protect:
@@ -42,13 +42,13 @@ func inBank(protect protection.Hook) hookPlugin {
 		case protection.Restore:
 			return &protection.Operation{Main: frame.Restore(
 				func(context.Context, *protection.Call) (string, error) { return "new", nil },
-				func(context.Context, *protection.Call, error) error { return nil })}, nil
+				done)}, nil
 		case protection.Verify:
-			return &protection.Operation{Main: protection.VerifyStatus("test", "Test backup", nil)}, nil
+			return &protection.Operation{Main: frame.Verify(hook.LookAtStatus("test", nil))}, nil
 		case protection.Copy:
-			return protection.CopySection("Test Backup"), nil
+			return frame.Copy(), nil
 		}
-		return &protection.Operation{Main: protection.Purge("Test Backup")}, nil
+		return &protection.Operation{Main: frame.Delete(hook.Purge())}, nil
 	}}
 }
 

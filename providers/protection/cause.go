@@ -8,7 +8,6 @@ import (
 	"fmt"
 
 	"github.com/karbor-project/karbor/bank"
-	"github.com/karbor-project/karbor/pkg/fault"
 )
 
 // Causes with which the context of a hook ends. A context that ends with any
@@ -78,15 +77,6 @@ func (e *EndedError) Error() string { return e.Cause.Error() }
 
 // Unwrap returns both.
 func (e *EndedError) Unwrap() []error { return []error{e.Cause, e.Err} }
-
-// Reason returns what users are told about an error of a bank or of a context.
-func Reason(err error) string {
-	var ended *EndedError
-	if errors.As(err, &ended) {
-		return ended.Error()
-	}
-	return fault.From(err).Message()
-}
 
 func isHandover(err error) bool {
 	return errors.Is(err, ErrHandover) || errors.Is(err, bank.ErrLeaseNotHeld)

@@ -4,7 +4,6 @@ package protection
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -50,21 +49,6 @@ func (p Parameters) Check(schema json.RawMessage) error {
 		}
 	}
 	return nil
-}
-
-// Checked returns a hook of a Verify that runs only with parameters of a schema.
-// Of others it records that nothing was verified.
-func Checked(schema json.RawMessage, verify Hook) Hook {
-	return func(ctx context.Context, c *Call) error {
-		err := c.Parameters.Check(schema)
-		if err == nil {
-			return verify(ctx, c)
-		}
-		if recordErr := c.UpdateStatus(ctx, c.Resource.ID, StatusError, fault.From(err).Message()); recordErr != nil {
-			return Because(ctx, recordErr)
-		}
-		return err
-	}
 }
 
 // mismatch says what a parameter should be, "" if it is that.

@@ -9,7 +9,10 @@ import (
 	"github.com/karbor-project/karbor/pkg/config"
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers/protection"
+	"github.com/karbor-project/karbor/providers/protection/hook"
 )
+
+var frame = hook.Frame{Title: "Note"}
 
 // notes protects volumes by noting that they exist.
 type notes struct{ prefix string }
@@ -27,7 +30,7 @@ func (n notes) Operation(kind protection.Kind, r resource.Resource) (*protection
 			return c.Section.PutText(ctx, "note", n.prefix+c.Resource.Name)
 		}}, nil
 	case protection.Delete:
-		return &protection.Operation{Main: protection.Purge("Note")}, nil
+		return &protection.Operation{Main: frame.Delete(hook.Purge())}, nil
 	}
 	return nil, fmt.Errorf("%s of %s: %w", kind, r.Key(), protection.ErrNoOperation)
 }

@@ -34,6 +34,14 @@ func (p Parameters) String(name string) (string, bool) {
 	return "", false
 }
 
+// Value returns a parameter's text for a body in JSON, nil if String has none.
+func (p Parameters) Value(name string) any {
+	if text, ok := p.String(name); ok {
+		return text
+	}
+	return nil
+}
+
 // Bool returns a parameter as a boolean: JSON booleans, and the texts that
 // Python and its users write for them ("True", "false", "1", "yes" ...).
 func (p Parameters) Bool(name string) (value, ok bool) {

@@ -5,8 +5,6 @@ package protection
 import (
 	"context"
 	"errors"
-	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -103,60 +101,6 @@ func (c *Call) PutError(ctx context.Context) {
 	}
 }
 
-// Known names objects that a resource's section has, or may have, by what its
-// metadata says. Listings of a store may lag behind.
-type Known func(ctx context.Context, c *Call) ([]string, error)
-
-// Purge returns the hook of a Delete that drops all of the section but the
-// status, which becomes "deleted" at last: what is listed, and what is known.
-// The metadata goes after the rest, so that a second run knows as much as the
-// first and finds less to do. noun is the plugin's name in error texts, "Image
-// Backup".
-func Purge(noun string, known ...Known) Hook {
-	return func(ctx context.Context, c *Call) error {
-		err := c.purge(ctx, known)
-		if err == nil {
-			return nil
-		}
-		if again := Handover(ctx, err); again != nil {
-			return again
-		}
-		c.PutError(ctx)
-		err = Because(ctx, err)
-		return fault.DeleteResourceFailed(noun, Reason(err), c.Resource.ID, c.Resource.Type).WithCause(err)
-	}
-}
-
-func (c *Call) purge(ctx context.Context, known []Known) error {
-	if err := c.PutStatus(ctx, StatusDeleting); err != nil {
-		return err
-	}
-	unlisted := map[string]bool{}
-	for _, names := range known {
-		keys, err := names(ctx, c)
-		if err != nil {
-			return err
-		}
-		for _, key := range keys {
-			unlisted[key] = true
-		}
-	}
-	err := c.DeleteObjects(ctx, "", func(key string) bool {
-		delete(unlisted, key)
-		return key != StatusKey && key != MetadataKey
-	})
-	if err != nil {
-		return err
-	}
-	if err := c.deleteAll(ctx, slices.Collect(maps.Keys(unlisted))); err != nil {
-		return err
-	}
-	if err := c.deleteAll(ctx, []string{MetadataKey}); err != nil {
-		return err
-	}
-	return c.PutStatus(ctx, StatusDeleted)
-}
-
 // DeleteObjects deletes the objects of the section whose keys begin with prefix
 // and are wanted. One that is gone already counts as deleted.
 func (c *Call) DeleteObjects(ctx context.Context, prefix string, wanted func(key string) bool) error {
@@ -170,7 +114,7 @@ func (c *Call) DeleteObjects(ctx context.Context, prefix string, wanted func(key
 		if more {
 			page.Marker = keys[len(keys)-1]
 		}
-		if err := c.deleteAll(ctx, slices.DeleteFunc(keys, func(key string) bool { return !wanted(key) })); err != nil {
+		if err := c.DeleteKeys(ctx, slices.DeleteFunc(keys, func(key string) bool { return !wanted(key) })); err != nil {
 			return err
 		}
 		if !more {
@@ -179,8 +123,8 @@ func (c *Call) DeleteObjects(ctx context.Context, prefix string, wanted func(key
 	}
 }
 
-// deleteAll deletes objects of the section, those that are gone included.
-func (c *Call) deleteAll(ctx context.Context, keys []string) error {
+// DeleteKeys deletes objects of the section. One that is gone already counts as deleted.
+func (c *Call) DeleteKeys(ctx context.Context, keys []string) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(parallelDeletes)
 	for _, key := range keys {
@@ -193,41 +137,4 @@ func (c *Call) deleteAll(ctx context.Context, keys []string) error {
 		})
 	}
 	return group.Wait()
-}
-
-// VerifyStatus returns the hook of a Verify that looks at the status in the
-// bank. noun is lower case in the reason, "image", and begins with a capital in
-// the error, "Image backup". whole, which may be nil, looks further at a backup
-// that is available; its error's text becomes the reason.
-func VerifyStatus(noun, title string, whole Hook) Hook {
-	return func(ctx context.Context, c *Call) error {
-		status, reason := "", ""
-		err := c.CheckBackup(ctx)
-		if err == nil {
-			status, err = c.Section.GetText(ctx, StatusKey)
-		}
-		switch {
-		case err != nil:
-			status, reason = StatusError, fault.From(err).Message()
-		case status != StatusAvailable:
-			reason = fmt.Sprintf("The status of %s backup status is %s.", noun, status)
-		case whole != nil:
-			if err = whole(ctx, c); err != nil {
-				status, reason = StatusError, err.Error()
-			}
-		}
-		if again := Handover(ctx, err); again != nil {
-			return again
-		}
-		if ctx.Err() != nil {
-			return context.Cause(ctx) // nothing was found out about the backup
-		}
-		if recordErr := c.UpdateStatus(ctx, c.Resource.ID, status, reason); recordErr != nil {
-			return Because(ctx, recordErr)
-		}
-		if reason == "" {
-			return nil
-		}
-		return fault.VerifyResourceFailed(title, reason, c.Resource.ID, c.Resource.Type).WithCause(err)
-	}
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/config"
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers/protection"
+	"github.com/karbor-project/karbor/providers/protection/hook"
 )
 
 // testPlugin is the name of the plugin that the recording used to see hooks at
@@ -170,7 +171,7 @@ func (s standIn) Operation(kind protection.Kind, _ resource.Resource) (*protecti
 	case protection.Verify:
 		return &protection.Operation{Main: recordAvailable}, nil
 	case protection.Delete:
-		return &protection.Operation{Main: protection.Purge("Test")}, nil
+		return &protection.Operation{Main: hook.Frame{Title: "Test"}.Delete(hook.Purge())}, nil
 	}
 	return &protection.Operation{}, nil
 }

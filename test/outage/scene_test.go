@@ -19,6 +19,7 @@ import (
 	"github.com/karbor-project/karbor/providers/protection/cinderbackup"
 	"github.com/karbor-project/karbor/providers/protection/image"
 	"github.com/karbor-project/karbor/providers/protection/network"
+	"github.com/karbor-project/karbor/providers/protection/poll"
 	"github.com/karbor-project/karbor/providers/protection/server"
 	"github.com/karbor-project/karbor/providers/protection/share"
 	"github.com/karbor-project/karbor/providers/protection/volumeglance"
@@ -74,28 +75,28 @@ var scenes = map[string]scene{
 	"volume backup": {
 		daemons: []string{"cinder-api", "cinder-volume", "cinder-backup", "keystone", "swift-proxy"},
 		plugin: func(f *openstack.Factory) protection.Plugin {
-			return cinderbackup.New(cinderbackup.Config{PollInterval: interval, PollTimeout: pollTimeout, FromSnapshot: true}, f)
+			return cinderbackup.New(cinderbackup.Config{Config: poll.Config{PollInterval: interval, PollTimeout: pollTimeout}, FromSnapshot: true}, f)
 		},
 		resource: volume, same: sameVolume,
 	},
 	"volume snapshot": {
 		daemons: []string{"cinder-api", "cinder-volume"},
 		plugin: func(f *openstack.Factory) protection.Plugin {
-			return volumesnapshot.New(volumesnapshot.Config{PollInterval: interval, PollTimeout: pollTimeout}, f)
+			return volumesnapshot.New(poll.Config{PollInterval: interval, PollTimeout: pollTimeout}, f)
 		},
 		resource: volume, same: sameVolume,
 	},
 	"volume through Glance": {
 		daemons: []string{"glance", "cinder-volume"},
 		plugin: func(f *openstack.Factory) protection.Plugin {
-			return volumeglance.New(volumeglance.Config{PollInterval: interval, PollTimeout: pollTimeout, FromSnapshot: true, ObjectSize: 4 << 20}, f)
+			return volumeglance.New(volumeglance.Config{Config: poll.Config{PollInterval: interval, PollTimeout: pollTimeout}, FromSnapshot: true, ObjectSize: 4 << 20}, f)
 		},
 		resource: volume, same: sameVolume,
 	},
 	"image": {
 		daemons: []string{"glance", "keystone", "swift-proxy"},
 		plugin: func(f *openstack.Factory) protection.Plugin {
-			return image.New(image.Config{ObjectSize: 1 << 20, PollInterval: interval, PollTimeout: pollTimeout}, f)
+			return image.New(image.Config{ObjectSize: 1 << 20, Config: poll.Config{PollInterval: interval, PollTimeout: pollTimeout}}, f)
 		},
 		resource: func(p *openstacktest.RealProject) (resource.Resource, []string) {
 			return resource.Resource{Type: resource.Image, ID: p.UploadImage("disk", openstacktest.Noise(5<<20)), Name: "disk"}, nil
@@ -108,7 +109,7 @@ var scenes = map[string]scene{
 	"share": {
 		daemons: []string{"manila-api", "manila-share"},
 		plugin: func(f *openstack.Factory) protection.Plugin {
-			return share.New(share.Config{PollInterval: interval, PollTimeout: pollTimeout}, f)
+			return share.New(poll.Config{PollInterval: interval, PollTimeout: pollTimeout}, f)
 		},
 		resource: func(p *openstacktest.RealProject) (resource.Resource, []string) {
 			id := p.Create(openstacktest.Share, map[string]any{"name": "home", "size": 1, "share_proto": "NFS"})
@@ -126,7 +127,7 @@ var scenes = map[string]scene{
 	"server": {
 		daemons: []string{"nova-api", "neutron"},
 		plugin: func(f *openstack.Factory) protection.Plugin {
-			return server.New(server.Config{PollInterval: interval, PollTimeout: pollTimeout}, f)
+			return server.New(poll.Config{PollInterval: interval, PollTimeout: pollTimeout}, f)
 		},
 		resource: func(p *openstacktest.RealProject) (resource.Resource, []string) {
 			network, _ := p.CreateNetwork("private")
@@ -141,7 +142,7 @@ var scenes = map[string]scene{
 	"network": {
 		daemons: []string{"neutron"},
 		plugin: func(f *openstack.Factory) protection.Plugin {
-			return network.New(network.Config{PollInterval: interval, PollTimeout: pollTimeout}, f)
+			return network.New(poll.Config{PollInterval: interval, PollTimeout: pollTimeout}, f)
 		},
 		resource: func(p *openstacktest.RealProject) (resource.Resource, []string) {
 			p.CreateNetwork("private")

@@ -49,7 +49,7 @@ var schemas = protection.Schemas{
 
 // frame has what the hooks of plugins have in common: parameters are checked,
 // statuses written, failures put into words and cleaned up after.
-var frame = hook.Frame{Title: "Vault Copy", Schemas: schemas}
+var frame = hook.Frame{Title: "Vault Copy", Verified: "Vault copy", Schemas: schemas}
 
 // Plugin protects OS::Cinder::Volume.
 type Plugin struct {
@@ -94,9 +94,9 @@ func (p *Plugin) Operation(kind protection.Kind, r resource.Resource) (*protecti
 	case protection.Protect:
 		return &protection.Operation{Main: frame.Protect(true, p.copy, p.cleanCopy)}, nil // undone by Delete's hooks
 	case protection.Restore:
-		return &protection.Operation{Main: frame.Restore(p.bring, p.cleanRestore), Undo: frame.Unrestore(p.unrestore)}, nil
+		return &protection.Operation{Main: frame.Restore(p.restore, p.undoRestore), Undo: frame.UndoRestore(p.undoRestore)}, nil
 	case protection.Verify:
-		return &protection.Operation{Main: hook.Verify("Vault copy", p.look)}, nil
+		return &protection.Operation{Main: frame.Verify(p.look)}, nil
 	case protection.Delete:
 		return &protection.Operation{Main: frame.Delete(p.remove)}, nil
 	}

@@ -17,8 +17,8 @@ type restoreState struct {
 	Volume string `json:"volume"`
 }
 
-// bring makes a new volume of the copy and returns its id.
-func (p *Plugin) bring(ctx context.Context, c *protection.Call) (string, error) {
+// restore makes a new volume of the copy and returns its id.
+func (p *Plugin) restore(ctx context.Context, c *protection.Call) (string, error) {
 	var about metadata
 	if err := c.Section.GetJSON(ctx, protection.MetadataKey, &about); err != nil {
 		return "", err
@@ -44,12 +44,8 @@ func (p *Plugin) bring(ctx context.Context, c *protection.Call) (string, error) 
 	return state.Volume, hook.Instead("Vault could not make the volume", err)
 }
 
-func (p *Plugin) cleanRestore(ctx context.Context, c *protection.Call, _ error) error {
-	return p.unrestore(ctx, c)
-}
-
-// unrestore deletes the new volume, as far as it has come.
-func (p *Plugin) unrestore(ctx context.Context, c *protection.Call) error {
+// undoRestore deletes the new volume, as far as it has come.
+func (p *Plugin) undoRestore(ctx context.Context, c *protection.Call) error {
 	var state restoreState
 	if err := c.LoadState(ctx, &state); err != nil || state.Volume == "" {
 		return err // none was begun

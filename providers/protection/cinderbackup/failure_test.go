@@ -17,6 +17,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/openstack/openstacktest/storage"
 	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/plugintest"
+	"github.com/karbor-project/karbor/providers/protection/poll"
 )
 
 func TestProtectFails(t *testing.T) {
@@ -85,7 +86,7 @@ func TestTheDeadlineOfAWait(t *testing.T) {
 	t.Parallel()
 	c, h := storage.New(t), plugintest.New(t)
 	c.AddVolume(disk.ID, "disk", nil).Status = "attaching"
-	p := New(Config{PollInterval: time.Millisecond, PollTimeout: time.Millisecond}, c.Factory)
+	p := New(Config{Config: poll.Config{PollInterval: time.Millisecond, PollTimeout: time.Millisecond}}, c.Factory)
 	err := h.Run(openstacktest.Context(t), p, protection.Protect, h.Call(disk))
 	if !fault.Is(err, "CreateResourceFailed") || !strings.Contains(err.Error(), "Volume is in errorneous state") {
 		t.Errorf("got %v", err)

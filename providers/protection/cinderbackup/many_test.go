@@ -15,6 +15,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/plugintest"
+	"github.com/karbor-project/karbor/providers/protection/poll"
 )
 
 // Fifty volumes are protected at the same time, and waited for by listings of
@@ -24,7 +25,7 @@ func TestManyVolumes(t *testing.T) {
 	const volumes = 50
 	c := storage.New(t)
 	c.PageSize = 20
-	p, ctx := New(Config{PollInterval: 20 * time.Millisecond}, c.Factory), openstacktest.Context(t)
+	p, ctx := New(Config{Config: poll.Config{PollInterval: 20 * time.Millisecond}}, c.Factory), openstacktest.Context(t)
 	c.Hold() // so that all wait at the same time
 	var group errgroup.Group
 	for i := range volumes {
@@ -80,7 +81,7 @@ func BenchmarkProtect(b *testing.B) {
 	for b.Loop() {
 		c := storage.New(b)
 		factory := c.Wrapped(func(next http.RoundTripper) http.RoundTripper { return late{5 * time.Millisecond, next} })
-		p, ctx := New(Config{PollInterval: interval, FromSnapshot: true}, factory), openstacktest.Context(b)
+		p, ctx := New(Config{Config: poll.Config{PollInterval: interval}, FromSnapshot: true}, factory), openstacktest.Context(b)
 		var group errgroup.Group
 		for i := range volumes {
 			r := resource.Resource{Type: resource.Volume, ID: fmt.Sprintf("39bf1b00-ebb7-4ffb-9069-%012d", i)}

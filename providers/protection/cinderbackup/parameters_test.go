@@ -7,6 +7,7 @@ import (
 
 	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/plugintest"
+	"github.com/karbor-project/karbor/providers/protection/poll"
 	"github.com/karbor-project/karbor/providers/protection/volume/volumetest"
 )
 
@@ -21,7 +22,7 @@ func TestRealParameters(t *testing.T) {
 }
 
 func parameters(t *testing.T, w *volumetest.World) {
-	plugin := New(Config{PollInterval: w.Interval}, w.Factory)
+	plugin := New(Config{Config: poll.Config{PollInterval: w.Interval}}, w.Factory)
 	first := plugintest.New(t) // what an incremental backup adds to
 	must(t, first.Run(w.Context, plugin, protection.Protect, first.Call(w.Volume)))
 	plugintest.Parameters(t, schemas, plugintest.Effects{

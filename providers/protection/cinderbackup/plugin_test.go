@@ -19,6 +19,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/plugintest"
+	"github.com/karbor-project/karbor/providers/protection/poll"
 )
 
 func TestMain(m *testing.M) { leaktest.Main(m) }
@@ -26,7 +27,7 @@ func TestMain(m *testing.M) { leaktest.Main(m) }
 var disk = resource.Resource{Type: resource.Volume, ID: "39bf1b00-ebb7-4ffb-9069-021fda85d377", Name: "disk"}
 
 func plugin(c *storage.Cloud, snapshot bool) *Plugin {
-	return New(Config{PollInterval: time.Millisecond, FromSnapshot: snapshot}, c.Factory)
+	return New(Config{Config: poll.Config{PollInterval: time.Millisecond}, FromSnapshot: snapshot}, c.Factory)
 }
 
 func must(t testing.TB, err error) {

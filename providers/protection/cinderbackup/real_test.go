@@ -12,12 +12,13 @@ import (
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/plugintest"
+	"github.com/karbor-project/karbor/providers/protection/poll"
 	"github.com/karbor-project/karbor/providers/protection/volume/volumetest"
 )
 
 func realPlugin(snapshot bool) func(p *openstacktest.RealProject) protection.Plugin {
 	return func(p *openstacktest.RealProject) protection.Plugin {
-		return New(Config{PollInterval: 500 * time.Millisecond, FromSnapshot: snapshot}, p.Factory)
+		return New(Config{Config: poll.Config{PollInterval: 500 * time.Millisecond}, FromSnapshot: snapshot}, p.Factory)
 	}
 }
 
@@ -87,7 +88,7 @@ func TestRealSurvives(t *testing.T) {
 			Lags:       true,
 			Parameters: map[protection.Kind]protection.Parameters{protection.Restore: {"restore_name": []byte(`"restored"`)}},
 			Plugin: func(process *plugintest.Process) protection.Plugin {
-				return New(Config{PollInterval: 300 * time.Millisecond, FromSnapshot: true}, p.Wrapped(process.Transport))
+				return New(Config{Config: poll.Config{PollInterval: 300 * time.Millisecond}, FromSnapshot: true}, p.Wrapped(process.Transport))
 			},
 		}
 	})

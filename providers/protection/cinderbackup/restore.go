@@ -43,32 +43,27 @@ var (
 
 // restoring is what a restore begins with.
 type restoring struct {
-	*remote.Service
+	*remote.Session
 	state  restoreState
-	volume remote.Order
-	save   func() error
+	volume *remote.Request
 }
 
 func (p *Plugin) beginRestore(ctx context.Context, c *protection.Call) (*restoring, error) {
-	service, err := p.cinder.For(ctx)
-	if err != nil {
+	r := &restoring{}
+	var err error
+	if r.Session, err = p.Client.Begin(ctx, c, &r.state); err != nil {
 		return nil, err
 	}
-	r := &restoring{Service: service}
-	if err := c.LoadState(ctx, &r.state); err != nil {
-		return nil, err
-	}
-	r.save = func() error { return c.SaveState(ctx, r.state) }
-	r.volume = r.state.Order(c, p.newID, r.save)
+	r.volume = r.state.Request(r.Session)
 	return r, nil
 }
 
-// bring restores the backup into a new volume, or into the one that the user
+// restore restores the backup into a new volume, or into the one that the user
 // names. The volume is made here and not by Cinder's restore, which would give
 // it no metadata to find it by: a run that gets no answer to a restore does not
 // know whether it has begun, and does no harm when it asks once more, as long as
 // it is the same volume.
-func (p *Plugin) bring(ctx context.Context, c *protection.Call) (string, error) {
+func (p *Plugin) restore(ctx context.Context, c *protection.Call) (string, error) {
 	var about metadata
 	if err := c.Section.GetJSON(ctx, protection.MetadataKey, &about); err != nil {
 		return "", err
@@ -79,7 +74,7 @@ func (p *Plugin) bring(ctx context.Context, c *protection.Call) (string, error) 
 	}
 	id := target(c)
 	if id == "" {
-		if id, err = r.make(ctx, c, about.BackupID); err != nil {
+		if id, err = r.make(ctx, about.BackupID); err != nil {
 			return id, err
 		}
 	}
@@ -89,14 +84,14 @@ func (p *Plugin) bring(ctx context.Context, c *protection.Call) (string, error) 
 	if err := c.UpdateStatus(ctx, id, protection.StatusRestoring, ""); err != nil {
 		return id, err
 	}
-	if err := r.fill(ctx, c, id, about.BackupID); err != nil {
+	if err := r.fill(ctx, id, about.BackupID); err != nil {
 		return id, err
 	}
 	if err := r.rename(ctx, c, id); err != nil {
 		return id, err
 	}
 	r.state.Done = true
-	return id, r.save()
+	return id, r.Save()
 }
 
 // target returns the volume that the user wants the backup to be restored to.
@@ -111,17 +106,17 @@ func target(c *protection.Call) string {
 const description = "auto-created_from_restore_from_backup"
 
 // make makes an empty volume of the backup's size.
-func (r *restoring) make(ctx context.Context, c *protection.Call, backupID string) (string, error) {
+func (r *restoring) make(ctx context.Context, backupID string) (string, error) {
 	if r.state.Volume.ID == "" {
 		backup, err := r.Show(ctx, volume.Backups, backupID)
 		if err != nil {
 			return "", err
 		}
-		r.volume.Body = map[string]any{"size": backup.Size, "name": name(c), "description": description}
-		if description, ok := c.Parameters.String("restore_description"); ok {
+		r.volume.Body = map[string]any{"size": backup.Size, "name": hook.RestoreName(r.Call), "description": description}
+		if description, ok := r.Call.Parameters.String("restore_description"); ok {
 			r.volume.Body["description"] = description
 		}
-		if err := r.Make(ctx, c, r.volume); err != nil {
+		if err := r.volume.Create(ctx); err != nil {
 			return r.state.Volume.ID, err
 		}
 	}
@@ -129,21 +124,14 @@ func (r *restoring) make(ctx context.Context, c *protection.Call, backupID strin
 	if r.state.Begun {
 		return id, nil
 	}
-	if err := r.Await(ctx, volume.Volumes, id, volume.Created, nil); err != nil {
+	if err := r.volume.AwaitReady(ctx, nil); err != nil {
 		return id, hook.Instead("Error creating volume", err)
 	}
-	return id, r.Spare(ctx, r.volume)
-}
-
-func name(c *protection.Call) string {
-	if name, ok := c.Parameters.String("restore_name"); ok && name != "" {
-		return name
-	}
-	return c.Checkpoint.ID() + "@" + c.Resource.ID
+	return id, r.volume.DeleteDuplicates(ctx)
 }
 
 // fill restores the backup into a volume, unless that goes on already.
-func (r *restoring) fill(ctx context.Context, c *protection.Call, id, backupID string) error {
+func (r *restoring) fill(ctx context.Context, id, backupID string) error {
 	goesOn := false
 	if r.state.Begun {
 		now, err := r.Show(ctx, volume.Volumes, id)
@@ -161,7 +149,7 @@ func (r *restoring) fill(ctx context.Context, c *protection.Call, id, backupID s
 			return err
 		}
 		r.state.Begun = true
-		if err := r.save(); err != nil {
+		if err := r.Save(); err != nil {
 			return err
 		}
 		body := map[string]any{"restore": map[string]any{"volume_id": id, "name": nil}}
@@ -169,10 +157,10 @@ func (r *restoring) fill(ctx context.Context, c *protection.Call, id, backupID s
 			OkCodes: []int{http.StatusAccepted},
 		})
 		if err != nil {
-			return fmt.Errorf("restore backup %s: %w", backupID, err)
+			return fmt.Errorf("restoring backup %s: %w", backupID, err)
 		}
 	}
-	return hook.Instead("Error creating volume", r.Await(ctx, volume.Volumes, id, filled, c.Report))
+	return hook.Instead("Error creating volume", r.Await(ctx, volume.Volumes, id, filled, r.Call.Report))
 }
 
 // rename gives the user's own volume the name and description that were asked
@@ -195,25 +183,21 @@ func (r *restoring) rename(ctx context.Context, c *protection.Call, id string) e
 		OkCodes: []int{http.StatusOK},
 	})
 	if err != nil {
-		return fmt.Errorf("rename volume %s: %w", id, err)
+		return fmt.Errorf("renaming volume %s: %w", id, err)
 	}
 	return nil
 }
 
-func (p *Plugin) cleanRestore(ctx context.Context, c *protection.Call, _ error) error {
-	return p.unrestore(ctx, c)
-}
-
-// unrestore deletes the new volume, as far as it has come. What was in the user's
+// undoRestore deletes the new volume, as far as it has come. What was in the user's
 // own is gone; that is left alone once nothing is written to it any more.
-func (p *Plugin) unrestore(ctx context.Context, c *protection.Call) error {
+func (p *Plugin) undoRestore(ctx context.Context, c *protection.Call) error {
 	r, err := p.beginRestore(ctx, c)
 	if err != nil {
 		return err
 	}
 	id := target(c)
 	if id == "" {
-		return r.Remove(ctx, c, r.volume)
+		return r.volume.Remove(ctx)
 	}
 	if !r.state.Begun || r.state.Done {
 		return nil

@@ -11,6 +11,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/requestcontext"
 	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/plugintest"
+	"github.com/karbor-project/karbor/providers/protection/poll"
 )
 
 func TestSurvives(t *testing.T) {
@@ -46,7 +47,7 @@ func world(t testing.TB, snapshot bool, restore protection.Parameters) *pluginte
 		Service:  cloud,
 		Resource: disk,
 		Plugin: func(p *plugintest.Process) protection.Plugin {
-			return New(Config{PollInterval: time.Millisecond, FromSnapshot: snapshot}, cloud.Wrapped(p.Transport))
+			return New(Config{Config: poll.Config{PollInterval: time.Millisecond}, FromSnapshot: snapshot}, cloud.Wrapped(p.Transport))
 		},
 		Caller:     requestcontext.From(openstacktest.Context(t)),
 		Parameters: map[protection.Kind]protection.Parameters{protection.Restore: restore},

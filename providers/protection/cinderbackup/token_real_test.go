@@ -19,6 +19,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/plugintest"
+	"github.com/karbor-project/karbor/providers/protection/poll"
 	"github.com/karbor-project/karbor/providers/protection/volume/volumetest"
 )
 
@@ -60,7 +61,7 @@ func TestRealTokenEnds(t *testing.T) {
 		t.Helper()
 		caller, end := p.BriefCaller(life)
 		h.State = &plugintest.State{}
-		plugin := New(Config{PollInterval: 300 * time.Millisecond}, clients.Wrapped(afterCall(call, func() {
+		plugin := New(Config{Config: poll.Config{PollInterval: 300 * time.Millisecond}}, clients.Wrapped(afterCall(call, func() {
 			p.Await(openstacktest.VolumeBackup, p.Only(openstacktest.VolumeBackup), "available")
 			end()
 		})))

@@ -12,6 +12,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/openstack/openstacktest"
 	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/plugintest"
+	"github.com/karbor-project/karbor/providers/protection/poll"
 	"github.com/karbor-project/karbor/providers/protection/remote/remotetest"
 )
 
@@ -76,7 +77,7 @@ func TestTheDeadlineOfAWait(t *testing.T) {
 	t.Parallel()
 	f, h := newTrove(t), plugintest.New(t)
 	f.Things("instances")[0].Status = "RESIZE"
-	p := New(Config{PollInterval: time.Millisecond, PollTimeout: time.Millisecond}, f.Factory)
+	p := New(poll.Config{PollInterval: time.Millisecond, PollTimeout: time.Millisecond}, f.Factory)
 	err := h.Run(openstacktest.Context(t), p, protection.Protect, h.Call(shop))
 	if !fault.Is(err, "CreateResourceFailed") || !strings.Contains(err.Error(), "Database instance is in a error status.") {
 		t.Errorf("got %v", err)

@@ -18,6 +18,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/plugintest"
+	"github.com/karbor-project/karbor/providers/protection/poll"
 	"github.com/karbor-project/karbor/providers/protection/remote/remotetest"
 )
 
@@ -26,7 +27,7 @@ func TestMain(m *testing.M) { leaktest.Main(m) }
 var shop = resource.Resource{Type: resource.Database, ID: "7de1bed8-6983-4d46-9a52-0abfbb0d27a2", Name: "shop"}
 
 func plugin(f *remotetest.Fake) *Plugin {
-	return New(Config{PollInterval: time.Millisecond}, f.Factory)
+	return New(poll.Config{PollInterval: time.Millisecond}, f.Factory)
 }
 
 func must(t testing.TB, err error) {

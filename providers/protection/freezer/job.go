@@ -42,11 +42,11 @@ type state struct {
 	ClientID string `json:"client_id,omitempty"`
 	// Job is that of the operation itself, Done tells that it has succeeded and
 	// what is to be noted of it is.
-	Job  remote.Made `json:"job"`
-	Done bool        `json:"done,omitempty"`
+	Job  remote.Created `json:"job"`
+	Done bool           `json:"done,omitempty"`
 	// Removal is the job that removes a backup, Removed that it has succeeded.
-	Removal remote.Made `json:"removal"`
-	Removed bool        `json:"removed,omitempty"`
+	Removal remote.Created `json:"removal"`
+	Removed bool           `json:"removed,omitempty"`
 }
 
 // session is one operation on one volume.
@@ -54,7 +54,6 @@ type session struct {
 	*api
 	state state
 	save  func() error
-	kept  bool // whether save keeps anything
 }
 
 func (p *Plugin) begin(ctx context.Context, c *protection.Call) (*session, error) {
@@ -62,12 +61,15 @@ func (p *Plugin) begin(ctx context.Context, c *protection.Call) (*session, error
 	if err != nil {
 		return nil, err
 	}
-	s := &session{api: api, kept: c.State != nil}
+	s := &session{api: api}
 	if err := c.LoadState(ctx, &s.state); err != nil {
 		return nil, err
 	}
 	if s.state.Mark == "" {
 		s.state.Mark = p.newID()
+	}
+	if c.State == nil {
+		s.state.Job.Uncertain, s.state.Removal.Uncertain = true, true
 	}
 	s.save = func() error { return c.SaveState(ctx, s.state) }
 	return s, nil
@@ -77,49 +79,60 @@ func (p *Plugin) begin(ctx context.Context, c *protection.Call) (*session, error
 func (s *session) suffix(what string) string { return fmt.Sprintf(" [%s %s]", what, s.state.Mark) }
 
 // run makes a job from a document, unless an earlier run has made it, starts it
-// unless it has begun, and waits until it has succeeded. made is a part of the
+// unless it has begun, and waits until it has succeeded. created is a part of the
 // state, text the beginning of the job's description.
-func (s *session) run(ctx context.Context, made *remote.Made, document map[string]any, text, what string) error {
-	found, err := s.earlier(ctx, made, what)
+func (s *session) run(ctx context.Context, created *remote.Created, document map[string]any, text, what string) error {
+	fresh := false
+	err := remote.Once(ctx, created, s.save, func(ctx context.Context) ([]remote.Created, error) {
+		var found []remote.Created
+		jobs, err := s.marked(ctx, what)
+		for _, j := range jobs {
+			found = append(found, remote.Created{ID: j.ID})
+		}
+		return found, err
+	}, func(ctx context.Context) (remote.Created, error) {
+		fresh = true
+		runes := []rune(text)
+		document["description"] = string(runes[:min(len(runes), 200)]) + s.suffix(what) // Freezer keeps 255
+		id, err := s.create(ctx, document)
+		return remote.Created{ID: id}, err
+	})
 	if err != nil {
 		return err
 	}
-	if made.ID == "" {
-		made.Asked = true
-		if err := s.save(); err != nil {
-			return err
-		}
-		runes := []rune(text)
-		document["description"] = string(runes[:min(len(runes), 200)]) + s.suffix(what) // Freezer keeps 255
-		if made.ID, err = s.create(ctx, document); err != nil {
-			return err
-		}
-		if err := s.save(); err != nil {
+	var found *job
+	if !fresh {
+		if found, err = s.show(ctx, created.ID); err != nil {
 			return err
 		}
 	}
 	if found == nil || !found.begun() {
-		if err := s.event(ctx, made.ID, "start"); err != nil {
+		if err := s.event(ctx, created.ID, "start"); err != nil {
 			return err
 		}
 	}
-	return hook.Instead("The status of freezer job is invalid.", s.await(ctx, made.ID, success))
+	return hook.Instead("The status of freezer job is invalid.", s.await(ctx, created.ID, success))
+}
+
+// marked lists the jobs of this operation that do something.
+func (s *session) marked(ctx context.Context, what string) ([]job, error) {
+	return s.find(ctx, func(j *job) bool { return strings.HasSuffix(j.Description, s.suffix(what)) })
 }
 
 // earlier finds the job of an earlier run, and notes its id. It returns nil if
 // there is none, or if it is gone.
-func (s *session) earlier(ctx context.Context, made *remote.Made, what string) (*job, error) {
-	if made.ID != "" {
-		return s.show(ctx, made.ID)
+func (s *session) earlier(ctx context.Context, created *remote.Created, what string) (*job, error) {
+	if created.ID != "" {
+		return s.show(ctx, created.ID)
 	}
-	if !made.Asked && s.kept {
+	if !created.Asked && !created.Uncertain {
 		return nil, nil
 	}
-	found, err := s.find(ctx, func(j *job) bool { return strings.HasSuffix(j.Description, s.suffix(what)) })
+	found, err := s.marked(ctx, what)
 	if err != nil || len(found) == 0 {
 		return nil, err
 	}
-	*made = remote.Made{Asked: true, ID: found[0].ID}
+	created.Asked, created.ID = true, found[0].ID
 	return &found[0], s.save()
 }
 

@@ -6,14 +6,13 @@ import (
 	"time"
 
 	"github.com/karbor-project/karbor/pkg/config"
+	"github.com/karbor-project/karbor/providers/protection/poll"
 )
 
 const group = "freezer_protection_plugin"
 
 // Options are read from the provider file.
-var Options = []config.Option{
-	{Group: group, Name: "poll_interval", Kind: config.Int, Default: 20, Help: "Seconds between two looks at the result of jobs."},
-	{Group: group, Name: "poll_timeout", Kind: config.Int, Default: 604800, Min: config.Bound(0), Help: "Seconds after which such a wait fails; a week, which data may take. 0 is never, as in the original."},
+var Options = append(poll.ConfigOptions(group, "the result of jobs", 20*time.Second, poll.Week), []config.Option{
 	{Group: group, Name: "scheduler_client_id", Help: "The freezer-scheduler that runs the jobs. Empty: one of those that Freezer knows."},
 	{Group: group, Name: "container", Default: "karbor", Help: "Where backups are kept; the checkpoint's id is appended."},
 	{Group: group, Name: "storage", Default: "swift", Help: "What keeps backups: swift, s3, ssh or local."},
@@ -24,15 +23,14 @@ var Options = []config.Option{
 	{Group: group, Name: "endpoint", Help: "URL for storage s3."},
 	{Group: group, Name: "access_key", Secret: true, Help: "Access key for storage s3."},
 	{Group: group, Name: "secret_key", Secret: true, Help: "Secret key for storage s3."},
-}
+}...)
 
 // FromConfig reads Options.
 func FromConfig(cfg *config.Config) Config {
 	get := func(name string) string { return cfg.String(group, name) }
 	return Config{
-		PollInterval: time.Duration(cfg.Int64(group, "poll_interval")) * time.Second,
-		PollTimeout:  time.Duration(cfg.Int64(group, "poll_timeout")) * time.Second,
-		SchedulerID:  get("scheduler_client_id"),
+		Config:      poll.FromConfig(cfg, group),
+		SchedulerID: get("scheduler_client_id"),
 		Storage: Storage{
 			Kind: get("storage"), Container: get("container"),
 			SSHKey: get("ssh_key"), SSHUser: get("ssh_username"), SSHHost: get("ssh_host"), SSHPort: get("ssh_port"),

@@ -11,6 +11,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/openstack/openstacktest"
 	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/plugintest"
+	"github.com/karbor-project/karbor/providers/protection/poll"
 )
 
 // Jobs are gone when the operation has ended; a witness has seen them.
@@ -21,7 +22,7 @@ func TestParameters(t *testing.T) {
 		protection.Restore: {"restore_name": {Value: "back"}},
 	}, func(t testing.TB, kind protection.Kind, parameters protection.Parameters) (map[string]any, error) {
 		f, h, ctx, witness := newFreezer(t, true), plugintest.New(t), openstacktest.Context(t), &plugintest.Witness{}
-		p := New(Config{PollInterval: time.Millisecond, Storage: swiftStorage}, f.Wrapped(witness.Transport))
+		p := New(Config{Config: poll.Config{PollInterval: time.Millisecond}, Storage: swiftStorage}, f.Wrapped(witness.Transport))
 		if kind == protection.Restore {
 			must(t, h.Run(ctx, p, protection.Protect, h.Call(disk)))
 			h.State = &plugintest.State{}

@@ -9,7 +9,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"time"
 
 	"github.com/google/uuid"
 	"github.com/gophercloud/gophercloud/v2"
@@ -33,10 +32,9 @@ var frame = hook.Frame{Title: "Freezer Backup FreezerTask", Schemas: schemas}
 
 // Config is the section of the provider file.
 type Config struct {
-	PollInterval time.Duration
-	PollTimeout  time.Duration // 0 is none
-	SchedulerID  string        // "": any
-	Storage      Storage
+	poll.Config
+	SchedulerID string // "": any
+	Storage     Storage
 }
 
 // Clients makes Freezer clients for the caller of a context.
@@ -87,9 +85,9 @@ func (*Plugin) Schemas(string) protection.Schemas { return schemas }
 func (p *Plugin) Operation(kind protection.Kind, r resource.Resource) (*protection.Operation, error) {
 	switch kind {
 	case protection.Protect:
-		return &protection.Operation{Main: frame.Protect(true, p.backUp, p.cleanBackUp), Undo: frame.Delete(p.unprotect)}, nil
+		return &protection.Operation{Main: frame.Protect(true, p.backUp, p.cleanBackUp), Undo: frame.Delete(p.undoProtect)}, nil
 	case protection.Restore:
-		return &protection.Operation{Main: frame.Restore(p.bring, p.cleanRestore), Undo: frame.Unrestore(p.unrestore)}, nil
+		return &protection.Operation{Main: frame.Restore(p.restore, p.undoRestore), Undo: frame.UndoRestore(p.undoRestore)}, nil
 	case protection.Delete:
 		return &protection.Operation{Main: frame.Delete(p.remove)}, nil
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/plugintest"
+	"github.com/karbor-project/karbor/providers/protection/poll"
 )
 
 func TestMain(m *testing.M) { leaktest.Main(m) }
@@ -31,7 +32,7 @@ var (
 )
 
 func plugin(f *fakeFreezer, s Storage) *Plugin {
-	return New(Config{PollInterval: time.Millisecond, Storage: s}, f.Factory)
+	return New(Config{Config: poll.Config{PollInterval: time.Millisecond}, Storage: s}, f.Factory)
 }
 
 func must(t testing.TB, err error) {
@@ -237,7 +238,7 @@ func TestStuck(t *testing.T) {
 	t.Parallel()
 	f, h := newFreezer(t, true), plugintest.New(t)
 	f.stuck = true
-	p := New(Config{PollInterval: time.Millisecond, PollTimeout: 50 * time.Millisecond, Storage: swiftStorage}, f.Factory)
+	p := New(Config{Config: poll.Config{PollInterval: time.Millisecond, PollTimeout: 50 * time.Millisecond}, Storage: swiftStorage}, f.Factory)
 	err := h.Run(openstacktest.Context(t), p, protection.Protect, h.Call(disk))
 	if !fault.Is(err, "CreateResourceFailed") || !strings.Contains(err.Error(), "The status of freezer job is invalid.") {
 		t.Errorf("got %v", err)
@@ -277,7 +278,7 @@ func TestFreezerIsAway(t *testing.T) {
 	t.Parallel()
 	cloud, h := openstacktest.New(t), plugintest.New(t)
 	cloud.Answer("GET /freezer/{$}", http.StatusInternalServerError, `{}`)
-	p := New(Config{PollInterval: time.Millisecond, Storage: swiftStorage}, cloud.Factory)
+	p := New(Config{Config: poll.Config{PollInterval: time.Millisecond}, Storage: swiftStorage}, cloud.Factory)
 	err := h.Run(openstacktest.Context(t), p, protection.Protect, h.Call(disk))
 	if !fault.Is(err, "CreateResourceFailed") || !strings.Contains(err.Error(), "HTTP 500") {
 		t.Errorf("got %v", err)

@@ -69,11 +69,11 @@ func (p *Plugin) document(info jobInfo) (map[string]any, error) {
 }
 
 func (p *Plugin) cleanBackUp(ctx context.Context, c *protection.Call, _ error) error {
-	return p.unprotect(ctx, c, "")
+	return p.undoProtect(ctx, c, "")
 }
 
-// unprotect takes a protect back, as far as it has come.
-func (p *Plugin) unprotect(ctx context.Context, c *protection.Call, _ string) error {
+// undoProtect takes a protect back, as far as it has come.
+func (p *Plugin) undoProtect(ctx context.Context, c *protection.Call, _ string) error {
 	s, err := p.begin(ctx, c)
 	if err != nil {
 		return err

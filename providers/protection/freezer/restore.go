@@ -9,9 +9,9 @@ import (
 	"github.com/karbor-project/karbor/providers/protection/hook"
 )
 
-// bring runs the job that restores the backup. Freezer is told the volume that was
+// restore runs the job that restores the backup. Freezer is told the volume that was
 // protected, and tells of no other: the resource is restored as itself.
-func (p *Plugin) bring(ctx context.Context, c *protection.Call) (string, error) {
+func (p *Plugin) restore(ctx context.Context, c *protection.Call) (string, error) {
 	id := c.Resource.ID
 	var about metadata
 	if err := c.Section.GetJSON(ctx, protection.MetadataKey, &about); err != nil {
@@ -46,12 +46,8 @@ func (p *Plugin) bring(ctx context.Context, c *protection.Call) (string, error) 
 	return id, s.finish(ctx, c)
 }
 
-func (p *Plugin) cleanRestore(ctx context.Context, c *protection.Call, _ error) error {
-	return p.unrestore(ctx, c)
-}
-
-// unrestore ends the job. What it has written to the volume is not undone.
-func (p *Plugin) unrestore(ctx context.Context, c *protection.Call) error {
+// undoRestore ends the job. What it has written to the volume is not undone.
+func (p *Plugin) undoRestore(ctx context.Context, c *protection.Call) error {
 	s, err := p.begin(ctx, c)
 	if err != nil {
 		return err

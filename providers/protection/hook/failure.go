@@ -4,6 +4,7 @@ package hook
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/karbor-project/karbor/pkg/openstack"
 	"github.com/karbor-project/karbor/providers/protection"
@@ -22,7 +23,7 @@ func (f *Failure) Error() string { return f.Text }
 // Unwrap returns the cause.
 func (f *Failure) Unwrap() error { return f.Err }
 
-// Unfit tells that a wait ended with a status that is of no use, or too late.
+// Unfit reports whether a wait ended with a status that is of no use, or too late.
 func Unfit(err error) bool {
 	var status *poll.StatusError
 	return errors.As(err, &status) || errors.Is(err, poll.ErrDeadline)
@@ -44,6 +45,19 @@ func Instead(text string, err error) error {
 		return &Failure{Text: text, Err: err}
 	}
 	return err
+}
+
+// InStatus returns as the failure the status at which a wait ended, in place of err: in
+// a format with one %s for the status, or the text gone for a thing that is not there.
+func InStatus(format, gone string, err error) error {
+	switch status := StatusOf(err); status {
+	case "":
+		return err
+	case poll.NotFound:
+		return &Failure{Text: gone, Err: err}
+	default:
+		return &Failure{Text: fmt.Sprintf(format, status), Err: err}
+	}
 }
 
 // Reason returns what users are told about an error.

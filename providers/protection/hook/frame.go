@@ -3,6 +3,7 @@
 package hook
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -19,8 +20,10 @@ type Clean func(ctx context.Context, c *protection.Call, failed error) error
 
 // Frame is what the hooks of a plugin have in common.
 type Frame struct {
-	// Title is the plugin's name in error texts, "Volume Backup".
-	Title string
+	// Title is the plugin's name in error texts, "Volume Backup", and Verified its
+	// name in those of a Verify, "Volume backup". Protected, unless it is empty, is its
+	// name in those of a Protect.
+	Title, Verified, Protected string
 	// Schemas say which parameters the plugin takes.
 	Schemas protection.Schemas
 }
@@ -52,13 +55,15 @@ func (f Frame) Protect(last bool, work protection.Hook, clean Clean) protection.
 		if fault.Is(err, "InvalidInput") {
 			return err
 		}
-		return fault.CreateResourceFailed(f.Title, text, c.Resource.ID, c.Resource.Type).WithCause(err)
+		return fault.CreateResourceFailed(cmp.Or(f.Protected, f.Title), text, c.Resource.ID, c.Resource.Type).WithCause(err)
 	}
 }
 
-// Restore returns the hook of a Restore. bring restores the resource and returns the
-// id of the new one, also with an error if there was one for a while.
-func (f Frame) Restore(bring func(context.Context, *protection.Call) (string, error), clean Clean) protection.Hook {
+// Restore returns the hook of a Restore. restore restores the resource and returns
+// the id of the new one, also with an error if there was one for a while. When that
+// fails, undo deletes the new resource, in the time that is left for that.
+func (f Frame) Restore(restore func(context.Context, *protection.Call) (string, error), undo protection.Hook) protection.Hook {
+	clean := func(ctx context.Context, c *protection.Call, _ error) error { return undo(ctx, c) }
 	return func(ctx context.Context, c *protection.Call) error {
 		err := c.CheckBackup(ctx)
 		if err == nil {
@@ -66,7 +71,7 @@ func (f Frame) Restore(bring func(context.Context, *protection.Call) (string, er
 		}
 		id := ""
 		if err == nil {
-			id, err = bring(ctx, c)
+			id, err = restore(ctx, c)
 		}
 		if err == nil {
 			err = c.UpdateStatus(ctx, id, protection.StatusAvailable, "")
@@ -94,18 +99,10 @@ func (f Frame) Restore(bring func(context.Context, *protection.Call) (string, er
 	}
 }
 
-// Unrestore returns the Undo of a Restore. remove deletes what it has made.
-func (f Frame) Unrestore(remove protection.Hook) protection.Hook {
+// UndoRestore returns the Undo of a Restore. undo deletes the new resource.
+func (f Frame) UndoRestore(undo protection.Hook) protection.Hook {
 	return func(ctx context.Context, c *protection.Call) error {
-		err := remove(ctx, c)
-		if err == nil {
-			return nil
-		}
-		if again := protection.Handover(ctx, err); again != nil {
-			return again
-		}
-		err = protection.Because(ctx, err)
-		return fault.DeleteResourceFailed(f.Title, Reason(err), c.Resource.ID, c.Resource.Type).WithCause(err)
+		return f.deleteFailed(ctx, c, undo(ctx, c), nil)
 	}
 }
 
@@ -141,25 +138,19 @@ func cleaned(ctx context.Context, c *protection.Call, err error, clean Clean) (s
 	return text + "; " + Reason(left), errors.Join(err, left)
 }
 
-// Delete returns the hook of a Delete. work removes what the backup is made of
-// outside of the bank; was is the status that the resource had before. Then the
-// metadata goes, and the status becomes "deleted".
-func (f Frame) Delete(work func(ctx context.Context, c *protection.Call, was string) error) protection.Hook {
+// Removal removes what a backup is made of besides status and metadata. was is the
+// status that the resource had before.
+type Removal func(ctx context.Context, c *protection.Call, was string) error
+
+// Delete returns the hook of a Delete. Once work has removed the rest, the metadata
+// goes, and the status becomes "deleted".
+func (f Frame) Delete(work Removal) protection.Hook {
 	return func(ctx context.Context, c *protection.Call) error {
-		err := remove(ctx, c, work)
-		if err == nil {
-			return nil
-		}
-		if again := protection.Handover(ctx, err); again != nil {
-			return again
-		}
-		c.PutError(ctx)
-		err = protection.Because(ctx, err)
-		return fault.DeleteResourceFailed(f.Title, Reason(err), c.Resource.ID, c.Resource.Type).WithCause(err)
+		return f.deleteFailed(ctx, c, remove(ctx, c, work), c.PutError)
 	}
 }
 
-func remove(ctx context.Context, c *protection.Call, work func(context.Context, *protection.Call, string) error) error {
+func remove(ctx context.Context, c *protection.Call, work Removal) error {
 	if err := c.CheckSection(); err != nil {
 		return err
 	}
@@ -181,13 +172,29 @@ func remove(ctx context.Context, c *protection.Call, work func(context.Context, 
 	if err := work(ctx, c, was); err != nil {
 		return err
 	}
-	if err := c.Section.Delete(ctx, protection.MetadataKey); err != nil && !errors.Is(err, bank.ErrNotFound) {
+	if err := c.DeleteKeys(ctx, []string{protection.MetadataKey}); err != nil {
 		return err
 	}
 	return c.PutStatus(ctx, protection.StatusDeleted)
 }
 
-// Unfinished tells whether a resource in a status may have more at the service
+// deleteFailed is what a hook returns that has deleted something, or failed to with
+// err. record, which may be nil, is called in the latter case.
+func (f Frame) deleteFailed(ctx context.Context, c *protection.Call, err error, record func(context.Context)) error {
+	if err == nil {
+		return nil
+	}
+	if again := protection.Handover(ctx, err); again != nil {
+		return again
+	}
+	if record != nil {
+		record(ctx)
+	}
+	err = protection.Because(ctx, err)
+	return fault.DeleteResourceFailed(f.Title, Reason(err), c.Resource.ID, c.Resource.Type).WithCause(err)
+}
+
+// Unfinished reports whether a resource in a status may have more at the service
 // than its metadata names: its protection, or its deletion, was not finished.
 func Unfinished(was string) bool {
 	switch was {
@@ -197,13 +204,22 @@ func Unfinished(was string) bool {
 	return false
 }
 
-// Verify returns the hook of a Verify. title is the plugin's name in its error
-// text. look returns the status of what the backup
-// is made of, and if that is not "available" a reason; an error comes with the
-// reason that is recorded.
-func Verify(title string, look func(context.Context, *protection.Call) (status, reason string, err error)) protection.Hook {
+// Look returns the status of what a backup is made of, and if that is not
+// "available" a reason. An error comes with the reason that is recorded.
+type Look func(context.Context, *protection.Call) (status, reason string, err error)
+
+// Verify returns the hook of a Verify, which records what look finds. With parameters
+// that the plugin does not take it records that nothing was verified.
+func (f Frame) Verify(look Look) protection.Hook {
 	return func(ctx context.Context, c *protection.Call) error {
-		err := c.CheckBackup(ctx)
+		err := c.Parameters.Check(f.Schemas.Verify)
+		if err != nil {
+			if recordErr := c.UpdateStatus(ctx, c.Resource.ID, protection.StatusError, fault.From(err).Message()); recordErr != nil {
+				return protection.Because(ctx, recordErr)
+			}
+			return err
+		}
+		err = c.CheckBackup(ctx)
 		status, reason := protection.StatusError, ""
 		if err == nil {
 			status, reason, err = look(ctx, c)
@@ -222,7 +238,7 @@ func Verify(title string, look func(context.Context, *protection.Call) (status, 
 		if status == protection.StatusAvailable && err == nil {
 			return nil
 		}
-		return fault.VerifyResourceFailed(title, reason, c.Resource.ID, c.Resource.Type).WithCause(err)
+		return fault.VerifyResourceFailed(f.Verified, reason, c.Resource.ID, c.Resource.Type).WithCause(err)
 	}
 }
 
@@ -240,4 +256,13 @@ func Metadata(ctx context.Context, c *protection.Call, v any) (found bool, err e
 		return false, &Failure{Text: "The metadata of the backup is not readable.", Err: err}
 	}
 	return true, nil
+}
+
+// RestoreName returns the name that the user wants for the restored resource, or else
+// one that tells what it is restored from.
+func RestoreName(c *protection.Call) string {
+	if name, ok := c.Parameters.String("restore_name"); ok && name != "" {
+		return name
+	}
+	return c.Checkpoint.ID() + "@" + c.Resource.ID
 }

@@ -25,6 +25,7 @@ import (
 	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/imagedata"
 	"github.com/karbor-project/karbor/providers/protection/plugintest"
+	"github.com/karbor-project/karbor/providers/protection/poll"
 )
 
 func TestMain(m *testing.M) { leaktest.Main(m) }
@@ -34,7 +35,7 @@ var tiny = resource.Resource{Type: resource.Image, ID: "9e1dc2dd-753b-48d9-8166-
 const newID = "0e0f0c0a-0000-4000-8000-00000000000a"
 
 func plugin(g *fakeGlance, objectSize int) *Plugin {
-	p := New(Config{ObjectSize: objectSize, PollInterval: time.Millisecond, ServerSnapshot: true}, g.Factory)
+	p := New(Config{Config: poll.Config{PollInterval: time.Millisecond}, ObjectSize: objectSize, ServerSnapshot: true}, g.Factory)
 	p.newID = func() string { return newID }
 	return p
 }
@@ -205,7 +206,7 @@ func TestProtectWaitsForTheImage(t *testing.T) {
 	g, h := newGlance(t), plugintest.New(t)
 	data := noise(100)
 	g.data[tiny.ID] = data
-	g.Sequence("GET "+openstacktest.Glance+"/images/"+tiny.ID, `{"status": "queued"}`, `{"status": "importing"}`, `{"status": "active"}`)
+	g.Sequence("GET "+openstacktest.Glance+"/images/"+tiny.ID, `{"status": "queued"}`, `{"status": "importing"}`, `{"status": "active"}`, `{"id": "`+tiny.ID+`", "status": "active"}`)
 	g.images[tiny.ID] = map[string]any{}
 	if err := h.Run(openstacktest.Context(t), plugin(g, pieceSize), protection.Protect, h.Call(tiny)); err != nil {
 		t.Fatal(err)
@@ -441,7 +442,7 @@ func TestDeleteOfBrokenMetadata(t *testing.T) {
 func TestObjectSizeIsChecked(t *testing.T) {
 	t.Parallel()
 	for _, size := range []int{0, -65536, 65535, 65537} {
-		_, err := New(Config{ObjectSize: size}, nil).Operation(protection.Protect, tiny)
+		_, err := New(Config{ObjectSize: size}, openstacktest.New(t).Factory).Operation(protection.Protect, tiny)
 		if !fault.Is(err, "InvalidParameterValue") || err.Error() != "The value of CONF.backup_image_object_size is invalid!" {
 			t.Errorf("%d: %v", size, err)
 		}
@@ -458,7 +459,7 @@ func TestSchemasOfTheOriginal(t *testing.T) {
 	if err := json.Unmarshal(text, &want); err != nil {
 		t.Fatal(err)
 	}
-	s := New(Config{}, nil).Schemas(resource.Image)
+	s := New(Config{}, openstacktest.New(t).Factory).Schemas(resource.Image)
 	for name, got := range map[string]json.RawMessage{"OPTIONS_SCHEMA": s.Options, "RESTORE_SCHEMA": s.Restore, "SAVED_INFO_SCHEMA": s.SavedInfo, "VERIFY_SCHEMA": s.Verify} {
 		if diff := cmp.Diff(value(t, want[name]), value(t, got)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)

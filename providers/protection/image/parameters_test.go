@@ -14,6 +14,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/plugintest"
+	"github.com/karbor-project/karbor/providers/protection/poll"
 )
 
 // site is a Glance, real or not, with the image of a server.
@@ -67,7 +68,7 @@ func parameters(t *testing.T, s *site) {
 func (s *site) look(t testing.TB, kind protection.Kind, parameters protection.Parameters) (map[string]any, error) {
 	t.Helper()
 	h, witness := plugintest.New(t), &plugintest.Witness{}
-	plugin := New(Config{ObjectSize: 4 * pieceSize, PollInterval: 100 * time.Millisecond, ServerSnapshot: true}, s.Wrapped(witness.Transport))
+	plugin := New(Config{Config: poll.Config{PollInterval: 100 * time.Millisecond}, ObjectSize: 4 * pieceSize, ServerSnapshot: true}, s.Wrapped(witness.Transport))
 	if kind != protection.Protect {
 		must(t, h.Run(s.ctx, plugin, protection.Protect, h.Call(s.image)))
 		h.State = &plugintest.State{}
@@ -82,8 +83,8 @@ func (s *site) look(t testing.TB, kind protection.Kind, parameters protection.Pa
 		return map[string]any{"backup_name": seen["backup_name"]}, nil
 	}
 	id, _ := h.NewResources.Get(s.image.ID)
-	client, err := s.Image(s.ctx)
+	glance, err := plugin.glance.For(s.ctx)
 	must(t, err)
-	must(t, remove(s.ctx, client, id))
+	must(t, glance.Remove(s.ctx, id))
 	return map[string]any{"restore_name": seen["name"]}, nil
 }

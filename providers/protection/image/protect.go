@@ -6,12 +6,10 @@ import (
 	"context"
 	"errors"
 
-	"github.com/gophercloud/gophercloud/v2"
-
 	"github.com/karbor-project/karbor/pkg/fault"
 	"github.com/karbor-project/karbor/providers/protection"
+	"github.com/karbor-project/karbor/providers/protection/hook"
 	"github.com/karbor-project/karbor/providers/protection/imagedata"
-	"github.com/karbor-project/karbor/providers/protection/poll"
 )
 
 // metadata is the JSON object of the same name in the bank, in the key order of
@@ -23,6 +21,17 @@ type metadata struct {
 	Chunks     *imagedata.Count    `json:"chunks_num,omitempty"`
 }
 
+// protecting is what the hooks of a protect begin with.
+type protecting struct {
+	*imagedata.Glance
+	plugin *Plugin
+	call   *protection.Call
+	// serverID is the server whose snapshot is protected in place of the image, "" if
+	// it is the image itself.
+	serverID string
+	state    protectState
+}
+
 // protectState is what a second run of a protect knows of the first.
 type protectState struct {
 	// SnapshotID is the temporary image, if there was one.
@@ -31,158 +40,98 @@ type protectState struct {
 	Stored bool `json:"stored"`
 }
 
-// protect copies an image into the bank. Run again, it writes the same objects
-// again, unless it had come to the last of them.
-func (p *Plugin) protect(ctx context.Context, c *protection.Call) error {
-	err := c.PutStatus(ctx, protection.StatusProtecting)
-	if err == nil {
-		err = c.Parameters.Check(schemas.Options)
+func (p *Plugin) begin(ctx context.Context, c *protection.Call) (*protecting, error) {
+	b := &protecting{plugin: p, call: c}
+	if p.cfg.ServerSnapshot {
+		b.serverID = serverOf(c.Resource.ExtraInfo)
 	}
-	if err == nil {
-		err = p.back(ctx, c)
+	var err error
+	if b.Glance, err = p.glance.For(ctx); err != nil {
+		return nil, err
 	}
-	if err == nil {
-		err = c.PutStatus(ctx, protection.StatusAvailable)
-	}
-	if err == nil {
-		return nil
-	}
-	if again := protection.Handover(ctx, err); again != nil {
-		return again
-	}
-	c.PutError(ctx)
-	if fault.Is(err, "InvalidInput") {
-		return err
-	}
-	err = protection.Because(ctx, err)
-	return fault.CreateResourceFailed(title, reason(err), c.Resource.ID, c.Resource.Type).WithCause(err)
+	return b, c.LoadState(ctx, &b.state)
 }
 
-// back decides what is copied: the image, or a snapshot of its server.
-func (p *Plugin) back(ctx context.Context, c *protection.Call) error {
-	client, err := p.clients.Image(ctx)
+// backUp copies the image, or a snapshot of its server, into the bank. Run again, it
+// writes the same objects again, unless it had come to the last of them.
+func (p *Plugin) backUp(ctx context.Context, c *protection.Call) error {
+	b, err := p.begin(ctx, c)
 	if err != nil {
 		return err
 	}
-	var state protectState
-	if err := c.LoadState(ctx, &state); err != nil {
-		return err
-	}
-	serverID := p.server(c)
-	if serverID == "" {
-		if state.Stored {
-			return nil
+	if !b.state.Stored {
+		if b.serverID != "" {
+			err = b.snapshot(ctx)
 		}
-		return p.copy(ctx, c, client, c.Resource.ID, metadata{ResourceID: c.Resource.ID}, &state)
-	}
-	if !state.Stored {
-		err = p.backSnapshot(ctx, c, client, serverID, &state)
-	}
-	if protection.Handover(ctx, err) != nil {
-		return err
-	}
-	sweepErr := p.tidy(ctx, c, client, serverID, state.SnapshotID, err)
-	switch {
-	case sweepErr == nil:
-		return err
-	case err == nil && ctx.Err() != nil:
-		return protection.Because(ctx, sweepErr) // all is stored, but there is something to remove yet
-	}
-	c.Logger().Warnf("temporary image of server %s may be left behind: %v", serverID, sweepErr)
-	return err
-}
-
-// tidy removes the temporary image, after a failure in the time that is left for
-// that.
-func (p *Plugin) tidy(ctx context.Context, c *protection.Call, client *gophercloud.ServiceClient, serverID, known string, failed error) error {
-	if failed == nil {
-		err := sweep(ctx, c, client, serverID, known)
-		if ctx.Err() == nil || protection.HandedOver(ctx) {
+		if err == nil {
+			err = b.store(ctx)
+		}
+		if err != nil {
 			return err
 		}
 	}
-	ctx, cancel := protection.Aftermath(ctx)
-	defer cancel()
-	return sweep(ctx, c, client, serverID, known)
-}
-
-// server returns the server whose snapshot is protected in place of the image,
-// "" if it is the image itself.
-func (p *Plugin) server(c *protection.Call) string {
-	if !p.cfg.ServerSnapshot {
-		return ""
+	err = hook.Finish(ctx, b.dropSnapshot)
+	if err != nil && ctx.Err() == nil && protection.Handover(ctx, err) == nil {
+		c.Logger().Warnf("temporary image of server %s may be left behind: %v", b.serverID, err) // the backup is worth more
+		return nil
 	}
-	return serverOf(c.Resource.ExtraInfo)
+	return err
 }
 
-func (p *Plugin) backSnapshot(ctx context.Context, c *protection.Call, client *gophercloud.ServiceClient, serverID string, state *protectState) error {
-	if err := p.snapshot(ctx, c, client, serverID, state); err != nil {
-		return err
-	}
-	return p.copy(ctx, c, client, state.SnapshotID, metadata{ResourceID: c.Resource.ID, ServerID: serverID}, state)
-}
-
-// unprotect takes a protect back: the temporary image of a run that died, and
-// what is in the bank.
-func (p *Plugin) unprotect(ctx context.Context, c *protection.Call) error {
-	if serverID := p.server(c); serverID != "" {
-		var state protectState
-		err := c.LoadState(ctx, &state)
-		if err == nil {
-			var client *gophercloud.ServiceClient
-			if client, err = p.clients.Image(ctx); err == nil {
-				err = sweep(ctx, c, client, serverID, state.SnapshotID)
-			}
-		}
-		if again := protection.Handover(ctx, err); again != nil {
-			return again
-		}
-		if err != nil {
-			err = protection.Because(ctx, err)
-			return fault.DeleteResourceFailed(title, reason(err), c.Resource.ID, c.Resource.Type).WithCause(err)
-		}
-	}
-	return protection.Purge(title, imagedata.KnownObjects, imagedata.KnownManifest)(ctx, c)
-}
-
-// copy writes metadata, data, their manifest, and metadata with the number of data
+// store writes metadata, data, their manifest, and metadata with the number of data
 // objects.
-func (p *Plugin) copy(ctx context.Context, c *protection.Call, client *gophercloud.ServiceClient, imageID string, about metadata, state *protectState) error {
-	source, err := p.await(ctx, client, imageID)
-	var status *poll.StatusError
-	if errors.As(err, &status) || errors.Is(err, poll.ErrDeadline) {
-		return &failure{"The status of image is invalid.", err}
+func (b *protecting) store(ctx context.Context) error {
+	c, id := b.call, b.call.Resource.ID
+	if b.serverID != "" {
+		id = b.state.SnapshotID
 	}
+	source, err := b.Active(ctx, id)
 	if err != nil {
-		return err
+		return hook.Instead("The status of image is invalid.", err)
 	}
-	about.Image = &imagedata.Metadata{
-		DiskFormat:      source.DiskFormat,
-		ContainerFormat: source.ContainerFormat,
-		Checksum:        source.Checksum,
-	}
+	about := metadata{ResourceID: c.Resource.ID, ServerID: b.serverID, Image: &source.Metadata}
 	if err := c.Section.PutJSON(ctx, protection.MetadataKey, about); err != nil {
 		return err
 	}
-	written := &imagedata.Manifest{}
-	transfer := imagedata.Transfer{Client: client, ImageID: imageID, Section: c.Section, Manifest: written, Report: c.Report}
-	count, err := transfer.Store(ctx, p.cfg.ObjectSize, source.Size, source.hash())
+	count, err := b.BackUp(ctx, c, source, b.plugin.cfg.ObjectSize)
 	if err != nil {
 		return err
 	}
-	// A run before this one may have got further with a larger snapshot.
-	err = c.DeleteObjects(ctx, imagedata.Prefix, func(key string) bool { return imagedata.Number(key) > count })
-	if err != nil {
-		return err
-	}
-	if err := written.Write(ctx, c.Section); err != nil {
-		return err
-	}
-	chunks := imagedata.Count(count)
-	about.Chunks = &chunks
+	about.Chunks = &count
 	if err := c.Section.PutJSON(ctx, protection.MetadataKey, about); err != nil {
 		return err
 	}
-	state.Stored = true
-	return c.SaveState(ctx, state)
+	b.state.Stored = true
+	return c.SaveState(ctx, b.state)
+}
+
+// clean removes the temporary image of a protect that has failed.
+func (p *Plugin) clean(ctx context.Context, c *protection.Call, _ error) error {
+	b, err := p.begin(ctx, c)
+	if err != nil {
+		return err
+	}
+	return b.dropSnapshot(ctx)
+}
+
+// undoProtect takes a protect back: the temporary image of a run that died, and
+// what is in the bank.
+func (p *Plugin) undoProtect(ctx context.Context, c *protection.Call, was string) error {
+	if err := p.clean(ctx, c, nil); err != nil {
+		return err
+	}
+	return imagedata.Purge(ctx, c, was)
+}
+
+// whole finds data objects that are missing or not what was written, which a
+// status cannot tell.
+func whole(ctx context.Context, c *protection.Call) error {
+	var about metadata
+	if err := c.Section.GetJSON(ctx, protection.MetadataKey, &about); err != nil {
+		return fault.From(err)
+	}
+	if about.Chunks == nil || about.Image == nil {
+		return errors.New("The metadata of the image backup is not complete.") //nolint:staticcheck // shown to users
+	}
+	return imagedata.LookAtData(ctx, c, *about.Chunks, about.Image.Checksum)
 }

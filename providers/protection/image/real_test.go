@@ -31,6 +31,7 @@ import (
 	imageprotectable "github.com/karbor-project/karbor/providers/protectable/image"
 	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/plugintest"
+	"github.com/karbor-project/karbor/providers/protection/poll"
 )
 
 // TestReal takes images of a real Glance through a bank and back: its public
@@ -80,7 +81,7 @@ func TestRealSurvives(t *testing.T) {
 			Lags:       true,
 			Parameters: map[protection.Kind]protection.Parameters{protection.Restore: {"restore_name": restoreName}},
 			Plugin: func(p *plugintest.Process) protection.Plugin {
-				return New(Config{ObjectSize: pieceSize, PollInterval: 100 * time.Millisecond, ServerSnapshot: true}, f.Wrapped(p.Transport))
+				return New(Config{Config: poll.Config{PollInterval: 100 * time.Millisecond}, ObjectSize: pieceSize, ServerSnapshot: true}, f.Wrapped(p.Transport))
 			},
 		}
 	})
@@ -117,16 +118,16 @@ func roundTrip(t *testing.T, open func() (bank.Plugin, error), need ...string) {
 
 	listed, err := imageprotectable.New(f).List(ctx, nil)
 	must(t, err)
-	p := New(Config{ObjectSize: 10 * pieceSize, PollInterval: time.Second, ServerSnapshot: true}, f)
+	p := New(Config{Config: poll.Config{PollInterval: time.Second}, ObjectSize: 10 * pieceSize, ServerSnapshot: true}, f)
 	for _, r := range listed {
 		if r.Name != "tiny" && r.ID != large {
 			continue
 		}
-		t.Run(r.Name, func(t *testing.T) { oneRoundTrip(ctx, t, client, p, store, r) })
+		t.Run(r.Name, func(t *testing.T) { oneRoundTrip(ctx, t, p, store, r) })
 	}
 }
 
-func oneRoundTrip(ctx context.Context, t *testing.T, client *gophercloud.ServiceClient, p *Plugin, store bank.Plugin, r resource.Resource) {
+func oneRoundTrip(ctx context.Context, t *testing.T, p *Plugin, store bank.Plugin, r resource.Resource) {
 	h := plugintest.Over(t, store)
 	before, began := memory(), time.Now()
 	must(t, h.Run(ctx, p, protection.Protect, h.Call(r)))
@@ -138,12 +139,14 @@ func oneRoundTrip(ctx context.Context, t *testing.T, client *gophercloud.Service
 	must(t, h.Run(ctx, p, protection.Restore, h.Call(r, "restore_name", "restored")))
 	t.Logf("restore: %s, %d KiB allocated", time.Since(began), (memory()-before)>>10)
 	id, _ := h.NewResources.Get(r.ID)
-	defer func() { must(t, remove(context.WithoutCancel(ctx), client, id)) }()
-	original, err := show(ctx, client, r.ID)
+	glance, err := p.glance.For(ctx)
 	must(t, err)
-	restored, err := show(ctx, client, id)
+	defer func() { must(t, glance.Remove(context.WithoutCancel(ctx), id)) }()
+	original, err := glance.Image(ctx, r.ID)
 	must(t, err)
-	if restored.Status != "active" || text(restored.Checksum) != text(original.Checksum) || text(restored.HashValue) != text(original.HashValue) {
+	restored, err := glance.Image(ctx, id)
+	must(t, err)
+	if restored.Status != "active" || !restored.Holds(original.Checksum) || *restored.HashValue != *original.HashValue {
 		t.Errorf("restored %+v\noriginal %+v", restored, original)
 	}
 
@@ -178,7 +181,10 @@ func upload(ctx context.Context, t testing.TB, client *gophercloud.ServiceClient
 	body := map[string]any{"id": id, "name": name, "disk_format": "raw", "container_format": "bare"}
 	_, err := client.Post(ctx, client.ServiceURL("images"), body, nil, nil)
 	must(t, err)
-	t.Cleanup(func() { must(t, remove(context.WithoutCancel(ctx), client, id)) })
+	t.Cleanup(func() {
+		_, err := client.Delete(context.WithoutCancel(ctx), client.ServiceURL("images", id), nil)
+		must(t, err)
+	})
 	_, err = client.Put(ctx, client.ServiceURL("images", id, "file"), io.LimitReader(rand.NewChaCha8([32]byte{}), size), nil, &gophercloud.RequestOpts{
 		MoreHeaders: map[string]string{"Content-Type": "application/octet-stream"}, OkCodes: []int{http.StatusNoContent},
 	})

@@ -3,15 +3,13 @@
 package image
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
-	"strings"
 
 	"github.com/gophercloud/gophercloud/v2"
 
-	"github.com/karbor-project/karbor/pkg/fault"
 	"github.com/karbor-project/karbor/pkg/openstack"
 	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/imagedata"
@@ -21,50 +19,32 @@ import (
 // karbor: image_protection_plugin.py
 const defaultName = "karbor-restore-image"
 
-// restoreState is what a second run of a restore knows of the first.
-type restoreState struct {
-	ImageID string `json:"image_id"`
+// restoring is one run of a restore.
+type restoring struct {
+	*imagedata.Glance
+	plugin *Plugin
+	call   *protection.Call
+	about  metadata
+	// state is what a second run of a restore knows of the first. The id of the new
+	// image is chosen and kept before it is created: Glance takes it from the request.
+	state struct {
+		ImageID string `json:"image_id"`
+	}
 }
 
-// restore makes a new image from the bank. Its id is chosen and kept before it
-// is created: Glance takes it from the request. So a second run finds the image
-// of the first: it uses the image if it is whole, fills it if it has no data, and
-// else replaces it.
-func (p *Plugin) restore(ctx context.Context, c *protection.Call) error {
-	id, err := p.bring(ctx, c)
-	if err == nil {
-		c.NewResources.Set(c.Resource.ID, id)
-		return nil
+func (p *Plugin) beginRestore(ctx context.Context, c *protection.Call) (*restoring, error) {
+	r := &restoring{plugin: p, call: c}
+	var err error
+	if r.Glance, err = p.glance.For(ctx); err != nil {
+		return nil, err
 	}
-	if again := protection.Handover(ctx, err); again != nil {
-		return again
-	}
-	err = protection.Because(ctx, err)
-	text := reason(err)
-	after, cancel := protection.Aftermath(ctx)
-	defer cancel()
-	recorded := id
-	if recorded == "" {
-		recorded = c.Resource.ID
-	}
-	if recordErr := c.UpdateStatus(after, recorded, protection.StatusError, text); recordErr != nil {
-		c.Logger().Warn(fault.Detail(recordErr))
-	}
-	if fault.Is(err, "InvalidInput") {
-		return err
-	}
-	return fault.RestoreResourceFailed(title, text, c.Resource.ID, c.Resource.Type).WithCause(err)
+	return r, c.LoadState(ctx, &r.state)
 }
 
-// bring returns the id of the image, also with an error if there was one for a
-// while.
-func (p *Plugin) bring(ctx context.Context, c *protection.Call) (string, error) {
-	if err := c.CheckBackup(ctx); err != nil {
-		return "", err
-	}
-	if err := c.Parameters.Check(schemas.Restore); err != nil {
-		return "", err
-	}
+// restore makes a new image from the bank, and returns its id, also with an error if
+// there was one for a while. A second run finds the image of the first: it uses the
+// image if it is whole, fills it if it has no data, and else replaces it.
+func (p *Plugin) restore(ctx context.Context, c *protection.Call) (string, error) {
 	var about metadata
 	if err := c.Section.GetJSON(ctx, protection.MetadataKey, &about); err != nil {
 		return "", err
@@ -72,89 +52,71 @@ func (p *Plugin) bring(ctx context.Context, c *protection.Call) (string, error) 
 	if about.Image == nil {
 		return "", errors.New("The metadata of the image is missing in the bank") //nolint:staticcheck // shown to users
 	}
-	client, err := p.clients.Image(ctx)
+	r, err := p.beginRestore(ctx, c)
 	if err != nil {
 		return "", err
 	}
-	var state restoreState
-	if err := c.LoadState(ctx, &state); err != nil {
-		return "", err
-	}
+	r.about = about
 	found := leftover{}
-	if state.ImageID != "" {
-		if found, err = p.lookBack(ctx, c, client, state.ImageID, about.Image); err != nil {
-			return state.ImageID, err
+	if r.state.ImageID != "" {
+		if found, err = r.lookBack(ctx); err != nil {
+			return r.state.ImageID, err
 		}
 	}
 	if !found.usable {
-		if err := p.choose(ctx, c, &state); err != nil {
+		if err := r.choose(ctx); err != nil {
 			return "", err
 		}
 	}
 	if !found.whole {
-		err = p.make(ctx, c, client, &state, found, about)
+		err = r.make(ctx, found)
 	}
-	if err == nil {
-		err = c.UpdateStatus(ctx, state.ImageID, protection.StatusAvailable, "")
+	return r.state.ImageID, err
+}
+
+// undoRestore deletes the restored image, as far as it has come.
+func (p *Plugin) undoRestore(ctx context.Context, c *protection.Call) error {
+	r, err := p.beginRestore(ctx, c)
+	if err != nil || r.state.ImageID == "" {
+		return err // or none was begun
 	}
-	if err != nil && protection.Handover(ctx, err) == nil {
-		after, cancel := protection.Aftermath(ctx)
-		defer cancel()
-		if removeErr := remove(after, client, state.ImageID); removeErr != nil {
-			c.Logger().Warnf("failed image %s is left behind: %v", state.ImageID, removeErr)
-		}
-	}
-	return state.ImageID, err
+	return r.Remove(ctx, r.state.ImageID)
 }
 
 // make creates the image, unless it is there, and fills it. What the run before had
 // sent may come to Glance later than anybody looked: its image, or data on their
 // way into this one. Then another image is made in place of that.
-func (p *Plugin) make(ctx context.Context, c *protection.Call, client *gophercloud.ServiceClient, state *restoreState, found leftover, about metadata) error {
+func (r *restoring) make(ctx context.Context, found leftover) error {
 	var err error
 	if !found.empty {
-		err = create(ctx, c, client, state.ImageID, about.Image)
+		name, _ := r.call.Parameters.String("restore_name")
+		err = r.Create(ctx, r.state.ImageID, cmp.Or(name, defaultName), *r.about.Image)
 	}
 	if err == nil {
-		err = p.fill(ctx, c, client, state.ImageID, about)
+		err = r.fill(ctx)
 	}
 	if !found.usable || !gophercloud.ResponseCodeIs(err, http.StatusConflict) {
 		return err
 	}
-	if err := remove(ctx, client, state.ImageID); err != nil {
+	if err := r.discard(ctx); err != nil {
 		return err
 	}
-	if err := closeRecord(ctx, c, state.ImageID); err != nil {
+	if err := r.choose(ctx); err != nil {
 		return err
 	}
-	if err := p.choose(ctx, c, state); err != nil {
-		return err
-	}
-	return p.make(ctx, c, client, state, leftover{}, about)
+	return r.make(ctx, leftover{})
 }
 
-// unrestore deletes the restored image, as far as it has come.
-func (p *Plugin) unrestore(ctx context.Context, c *protection.Call) error {
-	var state restoreState
-	err := c.LoadState(ctx, &state)
-	if err == nil && state.ImageID == "" {
-		return nil // none was begun
+// fill writes the data of an image that has none, and waits until it is active.
+func (r *restoring) fill(ctx context.Context) error {
+	if err := r.call.UpdateStatus(ctx, r.state.ImageID, protection.StatusRestoring, ""); err != nil {
+		return err
 	}
-	var client *gophercloud.ServiceClient
-	if err == nil {
-		client, err = p.clients.Image(ctx)
+	var count imagedata.Count
+	if r.about.Chunks != nil {
+		count = *r.about.Chunks
 	}
-	if err == nil {
-		err = remove(ctx, client, state.ImageID)
-	}
-	if err == nil {
-		return nil
-	}
-	if again := protection.Handover(ctx, err); again != nil {
-		return again
-	}
-	err = protection.Because(ctx, err)
-	return fault.DeleteResourceFailed(title, reason(err), c.Resource.ID, c.Resource.Type).WithCause(err)
+	return r.Restore(ctx, r.call, r.state.ImageID, count, r.about.Image.Checksum)
 }
 
 // leftover is what became of the image of an earlier run.
@@ -167,88 +129,31 @@ type leftover struct {
 // lookBack looks at the image of an earlier run. One with other data than all of
 // it, or whose upload may still go on, is deleted: an upload cannot be continued.
 // Glance never takes the id of a deleted image again, so another is chosen then.
-func (p *Plugin) lookBack(ctx context.Context, c *protection.Call, client *gophercloud.ServiceClient, id string, want *imagedata.Metadata) (leftover, error) {
-	found, err := show(ctx, client, id)
+func (r *restoring) lookBack(ctx context.Context) (leftover, error) {
+	found, err := r.Image(ctx, r.state.ImageID)
 	switch {
 	case openstack.IsNotFound(err):
 		return leftover{usable: true}, nil // the run before ended before it created it, or after it deleted it
 	case err != nil:
 		return leftover{}, err
-	case found.Status == "active" && sameChecksum(found, want):
+	case found.Status == "active" && found.Holds(r.about.Image.Checksum):
 		return leftover{whole: true, usable: true}, nil
 	case found.Status == "queued":
 		return leftover{empty: true, usable: true}, nil
 	}
-	if err := remove(ctx, client, id); err != nil {
-		return leftover{}, err
-	}
-	return leftover{}, closeRecord(ctx, c, id)
+	return leftover{}, r.discard(ctx)
 }
 
-// closeRecord notes that another image is made in place of one.
-func closeRecord(ctx context.Context, c *protection.Call, id string) error {
-	return c.UpdateStatus(ctx, id, protection.StatusDeleted, "")
+// discard deletes an image in whose place another is made.
+func (r *restoring) discard(ctx context.Context) error {
+	if err := r.Remove(ctx, r.state.ImageID); err != nil {
+		return err
+	}
+	return r.call.UpdateStatus(ctx, r.state.ImageID, protection.StatusDeleted, "")
 }
 
 // choose makes up the id of the image and keeps it.
-func (p *Plugin) choose(ctx context.Context, c *protection.Call, state *restoreState) error {
-	state.ImageID = p.newID()
-	return c.SaveState(ctx, *state)
-}
-
-// create makes an image without data.
-func create(ctx context.Context, c *protection.Call, client *gophercloud.ServiceClient, id string, about *imagedata.Metadata) error {
-	name, given := c.Parameters.String("restore_name")
-	if !given || name == "" {
-		name = defaultName
-	}
-	body := map[string]any{"id": id, "name": name}
-	if about.DiskFormat != nil {
-		body["disk_format"] = *about.DiskFormat
-	}
-	if about.ContainerFormat != nil {
-		body["container_format"] = *about.ContainerFormat
-	}
-	if _, err := client.Post(ctx, client.ServiceURL("images"), body, nil, nil); err != nil {
-		return fmt.Errorf("create image %s: %w", id, err)
-	}
-	return nil
-}
-
-// fill writes the data of an image that has none, and waits until it is active.
-func (p *Plugin) fill(ctx context.Context, c *protection.Call, client *gophercloud.ServiceClient, id string, about metadata) error {
-	if err := c.UpdateStatus(ctx, id, protection.StatusRestoring, ""); err != nil {
-		return err
-	}
-	var count imagedata.Count
-	if about.Chunks != nil {
-		count = *about.Chunks
-	}
-	transfer := imagedata.Transfer{Client: client, ImageID: id, Section: c.Section, Report: c.Report}
-	err := transfer.Load(ctx, count, about.Image.Checksum)
-	for _, known := range []error{imagedata.ErrCount, imagedata.ErrChecksum} {
-		if errors.Is(err, known) {
-			return &failure{known.Error(), err}
-		}
-	}
-	if err != nil {
-		return err
-	}
-	made, err := p.await(ctx, client, id)
-	if err != nil {
-		return err
-	}
-	if !sameChecksum(made, about.Image) {
-		return &failure{imagedata.ErrChecksum.Error(), fmt.Errorf("image %s has checksum %s", id, text(made.Checksum))}
-	}
-	return nil
-}
-
-// sameChecksum compares the checksums if both are known: images from before
-// Glance computed them have none.
-func sameChecksum(i *image, want *imagedata.Metadata) bool {
-	if i.Checksum == nil || want.Checksum == nil {
-		return true
-	}
-	return strings.EqualFold(*i.Checksum, *want.Checksum)
+func (r *restoring) choose(ctx context.Context) error {
+	r.state.ImageID = r.plugin.newID()
+	return r.call.SaveState(ctx, r.state)
 }

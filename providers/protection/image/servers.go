@@ -12,6 +12,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/fault"
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers/protection"
+	"github.com/karbor-project/karbor/providers/protection/hook"
 	"github.com/karbor-project/karbor/providers/protection/imagedata"
 )
 
@@ -23,7 +24,7 @@ import (
 
 // each makes of a hook for one backup a hook for all of an image. A protect makes
 // those that the graph asks for; other operations find what is in the bank.
-func (p *Plugin) each(hook protection.Hook, protects bool) protection.Hook {
+func (p *Plugin) each(one protection.Hook, protects bool) protection.Hook {
 	return func(ctx context.Context, c *protection.Call) error {
 		others, err := p.others(ctx, c, protects)
 		if err != nil {
@@ -35,7 +36,7 @@ func (p *Plugin) each(hook protection.Hook, protects bool) protection.Hook {
 				call = part(call, c, i, len(calls))
 			}
 			calls[i] = call
-			if err := hook(ctx, call); err != nil {
+			if err := one(ctx, call); err != nil {
 				if c.NewResources != nil && protection.Handover(ctx, err) == nil {
 					p.discard(ctx, calls[:i], err)
 				}
@@ -56,9 +57,9 @@ func (p *Plugin) discard(ctx context.Context, restored []*protection.Call, err e
 		if !ok {
 			continue // an Undo, which has no more to remove
 		}
-		problem := p.unrestore(after, c)
+		problem := p.undoRestore(after, c)
 		if problem == nil {
-			problem = c.UpdateStatus(after, id, protection.StatusError, reason(err))
+			problem = c.UpdateStatus(after, id, protection.StatusError, hook.Reason(err))
 		}
 		if problem != nil {
 			c.Logger().Warnf("restored image %s may be left behind: %s", id, fault.Detail(problem))

@@ -5,17 +5,16 @@ package image
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/url"
 	"path"
-	"slices"
 
 	"github.com/gophercloud/gophercloud/v2"
 
 	"github.com/karbor-project/karbor/pkg/openstack"
-	"github.com/karbor-project/karbor/providers/protection"
+	"github.com/karbor-project/karbor/providers/protection/hook"
 	"github.com/karbor-project/karbor/providers/protection/poll"
+	"github.com/karbor-project/karbor/providers/protection/remote"
 )
 
 // Properties of a temporary image, by which a second run finds it.
@@ -51,42 +50,59 @@ func serverOf(extraInfo json.RawMessage) string {
 	return info.ServerID
 }
 
-// snapshot makes a temporary image of a server, notes its id in the state and
-// waits for it. Whatever comes of it, sweep removes what it made.
-func (p *Plugin) snapshot(ctx context.Context, c *protection.Call, client *gophercloud.ServiceClient, serverID string, state *protectState) error {
-	nova, err := p.clients.Compute(ctx)
+// snapshot makes a temporary image of the server, notes its id in the state and
+// waits for it. Whatever comes of it, dropSnapshot removes what it made.
+func (b *protecting) snapshot(ctx context.Context) error {
+	nova, err := b.plugin.clients.Compute(ctx)
 	if err != nil {
-		return &failure{"Failed to create the server snapshot: " + reason(err), err}
+		return notTaken(err)
 	}
-	id, err := earlier(ctx, c, client, serverID, state.SnapshotID)
+	known := b.state.SnapshotID
+	if known != "" {
+		found, err := b.Image(ctx, known)
+		if err != nil && !openstack.IsNotFound(err) {
+			return err
+		}
+		if err != nil || found.Broken() {
+			known = ""
+		}
+	}
+	created := remote.Created{ID: known, Uncertain: true}
+	save := func() error {
+		if created.ID == "" {
+			return nil
+		}
+		b.state.SnapshotID = created.ID
+		return b.call.SaveState(ctx, b.state)
+	}
+	err = remote.Once(ctx, &created, save, b.temporaries, func(ctx context.Context) (remote.Created, error) {
+		if err := b.awaitServer(ctx, nova); err != nil {
+			return remote.Created{}, err
+		}
+		id, err := b.shoot(ctx, nova)
+		if err != nil {
+			err = notTaken(err)
+		}
+		return remote.Created{ID: id}, err
+	})
 	if err != nil {
 		return err
 	}
-	if id == "" {
-		if err := p.awaitServer(ctx, nova, serverID); err != nil {
-			return err
-		}
-		if id, err = shoot(ctx, c, nova, serverID); err != nil {
-			return &failure{"Failed to create the server snapshot: " + reason(err), err}
-		}
-	}
-	if state.SnapshotID != id {
-		state.SnapshotID = id
-		if err := c.SaveState(ctx, state); err != nil {
-			return err
-		}
-	}
-	if _, err := p.await(ctx, client, id); err != nil {
-		return &failure{"Create parent server snapshot failed.", err}
+	if _, err := b.Active(ctx, created.ID); err != nil {
+		return &hook.Failure{Text: "Create parent server snapshot failed.", Err: err}
 	}
 	return nil
 }
 
-func (p *Plugin) awaitServer(ctx context.Context, nova *gophercloud.ServiceClient, serverID string) error {
-	err := poll.Until(ctx, p.poll, stable, func(ctx context.Context) (string, error) {
+func notTaken(err error) error {
+	return &hook.Failure{Text: "Failed to create the server snapshot: " + hook.Reason(err), Err: err}
+}
+
+func (b *protecting) awaitServer(ctx context.Context, nova *gophercloud.ServiceClient) error {
+	err := poll.Until(ctx, b.plugin.poll, stable, func(ctx context.Context) (string, error) {
 		server, err := openstack.Show[struct {
 			Status string `json:"status"`
-		}](ctx, nova, "servers", serverID, "server")
+		}](ctx, nova, "servers", b.serverID, "server")
 		if openstack.IsNotFound(err) {
 			return poll.NotFound, nil
 		}
@@ -95,75 +111,47 @@ func (p *Plugin) awaitServer(ctx context.Context, nova *gophercloud.ServiceClien
 		}
 		return server.Status, nil
 	})
-	var status *poll.StatusError
-	if errors.As(err, &status) || errors.Is(err, poll.ErrDeadline) {
-		return &failure{"The parent server of the image is not in valid status", err}
-	}
-	return err
+	return hook.Instead("The parent server of the image is not in valid status", err)
 }
 
 func temporaryName(serverID string) string { return "Temp_image_name_for_karbor" + serverID }
 
-// temporary is a temporary image of this hook, of whichever run.
-type temporary struct {
-	ID     string `json:"id"`
-	Status string `json:"status"`
-}
-
-// temporaries finds the temporary images of this hook. It goes by name and
+// query finds the temporary images of this hook, of whichever run. It goes by name and
 // properties, as the run that made one may have died before it knew the id.
-func temporaries(ctx context.Context, c *protection.Call, client *gophercloud.ServiceClient, serverID string) ([]temporary, error) {
-	return openstack.List[temporary](ctx, client, "images", "images", url.Values{
-		"name":             {temporaryName(serverID)},
-		checkpointProperty: {c.Checkpoint.ID()},
-		resourceProperty:   {c.Resource.ID},
-	})
+func (b *protecting) query() url.Values {
+	return url.Values{
+		"name":             {temporaryName(b.serverID)},
+		checkpointProperty: {b.call.Checkpoint.ID()},
+		resourceProperty:   {b.call.Resource.ID},
+	}
 }
 
-// earlier finds the temporary image of an interrupted run of this same hook.
-// known is its id, if that run lived to note it.
-func earlier(ctx context.Context, c *protection.Call, client *gophercloud.ServiceClient, serverID, known string) (string, error) {
-	images, err := temporaries(ctx, c, client, serverID)
-	if err != nil {
-		return "", err
-	}
+// temporaries finds the temporary images that can be used.
+func (b *protecting) temporaries(ctx context.Context) ([]remote.Created, error) {
+	images, err := b.Images(ctx, b.query())
+	var found []remote.Created
 	for _, i := range images {
-		if !slices.Contains(ready.Failure, i.Status) {
-			return i.ID, nil
+		if !i.Broken() {
+			found = append(found, remote.Created{ID: i.ID})
 		}
 	}
-	if known == "" {
-		return "", nil
-	}
-	found, err := show(ctx, client, known)
-	if openstack.IsNotFound(err) || err == nil && slices.Contains(ready.Failure, found.Status) {
-		return "", nil
-	}
-	return known, err
+	return found, err
 }
 
-// sweep removes all temporary images of this hook: those that failed and those
+// dropSnapshot removes all temporary images of this hook: those that failed and those
 // whose making got no answer included, and the known one, if any.
-func sweep(ctx context.Context, c *protection.Call, client *gophercloud.ServiceClient, serverID, known string) error {
-	images, err := temporaries(ctx, c, client, serverID)
-	if err != nil {
-		return err
+func (b *protecting) dropSnapshot(ctx context.Context) error {
+	if b.serverID == "" {
+		return nil
 	}
-	if known != "" && !slices.ContainsFunc(images, func(i temporary) bool { return i.ID == known }) {
-		images = append(images, temporary{ID: known})
-	}
-	for _, i := range images {
-		if err := remove(ctx, client, i.ID); err != nil {
-			return fmt.Errorf("delete temporary image %s: %w", i.ID, err)
-		}
-	}
-	return nil
+	return b.RemoveAll(ctx, b.query(), b.state.SnapshotID)
 }
 
 // shoot starts a snapshot. The user's parameters become properties of the
 // image, as with the original. nova: POST /servers/{id}/action createImage; up to
 // microversion 2.44 the image's id is in the Location header alone.
-func shoot(ctx context.Context, c *protection.Call, nova *gophercloud.ServiceClient, serverID string) (string, error) {
+func (b *protecting) shoot(ctx context.Context, nova *gophercloud.ServiceClient) (string, error) {
+	c, serverID := b.call, b.serverID
 	properties := map[string]string{}
 	for _, name := range c.Parameters.Names() {
 		if value, ok := c.Parameters.String(name); ok {

@@ -13,6 +13,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/requestcontext"
 	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/plugintest"
+	"github.com/karbor-project/karbor/providers/protection/poll"
 )
 
 // Inventory implements plugintest.Service.
@@ -28,7 +29,7 @@ func (g *fakeGlance) Inventory(context.Context) ([]string, error) {
 
 // newProcess makes the plugin as a new process does.
 func newProcess(g *fakeGlance, p *plugintest.Process) protection.Plugin {
-	return New(Config{ObjectSize: pieceSize, PollInterval: time.Millisecond, ServerSnapshot: true}, g.Wrapped(p.Transport))
+	return New(Config{Config: poll.Config{PollInterval: time.Millisecond}, ObjectSize: pieceSize, ServerSnapshot: true}, g.Wrapped(p.Transport))
 }
 
 func worldOf(t testing.TB, g *fakeGlance) *plugintest.World {

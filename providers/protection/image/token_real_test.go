@@ -19,6 +19,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/plugintest"
+	"github.com/karbor-project/karbor/providers/protection/poll"
 )
 
 const tokenLife = 15 * time.Second
@@ -72,7 +73,7 @@ func TestRealTokenEnds(t *testing.T) {
 		t.Helper()
 		caller, end := p.BriefCaller(tokenLife)
 		h.State = &plugintest.State{}
-		plugin := New(Config{ObjectSize: 16 * pieceSize, PollInterval: 300 * time.Millisecond}, clients(holding(end)))
+		plugin := New(Config{Config: poll.Config{PollInterval: 300 * time.Millisecond}, ObjectSize: 16 * pieceSize}, clients(holding(end)))
 		return h.Run(requestcontext.New(t.Context(), caller), plugin, kind, h.Call(r))
 	}
 	service := func(wrap func(http.RoundTripper) http.RoundTripper) Clients { return p.Wrapped(wrap) }
@@ -90,7 +91,7 @@ func TestRealTokenEnds(t *testing.T) {
 	if !fault.Is(err, "RestoreResourceFailed") || !strings.Contains(err.Error(), "the token of the request at glance") {
 		t.Errorf("got %v", err)
 	}
-	operation, operationErr := New(Config{ObjectSize: 16 * pieceSize, PollInterval: time.Second}, p.Factory).Operation(protection.Restore, r)
+	operation, operationErr := New(Config{Config: poll.Config{PollInterval: time.Second}, ObjectSize: 16 * pieceSize}, p.Factory).Operation(protection.Restore, r)
 	must(t, operationErr)
 	must(t, operation.Undo(p.Context(), h.Call(r)))
 	if diff := cmp.Diff(before, p.Inventory()); diff != "" {

@@ -12,7 +12,7 @@ import (
 )
 
 // KnownObjects names the data objects that the metadata counts, to
-// protection.Purge and protection.CopySection. A backup whose metadata is missing,
+// hook.Purge and hook.Frame.Copy. A backup whose metadata is missing,
 // altered or no JSON has none to be named; it can be deleted still.
 func KnownObjects(ctx context.Context, c *protection.Call) ([]string, error) {
 	text, err := c.Section.GetBytes(ctx, protection.MetadataKey)
@@ -35,8 +35,8 @@ func KnownObjects(ctx context.Context, c *protection.Call) ([]string, error) {
 	return keys, nil
 }
 
-// KnownManifest names the manifest to protection.Purge, which a listing may lack:
+// knownManifest names the manifest to hook.Purge, which a listing may lack:
 // a backup of the original has none.
-func KnownManifest(context.Context, *protection.Call) ([]string, error) {
+func knownManifest(context.Context, *protection.Call) ([]string, error) {
 	return []string{ManifestKey}, nil
 }

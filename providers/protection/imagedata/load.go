@@ -49,7 +49,7 @@ func upload(ctx context.Context, client *gophercloud.ServiceClient, imageID stri
 		OkCodes:     []int{http.StatusNoContent},
 	})
 	if err != nil {
-		return fmt.Errorf("write the data of image %s: %w", imageID, err)
+		return fmt.Errorf("writing the data of image %s: %w", imageID, err)
 	}
 	return nil
 }

@@ -25,9 +25,9 @@ func stored(t *testing.T, data string, objectSize int) (*bank.Section, *Manifest
 	if err != nil {
 		t.Fatal(err)
 	}
-	manifest := &Manifest{}
-	transfer := Transfer{Client: client, ImageID: "i", Section: section, Manifest: manifest}
-	if _, err := transfer.Store(t.Context(), objectSize, 0, Hash{}); err != nil {
+	transfer := Transfer{Client: client, ImageID: "i", Section: section}
+	manifest, err := transfer.Store(t.Context(), objectSize, 0, Hash{})
+	if err != nil {
 		t.Fatal(err)
 	}
 	if err := manifest.Write(t.Context(), section); err != nil {

@@ -114,7 +114,7 @@ func (r *Reader) fetch(open opener, key string, pieces chan<- []byte) error {
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("read %s: %w", key, err)
+			return fmt.Errorf("reading %s: %w", key, err)
 		}
 	}
 }

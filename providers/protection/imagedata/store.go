@@ -30,8 +30,6 @@ type Transfer struct {
 	Client  *gophercloud.ServiceClient
 	ImageID string
 	Section *bank.Section
-	// Manifest, unless it is nil, gets an entry for each object that Store writes.
-	Manifest *Manifest
 	// Report is told how much has arrived, in percent of all. It is safe for
 	// concurrent use. Nil: nobody wants to know.
 	Report func(percent int)
@@ -61,78 +59,95 @@ func (p *progress) add(n int64) {
 }
 
 // Store reads the data of the image and writes it into the section in objects of
-// objectSize bytes. It returns how many there are: none for an image without
-// data. Data whose hash is not the expected one gives an error after it was
-// written; it is not worth anything then. size is that of the data, for the
+// objectSize bytes. It returns the manifest of these, which has none for an image
+// without data. Data whose hash is not the expected one gives an error after it was
+// written; it is not worth anything then. size is the size of the data, for the
 // report; 0 if it is not known.
 //
 // At most five buffers of objectSize bytes are in memory.
-func (t *Transfer) Store(ctx context.Context, objectSize int, size int64, want Hash) (int, error) {
-	digest, progress := newDigest(want), &progress{report: t.Report, total: size}
+func (t *Transfer) Store(ctx context.Context, objectSize int, size int64, want Hash) (*Manifest, error) {
 	group, ctx := errgroup.WithContext(ctx)
 	body, err := download(ctx, t.Client, t.ImageID)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	defer body.Close()
-
 	inFlight := min(max(budget/objectSize, 1), maxInFlight)
-	buffers := make(chan []byte, inFlight+1)
-	for range cap(buffers) {
-		buffers <- nil // made when it is needed: small images need few
+	w := &writer{
+		section: t.Section, group: group, progress: progress{report: t.Report, total: size},
+		objectSize: objectSize, buffers: make(chan []byte, inFlight+1),
 	}
-	count := 0
-	var entries []*Entry
-	readErr := func() error {
-		for {
-			var buffer []byte
-			select {
-			case buffer = <-buffers:
-			case <-ctx.Done():
-				return context.Cause(ctx)
-			}
-			if buffer == nil {
-				buffer = make([]byte, objectSize)
-			}
-			n, err := fill(body, buffer)
-			if err != nil && err != io.EOF {
-				return fmt.Errorf("read the data of image %s: %w", t.ImageID, err)
-			}
-			if n > 0 {
-				digest.Write(buffer[:n])
-				count++
-				key, entry := Key(count), &Entry{}
-				entries = append(entries, entry)
-				group.Go(func() error {
-					defer func() { buffers <- buffer }()
-					if t.Manifest != nil {
-						*entry = describe(buffer[:n])
-					}
-					if err := t.Section.Put(ctx, key, bytes.NewReader(buffer[:n]), int64(n)); err != nil {
-						return err
-					}
-					progress.add(int64(n))
-					return nil
-				})
-			}
-			if err == io.EOF {
-				return nil
-			}
-		}
-	}()
+	for range cap(w.buffers) {
+		w.buffers <- nil // made when it is needed: small images need few
+	}
+	digest := newDigest(want)
+	readErr := w.readAll(ctx, io.TeeReader(body, digest))
 	if err := group.Wait(); err != nil {
-		return 0, err // the cause of readErr, if there is one
+		return nil, err // the cause of readErr, if there is one
 	}
 	if readErr != nil {
-		return 0, readErr
+		return nil, fmt.Errorf("reading the data of image %s: %w", t.ImageID, readErr)
 	}
-	if t.Manifest != nil {
-		t.Manifest.Objects = make([]Entry, len(entries))
-		for i, entry := range entries {
-			t.Manifest.Objects[i] = *entry
+	return w.manifest(), digest.check()
+}
+
+// writer cuts a stream into objects and writes several of them at a time.
+type writer struct {
+	section    *bank.Section
+	group      *errgroup.Group
+	progress   progress
+	objectSize int
+	buffers    chan []byte // those that are free
+	entries    []*Entry    // of the objects so far
+}
+
+// readAll reads until the end of the stream, and lets the objects be written.
+func (w *writer) readAll(ctx context.Context, stream io.Reader) error {
+	for {
+		var buffer []byte
+		select {
+		case buffer = <-w.buffers:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		if buffer == nil {
+			buffer = make([]byte, w.objectSize)
+		}
+		n, err := fill(stream, buffer)
+		if err != nil && err != io.EOF {
+			return err
+		}
+		if n > 0 {
+			entry := &Entry{}
+			w.entries = append(w.entries, entry)
+			key := Key(len(w.entries))
+			w.group.Go(func() error {
+				defer func() { w.buffers <- buffer }()
+				return w.write(ctx, key, buffer[:n], entry)
+			})
+		}
+		if err == io.EOF {
+			return nil
 		}
 	}
-	return count, digest.check()
+}
+
+func (w *writer) write(ctx context.Context, key string, data []byte, entry *Entry) error {
+	*entry = describe(data)
+	if err := w.section.Put(ctx, key, bytes.NewReader(data), int64(len(data))); err != nil {
+		return err
+	}
+	w.progress.add(int64(len(data)))
+	return nil
+}
+
+// manifest describes the objects, when all are written.
+func (w *writer) manifest() *Manifest {
+	m := &Manifest{Objects: make([]Entry, len(w.entries))}
+	for i, entry := range w.entries {
+		m.Objects[i] = *entry
+	}
+	return m
 }
 
 // fill reads until the buffer is full. Unlike io.ReadFull it leaves EOF and the
@@ -158,7 +173,7 @@ func download(ctx context.Context, client *gophercloud.ServiceClient, imageID st
 		MoreHeaders:      map[string]string{"Accept": "*/*"},
 	})
 	if err != nil {
-		return nil, fmt.Errorf("open the data of image %s: %w", imageID, err)
+		return nil, fmt.Errorf("opening the data of image %s: %w", imageID, err)
 	}
 	if resp.Body == nil {
 		return nil, errors.New("answer without a body")

@@ -13,6 +13,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/plugintest"
+	"github.com/karbor-project/karbor/providers/protection/poll"
 )
 
 // site is a Neutron, real or not, with a project that has one network.
@@ -52,7 +53,7 @@ func parameters(t *testing.T, s *site) {
 
 func (s *site) look(t testing.TB, kind protection.Kind, parameters protection.Parameters) (map[string]any, error) {
 	t.Helper()
-	h, plugin := plugintest.New(t), New(Config{PollInterval: 100 * time.Millisecond}, s.Factory)
+	h, plugin := plugintest.New(t), New(poll.Config{PollInterval: 100 * time.Millisecond}, s.Factory)
 	if kind != protection.Protect {
 		must(t, h.Run(s.ctx, plugin, protection.Protect, h.Call(s.project)))
 	}

@@ -30,17 +30,13 @@ var Names = []string{
 	protection.ClassPrefix + "network.neutron_protection_plugin.NeutronProtectionPlugin",
 }
 
-// title is the plugin's name in error texts.
-const title = "Network Backup"
-
 // frame has the plugin's name in error texts.
-var frame = hook.Frame{Title: title, Schemas: schemas}
+var frame = hook.Frame{Title: "Network Backup", Verified: "Network backup", Schemas: schemas}
 
-// Config is the section of the provider file.
-type Config struct {
-	PollInterval time.Duration
-	PollTimeout  time.Duration // 0 is none
-}
+const group = "neutron_backup_protection_plugin"
+
+// Options are read from the provider file.
+var Options = poll.ConfigOptions(group, "the status of networks, routers and ports", 15*time.Second, poll.Day)
 
 // Clients makes Neutron clients for the caller of a context.
 type Clients interface {
@@ -58,7 +54,7 @@ type Plugin struct {
 var _ protection.Plugin = (*Plugin)(nil)
 
 // New returns the plugin.
-func New(cfg Config, clients Clients) *Plugin {
+func New(cfg poll.Config, clients Clients) *Plugin {
 	return &Plugin{
 		clients: clients,
 		newID:   uuid.NewString,
@@ -70,7 +66,7 @@ func New(cfg Config, clients Clients) *Plugin {
 // Register adds the plugin to a registry.
 func Register(r *protection.Registry) {
 	r.Register(Names, Options, func(cfg *config.Config, deps protection.Deps) (protection.Plugin, error) {
-		return New(FromConfig(cfg), deps.Clients), nil
+		return New(poll.FromConfig(cfg, group), deps.Clients), nil
 	})
 }
 
@@ -86,13 +82,13 @@ func (p *Plugin) Operation(kind protection.Kind, r resource.Resource) (*protecti
 	case protection.Protect:
 		return &protection.Operation{Main: p.protect}, nil
 	case protection.Restore:
-		return &protection.Operation{Main: located(p.restore), Undo: frame.Unrestore(p.unrestore)}, nil
+		return &protection.Operation{Main: located(p.restore), Undo: frame.UndoRestore(p.undoRestore)}, nil
 	case protection.Verify:
-		return &protection.Operation{Main: protection.Checked(schemas.Verify, located(protection.VerifyStatus("network", "Network backup", whole)))}, nil
+		return &protection.Operation{Main: located(frame.Verify(hook.LookAtStatus("network", whole)))}, nil
 	case protection.Delete:
-		return &protection.Operation{Main: located(protection.Purge(title))}, nil
+		return &protection.Operation{Main: located(frame.Delete(hook.Purge()))}, nil
 	case protection.Copy:
-		return protection.CopySection(title), nil
+		return frame.Copy(), nil
 	}
 	return nil, fmt.Errorf("%s of %s: %w", kind, r.Key(), protection.ErrNoOperation)
 }

@@ -40,7 +40,7 @@ func (p *Plugin) protect(ctx context.Context, c *protection.Call) error {
 		return err
 	}
 	err = protection.Because(ctx, err)
-	return fault.CreateResourceFailed(title, hook.Reason(err), c.Resource.ID, c.Resource.Type).WithCause(err)
+	return fault.CreateResourceFailed(frame.Title, hook.Reason(err), c.Resource.ID, c.Resource.Type).WithCause(err)
 }
 
 // survey lists all that the project has. What refers to others is listed before

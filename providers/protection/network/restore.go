@@ -29,13 +29,12 @@ func (p *Plugin) restore(ctx context.Context, c *protection.Call) error {
 	remarks := &remark.List{}
 	remarked := *c
 	remarked.Status = &remark.Recorder{Next: c.Status, Remarks: remarks}
-	bring := func(ctx context.Context, c *protection.Call) (string, error) { return p.bring(ctx, c, remarks) }
-	clean := func(ctx context.Context, c *protection.Call, _ error) error { return p.unrestore(ctx, c) }
-	return frame.Restore(bring, clean)(ctx, &remarked)
+	rebuild := func(ctx context.Context, c *protection.Call) (string, error) { return p.rebuild(ctx, c, remarks) }
+	return frame.Restore(rebuild, p.undoRestore)(ctx, &remarked)
 }
 
-// bring returns the project that the topology was restored into.
-func (p *Plugin) bring(ctx context.Context, c *protection.Call, remarks *remark.List) (string, error) {
+// rebuild returns the project that the topology was restored into.
+func (p *Plugin) rebuild(ctx context.Context, c *protection.Call, remarks *remark.List) (string, error) {
 	r, err := p.begin(ctx, c, remarks)
 	if err != nil {
 		return "", err

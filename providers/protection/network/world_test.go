@@ -12,6 +12,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/plugintest"
+	"github.com/karbor-project/karbor/providers/protection/poll"
 )
 
 // theProject is the topology of the caller's project.
@@ -93,7 +94,9 @@ func newCloud(t testing.TB) *cloud {
 	return c
 }
 
-func newPlugin(clients Clients) *Plugin { return New(Config{PollInterval: time.Millisecond}, clients) }
+func newPlugin(clients Clients) *Plugin {
+	return New(poll.Config{PollInterval: time.Millisecond}, clients)
+}
 
 func worldOf(t testing.TB, c *cloud) *plugintest.World {
 	return &plugintest.World{

@@ -12,6 +12,7 @@ import (
 	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/image"
 	"github.com/karbor-project/karbor/providers/protection/plugintest"
+	"github.com/karbor-project/karbor/providers/protection/poll"
 )
 
 // fakeGlance stands for a fake of the service under test, or for the real one.
@@ -33,7 +34,7 @@ func ExampleSurvive() {
 				Resource: resource.Resource{Type: resource.Image, ID: "9e1dc2dd-753b-48d9-8166-d94cca1de5a4"},
 				Caller:   requestcontext.From(openstacktest.Context(t)),
 				Plugin: func(p *plugintest.Process) protection.Plugin {
-					return image.New(image.Config{ObjectSize: 65536, PollInterval: time.Millisecond}, glance.Wrapped(p.Transport))
+					return image.New(image.Config{ObjectSize: 65536, Config: poll.Config{PollInterval: time.Millisecond}}, glance.Wrapped(p.Transport))
 				},
 			}
 		})

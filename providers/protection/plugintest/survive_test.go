@@ -16,6 +16,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/leaktest"
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers/protection"
+	"github.com/karbor-project/karbor/providers/protection/hook"
 )
 
 func TestMain(m *testing.M) { leaktest.Main(m) }
@@ -95,7 +96,7 @@ func (k keeper) Operation(kind protection.Kind, r resource.Resource) (*protectio
 	case protection.Protect:
 		return &protection.Operation{PrepareBegin: k.announce, Main: k.keep}, nil
 	case protection.Restore:
-		o := &protection.Operation{Main: k.bring, Undo: k.drop("restored")}
+		o := &protection.Operation{Main: k.restore, Undo: k.drop("restored")}
 		if k.defect == undoesNothing {
 			o.Undo = nil
 		}
@@ -105,7 +106,7 @@ func (k keeper) Operation(kind protection.Kind, r resource.Resource) (*protectio
 			if err := k.drop("kept")(ctx, c); err != nil {
 				return err
 			}
-			return protection.Purge("Kept Thing")(ctx, c)
+			return hook.Frame{Title: "Kept Thing"}.Delete(hook.Purge())(ctx, c)
 		}}, nil
 	}
 	return nil, fmt.Errorf("%s of %s: %w", kind, r.Key(), protection.ErrNoOperation)
@@ -126,7 +127,7 @@ func (k keeper) keep(ctx context.Context, c *protection.Call) error {
 	return k.end(ctx, c, "kept", err)
 }
 
-func (k keeper) bring(ctx context.Context, c *protection.Call) error {
+func (k keeper) restore(ctx context.Context, c *protection.Call) error {
 	err := k.make(ctx, c, "restored")
 	if err == nil {
 		err = c.UpdateStatus(ctx, c.Resource.ID, protection.StatusAvailable, "")

@@ -16,6 +16,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/plugintest"
+	"github.com/karbor-project/karbor/providers/protection/poll"
 )
 
 const pods = "/api/v1/namespaces/shop/pods"
@@ -106,7 +107,7 @@ func TestPodsOfOthers(t *testing.T) {
 		c, h := newCluster(t), plugintest.New(t)
 		c.AddNamespace("kube-system")
 		c.Add(t, `{"kind": "Pod", "metadata": {"namespace": "kube-system", "name": "etcd"}, "spec": {"containers": [{"name": "main", "image": "etcd"}]}}`)
-		p := withVolumes{New(Config{PollInterval: time.Millisecond}, kubernetes.Within(c.Client, "shop"))}
+		p := withVolumes{New(poll.Config{PollInterval: time.Millisecond}, kubernetes.Within(c.Client, "shop"))}
 		if err := h.Run(openstacktest.Context(t), p, protection.Protect, h.Call(r)); err == nil {
 			t.Errorf("%s: protected", name)
 		}
@@ -120,7 +121,7 @@ func TestPodsOfOthers(t *testing.T) {
 func TestVolumeThatWasNotRestored(t *testing.T) {
 	t.Parallel()
 	c, h := newCluster(t), plugintest.New(t)
-	p, ctx := New(Config{PollInterval: time.Millisecond}, c.Client), openstacktest.Context(t)
+	p, ctx := New(poll.Config{PollInterval: time.Millisecond}, c.Client), openstacktest.Context(t)
 	must(t, h.Run(ctx, plugin(c), protection.Protect, h.Call(web)))
 	err := h.Run(ctx, p, protection.Restore, h.Call(web))
 	if want := "Volume " + claimed + " of the pod was not restored"; !fault.Is(err, "RestoreResourceFailed") || !strings.Contains(err.Error(), want) {
@@ -147,7 +148,7 @@ func TestTheDeadlineOfAWait(t *testing.T) {
 	t.Parallel()
 	c, h := newCluster(t), plugintest.New(t)
 	delete(c.Data, restoredClaimed)
-	p := withVolumes{New(Config{PollInterval: time.Millisecond, PollTimeout: time.Millisecond}, c.Client)}
+	p := withVolumes{New(poll.Config{PollInterval: time.Millisecond, PollTimeout: time.Millisecond}, c.Client)}
 	ctx := openstacktest.Context(t)
 	must(t, h.Run(ctx, p, protection.Protect, h.Call(web)))
 	err := h.Run(ctx, p, protection.Restore, h.Call(web))
@@ -186,7 +187,7 @@ func TestVerifyFails(t *testing.T) {
 func TestNoCluster(t *testing.T) {
 	t.Parallel()
 	h := plugintest.New(t)
-	err := h.Run(openstacktest.Context(t), New(Config{}, client.New(kubernetes.Config{})), protection.Protect, h.Call(web))
+	err := h.Run(openstacktest.Context(t), New(poll.Config{}, client.New(kubernetes.Config{})), protection.Protect, h.Call(web))
 	if err == nil || !strings.Contains(err.Error(), "k8s_host is not configured") {
 		t.Errorf("got %v", err)
 	}

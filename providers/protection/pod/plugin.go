@@ -25,16 +25,12 @@ var Names = []string{
 	protection.ClassPrefix + "pod.pod_protection_plugin.PodProtectionPlugin",
 }
 
-// title is the plugin's name in error texts.
-const title = "Pod Backup"
+var frame = hook.Frame{Title: "Pod Backup", Verified: "Pod backup", Schemas: schemas}
 
-var frame = hook.Frame{Title: title, Schemas: schemas}
+const group = "pod_backup_protection_plugin"
 
-// Config is the section of the provider file.
-type Config struct {
-	PollInterval time.Duration
-	PollTimeout  time.Duration // 0 is none
-}
+// Options are read from the provider file.
+var Options = poll.ConfigOptions(group, "the phase of restored pods", 15*time.Second, poll.Day)
 
 // Cluster is what the plugin needs of a Kubernetes cluster.
 type Cluster interface {
@@ -56,7 +52,7 @@ type Plugin struct {
 var _ protection.Plugin = (*Plugin)(nil)
 
 // New returns the plugin.
-func New(cfg Config, cluster Cluster) *Plugin {
+func New(cfg poll.Config, cluster Cluster) *Plugin {
 	return &Plugin{
 		cluster: cluster,
 		polls:   poll.NewBatch(poll.BatchOptions{Interval: cfg.PollInterval}),
@@ -71,7 +67,7 @@ func Register(r *protection.Registry) {
 		if deps.Cluster == nil {
 			return nil, kubernetes.ErrLeftOut
 		}
-		return New(FromConfig(cfg), deps.Cluster), nil
+		return New(poll.FromConfig(cfg, group), deps.Cluster), nil
 	})
 }
 
@@ -88,13 +84,13 @@ func (p *Plugin) Operation(kind protection.Kind, r resource.Resource) (*protecti
 	case protection.Protect:
 		return &protection.Operation{Main: frame.Protect(true, p.save, drop)}, nil
 	case protection.Restore:
-		return &protection.Operation{Complete: frame.Restore(p.bring, p.cleanRestore), Undo: frame.Unrestore(p.unrestore)}, nil
+		return &protection.Operation{Complete: frame.Restore(p.restore, p.undoRestore), Undo: frame.UndoRestore(p.undoRestore)}, nil
 	case protection.Verify:
-		return &protection.Operation{Main: protection.Checked(schemas.Verify, protection.VerifyStatus("pod", "Pod backup", whole))}, nil
+		return &protection.Operation{Main: frame.Verify(hook.LookAtStatus("pod", whole))}, nil
 	case protection.Delete:
-		return &protection.Operation{Main: protection.Purge(title, known)}, nil
+		return &protection.Operation{Main: frame.Delete(hook.Purge(known))}, nil
 	case protection.Copy:
-		return protection.CopySection(title, known), nil
+		return frame.Copy(known), nil
 	}
 	return nil, fmt.Errorf("%s of %s: %w", kind, r.Key(), protection.ErrNoOperation)
 }

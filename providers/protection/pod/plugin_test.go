@@ -17,6 +17,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/plugintest"
+	"github.com/karbor-project/karbor/providers/protection/poll"
 )
 
 func TestMain(m *testing.M) { leaktest.Main(kubernetestest.Tests{M: m}) }
@@ -32,7 +33,7 @@ const original = `{"resource_id": "5503ec3d-2963-5762-9af8-5b451629a2d5", "resou
 	`"restartPolicy": "Always"}}}`
 
 func plugin(c *kubernetestest.Cluster) protection.Plugin {
-	return withVolumes{New(Config{PollInterval: time.Millisecond}, c.Client)}
+	return withVolumes{New(poll.Config{PollInterval: time.Millisecond}, c.Client)}
 }
 
 func must(t testing.TB, err error) {

@@ -18,6 +18,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/plugintest"
+	"github.com/karbor-project/karbor/providers/protection/poll"
 )
 
 // shop makes the pod of newCluster on a real API server.
@@ -90,7 +91,7 @@ func TestRealKubernetes(t *testing.T) {
 	s := kubernetestest.Real(t)
 	w, h := s.World(t), plugintest.New(t)
 	pod := shop(t, w)
-	p, ctx := withVolumes{New(Config{PollInterval: time.Millisecond}, w.Client)}, openstacktest.Context(t)
+	p, ctx := withVolumes{New(poll.Config{PollInterval: time.Millisecond}, w.Client)}, openstacktest.Context(t)
 	was, err := w.Client.Pod(ctx, w.Namespace, "web")
 	must(t, err)
 
@@ -146,7 +147,7 @@ func TestRealKubernetesRefuses(t *testing.T) {
 	w, h := s.World(t), plugintest.New(t)
 	pod := shop(t, w)
 	ctx := openstacktest.Context(t)
-	err := h.Run(ctx, New(Config{PollInterval: time.Millisecond}, w.Stranger), protection.Protect, h.Call(pod))
+	err := h.Run(ctx, New(poll.Config{PollInterval: time.Millisecond}, w.Stranger), protection.Protect, h.Call(pod))
 	want := `pods "web" is forbidden: User "stranger" cannot get resource "pods" in API group "" in the namespace "` + w.Namespace + `" (HTTP 403)`
 	if !fault.Is(err, "CreateResourceFailed") || !strings.Contains(err.Error(), want) {
 		t.Errorf("got %v", err)
@@ -161,7 +162,7 @@ func TestRealKubernetesCheckpointOfTheOriginal(t *testing.T) {
 	s := kubernetestest.Real(t)
 	w, h := s.World(t), plugintest.New(t)
 	pod := resource.Resource{Type: resource.Pod, ID: kubernetes.PodID(w.Namespace, "web"), Name: w.Namespace + ":web"}
-	p, ctx := withVolumes{New(Config{PollInterval: time.Millisecond}, w.Client)}, openstacktest.Context(t)
+	p, ctx := withVolumes{New(poll.Config{PollInterval: time.Millisecond}, w.Client)}, openstacktest.Context(t)
 	section := h.Call(pod).Section
 	must(t, section.PutText(ctx, "status", "available"))
 	must(t, section.PutText(ctx, "metadata", strings.ReplaceAll(original, `"shop`, `"`+w.Namespace)))

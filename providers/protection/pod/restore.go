@@ -44,8 +44,8 @@ func (s restoreState) ours(is *kubernetes.Pod) bool {
 	return s.Mark != "" && is.Metadata.Annotations[restoreMark] == s.Mark
 }
 
-// bring makes a new pod and returns its name, by which Karbor's users know it.
-func (p *Plugin) bring(ctx context.Context, c *protection.Call) (string, error) {
+// restore makes a new pod and returns its name, by which Karbor's users know it.
+func (p *Plugin) restore(ctx context.Context, c *protection.Call) (string, error) {
 	m, volumes, err := load(ctx, c)
 	if err != nil {
 		return "", err
@@ -107,13 +107,9 @@ func (p *Plugin) make(ctx context.Context, state restoreState, manifest map[stri
 	return errors.Join(err, showErr)
 }
 
-func (p *Plugin) cleanRestore(ctx context.Context, c *protection.Call, _ error) error {
-	return p.unrestore(ctx, c)
-}
-
-// unrestore deletes the new pod, as far as it has come, and waits until it is
+// undoRestore deletes the new pod, as far as it has come, and waits until it is
 // gone.
-func (p *Plugin) unrestore(ctx context.Context, c *protection.Call) error {
+func (p *Plugin) undoRestore(ctx context.Context, c *protection.Call) error {
 	var state restoreState
 	if err := c.LoadState(ctx, &state); err != nil || state.Name == "" {
 		return err // none was begun

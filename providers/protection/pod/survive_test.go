@@ -12,6 +12,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/plugintest"
+	"github.com/karbor-project/karbor/providers/protection/poll"
 )
 
 // withVolumes is a plugin beside which the volumes are protected and restored.
@@ -40,7 +41,7 @@ func TestSurvives(t *testing.T) {
 			Service:  c,
 			Resource: web,
 			Plugin: func(p *plugintest.Process) protection.Plugin {
-				return withVolumes{New(Config{PollInterval: time.Millisecond}, c.Wrapped(p.Transport))}
+				return withVolumes{New(poll.Config{PollInterval: time.Millisecond}, c.Wrapped(p.Transport))}
 			},
 			Caller: requestcontext.From(openstacktest.Context(t)),
 			Parameters: map[protection.Kind]protection.Parameters{

@@ -5,6 +5,7 @@ package remote
 import (
 	"fmt"
 	"maps"
+	"strings"
 
 	"github.com/karbor-project/karbor/providers/protection"
 )
@@ -41,7 +42,7 @@ func (m Marks) Temporary() Marks {
 	return marks
 }
 
-// on tells whether an item carries all the marks.
+// on reports whether an item carries all the marks.
 func (m Marks) on(i *Item) bool {
 	for key, value := range m {
 		if i.Metadata[key] != value {
@@ -69,4 +70,10 @@ func Described(c *protection.Call, description string) string {
 	}
 	text := []rune(description)
 	return string(text[:min(len(text), longest-len(mark)-1)]) + " " + mark
+}
+
+// DescribedFor returns what recognizes an item by the mark in its description.
+func DescribedFor(c *protection.Call) func(*Item) bool {
+	mark := Mark(c)
+	return func(i *Item) bool { return strings.HasSuffix(i.Description, mark) }
 }

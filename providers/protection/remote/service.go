@@ -4,50 +4,73 @@ package remote
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"time"
+	"net/http"
+	"net/url"
+	"slices"
 
 	"github.com/gophercloud/gophercloud/v2"
 
 	"github.com/karbor-project/karbor/pkg/openstack"
 	"github.com/karbor-project/karbor/pkg/requestcontext"
+	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/poll"
 )
 
-// Client makes a client of the service for the caller of a context.
-type Client func(ctx context.Context) (*gophercloud.ServiceClient, error)
-
-// Gate is a plugin's way to a service. All its waits share their listings.
-type Gate struct {
-	client  Client
+// Client is a plugin's access to a service. All its waits share their listings.
+type Client struct {
+	connect func(context.Context) (*gophercloud.ServiceClient, error)
 	polls   *poll.Batch
 	options poll.Options
 }
 
-// NewGate returns a way to a service. interval lies between two looks at what is
-// waited for; a wait fails after timeout, unless that is 0.
-func NewGate(client Client, interval, timeout time.Duration) *Gate {
-	return &Gate{
-		client:  client,
-		polls:   poll.NewBatch(poll.BatchOptions{Interval: interval}),
-		options: poll.Options{Timeout: timeout, Transient: openstack.IsTransient, Patience: 5},
+// NewClient returns the access to a service of a plugin. connect makes a client for
+// the caller of a context.
+func NewClient(cfg poll.Config, connect func(context.Context) (*gophercloud.ServiceClient, error)) *Client {
+	return &Client{
+		connect: connect,
+		polls:   poll.NewBatch(poll.BatchOptions{Interval: cfg.PollInterval}),
+		options: poll.Options{Timeout: cfg.PollTimeout, Transient: openstack.IsTransient, Patience: 5},
 	}
 }
 
 // Service is a service as one caller sees it.
 type Service struct {
 	*gophercloud.ServiceClient
-	gate    *Gate
+	client  *Client
 	project string
 }
 
 // For returns the service for the caller of ctx.
-func (g *Gate) For(ctx context.Context) (*Service, error) {
-	client, err := g.client(ctx)
+func (c *Client) For(ctx context.Context) (*Service, error) {
+	client, err := c.connect(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return &Service{ServiceClient: client, gate: g, project: requestcontext.From(ctx).ProjectID}, nil
+	return &Service{ServiceClient: client, client: c, project: requestcontext.From(ctx).ProjectID}, nil
+}
+
+// Session is one run of an operation on a resource, with what it has to know of
+// earlier runs.
+type Session struct {
+	*Service
+	Call *protection.Call
+	// Save keeps the state that the session has begun with.
+	Save func() error
+}
+
+// Begin returns a session of the caller of ctx, with the state of earlier runs in
+// state, a pointer.
+func (c *Client) Begin(ctx context.Context, call *protection.Call, state any) (*Session, error) {
+	service, err := c.For(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := call.LoadState(ctx, state); err != nil {
+		return nil, err
+	}
+	return &Session{Service: service, Call: call, Save: func() error { return call.SaveState(ctx, state) }}, nil
 }
 
 // Show reads one item.
@@ -58,13 +81,44 @@ func (s *Service) Show(ctx context.Context, kind Kind, id string) (*Item, error)
 // Await waits until an item has one of the statuses, with a listing for all that
 // wait. report, which may be nil, is told how far the item is.
 func (s *Service) Await(ctx context.Context, kind Kind, id string, statuses poll.Statuses, report func(percent int)) error {
-	err := s.gate.polls.Until(ctx, poll.Key{Service: kind.Service, Project: s.project, Kind: kind.Collection}, poll.Wait{
-		ID: id, Statuses: statuses, Options: s.gate.options, Source: source{s, kind}, Report: report,
+	err := s.client.polls.Until(ctx, poll.Key{Service: kind.Service, Project: s.project, Kind: kind.Collection}, poll.Wait{
+		ID: id, Statuses: statuses, Options: s.client.options, Source: source{s, kind}, Report: report,
 	})
 	if err != nil {
-		return fmt.Errorf("wait for %s %s: %w", kind.Member, id, err)
+		return fmt.Errorf("waiting for %s %s: %w", kind.Member, id, err)
 	}
 	return nil
+}
+
+// deletions is how many times a deletion is asked for at most, when the item is busy.
+const deletions = 3
+
+// Delete removes an item and waits until it is gone. One that is gone already is
+// as good; the end of what keeps one busy is waited for.
+func (s *Service) Delete(ctx context.Context, kind Kind, id string) error {
+	for attempt := 1; ; attempt++ {
+		resp, err := s.ServiceClient.Delete(ctx, s.ServiceURL(kind.Collection, url.PathEscape(id)), &gophercloud.RequestOpts{
+			OkCodes: []int{http.StatusAccepted, http.StatusNoContent, http.StatusNotFound},
+		})
+		if err == nil && resp.StatusCode == http.StatusNotFound {
+			return nil
+		}
+		if err == nil {
+			return s.Await(ctx, kind, id, kind.Going, nil)
+		}
+		err = fmt.Errorf("deleting %s %s: %w", kind.Member, id, err)
+		if attempt == deletions || !slices.ContainsFunc(kind.Refusals, func(code int) bool { return gophercloud.ResponseCodeIs(err, code) }) {
+			return err
+		}
+		wait := s.Await(ctx, kind, id, kind.Settled, nil)
+		var status *poll.StatusError
+		if errors.As(wait, &status) {
+			return err // which says why
+		}
+		if wait != nil {
+			return wait
+		}
+	}
 }
 
 // source looks at items of a kind.

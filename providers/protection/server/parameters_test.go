@@ -11,6 +11,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/plugintest"
+	"github.com/karbor-project/karbor/providers/protection/poll"
 )
 
 func effects(network, flavor string) plugintest.Effects {
@@ -68,7 +69,7 @@ func TestRealParameters(t *testing.T) {
 	other, _ := p.CreateNetwork("other")
 	image := p.UploadImage("disk", openstacktest.Noise(1000))
 	r := resource.Resource{Type: resource.Server, ID: p.CreateServer("old", network, map[string]any{"imageRef": image}), Name: "old"}
-	plugin := New(Config{PollInterval: 300 * time.Millisecond}, p.Factory)
+	plugin := New(poll.Config{PollInterval: 300 * time.Millisecond}, p.Factory)
 	plugintest.Parameters(t, schemas, effects(other, p.Flavor("m1.tiny")), func(t testing.TB, kind protection.Kind, parameters protection.Parameters) (map[string]any, error) {
 		h := plugintest.New(t)
 		if kind != protection.Protect {

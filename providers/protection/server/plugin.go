@@ -29,17 +29,13 @@ var Names = []string{
 	protection.ClassPrefix + "server.nova_protection_plugin.NovaProtectionPlugin",
 }
 
-// title is the plugin's name in error texts.
-const title = "Server Backup"
-
 // frame has the plugin's name in error texts.
-var frame = hook.Frame{Title: title, Schemas: schemas}
+var frame = hook.Frame{Title: "Server Backup", Verified: "Server backup", Schemas: schemas}
 
-// Config is the section of the provider file.
-type Config struct {
-	PollInterval time.Duration
-	PollTimeout  time.Duration // 0 is none
-}
+const group = "nova_backup_protection_plugin"
+
+// Options are read from the provider file.
+var Options = poll.ConfigOptions(group, "the status of servers and of their volumes", 15*time.Second, poll.Day)
 
 // Clients makes clients of Nova, Cinder and Neutron for the caller of a context.
 type Clients interface {
@@ -51,7 +47,7 @@ type Clients interface {
 // Plugin protects OS::Nova::Server.
 type Plugin struct {
 	clients Clients
-	cinder  *remote.Gate
+	cinder  *remote.Client
 	newID   func() string
 	polls   *poll.Batch
 	poll    poll.Options
@@ -60,10 +56,10 @@ type Plugin struct {
 var _ protection.Plugin = (*Plugin)(nil)
 
 // New returns the plugin.
-func New(cfg Config, clients Clients) *Plugin {
+func New(cfg poll.Config, clients Clients) *Plugin {
 	return &Plugin{
 		clients: clients,
-		cinder:  remote.NewGate(clients.BlockStorage, cfg.PollInterval, cfg.PollTimeout),
+		cinder:  remote.NewClient(cfg, clients.BlockStorage),
 		newID:   uuid.NewString,
 		polls:   poll.NewBatch(poll.BatchOptions{Interval: cfg.PollInterval}),
 		poll:    poll.Options{Timeout: cfg.PollTimeout, Transient: openstack.IsTransient, Patience: 5},
@@ -73,7 +69,7 @@ func New(cfg Config, clients Clients) *Plugin {
 // Register adds the plugin to a registry.
 func Register(r *protection.Registry) {
 	r.Register(Names, Options, func(cfg *config.Config, deps protection.Deps) (protection.Plugin, error) {
-		return New(FromConfig(cfg), deps.Clients), nil
+		return New(poll.FromConfig(cfg, group), deps.Clients), nil
 	})
 }
 
@@ -91,13 +87,13 @@ func (p *Plugin) Operation(kind protection.Kind, r resource.Resource) (*protecti
 		nothing := func(context.Context, *protection.Call, error) error { return nil }
 		return &protection.Operation{Main: frame.Protect(true, p.protect, nothing)}, nil
 	case protection.Restore:
-		return &protection.Operation{Complete: p.restore, Uses: []string{resource.Network}, Undo: frame.Unrestore(p.unrestore)}, nil
+		return &protection.Operation{Complete: p.restore, Uses: []string{resource.Network}, Undo: frame.UndoRestore(p.undoRestore)}, nil
 	case protection.Verify:
-		return &protection.Operation{Main: protection.Checked(schemas.Verify, protection.VerifyStatus("server", "Server backup", whole))}, nil
+		return &protection.Operation{Main: frame.Verify(hook.LookAtStatus("server", whole))}, nil
 	case protection.Delete:
-		return &protection.Operation{Main: protection.Purge(title)}, nil
+		return &protection.Operation{Main: frame.Delete(hook.Purge())}, nil
 	case protection.Copy:
-		return protection.CopySection(title), nil
+		return frame.Copy(), nil
 	}
 	return nil, fmt.Errorf("%s of %s: %w", kind, r.Key(), protection.ErrNoOperation)
 }

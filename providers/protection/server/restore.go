@@ -4,12 +4,14 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/karbor-project/karbor/pkg/openstack"
 	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/hook"
 	"github.com/karbor-project/karbor/providers/protection/remark"
+	"github.com/karbor-project/karbor/providers/protection/remote"
 )
 
 // restoreState is what a second run of a restore knows of the first.
@@ -45,12 +47,11 @@ func (p *Plugin) restore(ctx context.Context, c *protection.Call) error {
 	remarks := &remark.List{}
 	remarked := *c
 	remarked.Status = &remark.Recorder{Next: c.Status, Remarks: remarks}
-	bring := func(ctx context.Context, c *protection.Call) (string, error) { return p.bring(ctx, c, remarks) }
-	clean := func(ctx context.Context, c *protection.Call, _ error) error { return p.unrestore(ctx, c) }
-	return frame.Restore(bring, clean)(ctx, &remarked)
+	rebuild := func(ctx context.Context, c *protection.Call) (string, error) { return p.rebuild(ctx, c, remarks) }
+	return frame.Restore(rebuild, p.undoRestore)(ctx, &remarked)
 }
 
-func (p *Plugin) bring(ctx context.Context, c *protection.Call, remarks *remark.List) (string, error) {
+func (p *Plugin) rebuild(ctx context.Context, c *protection.Call, remarks *remark.List) (string, error) {
 	r, err := p.begin(ctx, c, remarks)
 	if err != nil {
 		return "", err
@@ -82,6 +83,9 @@ func (p *Plugin) begin(ctx context.Context, c *protection.Call, remarks *remark.
 	if err := c.LoadState(ctx, &r.state); err != nil {
 		return nil, err
 	}
+	if r.state.Mark == "" {
+		r.state.Mark = p.newID()
+	}
 	for _, text := range r.state.Remarks {
 		remarks.Add("%s", text)
 	}
@@ -102,19 +106,22 @@ func (r *run) marks() map[string]string {
 
 // make asks for the server, unless an earlier run or call has.
 func (r *run) make(ctx context.Context) error {
-	if err := r.find(ctx); err != nil || r.state.ServerID != "" {
-		return err
+	created := remote.Created{Asked: r.state.Asked, ID: r.state.ServerID}
+	save := func() error {
+		r.state.Asked, r.state.ServerID = created.Asked, created.ID
+		return r.save(ctx)
 	}
+	return remote.Once(ctx, &created, save, r.find, r.create)
+}
+
+// create asks for the server. What cannot be as it was is a remark of this run.
+func (r *run) create(ctx context.Context) (remote.Created, error) {
 	body, err := r.request(ctx)
+	if err == nil {
+		err = r.save(ctx)
+	}
 	if err != nil {
-		return err
-	}
-	if r.state.Mark == "" {
-		r.state.Mark = r.plugin.newID()
-	}
-	r.state.Asked = true
-	if err := r.save(ctx); err != nil {
-		return err
+		return remote.Created{}, err
 	}
 	body["metadata"] = with(r.about.Server.Metadata, r.marks())
 	var answer struct {
@@ -123,30 +130,24 @@ func (r *run) make(ctx context.Context) error {
 		} `json:"server"`
 	}
 	if _, err := r.nova.Post(ctx, r.nova.ServiceURL("servers"), map[string]any{"server": body}, &answer, nil); err != nil {
-		return fmt.Errorf("create server: %w", err)
+		return remote.Created{}, fmt.Errorf("creating server: %w", err)
 	}
-	if r.state.ServerID = answer.Server.ID; r.state.ServerID == "" {
-		return fmt.Errorf("the answer does not name the new server")
+	if answer.Server.ID == "" {
+		return remote.Created{}, errors.New("the answer does not name the new server")
 	}
-	return r.save(ctx)
+	return remote.Created{ID: answer.Server.ID}, nil
 }
 
-// find looks for the server of a run that did not live to note its id.
-func (r *run) find(ctx context.Context) error {
-	if r.state.ServerID != "" || !r.state.Asked {
-		return nil
-	}
+// find lists the servers of this restore.
+func (r *run) find(ctx context.Context) ([]remote.Created, error) {
 	servers, err := openstack.List[server](ctx, r.nova, "servers/detail", "servers", nil)
-	if err != nil {
-		return err
-	}
+	var found []remote.Created
 	for _, s := range servers {
 		if s.Metadata[restoreMark] == r.state.Mark {
-			r.state.ServerID = s.ID
-			return r.save(ctx)
+			found = append(found, remote.Created{ID: s.ID})
 		}
 	}
-	return nil
+	return found, err
 }
 
 // awaitStart waits until the server runs.

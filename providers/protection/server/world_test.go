@@ -15,6 +15,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/plugintest"
+	"github.com/karbor-project/karbor/providers/protection/poll"
 )
 
 const imageID = "5a4c1c9e-0000-4000-8000-00000000000a"
@@ -86,7 +87,9 @@ func newEstate(t testing.TB, image string) *estate {
 	return e
 }
 
-func newPlugin(clients Clients) *Plugin { return New(Config{PollInterval: time.Millisecond}, clients) }
+func newPlugin(clients Clients) *Plugin {
+	return New(poll.Config{PollInterval: time.Millisecond}, clients)
+}
 
 // among is the plugin in a restore that has made the server's parts, after the old
 // server was lost.

@@ -17,6 +17,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/plugintest"
+	"github.com/karbor-project/karbor/providers/protection/poll"
 )
 
 // site is a Manila, real or not, with a share.
@@ -61,7 +62,7 @@ func parameters(t *testing.T, s *site) {
 func (s *site) look(t testing.TB, kind protection.Kind, parameters protection.Parameters) (map[string]any, error) {
 	t.Helper()
 	h, asked := plugintest.New(t), map[string]any{}
-	plugin := New(Config{PollInterval: s.interval}, s.Wrapped(noting(asked)))
+	plugin := New(poll.Config{PollInterval: s.interval}, s.Wrapped(noting(asked)))
 	run := func(kind protection.Kind, parameters protection.Parameters) error {
 		c := h.Call(s.share)
 		c.Parameters = parameters

@@ -5,7 +5,7 @@ package share
 
 import (
 	"context"
-	"fmt"
+	"net/url"
 	"time"
 
 	"github.com/google/uuid"
@@ -15,6 +15,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/hook"
+	"github.com/karbor-project/karbor/providers/protection/poll"
 	"github.com/karbor-project/karbor/providers/protection/remote"
 )
 
@@ -24,14 +25,10 @@ var Names = []string{
 	protection.ClassPrefix + "share.share_snapshot_plugin.ManilaSnapshotProtectionPlugin",
 }
 
-// frame has the plugin's name in error texts.
-var frame = hook.Frame{Title: "Share Snapshot", Schemas: schemas}
+const group = "manila_snapshot_plugin"
 
-// Config is the section of the provider file.
-type Config struct {
-	PollInterval time.Duration
-	PollTimeout  time.Duration // 0 is none
-}
+// Options are read from the provider file.
+var Options = poll.ConfigOptions(group, "the status of shares and their snapshots", 15*time.Second, poll.Day)
 
 // Clients makes Manila clients for the caller of a context.
 type Clients interface {
@@ -39,44 +36,111 @@ type Clients interface {
 }
 
 // Plugin protects OS::Manila::Share.
-type Plugin struct {
-	manila *remote.Gate
-	newID  func() string
-}
+type Plugin = remote.Plugin[metadata]
 
 var _ protection.Plugin = (*Plugin)(nil)
 
 // New returns the plugin.
-func New(cfg Config, clients Clients) *Plugin {
-	return &Plugin{manila: remote.NewGate(clients.Share, cfg.PollInterval, cfg.PollTimeout), newID: uuid.NewString}
+func New(cfg poll.Config, clients Clients) *Plugin {
+	manila := remote.NewClient(cfg, clients.Share)
+	return &Plugin{
+		Type:   resource.Share,
+		Frame:  hook.Frame{Title: "Share Snapshot", Verified: "Share snapshot", Schemas: schemas},
+		Client: manila,
+
+		Source: shares, Usable: usable, Unusable: "Share is in a error status.",
+		Begin:    func(ctx context.Context, c *protection.Call) ([]*remote.Request, error) { return begin(ctx, manila, c) },
+		Describe: describe,
+		Note:     func(about *metadata, snapshot *remote.Created) { about.SnapshotID = snapshot.ID },
+		NoBackup: func(_ context.Context, _ *remote.Request, err error) error {
+			return hook.InStatus("The status of snapshot is %s", "Unable to find snapshot.", err)
+		},
+		Kept: remote.Kept{
+			Kind: snapshots, Key: "snapshot_id", Whole: "available",
+			Missing: "Getting share snapshot fails.", Title: "share snapshot",
+		},
+
+		BeginRestore: func(ctx context.Context, c *protection.Call) (*remote.Request, error) {
+			return beginRestore(ctx, manila, c)
+		},
+		Fill:        fill,
+		NotRestored: func(err error) error { return hook.Instead("Invalid status.", err) },
+	}
 }
 
 // Register adds the plugin to a registry.
 func Register(r *protection.Registry) {
 	r.Register(Names, Options, func(cfg *config.Config, deps protection.Deps) (protection.Plugin, error) {
-		return New(FromConfig(cfg), deps.Clients), nil
+		return New(poll.FromConfig(cfg, group), deps.Clients), nil
 	})
 }
 
-// Types returns OS::Manila::Share.
-func (*Plugin) Types() []string { return []string{resource.Share} }
+// metadata is the object of that name in the bank, in the key order of the
+// original. karbor: share_snapshot_plugin.py
+type metadata struct {
+	ShareID        string  `json:"share_id"`
+	Size           int     `json:"size"` // GiB
+	ShareProto     string  `json:"share_proto"`
+	ShareType      *string `json:"share_type"`
+	ShareNetworkID *string `json:"share_network_id"`
+	SnapshotID     string  `json:"snapshot_id"`
+}
 
-// Schemas returns the schemas of the type.
-func (*Plugin) Schemas(string) protection.Schemas { return schemas }
-
-// Operation returns the hooks for one share. There is no Copy: the snapshot is in
-// Manila's keeping, and a second checkpoint that names the same one would lose it
-// with the first.
-func (p *Plugin) Operation(kind protection.Kind, r resource.Resource) (*protection.Operation, error) {
-	switch kind {
-	case protection.Protect:
-		return &protection.Operation{Main: frame.Protect(true, p.snapshot, p.clean), Undo: frame.Delete(p.unprotect)}, nil
-	case protection.Restore:
-		return &protection.Operation{Main: frame.Restore(p.bring, p.cleanRestore), Undo: frame.Unrestore(p.unrestore)}, nil
-	case protection.Verify:
-		return &protection.Operation{Main: protection.Checked(schemas.Verify, p.manila.Verify("Share snapshot", kept))}, nil
-	case protection.Delete:
-		return &protection.Operation{Main: frame.Delete(p.remove)}, nil
+// begin returns the request for the snapshot. Snapshots have no metadata in the
+// versions of Manila's API that all clouds have, so the description tells whose one is.
+func begin(ctx context.Context, manila *remote.Client, c *protection.Call) ([]*remote.Request, error) {
+	var state struct {
+		Snapshot remote.Created `json:"snapshot"`
 	}
-	return nil, fmt.Errorf("%s of %s: %w", kind, r.Key(), protection.ErrNoOperation)
+	s, err := manila.Begin(ctx, c, &state)
+	if err != nil {
+		return nil, err
+	}
+	description, _ := c.Parameters.String("description")
+	force, _ := c.Parameters.Bool("force") // Manila takes it, and makes no difference of it
+	return []*remote.Request{{
+		Session: s, Kind: snapshots, Created: &state.Snapshot, Ready: taken,
+		Matches: remote.DescribedFor(c), Query: url.Values{"share_id": {c.Resource.ID}},
+		Body: map[string]any{
+			"share_id": c.Resource.ID, "name": c.Parameters.Value("snapshot_name"),
+			"description": remote.Described(c, description), "force": force,
+		},
+	}}, nil
+}
+
+func describe(ctx context.Context, s *remote.Session) (metadata, error) {
+	about := metadata{ShareID: s.Call.Resource.ID}
+	share, err := s.Show(ctx, shares, s.Call.Resource.ID)
+	if err != nil {
+		return about, err
+	}
+	return about, share.Decode(&about)
+}
+
+// beginRestore returns the request for the new share.
+func beginRestore(ctx context.Context, manila *remote.Client, c *protection.Call) (*remote.Request, error) {
+	var state struct {
+		Mark  string         `json:"mark,omitempty"` // this restore's own
+		Share remote.Created `json:"share"`
+	}
+	s, err := manila.Begin(ctx, c, &state)
+	if err != nil {
+		return nil, err
+	}
+	if state.Mark == "" {
+		state.Mark = uuid.NewString() // saved before the share is made
+	}
+	return &remote.Request{
+		Session: s, Kind: shares, Created: &state.Share, Ready: created, Marks: remote.MarksOf(c).Restore(state.Mark),
+	}, nil
+}
+
+func fill(r *remote.Request, about metadata) error {
+	// Shares of one snapshot are few, those of a project may be many.
+	r.Query = url.Values{"snapshot_id": {about.SnapshotID}}
+	r.Body = map[string]any{
+		"name": hook.RestoreName(r.Call), "description": nil, "snapshot_id": about.SnapshotID, "size": about.Size,
+		"share_proto": about.ShareProto, "share_type": about.ShareType, "share_network_id": about.ShareNetworkID,
+	}
+	return nil
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/plugintest"
+	"github.com/karbor-project/karbor/providers/protection/poll"
 	"github.com/karbor-project/karbor/providers/protection/remote/remotetest"
 )
 
@@ -26,7 +27,7 @@ func TestMain(m *testing.M) { leaktest.Main(m) }
 var home = resource.Resource{Type: resource.Share, ID: "6b9ef8bd-f2a3-4b26-a3ab-5ad6bd6e7e0b", Name: "home"}
 
 func plugin(f *remotetest.Fake) *Plugin {
-	return New(Config{PollInterval: time.Millisecond}, f.Factory)
+	return New(poll.Config{PollInterval: time.Millisecond}, f.Factory)
 }
 
 func must(t testing.TB, err error) {

@@ -18,6 +18,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/plugintest"
+	"github.com/karbor-project/karbor/providers/protection/poll"
 )
 
 func newRealProject(t testing.TB) *openstacktest.RealProject {
@@ -26,7 +27,7 @@ func newRealProject(t testing.TB) *openstacktest.RealProject {
 }
 
 func realPlugin(p *openstacktest.RealProject) *Plugin {
-	return New(Config{PollInterval: 300 * time.Millisecond}, p.Factory)
+	return New(poll.Config{PollInterval: 300 * time.Millisecond}, p.Factory)
 }
 
 // newRealShare makes a share and writes files into it.
@@ -167,7 +168,7 @@ func TestRealSurvives(t *testing.T) {
 			Lags:       true,
 			Parameters: map[protection.Kind]protection.Parameters{protection.Restore: {"restore_name": []byte(`"restored"`)}},
 			Plugin: func(process *plugintest.Process) protection.Plugin {
-				return New(Config{PollInterval: 300 * time.Millisecond}, p.Wrapped(process.Transport))
+				return New(poll.Config{PollInterval: 300 * time.Millisecond}, p.Wrapped(process.Transport))
 			},
 		}
 	})

@@ -10,6 +10,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/requestcontext"
 	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/plugintest"
+	"github.com/karbor-project/karbor/providers/protection/poll"
 )
 
 func TestSurvives(t *testing.T) {
@@ -20,7 +21,7 @@ func TestSurvives(t *testing.T) {
 			Service:  f,
 			Resource: home,
 			Plugin: func(p *plugintest.Process) protection.Plugin {
-				return New(Config{PollInterval: time.Millisecond}, f.Wrapped(p.Transport))
+				return New(poll.Config{PollInterval: time.Millisecond}, f.Wrapped(p.Transport))
 			},
 			Caller: requestcontext.From(openstacktest.Context(t)),
 			Parameters: map[protection.Kind]protection.Parameters{

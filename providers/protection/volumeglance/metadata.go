@@ -4,7 +4,6 @@ package volumeglance
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/karbor-project/karbor/pkg/fault"
 	"github.com/karbor-project/karbor/providers/protection"
@@ -33,8 +32,5 @@ func whole(ctx context.Context, c *protection.Call) error {
 	if err := c.Section.GetJSON(ctx, protection.MetadataKey, &about); err != nil {
 		return fault.From(err)
 	}
-	if err := imagedata.Verify(ctx, c.Section, about.Chunks, about.Image.Checksum, c.Report); err != nil {
-		return fmt.Errorf("%w.", err) //nolint:staticcheck // shown to users
-	}
-	return nil
+	return imagedata.LookAtData(ctx, c, about.Chunks, about.Image.Checksum)
 }

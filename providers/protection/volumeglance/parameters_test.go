@@ -7,6 +7,7 @@ import (
 
 	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/plugintest"
+	"github.com/karbor-project/karbor/providers/protection/poll"
 	"github.com/karbor-project/karbor/providers/protection/volume/volumetest"
 )
 
@@ -24,7 +25,7 @@ func TestRealParameters(t *testing.T) {
 // and description.
 func parameters(t *testing.T, w *volumetest.World) {
 	witness := &plugintest.Witness{}
-	plugin := New(Config{PollInterval: w.Interval, FromSnapshot: true, ObjectSize: 64 * pieceSize}, w.Wrapped(witness.Transport))
+	plugin := New(Config{Config: poll.Config{PollInterval: w.Interval}, FromSnapshot: true, ObjectSize: 64 * pieceSize}, w.Wrapped(witness.Transport))
 	plugintest.Parameters(t, schemas, plugintest.Effects{
 		protection.Protect: {
 			"backup_name": {Value: "nightly"},

@@ -14,7 +14,6 @@ import (
 	"github.com/gophercloud/gophercloud/v2"
 
 	"github.com/karbor-project/karbor/pkg/config"
-	"github.com/karbor-project/karbor/pkg/openstack"
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/hook"
@@ -31,18 +30,34 @@ var Names = []string{
 }
 
 // frame has the plugin's name in error texts.
-var frame = hook.Frame{Title: "Volume Glance Backup", Schemas: schemas}
+var frame = hook.Frame{Title: "Volume Glance Backup", Verified: "Volume backup", Schemas: schemas}
 
 // pieceSize is what the size of data objects is a multiple of: glanceclient's
 // reads. karbor: services/protection/protection_plugins/utils.py
 const pieceSize = 65536
 
+const group = "volume_glance_plugin"
+
+// Options are read from the provider file.
+var Options = append(poll.ConfigOptions(group, "the status of volumes, snapshots and images", 15*time.Second, poll.Week),
+	config.Option{Group: group, Name: "backup_from_snapshot", Kind: config.Bool, Default: true, Help: "Upload a temporary volume made from a snapshot, not the volume itself."},
+	config.Option{Group: group, Name: "backup_image_object_size", Kind: config.Int, Default: 512 * pieceSize, Help: "Bytes of one object of volume data in the bank, rounded down to a multiple of 65536."},
+)
+
 // Config is the section of the provider file.
 type Config struct {
-	PollInterval time.Duration
-	PollTimeout  time.Duration // 0 is none
+	poll.Config
 	FromSnapshot bool
 	ObjectSize   int // bytes of one data object
+}
+
+// FromConfig reads Options.
+func FromConfig(cfg *config.Config) Config {
+	return Config{
+		Config:       poll.FromConfig(cfg, group),
+		FromSnapshot: cfg.Bool(group, "backup_from_snapshot"),
+		ObjectSize:   cfg.Int(group, "backup_image_object_size"),
+	}
 }
 
 // Clients makes Cinder and Glance clients for the caller of a context.
@@ -53,12 +68,10 @@ type Clients interface {
 
 // Plugin protects OS::Cinder::Volume.
 type Plugin struct {
-	cfg     Config
-	clients Clients
-	cinder  *remote.Gate
-	images  *poll.Batch
-	poll    poll.Options
-	newID   func() string
+	cfg    Config
+	cinder *remote.Client
+	glance *imagedata.Client
+	newID  func() string
 }
 
 var _ protection.Plugin = (*Plugin)(nil)
@@ -67,12 +80,10 @@ var _ protection.Plugin = (*Plugin)(nil)
 func New(cfg Config, clients Clients) *Plugin {
 	cfg.ObjectSize = max(cfg.ObjectSize/pieceSize, 1) * pieceSize
 	return &Plugin{
-		cfg:     cfg,
-		clients: clients,
-		cinder:  remote.NewGate(clients.BlockStorage, cfg.PollInterval, cfg.PollTimeout),
-		images:  poll.NewBatch(poll.BatchOptions{Interval: cfg.PollInterval}),
-		poll:    poll.Options{Timeout: cfg.PollTimeout, Transient: openstack.IsTransient, Patience: 5},
-		newID:   uuid.NewString,
+		cfg:    cfg,
+		cinder: remote.NewClient(cfg.Config, clients.BlockStorage),
+		glance: imagedata.NewClient(cfg.Config, clients.Image),
+		newID:  uuid.NewString,
 	}
 }
 
@@ -94,15 +105,15 @@ func (*Plugin) Schemas(string) protection.Schemas { return schemas }
 func (p *Plugin) Operation(kind protection.Kind, r resource.Resource) (*protection.Operation, error) {
 	switch kind {
 	case protection.Protect:
-		return &protection.Operation{Main: frame.Protect(true, p.backUp, p.cleanBackUp), Undo: p.unprotect}, nil
+		return &protection.Operation{Main: frame.Protect(true, p.backUp, p.cleanBackUp), Undo: frame.Delete(p.undoProtect)}, nil
 	case protection.Restore:
-		return &protection.Operation{Main: frame.Restore(p.bring, p.cleanRestore), Undo: frame.Unrestore(p.unrestore)}, nil
+		return &protection.Operation{Main: frame.Restore(p.restore, p.undoRestore), Undo: frame.UndoRestore(p.undoRestore)}, nil
 	case protection.Verify:
-		return &protection.Operation{Main: protection.Checked(schemas.Verify, protection.VerifyStatus("volume", "Volume backup", whole))}, nil
+		return &protection.Operation{Main: frame.Verify(hook.LookAtStatus("volume", whole))}, nil
 	case protection.Delete:
-		return &protection.Operation{Main: p.remove}, nil
+		return &protection.Operation{Main: frame.Delete(p.remove)}, nil
 	case protection.Copy:
-		return protection.CopySection(frame.Title, imagedata.KnownObjects), nil
+		return frame.Copy(imagedata.KnownObjects), nil
 	}
 	return nil, fmt.Errorf("%s of %s: %w", kind, r.Key(), protection.ErrNoOperation)
 }

@@ -4,15 +4,12 @@ package volumeglance
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 
 	"github.com/gophercloud/gophercloud/v2"
 
-	"github.com/karbor-project/karbor/bank"
-	"github.com/karbor-project/karbor/pkg/fault"
 	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/hook"
 	"github.com/karbor-project/karbor/providers/protection/imagedata"
@@ -21,43 +18,35 @@ import (
 	"github.com/karbor-project/karbor/providers/protection/volume"
 )
 
+// protecting is what the hooks of a protect begin with.
+type protecting struct {
+	*remote.Session
+	glance           *imagedata.Glance
+	state            protectState
+	snapshot, volume *remote.Request
+}
+
 // protectState is what a second run of a protect knows of the first. All but what
 // is Stored is temporary.
 type protectState struct {
-	Snapshot remote.Made `json:"snapshot"`
-	Volume   remote.Made `json:"volume"`
-	Image    remote.Made `json:"image"`
+	Snapshot remote.Created `json:"snapshot"`
+	Volume   remote.Created `json:"volume"`
+	Image    remote.Created `json:"image"`
 	// Stored: data and metadata are in the bank, whole.
 	Stored bool `json:"stored,omitempty"`
 }
 
-// protecting is what the hooks of a protect begin with.
-type protecting struct {
-	*remote.Service
-	glance   *glance
-	state    protectState
-	save     func() error
-	snapshot remote.Order
-	volume   remote.Order
-}
-
 func (p *Plugin) begin(ctx context.Context, c *protection.Call) (*protecting, error) {
-	service, err := p.cinder.For(ctx)
-	if err != nil {
+	b := &protecting{}
+	var err error
+	if b.Session, err = p.cinder.Begin(ctx, c, &b.state); err != nil {
 		return nil, err
 	}
-	glance, err := p.glance(ctx)
-	if err != nil {
+	if b.glance, err = p.glance.For(ctx); err != nil {
 		return nil, err
 	}
-	b := &protecting{Service: service, glance: glance}
-	if err := c.LoadState(ctx, &b.state); err != nil {
-		return nil, err
-	}
-	b.save = func() error { return c.SaveState(ctx, b.state) }
-	b.snapshot, b.volume = volume.Of(c, volume.Snapshots), volume.New(remote.MarksOf(c).Temporary())
-	b.snapshot.Made, b.snapshot.Save = &b.state.Snapshot, b.save
-	b.volume.Made, b.volume.Save = &b.state.Volume, b.save
+	b.snapshot = volume.Copy(b.Session, volume.Snapshots, &b.state.Snapshot)
+	b.volume = volume.New(b.Session, remote.MarksOf(c).Temporary(), &b.state.Volume)
 	return b, nil
 }
 
@@ -70,15 +59,15 @@ func (p *Plugin) backUp(ctx context.Context, c *protection.Call) error {
 		return err
 	}
 	if !b.state.Stored {
-		if err := p.store(ctx, c, b); err != nil {
+		if err := p.store(ctx, b); err != nil {
 			return err
 		}
 		b.state.Stored = true
-		if err := b.save(); err != nil {
+		if err := b.Save(); err != nil {
 			return err
 		}
 	}
-	err = b.tidy(ctx, c)
+	err = b.tidy(ctx)
 	if err != nil && ctx.Err() == nil && protection.Handover(ctx, err) == nil {
 		c.Logger().Warnf("after the backup of volume %s: %v", c.Resource.ID, err) // the backup is worth more than these
 		return nil
@@ -86,88 +75,74 @@ func (p *Plugin) backUp(ctx context.Context, c *protection.Call) error {
 	return err
 }
 
-func (p *Plugin) store(ctx context.Context, c *protection.Call, b *protecting) error {
+func (p *Plugin) store(ctx context.Context, b *protecting) error {
+	c, id := b.Call, b.Call.Resource.ID
 	if !b.state.Snapshot.Asked && !b.state.Image.Asked {
-		err := b.Await(ctx, volume.Volumes, c.Resource.ID, volume.Usable, nil)
-		if err != nil {
+		if err := b.Await(ctx, volume.Volumes, id, volume.Usable, nil); err != nil {
 			return hook.Instead("Volume is in erroneous state", err)
 		}
 	}
-	source, size, err := c.Resource.ID, 0, error(nil)
+	about := metadata{VolumeID: id}
 	if p.cfg.FromSnapshot {
-		source, size, err = b.fork(ctx, c)
+		if err := b.fork(ctx); err != nil {
+			return err
+		}
+		id, about.Size = b.state.Volume.ID, b.state.Snapshot.Size
 	} else {
-		size, err = b.size(ctx, source)
+		found, err := b.Show(ctx, volume.Volumes, id)
+		if err != nil {
+			return err
+		}
+		about.Size = int(found.Size)
 	}
+	if err := b.upload(ctx, id); err != nil {
+		return err
+	}
+	image, err := b.glance.Image(ctx, b.state.Image.ID)
 	if err != nil {
 		return err
 	}
-	if err := b.upload(ctx, c, source, imageName(c, b.state)); err != nil {
+	about.Image = imageMetadata{Checksum: image.Checksum, DiskFormat: image.DiskFormat, ContainerFormat: image.ContainerFormat}
+	if about.Chunks, err = b.glance.BackUp(ctx, c, image, p.cfg.ObjectSize); err != nil {
 		return err
 	}
-	return p.copy(ctx, c, b, size)
+	return c.Section.PutJSON(ctx, protection.MetadataKey, about)
 }
 
-// size is that of the volume itself, in GiB.
-func (b *protecting) size(ctx context.Context, id string) (int, error) {
-	found, err := b.Show(ctx, volume.Volumes, id)
-	if err != nil {
-		return 0, err
-	}
-	return int(found.Size), nil
-}
-
-// fork makes a volume like the one that is protected, and returns its id and its
-// size in GiB.
-func (b *protecting) fork(ctx context.Context, c *protection.Call) (string, int, error) {
-	b.snapshot.Body = titled(c, map[string]any{
-		"volume_id": c.Resource.ID, "force": true, "name": "temporary_snapshot_of_" + c.Resource.ID,
-	})
-	if err := b.Make(ctx, c, b.snapshot); err != nil {
-		return "", 0, err
+// fork makes a volume like the one that is protected.
+func (b *protecting) fork(ctx context.Context) error {
+	b.snapshot.Body["force"], b.snapshot.Body["name"] = true, "temporary_snapshot_of_"+b.Call.Resource.ID
+	entitle(b.snapshot)
+	if err := b.snapshot.Create(ctx); err != nil {
+		return err
 	}
 	snapshot := b.state.Snapshot
 	if !b.state.Volume.Asked {
-		if err := b.Await(ctx, volume.Snapshots, snapshot.ID, volume.Taken, nil); err != nil {
-			return "", 0, why("The status of snapshot is %s", "Unable to find volume snapshot.", err)
+		if err := b.snapshot.AwaitReady(ctx, nil); err != nil {
+			return hook.InStatus("The status of snapshot is %s", "Unable to find volume snapshot.", err)
 		}
 	}
-	b.volume.Body = titled(c, map[string]any{
-		"size": snapshot.Size, "snapshot_id": snapshot.ID, "name": "temporary_volume_of_" + snapshot.ID,
-	})
-	if err := b.Make(ctx, c, b.volume); err != nil {
-		return "", 0, err
-	}
-	id := b.state.Volume.ID
-	if !b.state.Image.Asked {
-		if err := b.Await(ctx, volume.Volumes, id, volume.Created, nil); err != nil {
-			return "", 0, why("Invalid status: %s of temporary volume.", "Invalid status: not-found of temporary volume.", err)
-		}
-	}
-	return id, snapshot.Size, nil
-}
-
-// titled adds to the body of something temporary what the user calls the backup,
-// for those who see it at Cinder. In the original the two parameters do nothing.
-func titled(c *protection.Call, body map[string]any) map[string]any {
-	if name, ok := c.Parameters.String("backup_name"); ok {
-		body["metadata"] = remote.Marks{"backup_name": name}
-	}
-	if description, ok := c.Parameters.String("description"); ok {
-		body["description"] = description
-	}
-	return body
-}
-
-// why tells users in which status a wait ended.
-func why(format, gone string, err error) error {
-	switch status := hook.StatusOf(err); status {
-	case "":
+	b.volume.Body = map[string]any{"size": snapshot.Size, "snapshot_id": snapshot.ID, "name": "temporary_volume_of_" + snapshot.ID}
+	entitle(b.volume)
+	if err := b.volume.Create(ctx); err != nil {
 		return err
-	case poll.NotFound:
-		return &hook.Failure{Text: gone, Err: err}
-	default:
-		return &hook.Failure{Text: fmt.Sprintf(format, status), Err: err}
+	}
+	if !b.state.Image.Asked {
+		if err := b.volume.AwaitReady(ctx, nil); err != nil {
+			return hook.InStatus("Invalid status: %s of temporary volume.", "Invalid status: not-found of temporary volume.", err)
+		}
+	}
+	return nil
+}
+
+// entitle adds to something temporary what the user calls the backup, for those who
+// see it at Cinder. In the original the two parameters do nothing.
+func entitle(r *remote.Request) {
+	if name, ok := r.Call.Parameters.String("backup_name"); ok {
+		r.Body["metadata"] = remote.Marks{"backup_name": name}
+	}
+	if description, ok := r.Call.Parameters.String("description"); ok {
+		r.Body["description"] = description
 	}
 }
 
@@ -175,46 +150,33 @@ func why(format, gone string, err error) error {
 // Cinder makes it, and lets the caller choose nothing else. It is that of the
 // original, unless the volume itself is uploaded, which checkpoints may do at the
 // same time.
-func imageName(c *protection.Call, state protectState) string {
-	if state.Volume.ID != "" {
-		return "temporary_image_of_" + state.Volume.ID
+func imageName(c *protection.Call, volumeID string) string {
+	if volumeID != "" {
+		return "temporary_image_of_" + volumeID
 	}
 	return "temporary_image_of_" + c.Resource.ID + "_" + c.Checkpoint.ID()
 }
 
 // upload makes an image of a volume and waits for it.
-func (b *protecting) upload(ctx context.Context, c *protection.Call, source, name string) error {
-	made := &b.state.Image
-	if made.ID == "" && (made.Asked || c.State == nil) {
-		found, err := b.glance.named(ctx, name)
-		if err != nil {
-			return err
+func (b *protecting) upload(ctx context.Context, source string) error {
+	name, created := imageName(b.Call, b.state.Volume.ID), &b.state.Image
+	created.Uncertain = created.Uncertain || b.Call.State == nil
+	err := remote.Once(ctx, created, b.Save, func(ctx context.Context) ([]remote.Created, error) {
+		images, err := b.glance.Images(ctx, url.Values{"name": {name}})
+		found := make([]remote.Created, len(images))
+		for n, i := range images {
+			found[n] = remote.Created{ID: i.ID}
 		}
-		if len(found) > 0 {
-			*made = remote.Made{Asked: true, ID: found[0].ID}
-			if err := b.save(); err != nil {
-				return err
-			}
-		}
-	}
-	if made.ID == "" {
-		made.Asked = true
-		if err := b.save(); err != nil {
-			return err
-		}
+		return found, err
+	}, func(ctx context.Context) (remote.Created, error) {
 		id, err := b.uploadImage(ctx, source, name)
-		if err != nil {
-			return err
-		}
-		made.ID = id
-		if err := b.save(); err != nil {
-			return err
-		}
+		return remote.Created{ID: id}, err
+	})
+	if err != nil {
+		return err
 	}
-	if err := b.glance.await(ctx, made.ID); err != nil {
-		return why("Invalid status: %s of temporary image.", "Invalid status: not-found of temporary image.", err)
-	}
-	return nil
+	err = b.glance.Await(ctx, created.ID)
+	return hook.InStatus("Invalid status: %s of temporary image.", "Invalid status: not-found of temporary image.", err)
 }
 
 // uploadImage asks Cinder to upload a volume and returns the id of the image.
@@ -230,83 +192,41 @@ func (b *protecting) uploadImage(ctx context.Context, source, name string) (stri
 	}
 	_, err := b.Post(ctx, b.ServiceURL("volumes", url.PathEscape(source), "action"), body, &answer, &gophercloud.RequestOpts{OkCodes: []int{http.StatusAccepted}})
 	if err != nil {
-		return "", fmt.Errorf("upload volume %s: %w", source, err)
+		return "", fmt.Errorf("uploading volume %s: %w", source, err)
 	}
 	if answer.Upload.ImageID == "" {
-		return "", fmt.Errorf("upload volume %s: the answer does not name the image", source)
+		return "", fmt.Errorf("uploading volume %s: the answer does not name the image", source)
 	}
 	return answer.Upload.ImageID, nil
 }
 
-// copy writes the data of the image, its manifest and the metadata.
-func (p *Plugin) copy(ctx context.Context, c *protection.Call, b *protecting, size int) error {
-	source, err := b.glance.show(ctx, b.state.Image.ID)
-	if err != nil {
-		return err
-	}
-	written := &imagedata.Manifest{}
-	transfer := imagedata.Transfer{Client: b.glance.ServiceClient, ImageID: source.ID, Section: c.Section, Manifest: written, Report: c.Report}
-	count, err := transfer.Store(ctx, p.cfg.ObjectSize, source.Size, source.hash())
-	if err != nil {
-		return err
-	}
-	// A run before this one may have got further with another image.
-	err = c.DeleteObjects(ctx, imagedata.Prefix, func(key string) bool { return imagedata.Number(key) > count })
-	if err != nil {
-		return err
-	}
-	if err := written.Write(ctx, c.Section); err != nil {
-		return err
-	}
-	return c.Section.PutJSON(ctx, protection.MetadataKey, metadata{
-		VolumeID: c.Resource.ID, Size: size, Chunks: imagedata.Count(count), Image: source.imageMetadata,
-	})
-}
-
 // tidy removes what is temporary, what needs others first.
-func (b *protecting) tidy(ctx context.Context, c *protection.Call) error {
-	return hook.Join(b.dropImages(ctx, c), b.Remove(ctx, c, b.volume), b.Remove(ctx, c, b.snapshot))
+func (b *protecting) tidy(ctx context.Context) error {
+	var err error
+	if b.state.Image.Asked || b.Call.State == nil {
+		err = b.removeImages(ctx, b.state.Volume.ID, b.state.Image.ID)
+	}
+	return hook.Join(err, b.volume.Remove(ctx), b.snapshot.Remove(ctx))
 }
 
-// dropImages removes the temporary image, also one that was made without an
-// answer.
-func (b *protecting) dropImages(ctx context.Context, c *protection.Call) error {
-	if !b.state.Image.Asked && c.State != nil {
-		return nil
-	}
-	return b.glance.sweep(ctx, imageName(c, b.state), b.state.Image.ID)
-}
-
-// sweep removes the images with a name, and the known one, if any.
-func (g *glance) sweep(ctx context.Context, name, known string) error {
-	found, err := g.named(ctx, name)
-	failures := []error{err}
-	if known != "" {
-		failures = append(failures, g.remove(ctx, known))
-	}
-	for _, i := range found {
-		if i.ID != known {
-			failures = append(failures, g.remove(ctx, i.ID))
-		}
-	}
-	if err := hook.Join(failures...); err != nil {
+// removeImages removes the temporary images that are made of a volume, and the known
+// one, if any.
+func (b *protecting) removeImages(ctx context.Context, volumeID, known string) error {
+	name := imageName(b.Call, volumeID)
+	if err := b.glance.RemoveAll(ctx, url.Values{"name": {name}}, known); err != nil {
 		return &hook.Failure{Text: fmt.Sprintf("image %s may be left behind: %s", name, hook.Reason(err)), Err: err}
 	}
 	return nil
 }
 
+// cleanBackUp removes what is temporary, and waits for the end of an upload of the
+// volume itself, which goes on without its image for a while.
 func (p *Plugin) cleanBackUp(ctx context.Context, c *protection.Call, _ error) error {
 	b, err := p.begin(ctx, c)
 	if err != nil {
 		return err
 	}
-	return b.discard(ctx, c)
-}
-
-// discard removes what is temporary, and waits for the end of an upload of the
-// volume itself, which goes on without its image for a while.
-func (b *protecting) discard(ctx context.Context, c *protection.Call) error {
-	err := b.tidy(ctx, c)
+	err = b.tidy(ctx)
 	if !b.state.Image.Asked || b.state.Volume.Asked {
 		return err
 	}
@@ -319,43 +239,23 @@ func (b *protecting) discard(ctx context.Context, c *protection.Call) error {
 	return hook.Join(err, uploaded)
 }
 
-// unprotect takes a protect back: what is temporary, and what is in the bank.
-func (p *Plugin) unprotect(ctx context.Context, c *protection.Call) error {
-	b, err := p.begin(ctx, c)
-	if err == nil {
-		err = b.discard(ctx, c)
+// undoProtect takes a protect back: what is temporary, and what is in the bank.
+func (p *Plugin) undoProtect(ctx context.Context, c *protection.Call, was string) error {
+	if err := p.cleanBackUp(ctx, c, nil); err != nil {
+		return err
 	}
-	return purge(ctx, c, err)
+	return imagedata.Purge(ctx, c, was)
 }
 
 // remove deletes what is in the bank, and of a protect that was not finished what
 // is temporary.
-func (p *Plugin) remove(ctx context.Context, c *protection.Call) error {
-	err := c.CheckSection()
-	was := ""
-	if err == nil {
-		was, err = c.Section.GetText(ctx, protection.StatusKey)
+func (p *Plugin) remove(ctx context.Context, c *protection.Call, was string) error {
+	if hook.Unfinished(was) {
+		if err := p.sweep(ctx, c); err != nil {
+			return err
+		}
 	}
-	switch {
-	case errors.Is(err, bank.ErrNotFound):
-		err = nil
-	case err == nil && hook.Unfinished(was):
-		err = p.sweep(ctx, c)
-	}
-	return purge(ctx, c, err)
-}
-
-// purge empties the section, unless something before that failed.
-func purge(ctx context.Context, c *protection.Call, err error) error {
-	if err == nil {
-		return protection.Purge(frame.Title, imagedata.KnownObjects, imagedata.KnownManifest)(ctx, c)
-	}
-	if again := protection.Handover(ctx, err); again != nil {
-		return again
-	}
-	c.PutError(ctx)
-	err = protection.Because(ctx, err)
-	return fault.DeleteResourceFailed(frame.Title, hook.Reason(err), c.Resource.ID, c.Resource.Type).WithCause(err)
+	return imagedata.Purge(ctx, c, was)
 }
 
 // sweep removes what is temporary of a protect whose state is not known any more.
@@ -366,11 +266,11 @@ func (p *Plugin) sweep(ctx context.Context, c *protection.Call) error {
 	if err != nil {
 		return err
 	}
-	b.volume.Made, b.snapshot.Made, b.state = nil, nil, protectState{}
-	volumes, err := b.Find(ctx, b.volume)
-	failures := []error{err, b.glance.sweep(ctx, imageName(c, b.state), "")}
+	b.state = protectState{}
+	volumes, err := b.volume.Find(ctx)
+	failures := []error{err, b.removeImages(ctx, "", "")}
 	for _, v := range volumes {
-		failures = append(failures, b.glance.sweep(ctx, imageName(c, protectState{Volume: remote.Made{ID: v.ID}}), ""))
+		failures = append(failures, b.removeImages(ctx, v.ID, ""))
 	}
-	return hook.Join(append(failures, b.Sweep(ctx, b.volume), b.Sweep(ctx, b.snapshot))...)
+	return hook.Join(append(failures, b.volume.DeleteMatching(ctx), b.snapshot.DeleteMatching(ctx))...)
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/karbor-project/karbor/pkg/openstack/openstacktest"
 	"github.com/karbor-project/karbor/providers/protection"
+	"github.com/karbor-project/karbor/providers/protection/poll"
 	"github.com/karbor-project/karbor/providers/protection/volume/volumetest"
 )
 
@@ -18,7 +19,7 @@ func TestReal(t *testing.T) {
 			t.Parallel()
 			volumetest.RoundTrip(t, volumetest.Trip{
 				Plugin: func(p *openstacktest.RealProject) protection.Plugin {
-					return New(Config{PollInterval: 500 * time.Millisecond, FromSnapshot: snapshot, ObjectSize: 64 * pieceSize}, p.Factory)
+					return New(Config{Config: poll.Config{PollInterval: 500 * time.Millisecond}, FromSnapshot: snapshot, ObjectSize: 64 * pieceSize}, p.Factory)
 				},
 				Protect: []string{"backup_name", "b", "description", "d"},
 				Restore: []string{"restore_name", "back"},

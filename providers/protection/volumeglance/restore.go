@@ -4,9 +4,7 @@ package volumeglance
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/karbor-project/karbor/pkg/openstack"
 	"github.com/karbor-project/karbor/providers/protection"
@@ -26,33 +24,27 @@ type restoreState struct {
 
 // restoring is what a restore begins with.
 type restoring struct {
-	*remote.Service
-	glance *glance
+	*remote.Session
+	glance *imagedata.Glance
 	state  restoreState
-	save   func() error
-	volume remote.Order
+	volume *remote.Request
 }
 
 func (p *Plugin) beginRestore(ctx context.Context, c *protection.Call) (*restoring, error) {
-	service, err := p.cinder.For(ctx)
-	if err != nil {
+	r := &restoring{}
+	var err error
+	if r.Session, err = p.cinder.Begin(ctx, c, &r.state); err != nil {
 		return nil, err
 	}
-	glance, err := p.glance(ctx)
-	if err != nil {
+	if r.glance, err = p.glance.For(ctx); err != nil {
 		return nil, err
 	}
-	r := &restoring{Service: service, glance: glance}
-	if err := c.LoadState(ctx, &r.state); err != nil {
-		return nil, err
-	}
-	r.save = func() error { return c.SaveState(ctx, r.state) }
-	r.volume = r.state.Order(c, p.newID, r.save)
+	r.volume = r.state.Request(r.Session)
 	return r, nil
 }
 
-// bring makes an image of what is in the bank, and a volume from the image.
-func (p *Plugin) bring(ctx context.Context, c *protection.Call) (string, error) {
+// restore makes an image of what is in the bank, and a volume from the image.
+func (p *Plugin) restore(ctx context.Context, c *protection.Call) (string, error) {
 	var about metadata
 	if err := c.Section.GetJSON(ctx, protection.MetadataKey, &about); err != nil {
 		return "", err
@@ -62,12 +54,12 @@ func (p *Plugin) bring(ctx context.Context, c *protection.Call) (string, error) 
 		return "", err
 	}
 	if !r.state.Volume.Asked {
-		if err := p.image(ctx, c, r, about); err != nil {
+		if err := p.image(ctx, r, about); err != nil {
 			return "", err
 		}
 	}
-	r.volume.Body = map[string]any{"size": about.Size, "imageRef": r.state.ImageID, "name": name(c)}
-	err = r.Make(ctx, c, r.volume)
+	r.volume.Body = map[string]any{"size": about.Size, "imageRef": r.state.ImageID, "name": hook.RestoreName(c)}
+	err = r.volume.Create(ctx)
 	id := r.state.Volume.ID
 	if err != nil {
 		return id, err
@@ -75,95 +67,49 @@ func (p *Plugin) bring(ctx context.Context, c *protection.Call) (string, error) 
 	if err := c.UpdateStatus(ctx, id, protection.StatusRestoring, ""); err != nil {
 		return id, err
 	}
-	if err := r.Await(ctx, volume.Volumes, id, volume.Created, nil); err != nil {
+	if err := r.volume.AwaitReady(ctx, nil); err != nil {
 		return id, hook.Instead("Restored Volume is in erroneous state", err)
 	}
-	if err := r.Spare(ctx, r.volume); err != nil {
+	if err := r.volume.DeleteDuplicates(ctx); err != nil {
 		return id, err
 	}
-	return id, r.dropImage(ctx, c)
-}
-
-func name(c *protection.Call) string {
-	if name, ok := c.Parameters.String("restore_name"); ok && name != "" {
-		return name
-	}
-	return c.Checkpoint.ID() + "@" + c.Resource.ID
+	return id, r.dropImage(ctx)
 }
 
 // image makes the temporary image, unless that of an earlier run is whole. One
 // that is not is replaced: an upload cannot be continued, and Glance never takes
 // the id of a deleted image again.
-func (p *Plugin) image(ctx context.Context, c *protection.Call, r *restoring, about metadata) error {
+func (p *Plugin) image(ctx context.Context, r *restoring, about metadata) error {
 	if r.state.ImageID != "" {
-		found, err := r.glance.show(ctx, r.state.ImageID)
+		found, err := r.glance.Image(ctx, r.state.ImageID)
 		if err != nil && !openstack.IsNotFound(err) {
 			return err
 		}
-		if err == nil && found.Status == "active" && same(found, about) {
+		if err == nil && found.Status == "active" && found.Holds(about.Image.Checksum) {
 			return nil
 		}
-		if err := r.glance.remove(ctx, r.state.ImageID); err != nil {
+		if err := r.glance.Remove(ctx, r.state.ImageID); err != nil {
 			return err
 		}
 	}
 	r.state.ImageID = p.newID()
-	if err := r.save(); err != nil {
+	if err := r.Save(); err != nil {
 		return err
 	}
-	err := r.fill(ctx, c, about)
-	for _, known := range []error{imagedata.ErrCount, imagedata.ErrChecksum} {
-		if errors.Is(err, known) {
-			return &hook.Failure{Text: known.Error(), Err: err}
-		}
+	formats := imagedata.Metadata{DiskFormat: about.Image.DiskFormat, ContainerFormat: about.Image.ContainerFormat}
+	if err := r.glance.Create(ctx, r.state.ImageID, "temporary_image_of_"+r.Call.Resource.ID, formats); err != nil {
+		return err
 	}
+	err := r.glance.Restore(ctx, r.Call, r.state.ImageID, about.Chunks, about.Image.Checksum)
 	return hook.Instead("Create temporary image failed", err)
-}
-
-// fill makes the image and writes its data.
-func (r *restoring) fill(ctx context.Context, c *protection.Call, about metadata) error {
-	id := r.state.ImageID
-	body := map[string]any{"id": id, "name": "temporary_image_of_" + c.Resource.ID}
-	if about.Image.DiskFormat != nil {
-		body["disk_format"] = *about.Image.DiskFormat
-	}
-	if about.Image.ContainerFormat != nil {
-		body["container_format"] = *about.Image.ContainerFormat
-	}
-	if _, err := r.glance.Post(ctx, r.glance.ServiceURL("images"), body, nil, nil); err != nil {
-		return fmt.Errorf("create image %s: %w", id, err)
-	}
-	transfer := imagedata.Transfer{Client: r.glance.ServiceClient, ImageID: id, Section: c.Section, Report: c.Report}
-	if err := transfer.Load(ctx, about.Chunks, about.Image.Checksum); err != nil {
-		return err
-	}
-	if err := r.glance.await(ctx, id); err != nil {
-		return err
-	}
-	made, err := r.glance.show(ctx, id)
-	if err != nil {
-		return err
-	}
-	if !same(made, about) {
-		return fmt.Errorf("%w: image %s has %s", imagedata.ErrChecksum, id, text(made.Checksum))
-	}
-	return nil
-}
-
-// same compares the checksums if both are known.
-func same(i *image, about metadata) bool {
-	if i.Checksum == nil || about.Image.Checksum == nil {
-		return true
-	}
-	return strings.EqualFold(*i.Checksum, *about.Image.Checksum)
 }
 
 // dropImage removes the temporary image of a volume that is restored, which
 // matters more. A Glance whose storage made the volume as a clone may refuse.
-func (r *restoring) dropImage(ctx context.Context, c *protection.Call) error {
+func (r *restoring) dropImage(ctx context.Context) error {
 	err := r.removeImage(ctx)
 	if err != nil && ctx.Err() == nil && protection.Handover(ctx, err) == nil {
-		c.Logger().Warnf("after the restore of volume %s: %v", c.Resource.ID, err)
+		r.Call.Logger().Warnf("after the restore of volume %s: %v", r.Call.Resource.ID, err)
 		return nil
 	}
 	return err
@@ -173,22 +119,18 @@ func (r *restoring) removeImage(ctx context.Context) error {
 	if r.state.ImageID == "" {
 		return nil
 	}
-	err := r.glance.remove(ctx, r.state.ImageID)
+	err := r.glance.Remove(ctx, r.state.ImageID)
 	if err != nil {
 		return &hook.Failure{Text: fmt.Sprintf("image %s is left behind: %s", r.state.ImageID, hook.Reason(err)), Err: err}
 	}
 	return nil
 }
 
-func (p *Plugin) cleanRestore(ctx context.Context, c *protection.Call, _ error) error {
-	return p.unrestore(ctx, c)
-}
-
-// unrestore deletes the new volume and the image, as far as they have come.
-func (p *Plugin) unrestore(ctx context.Context, c *protection.Call) error {
+// undoRestore deletes the new volume and the image, as far as they have come.
+func (p *Plugin) undoRestore(ctx context.Context, c *protection.Call) error {
 	r, err := p.beginRestore(ctx, c)
 	if err != nil {
 		return err
 	}
-	return hook.Join(r.Remove(ctx, c, r.volume), r.removeImage(ctx))
+	return hook.Join(r.volume.Remove(ctx), r.removeImage(ctx))
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/requestcontext"
 	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/plugintest"
+	"github.com/karbor-project/karbor/providers/protection/poll"
 )
 
 func TestSurvives(t *testing.T) {
@@ -29,7 +30,7 @@ func TestSurvives(t *testing.T) {
 					Service:  cloud,
 					Resource: disk,
 					Plugin: func(p *plugintest.Process) protection.Plugin {
-						return New(Config{PollInterval: time.Millisecond, ObjectSize: pieceSize, FromSnapshot: snapshot}, cloud.Wrapped(p.Transport))
+						return New(Config{Config: poll.Config{PollInterval: time.Millisecond}, ObjectSize: pieceSize, FromSnapshot: snapshot}, cloud.Wrapped(p.Transport))
 					},
 					Caller: requestcontext.From(openstacktest.Context(t)),
 					Parameters: map[protection.Kind]protection.Parameters{

@@ -7,6 +7,7 @@ import (
 
 	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/plugintest"
+	"github.com/karbor-project/karbor/providers/protection/poll"
 	"github.com/karbor-project/karbor/providers/protection/volume/volumetest"
 )
 
@@ -31,7 +32,7 @@ func parameters(t *testing.T, w *volumetest.World) {
 			"restore_name":        {Value: "back"},
 			"restore_description": {Value: "again"},
 		},
-	}, w.Look(New(Config{PollInterval: w.Interval}, w.Factory), func(t testing.TB, _ *plugintest.Harness) map[string]any {
+	}, w.Look(New(poll.Config{PollInterval: w.Interval}, w.Factory), func(t testing.TB, _ *plugintest.Harness) map[string]any {
 		snapshot := w.Newest(t, "snapshots")
 		return map[string]any{"snapshot_name": snapshot["name"], "description": snapshot["description"], "force": true}
 	}))

@@ -6,15 +6,14 @@
 package volumesnapshot
 
 import (
-	"fmt"
+	"context"
 	"time"
-
-	"github.com/google/uuid"
 
 	"github.com/karbor-project/karbor/pkg/config"
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/hook"
+	"github.com/karbor-project/karbor/providers/protection/poll"
 	"github.com/karbor-project/karbor/providers/protection/remote"
 	"github.com/karbor-project/karbor/providers/protection/volume"
 )
@@ -25,56 +24,100 @@ var Names = []string{
 	protection.ClassPrefix + "volume.volume_snapshot_plugin.VolumeSnapshotProtectionPlugin",
 }
 
-// frame has the plugin's name in error texts; verifyTitle is that of a Verify.
-var frame = hook.Frame{Title: "Volume Snapshot", Schemas: schemas}
+const group = "volume_snapshot_plugin"
 
-const verifyTitle = "Volume snapshot"
-
-// Config is the section of the provider file.
-type Config struct {
-	PollInterval time.Duration
-	PollTimeout  time.Duration // 0 is none
-}
+// Options are read from the provider file.
+var Options = poll.ConfigOptions(group, "the status of volumes and snapshots", 15*time.Second, poll.Day)
 
 // Plugin protects OS::Cinder::Volume.
-type Plugin struct {
-	cinder *remote.Gate
-	newID  func() string
-}
+type Plugin = remote.Plugin[metadata]
 
 var _ protection.Plugin = (*Plugin)(nil)
 
 // New returns the plugin.
-func New(cfg Config, clients volume.Clients) *Plugin {
-	return &Plugin{cinder: remote.NewGate(clients.BlockStorage, cfg.PollInterval, cfg.PollTimeout), newID: uuid.NewString}
+func New(cfg poll.Config, clients volume.Clients) *Plugin {
+	cinder := remote.NewClient(cfg, clients.BlockStorage)
+	return &Plugin{
+		Type:   resource.Volume,
+		Frame:  hook.Frame{Title: "Volume Snapshot", Verified: "Volume snapshot", Schemas: schemas},
+		Client: cinder,
+
+		Source: volume.Volumes, Usable: volume.Usable, Unusable: "Volume is in a error status.",
+		Begin: func(ctx context.Context, c *protection.Call) ([]*remote.Request, error) { return begin(ctx, cinder, c) },
+		Describe: func(_ context.Context, s *remote.Session) (metadata, error) {
+			return metadata{VolumeID: s.Call.Resource.ID}, nil
+		},
+		Note: func(about *metadata, snapshot *remote.Created) {
+			about.SnapshotID, about.Size = snapshot.ID, snapshot.Size // the size that the volume had then
+		},
+		NoBackup: func(_ context.Context, _ *remote.Request, err error) error {
+			return hook.InStatus("The status of snapshot is %s", "Unable to find volume snapshot.", err)
+		},
+		Kept: remote.Kept{
+			Kind: volume.Snapshots, Key: "snapshot_id", Whole: "available",
+			Missing: "Getting volume backup fails.", Title: "volume snapshot",
+		},
+
+		BeginRestore: func(ctx context.Context, c *protection.Call) (*remote.Request, error) {
+			return beginRestore(ctx, cinder, c)
+		},
+		Fill: fill,
+		NotRestored: func(err error) error {
+			return hook.InStatus("Invalid status: %s", "Invalid status: "+poll.NotFound, err)
+		},
+	}
 }
 
 // Register adds the plugin to a registry.
 func Register(r *protection.Registry) {
 	r.Register(Names, Options, func(cfg *config.Config, deps protection.Deps) (protection.Plugin, error) {
-		return New(FromConfig(cfg), deps.Clients), nil
+		return New(poll.FromConfig(cfg, group), deps.Clients), nil
 	})
 }
 
-// Types returns OS::Cinder::Volume.
-func (*Plugin) Types() []string { return []string{resource.Volume} }
+// metadata is the JSON object of the same name in the bank, in the key order of
+// the original. karbor: volume_snapshot_plugin.py
+type metadata struct {
+	VolumeID   string `json:"volume_id"`
+	Size       int    `json:"size"` // GiB
+	SnapshotID string `json:"snapshot_id"`
+}
 
-// Schemas returns the schemas of the type.
-func (*Plugin) Schemas(string) protection.Schemas { return schemas }
-
-// Operation returns the hooks for one volume. There is no Copy: a snapshot cannot
-// leave Cinder, and a second checkpoint that names the same one would lose it
-// with the first.
-func (p *Plugin) Operation(kind protection.Kind, r resource.Resource) (*protection.Operation, error) {
-	switch kind {
-	case protection.Protect:
-		return &protection.Operation{Main: frame.Protect(true, p.take, p.cleanTake), Undo: frame.Delete(p.unprotect)}, nil
-	case protection.Restore:
-		return &protection.Operation{Main: frame.Restore(p.bring, p.cleanRestore), Undo: frame.Unrestore(p.unrestore)}, nil
-	case protection.Verify:
-		return &protection.Operation{Main: protection.Checked(schemas.Verify, p.cinder.Verify(verifyTitle, kept))}, nil
-	case protection.Delete:
-		return &protection.Operation{Main: frame.Delete(p.remove)}, nil
+// begin returns the request for the snapshot.
+// cinder: POST /v3/{project}/snapshots
+func begin(ctx context.Context, cinder *remote.Client, c *protection.Call) ([]*remote.Request, error) {
+	var state struct {
+		Snapshot remote.Created `json:"snapshot"`
 	}
-	return nil, fmt.Errorf("%s of %s: %w", kind, r.Key(), protection.ErrNoOperation)
+	s, err := cinder.Begin(ctx, c, &state)
+	if err != nil {
+		return nil, err
+	}
+	r := volume.Copy(s, volume.Snapshots, &state.Snapshot)
+	r.Ready.IgnoreUnexpected = true // as the original does
+	r.Body["name"], r.Body["description"] = c.Parameters.Value("snapshot_name"), c.Parameters.Value("description")
+	r.Body["force"], _ = c.Parameters.Bool("force")
+	return []*remote.Request{r}, nil
+}
+
+// beginRestore returns the request for the new volume.
+func beginRestore(ctx context.Context, cinder *remote.Client, c *protection.Call) (*remote.Request, error) {
+	var state volume.Restored
+	s, err := cinder.Begin(ctx, c, &state)
+	if err != nil {
+		return nil, err
+	}
+	return state.Request(s), nil
+}
+
+func fill(r *remote.Request, about metadata) error {
+	name, given := r.Call.Parameters.String("restore_name")
+	if !given || name == "" {
+		name = "volume-" + r.Call.Checkpoint.ID() + "@" + r.Call.Resource.ID
+	}
+	r.Body = map[string]any{"size": about.Size, "snapshot_id": about.SnapshotID, "name": name}
+	if description, ok := r.Call.Parameters.String("restore_description"); ok {
+		r.Body["description"] = description
+	}
+	return nil
 }

@@ -20,13 +20,16 @@ import (
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/plugintest"
+	"github.com/karbor-project/karbor/providers/protection/poll"
 )
 
 func TestMain(m *testing.M) { leaktest.Main(m) }
 
 var disk = resource.Resource{Type: resource.Volume, ID: "39bf1b00-ebb7-4ffb-9069-021fda85d377", Name: "disk"}
 
-func plugin(c *storage.Cloud) *Plugin { return New(Config{PollInterval: time.Millisecond}, c.Factory) }
+func plugin(c *storage.Cloud) *Plugin {
+	return New(poll.Config{PollInterval: time.Millisecond}, c.Factory)
+}
 
 func must(t testing.TB, err error) {
 	t.Helper()

@@ -16,9 +16,9 @@ import (
 	"github.com/karbor-project/karbor/providers/protection/remark"
 )
 
-// unrestore removes what a restore has made, what needs others first. Subnets go
+// undoRestore removes what a restore has made, what needs others first. Subnets go
 // with their networks. Its error names what is left.
-func (p *Plugin) unrestore(ctx context.Context, c *protection.Call) error {
+func (p *Plugin) undoRestore(ctx context.Context, c *protection.Call) error {
 	r := &rebuild{call: c, remarks: &remark.List{}}
 	if err := c.LoadState(ctx, &r.state); err != nil {
 		return err

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package protection_test
+package hook_test
 
 import (
 	"context"
@@ -49,7 +49,7 @@ func TestCopySection(t *testing.T) {
 	h, source, c := copying(t, 150)
 	var told []int
 	c.Progress = func(percent int) { told = append(told, percent) }
-	operation := protection.CopySection("Volume Backup", func(context.Context, *protection.Call) ([]string, error) {
+	operation := frame.Copy(func(context.Context, *protection.Call) ([]string, error) {
 		return []string{"data_0"}, nil
 	})
 	if err := operation.Main(t.Context(), c); err != nil {
@@ -100,7 +100,7 @@ func TestCopySectionFails(t *testing.T) {
 			t.Parallel()
 			h, source, c := copying(t, 5)
 			tc.arrange(t, h, source)
-			err := protection.CopySection("Volume Backup").Main(t.Context(), c)
+			err := frame.Copy().Main(t.Context(), c)
 			if !fault.Is(err, "CreateResourceFailed") || len(err.Error()) < len(tc.want) || err.Error()[:len(tc.want)] != tc.want {
 				t.Errorf("got %v", err)
 			}
@@ -116,7 +116,7 @@ func TestCopySectionIsHandedOver(t *testing.T) {
 	h, _, c := copying(t, 5)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	h.Faults.Queue(banktest.Put, banktest.Fault{}, banktest.Fault{Before: func(context.Context, string) { cancel(protection.ErrHandover) }})
-	err := protection.CopySection("Volume Backup").Main(ctx, c)
+	err := frame.Copy().Main(ctx, c)
 	if !errors.Is(err, protection.ErrHandover) {
 		t.Errorf("got %v", err)
 	}

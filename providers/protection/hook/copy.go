@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package protection
+package hook
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 
 	"github.com/karbor-project/karbor/bank"
 	"github.com/karbor-project/karbor/pkg/fault"
+	"github.com/karbor-project/karbor/providers/protection"
 )
 
 // copied is how many objects are copied before that is noted in the State, and
@@ -26,33 +27,30 @@ type copyState struct {
 	After string `json:"after"`
 }
 
-// CopySection returns the operation of a Copy for plugins whose backups are all
-// in the bank: it copies the resource's section of Call.Checkpoint into that of
-// Call.Copy, metadata and status last, and its Undo drops what it copied. Objects
-// stream through, and each is checked on its way as far as the stores can. A
-// second run goes on after the objects that the first is known to have copied.
-//
-// known, as in Purge, names objects that a listing may lack. noun is the plugin's
-// name in error texts, "Image Backup".
-func CopySection(noun string, known ...Known) *Operation {
-	return &Operation{
-		Main: func(ctx context.Context, c *Call) error {
-			err := c.copySection(ctx, known)
+// Copy returns the operation of a Copy for plugins whose backups are all in the bank:
+// it copies the resource's section of Call.Checkpoint into that of Call.Copy, metadata
+// and status last, and its Undo drops what it copied. Objects stream through, and each
+// is checked on its way as far as the stores can. A second run goes on after the
+// objects that the first is known to have copied.
+func (f Frame) Copy(known ...Known) *protection.Operation {
+	return &protection.Operation{
+		Main: func(ctx context.Context, c *protection.Call) error {
+			err := copySection(ctx, c, known)
 			if err == nil {
 				return nil
 			}
-			if again := Handover(ctx, err); again != nil {
+			if again := protection.Handover(ctx, err); again != nil {
 				return again
 			}
 			c.PutError(ctx)
-			err = Because(ctx, err)
-			return fault.CreateResourceFailed(noun, Reason(err), c.Resource.ID, c.Resource.Type).WithCause(err)
+			err = protection.Because(ctx, err)
+			return fault.CreateResourceFailed(f.Title, Reason(err), c.Resource.ID, c.Resource.Type).WithCause(err)
 		},
-		Undo: Purge(noun, known...),
+		Undo: f.Delete(Purge(known...)),
 	}
 }
 
-func (c *Call) copySection(ctx context.Context, known []Known) error {
+func copySection(ctx context.Context, c *protection.Call, known []Known) error {
 	if err := c.CheckSection(); err != nil {
 		return err
 	}
@@ -64,32 +62,32 @@ func (c *Call) copySection(ctx context.Context, known []Known) error {
 	if err := source.Check(ctx); err != nil {
 		return err
 	}
-	status, err := source.GetText(ctx, StatusKey)
+	status, err := source.GetText(ctx, protection.StatusKey)
 	if err != nil {
 		return err
 	}
-	if status != StatusAvailable {
+	if status != protection.StatusAvailable {
 		return fault.KarborException(fmt.Sprintf("The backup to be copied is in status %s", status))
 	}
-	if err := c.PutStatus(ctx, StatusProtecting); err != nil {
+	if err := c.PutStatus(ctx, protection.StatusProtecting); err != nil {
 		return err
 	}
-	keys, err := c.copyable(ctx, source, known)
+	keys, err := copyable(ctx, c, source, known)
 	if err != nil {
 		return err
 	}
-	if err := c.copyObjects(ctx, source, keys); err != nil {
+	if err := copyObjects(ctx, c, source, keys); err != nil {
 		return err
 	}
-	if _, err := c.Section.CopyFrom(ctx, source, MetadataKey); err != nil {
+	if _, err := c.Section.CopyFrom(ctx, source, protection.MetadataKey); err != nil {
 		return err
 	}
-	return c.PutStatus(ctx, StatusAvailable)
+	return c.PutStatus(ctx, protection.StatusAvailable)
 }
 
 // copyable returns, in byte order, the keys of the objects that a backup is made
 // of besides status and metadata.
-func (c *Call) copyable(ctx context.Context, source *bank.Section, known []Known) ([]string, error) {
+func copyable(ctx context.Context, c *protection.Call, source *bank.Section, known []Known) ([]string, error) {
 	keys, err := source.List(ctx, bank.ListOptions{})
 	if err != nil {
 		return nil, err
@@ -105,10 +103,10 @@ func (c *Call) copyable(ctx context.Context, source *bank.Section, known []Known
 	}
 	slices.Sort(keys)
 	keys = slices.Compact(keys)
-	return slices.DeleteFunc(keys, func(key string) bool { return key == StatusKey || key == MetadataKey }), nil
+	return slices.DeleteFunc(keys, func(key string) bool { return key == protection.StatusKey || key == protection.MetadataKey }), nil
 }
 
-func (c *Call) copyObjects(ctx context.Context, source *bank.Section, keys []string) error {
+func copyObjects(ctx context.Context, c *protection.Call, source *bank.Section, keys []string) error {
 	var state copyState
 	if err := c.LoadState(ctx, &state); err != nil {
 		return err

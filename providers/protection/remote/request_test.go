@@ -4,6 +4,7 @@ package remote_test
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"testing"
 	"time"
@@ -12,9 +13,9 @@ import (
 	"github.com/karbor-project/karbor/pkg/openstack/openstacktest"
 	"github.com/karbor-project/karbor/pkg/openstack/openstacktest/storage"
 	"github.com/karbor-project/karbor/pkg/resource"
-	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/hook"
 	"github.com/karbor-project/karbor/providers/protection/plugintest"
+	"github.com/karbor-project/karbor/providers/protection/poll"
 	"github.com/karbor-project/karbor/providers/protection/remote"
 	"github.com/karbor-project/karbor/providers/protection/volume"
 )
@@ -32,73 +33,81 @@ func must(t testing.TB, err error) {
 
 // bench is a snapshot to be made, in a cloud with one volume.
 type bench struct {
-	*remote.Service
+	*remote.Request
 	cloud *storage.Cloud
 	ctx   context.Context
-	call  *protection.Call
-	made  remote.Made
-	saved []remote.Made
+	saved *saved
+}
+
+// saved keeps all states that were saved.
+type saved struct{ states []remote.Created }
+
+// Load implements protection.State.
+func (s *saved) Load(context.Context) (json.RawMessage, error) { return nil, nil }
+
+// Save implements protection.State.
+func (s *saved) Save(_ context.Context, document json.RawMessage) error {
+	var state remote.Created
+	err := json.Unmarshal(document, &state)
+	s.states = append(s.states, state)
+	return err
 }
 
 func newBench(t *testing.T, wrap func(http.RoundTripper) http.RoundTripper) *bench {
 	t.Helper()
-	b := &bench{cloud: storage.New(t), ctx: openstacktest.Context(t), call: plugintest.New(t).Call(disk)}
+	b := &bench{cloud: storage.New(t), ctx: openstacktest.Context(t), saved: &saved{}}
 	b.cloud.AddVolume(disk.ID, "disk", []byte("data"))
 	clients := b.cloud.Factory
 	if wrap != nil {
 		clients = clients.Wrapped(wrap)
 	}
-	var err error
-	b.Service, err = remote.NewGate(clients.BlockStorage, time.Millisecond, 0).For(b.ctx)
+	call := plugintest.New(t).Call(disk)
+	call.State = b.saved
+	created := &remote.Created{}
+	s, err := remote.NewClient(poll.Config{PollInterval: time.Millisecond}, clients.BlockStorage).Begin(b.ctx, call, created)
 	must(t, err)
+	b.Request = volume.Copy(s, volume.Snapshots, created)
 	return b
-}
-
-func (b *bench) order() remote.Order {
-	o := volume.Of(b.call, volume.Snapshots)
-	o.Body = map[string]any{"volume_id": disk.ID}
-	o.Made, o.Save = &b.made, func() error { b.saved = append(b.saved, b.made); return nil }
-	return o
 }
 
 // arrive puts a snapshot there that an earlier run has asked for.
 func (b *bench) arrive(id string) {
-	b.cloud.Add(storage.Snapshots, &storage.Thing{ID: id, Status: "available", Size: 1, VolumeID: disk.ID, Metadata: remote.MarksOf(b.call)})
+	b.cloud.Add(storage.Snapshots, &storage.Thing{ID: id, Status: "available", Size: 1, VolumeID: disk.ID, Metadata: b.Marks})
 }
 
-func TestMakeOnce(t *testing.T) {
+func TestCreateOnce(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, nil)
 	for range 2 {
-		must(t, b.Make(b.ctx, b.call, b.order()))
+		must(t, b.Create(b.ctx))
 	}
-	if n := len(b.cloud.Things(storage.Snapshots)); n != 1 || b.made.Size != 1 || b.made.Doubt {
-		t.Errorf("%d snapshots, %+v", n, b.made)
+	if n := len(b.cloud.Things(storage.Snapshots)); n != 1 || b.Created.Size != 1 || b.Created.Uncertain {
+		t.Errorf("%d snapshots, %+v", n, b.Created)
 	}
-	if len(b.saved) != 2 || !b.saved[0].Asked || b.saved[0].ID != "" {
-		t.Errorf("saved %+v: what is asked for is to be saved before", b.saved)
+	if len(b.saved.states) != 2 || !b.saved.states[0].Asked || b.saved.states[0].ID != "" {
+		t.Errorf("saved %+v: what is asked for is to be saved before", b.saved.states)
 	}
 	if n := len(b.cloud.Calls("GET ")); n != 0 {
 		t.Errorf("%d calls to look for what cannot be there", n)
 	}
-	must(t, b.Await(b.ctx, volume.Snapshots, b.made.ID, volume.Taken, nil))
-	must(t, b.Remove(b.ctx, b.call, b.order()))
+	must(t, b.AwaitReady(b.ctx, nil))
+	must(t, b.Remove(b.ctx))
 	if n := len(b.cloud.Things(storage.Snapshots)); n != 0 {
 		t.Errorf("%d snapshots are left", n)
 	}
 }
 
-func TestMakeFindsWhatWasAskedFor(t *testing.T) {
+func TestCreateFindsWhatWasAskedFor(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, nil)
-	b.made.Asked = true
+	b.Created.Asked = true
 	b.arrive("earlier")
 	b.cloud.Add(storage.Snapshots, &storage.Thing{ID: "stranger", Status: "available", VolumeID: disk.ID})
-	must(t, b.Make(b.ctx, b.call, b.order()))
-	if b.made.ID != "earlier" || len(b.cloud.Calls("POST ")) != 0 {
-		t.Errorf("made %+v", b.made)
+	must(t, b.Create(b.ctx))
+	if b.Created.ID != "earlier" || len(b.cloud.Calls("POST ")) != 0 {
+		t.Errorf("made %+v", b.Created)
 	}
-	must(t, b.Sweep(b.ctx, b.order()))
+	must(t, b.DeleteMatching(b.ctx))
 	if left := b.cloud.Things(storage.Snapshots); len(left) != 1 || left[0].ID != "stranger" {
 		t.Errorf("%d snapshots are left", len(left))
 	}
@@ -118,49 +127,49 @@ func (l late) RoundTrip(r *http.Request) (*http.Response, error) {
 	return l.next.RoundTrip(r)
 }
 
-func TestMakeFindsWhatComesLate(t *testing.T) {
+func TestCreateFindsWhatComesLate(t *testing.T) {
 	t.Parallel()
 	var b *bench
 	b = newBench(t, func(next http.RoundTripper) http.RoundTripper { return late{next, func() { b.arrive("earlier") }} })
-	b.made.Asked = true
+	b.Created.Asked = true
 	b.cloud.Refuse("POST /snapshots", http.StatusBadRequest, "busy")
-	must(t, b.Make(b.ctx, b.call, b.order()))
-	if b.made.ID != "earlier" {
-		t.Errorf("made %+v", b.made)
+	must(t, b.Create(b.ctx))
+	if b.Created.ID != "earlier" {
+		t.Errorf("made %+v", b.Created)
 	}
 }
 
-func TestSpareIsRemoved(t *testing.T) {
+func TestDuplicatesAreDeleted(t *testing.T) {
 	t.Parallel()
 	var b *bench
 	b = newBench(t, func(next http.RoundTripper) http.RoundTripper { return late{next, func() { b.arrive("earlier") }} })
-	b.made.Asked = true
-	must(t, b.Make(b.ctx, b.call, b.order()))
-	must(t, b.Await(b.ctx, volume.Snapshots, b.made.ID, volume.Taken, nil))
-	must(t, b.Spare(b.ctx, b.order()))
-	if left := b.cloud.Things(storage.Snapshots); len(left) != 1 || left[0].ID != b.made.ID {
-		t.Errorf("%d snapshots are left, made %+v", len(left), b.made)
+	b.Created.Asked = true
+	must(t, b.Create(b.ctx))
+	must(t, b.AwaitReady(b.ctx, nil))
+	must(t, b.DeleteDuplicates(b.ctx))
+	if left := b.cloud.Things(storage.Snapshots); len(left) != 1 || left[0].ID != b.Created.ID {
+		t.Errorf("%d snapshots are left, made %+v", len(left), b.Created)
 	}
 }
 
-func TestMakeIsRefused(t *testing.T) {
+func TestCreateIsRefused(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, nil)
 	b.cloud.Refuse("POST /snapshots", http.StatusForbidden, "no")
-	err := b.Make(b.ctx, b.call, b.order())
+	err := b.Create(b.ctx)
 	if err == nil || hook.Reason(err) != "no (HTTP 403)" {
 		t.Errorf("got %v", err)
 	}
-	must(t, b.Remove(b.ctx, b.call, b.order()))
+	must(t, b.Remove(b.ctx))
 }
 
 func TestDeleteWaitsForWhatIsBusy(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, nil)
-	must(t, b.Make(b.ctx, b.call, b.order())) // it is being created
-	must(t, b.Delete(b.ctx, volume.Snapshots, b.made.ID))
+	must(t, b.Create(b.ctx)) // it is being created
+	must(t, b.Delete(b.ctx, volume.Snapshots, b.Created.ID))
 	if n := len(b.cloud.Things(storage.Snapshots)); n != 0 {
 		t.Errorf("%d snapshots are left", n)
 	}
-	must(t, b.Delete(b.ctx, volume.Snapshots, b.made.ID)) // gone is as good
+	must(t, b.Delete(b.ctx, volume.Snapshots, b.Created.ID)) // gone is as good
 }

@@ -13,11 +13,12 @@ import (
 	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/hook"
 	"github.com/karbor-project/karbor/providers/protection/remark"
+	"github.com/karbor-project/karbor/providers/protection/remote"
 )
 
-// unrestore deletes the new server, as far as it has come, and waits until it is
+// undoRestore deletes the new server, as far as it has come, and waits until it is
 // gone: then its volumes and ports are free.
-func (p *Plugin) unrestore(ctx context.Context, c *protection.Call) error {
+func (p *Plugin) undoRestore(ctx context.Context, c *protection.Call) error {
 	r, err := p.begin(ctx, c, &remark.List{})
 	if err != nil {
 		return err
@@ -25,14 +26,22 @@ func (p *Plugin) unrestore(ctx context.Context, c *protection.Call) error {
 	if !r.state.Asked {
 		return nil
 	}
-	if err := r.find(ctx); err != nil {
-		return &hook.Failure{Text: "a server may be left behind: " + hook.Reason(err), Err: err}
+	servers := []remote.Created{{ID: r.state.ServerID}}
+	if r.state.ServerID == "" {
+		if servers, err = r.find(ctx); err != nil {
+			return &hook.Failure{Text: "a server may be left behind: " + hook.Reason(err), Err: err}
+		}
 	}
-	id := r.state.ServerID
-	if id == "" {
-		return nil
+	var failures []error
+	for _, s := range servers {
+		failures = append(failures, r.remove(ctx, s.ID))
 	}
-	err = r.dissociate(ctx, id)
+	return hook.Join(failures...)
+}
+
+// remove deletes a server.
+func (r *run) remove(ctx context.Context, id string) error {
+	err := r.dissociate(ctx, id)
 	if err == nil {
 		_, err = r.nova.Delete(ctx, r.nova.ServiceURL("servers", url.PathEscape(id)), &gophercloud.RequestOpts{
 			OkCodes: []int{http.StatusNoContent, http.StatusAccepted, http.StatusNotFound},

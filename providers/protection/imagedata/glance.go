@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package imagedata
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/gophercloud/gophercloud/v2"
+
+	"github.com/karbor-project/karbor/pkg/openstack"
+	"github.com/karbor-project/karbor/pkg/requestcontext"
+	"github.com/karbor-project/karbor/providers/protection/hook"
+	"github.com/karbor-project/karbor/providers/protection/poll"
+)
+
+// ready are the statuses of an image that gets its data. "NotFound" of the original is
+// read as the pseudo status that it stands for, and importing, which Glance has since,
+// is waited for. Cinder deletes an image whose upload fails.
+// glance: common/utils.py, karbor: image_protection_plugin.py
+var ready = poll.Statuses{
+	Success: []string{"active"},
+	Failure: []string{"killed", "deleted", "pending_delete", "deactivated", poll.NotFound},
+	Ignore:  []string{"queued", "saving", "uploading", "importing"},
+}
+
+// Image is what Glance tells of an image.
+type Image struct {
+	ID     string `json:"id"`
+	Status string `json:"status"`
+	Size   int64  `json:"size"` // bytes; null reads as 0
+	Metadata
+	HashAlgo  *string `json:"os_hash_algo"`
+	HashValue *string `json:"os_hash_value"`
+}
+
+// Broken reports whether the image will never be active.
+func (i *Image) Broken() bool { return slices.Contains(ready.Failure, i.Status) }
+
+// Holds reports whether the image may be made of data with a checksum. Images from
+// before Glance computed checksums have none.
+func (i *Image) Holds(checksum *string) bool {
+	return i.Checksum == nil || checksum == nil || strings.EqualFold(*i.Checksum, *checksum)
+}
+
+func (i *Image) hash() Hash {
+	return Hash{MD5: text(i.Checksum), Algo: text(i.HashAlgo), Value: text(i.HashValue)}
+}
+
+func text(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
+// Client is a plugin's access to Glance. All its waits share their listings.
+type Client struct {
+	connect func(context.Context) (*gophercloud.ServiceClient, error)
+	polls   *poll.Batch
+	options poll.Options
+}
+
+// NewClient returns the access to Glance of a plugin. connect makes a client for the
+// caller of a context.
+func NewClient(cfg poll.Config, connect func(context.Context) (*gophercloud.ServiceClient, error)) *Client {
+	return &Client{
+		connect: connect,
+		polls:   poll.NewBatch(poll.BatchOptions{Interval: cfg.PollInterval}),
+		options: poll.Options{Timeout: cfg.PollTimeout, Transient: openstack.IsTransient, Patience: 5},
+	}
+}
+
+// Glance is Glance as one caller sees it.
+type Glance struct {
+	*gophercloud.ServiceClient
+	client  *Client
+	project string
+}
+
+// For returns Glance for the caller of ctx.
+func (c *Client) For(ctx context.Context) (*Glance, error) {
+	client, err := c.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &Glance{ServiceClient: client, client: c, project: requestcontext.From(ctx).ProjectID}, nil
+}
+
+// Image returns an image.
+func (g *Glance) Image(ctx context.Context, id string) (*Image, error) {
+	return openstack.Show[Image](ctx, g.ServiceClient, "images", id, "")
+}
+
+// Images lists the images with a name and other properties.
+func (g *Glance) Images(ctx context.Context, query url.Values) ([]Image, error) {
+	return openstack.List[Image](ctx, g.ServiceClient, "images", "images", query)
+}
+
+// Active returns an image when it is active. It looks first: an image that is ready
+// costs one call.
+func (g *Glance) Active(ctx context.Context, id string) (*Image, error) {
+	image, err := g.Image(ctx, id)
+	if err == nil && image.Status == "active" {
+		return image, nil
+	}
+	if err := g.await(ctx, id); err != nil {
+		return nil, err
+	}
+	return g.Image(ctx, id)
+}
+
+// Await waits until an image is active, with one listing for all that wait.
+func (g *Glance) Await(ctx context.Context, id string) error {
+	if err := g.await(ctx, id); err != nil {
+		return fmt.Errorf("waiting for image %s: %w", id, err)
+	}
+	return nil
+}
+
+func (g *Glance) await(ctx context.Context, id string) error {
+	return g.client.polls.Until(ctx, poll.Key{Service: "glance", Project: g.project, Kind: "images"}, poll.Wait{
+		ID: id, Statuses: ready, Options: g.client.options, Source: g,
+	})
+}
+
+// Remove deletes an image. One that is gone is as good.
+func (g *Glance) Remove(ctx context.Context, id string) error {
+	_, err := g.Delete(ctx, g.ServiceURL("images", url.PathEscape(id)), &gophercloud.RequestOpts{
+		OkCodes: []int{http.StatusNoContent, http.StatusNotFound},
+	})
+	if err != nil {
+		return fmt.Errorf("deleting image %s: %w", id, err)
+	}
+	return nil
+}
+
+// RemoveAll deletes the images that a query finds, and the known one, if any.
+func (g *Glance) RemoveAll(ctx context.Context, query url.Values, known string) error {
+	images, err := g.Images(ctx, query)
+	failures := []error{err}
+	if known != "" && !slices.ContainsFunc(images, func(i Image) bool { return i.ID == known }) {
+		images = append(images, Image{ID: known})
+	}
+	for _, i := range images {
+		failures = append(failures, g.Remove(ctx, i.ID))
+	}
+	return hook.Join(failures...)
+}
+
+// Create makes an image without data.
+func (g *Glance) Create(ctx context.Context, id, name string, about Metadata) error {
+	body := map[string]any{"id": id, "name": name}
+	if about.DiskFormat != nil {
+		body["disk_format"] = *about.DiskFormat
+	}
+	if about.ContainerFormat != nil {
+		body["container_format"] = *about.ContainerFormat
+	}
+	if _, err := g.Post(ctx, g.ServiceURL("images"), body, nil, nil); err != nil {
+		return fmt.Errorf("creating image %s: %w", id, err)
+	}
+	return nil
+}
+
+var _ poll.Source = (*Glance)(nil)
+
+// Page implements poll.Source: the newest of the caller's own images first. The
+// marker is the query of the next page.
+func (g *Glance) Page(ctx context.Context, marker string) (map[string]poll.Status, string, error) {
+	if marker == "" {
+		marker = url.Values{"owner": {g.project}, "sort": {"created_at:desc"}, "limit": {"1000"}}.Encode()
+	}
+	images, next, err := openstack.Page[Image](ctx, g.ServiceClient, "images", "images", marker)
+	page := make(map[string]poll.Status, len(images))
+	for _, i := range images {
+		page[i.ID] = poll.Status{Text: i.Status}
+	}
+	return page, next, err
+}
+
+// Show implements poll.Source.
+func (g *Glance) Show(ctx context.Context, id string) (poll.Status, error) {
+	image, err := g.Image(ctx, id)
+	if openstack.IsNotFound(err) {
+		return poll.Status{Text: poll.NotFound}, nil
+	}
+	if err != nil {
+		return poll.Status{}, err
+	}
+	return poll.Status{Text: image.Status}, nil
+}
