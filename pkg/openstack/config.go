@@ -37,6 +37,7 @@ type KeystoneConfig struct {
 // ServiceConfig is one of the [*_client] sections.
 type ServiceConfig struct {
 	ServiceName string // name in Keystone, for the look-up there
+	ServiceType string // type in the catalogue, before the one in CatalogInfo; "" is none
 	RegionID    string
 	Interface   string // public, internal or admin, for the look-up in Keystone
 	Endpoint    string // <svc>_endpoint: base URL that overrides the catalogue
@@ -159,8 +160,13 @@ func FromConfig(cfg *config.Config) (Config, error) {
 				return c, fmt.Errorf("[%s] microversion = %s: want two numbers, such as 2.1", group, microversion)
 			}
 		}
+		serviceType := ""
+		if cfg.IsSet(group, "service_type") && !cfg.IsSet(group, s.name+"_catalog_info") {
+			serviceType = cfg.String(group, "service_type")
+		}
 		c.Services[s.name] = ServiceConfig{
 			ServiceName: cfg.String(group, "service_name"),
+			ServiceType: serviceType,
 			RegionID:    cfg.String(group, "region_id"),
 			Interface:   cfg.String(group, "interface"),
 			Endpoint:    cfg.String(group, s.name+"_endpoint"),

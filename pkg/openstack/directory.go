@@ -34,8 +34,8 @@ func newDirectory(f *Factory) *directory {
 	return &directory{factory: f, now: time.Now, known: map[ServiceConfig]entry{}}
 }
 
-// lookup returns the URL of the service that cfg names, with its placeholders.
-func (d *directory) lookup(ctx context.Context, cfg ServiceConfig) (string, error) {
+// lookup returns the URL of a service, with its placeholders.
+func (d *directory) lookup(ctx context.Context, s service, cfg ServiceConfig) (string, error) {
 	if d.factory.identity == nil {
 		return "", errors.New("no identity is configured to ask Keystone with")
 	}
@@ -45,7 +45,7 @@ func (d *directory) lookup(ctx context.Context, cfg ServiceConfig) (string, erro
 	if ok && d.now().Before(found.until) {
 		return found.url, nil
 	}
-	endpoint, err := d.ask(ctx, cfg)
+	endpoint, err := d.ask(ctx, s, cfg)
 	if err != nil {
 		return "", err
 	}
@@ -55,36 +55,44 @@ func (d *directory) lookup(ctx context.Context, cfg ServiceConfig) (string, erro
 	return endpoint, nil
 }
 
-// ask returns the first endpoint of the first service of the name.
-// keystone: GET /v3/services?name=, GET /v3/endpoints?service_id=&interface=&region_id=
-func (d *directory) ask(ctx context.Context, cfg ServiceConfig) (string, error) {
+// ask returns the endpoint of the service that has the configured name or, since the
+// installers of today register others, one of its types.
+// keystone: GET /v3/services, GET /v3/endpoints?service_id=&interface=&region_id=
+func (d *directory) ask(ctx context.Context, s service, cfg ServiceConfig) (string, error) {
 	client, err := d.factory.keystone(ctx)
 	if err != nil {
 		return "", err
 	}
-	var named struct {
-		Services []struct {
-			ID string `json:"id"`
-		} `json:"services"`
+	var all struct {
+		Services []struct{ ID, Name, Type string }
 	}
-	query := url.Values{"name": {cfg.ServiceName}}
-	if _, err := client.Get(ctx, client.ServiceURL("services")+"?"+query.Encode(), &named, nil); err != nil {
+	if _, err := client.Get(ctx, client.ServiceURL("services"), &all, nil); err != nil {
 		return "", fmt.Errorf("listing services in Keystone: %w", err)
 	}
-	if len(named.Services) == 0 {
-		return "", fmt.Errorf("Keystone has no service named %s", cfg.ServiceName)
+	types := s.types(cfg.ServiceType, s.catalogType)
+	var ids []string // those of the name, and then by type
+	for _, r := range all.Services {
+		if r.Name == cfg.ServiceName {
+			ids = append(ids, r.ID)
+		}
 	}
-	var at struct {
-		Endpoints []struct {
-			URL string `json:"url"`
-		} `json:"endpoints"`
+	named := len(ids)
+	for _, kind := range types {
+		for _, r := range all.Services {
+			if r.Type == kind {
+				ids = append(ids, r.ID)
+			}
+		}
 	}
-	query = url.Values{"service_id": {named.Services[0].ID}, "interface": {cfg.Interface}, "region_id": {cfg.RegionID}}
-	if _, err := client.Get(ctx, client.ServiceURL("endpoints")+"?"+query.Encode(), &at, nil); err != nil {
-		return "", fmt.Errorf("listing endpoints in Keystone: %w", err)
+	for i, id := range ids {
+		var at struct{ Endpoints []struct{ URL string } }
+		query := url.Values{"service_id": {id}, "interface": {cfg.Interface}, "region_id": {cfg.RegionID}}
+		if _, err := client.Get(ctx, client.ServiceURL("endpoints")+"?"+query.Encode(), &at, nil); err != nil {
+			return "", fmt.Errorf("listing endpoints in Keystone: %w", err)
+		}
+		if len(at.Endpoints) > 0 && (i < named || !s.hasOtherVersion(at.Endpoints[0].URL)) {
+			return at.Endpoints[0].URL, nil
+		}
 	}
-	if len(at.Endpoints) == 0 {
-		return "", fmt.Errorf("Keystone has no %s endpoint of %s in %s", cfg.Interface, cfg.ServiceName, cfg.RegionID)
-	}
-	return at.Endpoints[0].URL, nil
+	return "", fmt.Errorf("Keystone has no service named %s or of type %s with an %s endpoint in %s", cfg.ServiceName, types[0], cfg.Interface, cfg.RegionID)
 }

@@ -3,6 +3,7 @@
 package openstack
 
 import (
+	"encoding/json"
 	"testing"
 	"time"
 
@@ -19,7 +20,16 @@ func TestEndpoint(t *testing.T) {
 		}},
 		{Type: "image", Endpoints: []requestcontext.Endpoint{{AdminURL: "http://admin.example", Region: "One"}}},
 		{Type: "network"},
+		{Type: "shared-file-system", Endpoints: []requestcontext.Endpoint{{PublicURL: "http://share.example/v2", Region: "One"}}},
+		{Type: "volume", Endpoints: []requestcontext.Endpoint{{PublicURL: "http://volume.example/v1/p", AdminURL: "http://volume.example/v1/p"}}},
 	}
+	token := `{"token": {"catalog": [
+		{"type": "backup", "name": "freezer", "endpoints": [
+			{"interface": "public", "region": "One", "region_id": "One", "url": "http://backup.example/v2/$(project_id)s"},
+			{"interface": "internal", "region_id": "One", "url": "http://inside.example/v2"}]},
+		{"type": "block-storage", "name": "cinder", "endpoints": [
+			{"interface": "public", "region_id": "One", "url": "http://block.example/volume/v3/p"},
+			{"interface": "public", "region_id": "Two", "url": "http://second.example/volume/v3/p"}]}]}}`
 	info := func(i string) ServiceConfig { return ServiceConfig{CatalogInfo: i, RegionID: "RegionOne"} }
 	for name, tc := range map[string]struct {
 		service service
@@ -38,11 +48,18 @@ func TestEndpoint(t *testing.T) {
 		"no such type":            {nova, info("compute:nova:publicURL"), ""},
 		"no endpoints":            {neutron, info("network:neutron:publicURL"), ""},
 		"not three parts":         {cinder, info("volumev3:publicURL"), ""},
+		"official type":           {manila, info("sharev2:manilav2:publicURL"), "http://share.example/v2/"},
+		"another alias":           {cinder, info("volumev4:cinder:internalURL"), "http://int.example/v3/p/"},
+		"another major version":   {cinder, info("volumev4:cinder:adminURL"), ""},
+		"service_type":            {cinder, ServiceConfig{CatalogInfo: "volumev3:cinderv3:publicURL", ServiceType: "volume"}, "http://volume.example/v1/p/"},
+		"the token's catalogue":   {freezer, info("backup:freezer:publicURL"), "http://backup.example/v2/p/"},
+		"the token's, internal":   {freezer, info("backup:freezer:internalURL"), "http://inside.example/v2/"},
+		"the token's, region":     {cinder, ServiceConfig{CatalogInfo: "block-storage:cinder:publicURL", RegionID: "Two"}, "http://second.example/volume/v3/p/"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			c := caller("p")
-			c.ServiceCatalog = catalog
+			c.ServiceCatalog, c.AuthTokenInfo = catalog, json.RawMessage(token)
 			f := factory(t, Config{Services: map[string]ServiceConfig{tc.service.name: tc.cfg}})
 			got, _, err := f.endpoint(t.Context(), c, tc.service)
 			if tc.want == "" {
@@ -71,6 +88,10 @@ func TestEndpointFromKeystone(t *testing.T) {
 	}
 	if identity.count() != 3 { // login, services, endpoints
 		t.Errorf("%d calls of Keystone", identity.count())
+	}
+	// Manila as installers of today register it: found by its type.
+	if got, _, err := f.endpoint(t.Context(), caller("p"), manila); got != "http://share.example/v2/" || err != nil {
+		t.Errorf("got %q, %v", got, err)
 	}
 	if _, _, err := f.endpoint(t.Context(), caller("p"), nova); err == nil {
 		t.Error("a service that Keystone does not know has an endpoint")

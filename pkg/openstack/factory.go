@@ -13,7 +13,9 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gophercloud/gophercloud/v2"
@@ -189,10 +191,10 @@ func (f *Factory) endpoint(ctx context.Context, caller *requestcontext.RequestCo
 		}
 		return url + "/", true, nil
 	}
-	url, err := fromCatalog(caller.ServiceCatalog, cfg)
+	url, err := fromCatalogs(caller, s, cfg)
 	if err != nil {
 		f.log.WithField("service", s.name).Debugf("no endpoint in the caller's catalogue: %v", err)
-		url, err = f.directory.lookup(ctx, cfg)
+		url, err = f.directory.lookup(ctx, s, cfg)
 		trusted = true
 	}
 	if err != nil {
@@ -203,30 +205,39 @@ func (f *Factory) endpoint(ctx context.Context, caller *requestcontext.RequestCo
 	return strings.TrimRight(url, "/") + "/", trusted, nil
 }
 
-// fromCatalog finds the first entry of the type that catalog_info names. Its
-// name does not matter. Of several endpoints the one of the region counts.
-func fromCatalog(catalog []requestcontext.Service, cfg ServiceConfig) (string, error) {
+// fromCatalogs looks for the service in the caller's catalogue, and then in that of
+// the caller's token, from which karbor-api leaves out types that it does not know.
+// The types of the configuration come first, then the official type and its aliases;
+// the name does not matter. Of several endpoints the one of the region counts.
+// karbor: context.py
+func fromCatalogs(caller *requestcontext.RequestContext, s service, cfg ServiceConfig) (string, error) {
 	parts := strings.Split(cfg.CatalogInfo, ":")
 	if len(parts) != 3 {
 		return "", fmt.Errorf("Failed to parse the catalog info option %s, must be in the form: <service_type>:<service_name>:<endpoint_type>", cfg.CatalogInfo) //nolint:staticcheck // operators know this text
 	}
-	for _, entry := range catalog {
-		if entry.Type != parts[0] || len(entry.Endpoints) == 0 {
-			continue
-		}
-		chosen := entry.Endpoints[0]
-		for _, e := range entry.Endpoints {
-			if e.Region == cfg.RegionID {
-				chosen = e
-				break
+	configured := []string{cfg.ServiceType, parts[0]}
+	tokenCatalog := sync.OnceValue(caller.TokenCatalog)
+	for _, kind := range s.types(configured...) {
+		for _, catalog := range []func() []requestcontext.Service{func() []requestcontext.Service { return caller.ServiceCatalog }, tokenCatalog} {
+			url := fromCatalog(catalog(), kind, cfg.RegionID, parts[2])
+			if url != "" && (slices.Contains(configured, kind) || !s.hasOtherVersion(url)) {
+				return url, nil
 			}
 		}
-		if url := interfaceURL(chosen, parts[2]); url != "" {
-			return url, nil
-		}
-		return "", fmt.Errorf("the entry of type %s has no %s", parts[0], parts[2])
 	}
-	return "", fmt.Errorf("no entry of type %s", parts[0])
+	return "", fmt.Errorf("no entry of type %s with a %s", parts[0], parts[2])
+}
+
+// fromCatalog returns a URL of the first entry of a type that has endpoints, or "".
+func fromCatalog(catalog []requestcontext.Service, kind, region, name string) string {
+	for _, entry := range catalog {
+		if entry.Type != kind || len(entry.Endpoints) == 0 {
+			continue
+		}
+		i := slices.IndexFunc(entry.Endpoints, func(e requestcontext.Endpoint) bool { return e.Region == region })
+		return interfaceURL(entry.Endpoints[max(i, 0)], name)
+	}
+	return ""
 }
 
 func interfaceURL(e requestcontext.Endpoint, name string) string {

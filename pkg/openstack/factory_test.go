@@ -71,12 +71,18 @@ func keystone(t *testing.T, life time.Duration) *recorder {
 			mu.Unlock()
 			w.WriteHeader(http.StatusCreated)
 			fmt.Fprintf(w, `{"token": {"expires_at": %q}}`, time.Now().Add(life).UTC().Format("2006-01-02T15:04:05.000000Z"))
-		case r.URL.Path == "/v3/services" && r.URL.Query().Get("name") == "cinderv3":
-			_, _ = io.WriteString(w, `{"services": [{"id": "s1"}]}`)
+		case r.URL.Path == "/v3/services":
+			_, _ = io.WriteString(w, `{"services": [
+				{"id": "s3", "name": "manila", "type": "share"}, {"id": "s2", "name": "manila", "type": "shared-file-system"},
+				{"id": "s1", "name": "cinderv3", "type": "volumev3"}]}`)
 		case r.URL.Path == "/v3/endpoints" && r.URL.RawQuery == "interface=internal&region_id=RegionOne&service_id=s1":
 			_, _ = io.WriteString(w, `{"endpoints": [{"url": "http://in.example/v3/$(tenant_id)s"}]}`)
+		case r.URL.Path == "/v3/endpoints" && r.URL.RawQuery == "interface=internal&region_id=RegionOne&service_id=s2":
+			_, _ = io.WriteString(w, `{"endpoints": [{"url": "http://share.example/v2"}]}`)
+		case r.URL.Path == "/v3/endpoints" && r.URL.RawQuery == "interface=internal&region_id=RegionOne&service_id=s3":
+			_, _ = io.WriteString(w, `{"endpoints": [{"url": "http://share.example/v1/$(tenant_id)s"}]}`)
 		default:
-			_, _ = io.WriteString(w, `{"services": [], "endpoints": []}`)
+			_, _ = io.WriteString(w, `{"endpoints": []}`)
 		}
 	})
 }

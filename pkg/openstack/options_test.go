@@ -57,6 +57,20 @@ func TestFromConfigDefaults(t *testing.T) {
 	}
 }
 
+// An operator's service_type counts, unless the option of the original says where to look.
+func TestServiceType(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"": "",
+		"[cinder_client]\nservice_type = block-storage\n":                                                      "block-storage",
+		"[cinder_client]\nservice_type = block-storage\ncinder_catalog_info = volumev3:cinderv3:internalURL\n": "",
+	} {
+		if got, err := FromConfig(load(t, text)); err != nil || got.Services["cinder"].ServiceType != want {
+			t.Errorf("%q: type %q, %v", text, got.Services["cinder"].ServiceType, err)
+		}
+	}
+}
+
 func TestFromConfig(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {

@@ -209,6 +209,48 @@ func (c *RequestContext) Encode(now time.Time) map[string]any {
 	return members
 }
 
+// TokenCatalog returns the whole catalogue of the caller's token in the form of
+// ServiceCatalog, from which karbor-api leaves out services that it does not know. It
+// is empty where AuthTokenInfo has none.
+// keystone: api-ref/source/v3/authenticate-v3.inc
+func (c *RequestContext) TokenCatalog() []Service {
+	var info struct {
+		Token struct {
+			Catalog []struct {
+				Type, Name string
+				Endpoints  []struct {
+					Interface, URL string
+					Region         string `json:"region_id"`
+				}
+			}
+		}
+	}
+	if json.Unmarshal(c.AuthTokenInfo, &info) != nil {
+		return nil
+	}
+	var catalog []Service
+	for _, entry := range info.Token.Catalog {
+		s := Service{Type: entry.Type, Name: entry.Name}
+		for _, e := range entry.Endpoints {
+			i := slices.IndexFunc(s.Endpoints, func(known Endpoint) bool { return known.Region == e.Region })
+			if i < 0 {
+				i = len(s.Endpoints)
+				s.Endpoints = append(s.Endpoints, Endpoint{Region: e.Region})
+			}
+			switch e.Interface {
+			case "public":
+				s.Endpoints[i].PublicURL = e.URL
+			case "internal":
+				s.Endpoints[i].InternalURL = e.URL
+			case "admin":
+				s.Endpoints[i].AdminURL = e.URL
+			}
+		}
+		catalog = append(catalog, s)
+	}
+	return catalog
+}
+
 func nullable(s string) any {
 	if s == "" {
 		return nil

@@ -95,40 +95,10 @@ func callerOf(t testing.TB, result tokens.CreateResult) *requestcontext.RequestC
 	if err != nil {
 		t.Fatal(err)
 	}
-	catalog, err := result.ExtractServiceCatalog()
-	if err != nil {
-		t.Fatal(err)
-	}
 	caller := &requestcontext.RequestContext{
 		UserID: user.ID, ProjectID: project.ID, ProjectName: project.Name,
 		AuthToken: id, AuthTokenInfo: info, RequestID: "req-" + uuid.NewString(),
 	}
-	for _, entry := range catalog.Entries {
-		caller.ServiceCatalog = append(caller.ServiceCatalog, flatten(entry))
-	}
+	caller.ServiceCatalog = caller.TokenCatalog()
 	return caller
-}
-
-// flatten turns an entry of a v3 catalogue into the form of v2: one endpoint per
-// region, with a URL for each interface.
-func flatten(entry tokens.CatalogEntry) requestcontext.Service {
-	s := requestcontext.Service{Type: entry.Type, Name: entry.Name}
-	at := map[string]int{}
-	for _, e := range entry.Endpoints {
-		i, ok := at[e.RegionID]
-		if !ok {
-			i = len(s.Endpoints)
-			at[e.RegionID] = i
-			s.Endpoints = append(s.Endpoints, requestcontext.Endpoint{Region: e.RegionID})
-		}
-		switch e.Interface {
-		case "public":
-			s.Endpoints[i].PublicURL = e.URL
-		case "internal":
-			s.Endpoints[i].InternalURL = e.URL
-		case "admin":
-			s.Endpoints[i].AdminURL = e.URL
-		}
-	}
-	return s
 }
