@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/karbor-project/karbor/manager/operation"
 	"github.com/karbor-project/karbor/pkg/fault"
 	"github.com/karbor-project/karbor/pkg/resource/pyjson"
 )
@@ -20,15 +21,16 @@ import (
 // wrong shape is remembered; done reports it, and arguments that nobody asked
 // for. Values stand in no error: some are secrets.
 type arguments struct {
-	values map[string]json.RawMessage
-	asked  map[string]bool
-	err    error
+	values  map[string]json.RawMessage
+	message operation.Message // that the call came in
+	asked   map[string]bool
+	err     error
 }
 
 // newArguments takes the arguments of a call. What comes in here goes out again to
 // callers in Python, and is refused if they could not read it.
-func newArguments(values map[string]json.RawMessage) *arguments {
-	a := &arguments{values: values, asked: make(map[string]bool, len(values))}
+func newArguments(values map[string]json.RawMessage, message operation.Message) *arguments {
+	a := &arguments{values: values, message: message, asked: make(map[string]bool, len(values))}
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		if err := checkReadable(values[name], pyjson.MaxDepth); err != nil {
 			a.err = fault.InvalidInput("argument " + name + ": " + err.Error())

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/karbor-project/karbor/manager/operation"
 	"github.com/karbor-project/karbor/pkg/fault"
 )
 
@@ -18,7 +19,7 @@ func argumentsOf(t *testing.T, text string) *arguments {
 	if err := json.Unmarshal([]byte(text), &values); err != nil {
 		t.Fatal(err)
 	}
-	return newArguments(values)
+	return newArguments(values, operation.Message{})
 }
 
 func TestArguments(t *testing.T) {

@@ -11,7 +11,7 @@ import (
 	"strings"
 
 	"github.com/karbor-project/karbor/bank/checkpoint"
-	"github.com/karbor-project/karbor/manager/operation"
+	"github.com/karbor-project/karbor/manager/failure"
 	"github.com/karbor-project/karbor/pkg/fault"
 	"github.com/karbor-project/karbor/pkg/requestcontext"
 	"github.com/karbor-project/karbor/providers"
@@ -203,7 +203,7 @@ func (m *Manager) delete(ctx context.Context, a *arguments) (any, error) {
 			return nil, fault.CheckpointNotBeDeleted(id).WithCause(err)
 		}
 	}
-	return nil, m.operations.Delete(ctx, p, cp)
+	return nil, m.operations.Delete(ctx, a.message, p, cp)
 }
 
 // resettable are the statuses that a reset may leave. Others only when the
@@ -238,7 +238,7 @@ func (m *Manager) resetState(ctx context.Context, a *arguments) (any, error) {
 	if err = cp.SetStatus(state); err == nil {
 		err = cp.Commit(ctx)
 	}
-	if operation.Overtaken(err) {
+	if failure.Overtaken(err) {
 		return nil, fault.CheckpointNotBeReset(id).WithCause(err)
 	}
 	return nil, err

@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/karbor-project/karbor/bank/checkpoint"
+	"github.com/karbor-project/karbor/manager/operation"
 	"github.com/karbor-project/karbor/pkg/database"
 	"github.com/karbor-project/karbor/pkg/fault"
 	"github.com/karbor-project/karbor/providers/protection"
@@ -49,23 +50,23 @@ func (m *Manager) executeOperation(ctx context.Context, a *arguments) (any, erro
 			return nil, fault.InvalidPlan(err.Error())
 		}
 		if action == "copy" {
-			return m.copyPlan(ctx, plan)
+			return m.copyPlan(ctx, a.message, plan)
 		}
-		return m.protectPlan(ctx, plan, map[string]json.RawMessage{"extra_info": fields["extra_info"]})
+		return m.protectPlan(ctx, a.message, plan, map[string]json.RawMessage{"extra_info": fields["extra_info"]})
 	case "restore":
-		return m.executeReading(ctx, fields, protection.Restore)
+		return m.executeReading(ctx, a.message, fields, protection.Restore)
 	case "verify":
-		return m.executeReading(ctx, fields, protection.Verify)
+		return m.executeReading(ctx, a.message, fields, protection.Verify)
 	case "delete":
 		return m.delete(ctx, newArguments(map[string]json.RawMessage{
-			"provider_id": fields["provider_id"], "checkpoint_id": fields["checkpoint_id"]}))
+			"provider_id": fields["provider_id"], "checkpoint_id": fields["checkpoint_id"]}, a.message))
 	}
 	return nil, fault.InvalidInput("argument action: want protect, restore, verify, copy or delete")
 }
 
 // executeReading starts a restore or verification that makes its record itself,
 // and answers the record's id.
-func (m *Manager) executeReading(ctx context.Context, fields map[string]json.RawMessage, kind protection.Kind) (any, error) {
+func (m *Manager) executeReading(ctx context.Context, message operation.Message, fields map[string]json.RawMessage, kind protection.Kind) (any, error) {
 	planID, err := textField(fields, "id")
 	if err != nil {
 		return nil, fault.InvalidPlan(err.Error())
@@ -95,7 +96,7 @@ func (m *Manager) executeReading(ctx context.Context, fields map[string]json.Raw
 	if kind == protection.Verify {
 		start = m.operations.Verify
 	}
-	return id, start(ctx, p, cp, r.Record)
+	return id, start(ctx, message, p, cp, r.Record)
 }
 
 // newestCheckpoint returns the id, as JSON, of the plan's newest checkpoint that

@@ -138,13 +138,12 @@ func (m *Manager) handler(call method, delivery rpc.Delivery) rpc.Handler {
 			return nil, fault.InvalidInput(err.Error())
 		}
 		ctx = requestcontext.New(ctx, caller)
-		ctx = operation.WithRequest(ctx, operation.Request{Key: req.UniqueID, Accepted: req.Accept})
 		leave, err := m.admission.enter(share{caller.ProjectID, delivery == rpc.UntilAccepted})
 		if err != nil {
 			return nil, m.report(ctx, req.Method, fault.InvalidInput(err.Error()+": ask again later"))
 		}
 		defer leave()
-		result, err := call(ctx, newArguments(req.Args))
+		result, err := call(ctx, newArguments(req.Args, operation.Message{Key: req.UniqueID, Accepted: req.Accept}))
 		if err == nil {
 			return result, nil
 		}
@@ -156,7 +155,7 @@ func (m *Manager) handler(call method, delivery rpc.Delivery) rpc.Handler {
 // it by another worker, and starts nothing.
 func (m *Manager) once(call method) method {
 	return func(ctx context.Context, a *arguments) (any, error) {
-		answer, known, err := m.operations.Answered(ctx)
+		answer, known, err := m.operations.Answered(ctx, a.message)
 		if known || err != nil {
 			return rpc.Encoded(answer), err
 		}

@@ -26,10 +26,10 @@ func (m *Manager) protect(ctx context.Context, a *arguments) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return m.protectPlan(ctx, plan, properties)
+	return m.protectPlan(ctx, a.message, plan, properties)
 }
 
-func (m *Manager) protectPlan(ctx context.Context, plan operation.Plan, properties map[string]json.RawMessage) (any, error) {
+func (m *Manager) protectPlan(ctx context.Context, message operation.Message, plan operation.Plan, properties map[string]json.RawMessage) (any, error) {
 	p, err := m.providers.Get(plan.ProviderID)
 	if err != nil {
 		return nil, err
@@ -41,7 +41,7 @@ func (m *Manager) protectPlan(ctx context.Context, plan operation.Plan, properti
 	if err != nil {
 		return nil, err
 	}
-	id, err := m.operations.Protect(ctx, p, plan, extraInfo)
+	id, err := m.operations.Protect(ctx, message, p, plan, extraInfo)
 	if err != nil {
 		return nil, err
 	}
@@ -85,10 +85,10 @@ func (m *Manager) copy(ctx context.Context, a *arguments) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return m.copyPlan(ctx, plan)
+	return m.copyPlan(ctx, a.message, plan)
 }
 
-func (m *Manager) copyPlan(ctx context.Context, plan operation.Plan) (any, error) {
+func (m *Manager) copyPlan(ctx context.Context, message operation.Message, plan operation.Plan) (any, error) {
 	p, err := m.providers.Get(plan.ProviderID)
 	if err != nil {
 		return nil, err
@@ -100,7 +100,7 @@ func (m *Manager) copyPlan(ctx context.Context, plan operation.Plan) (any, error
 	if err != nil {
 		return nil, fault.FlowError("copy", "Failed to get checkpoints").WithCause(err)
 	}
-	pairs, err := m.operations.Copy(ctx, p, plan, sources)
+	pairs, err := m.operations.Copy(ctx, message, p, plan, sources)
 	if err != nil {
 		return nil, err
 	}

@@ -43,7 +43,7 @@ func (m *Manager) restore(ctx context.Context, a *arguments) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return nil, m.operations.Restore(ctx, p, cp, r.Record)
+	return nil, m.operations.Restore(ctx, a.message, p, cp, r.Record)
 }
 
 // verification starts to verify a checkpoint and answers null.
@@ -63,7 +63,7 @@ func (m *Manager) verification(ctx context.Context, a *arguments) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return nil, m.operations.Verify(ctx, p, cp, r.Record)
+	return nil, m.operations.Verify(ctx, a.message, p, cp, r.Record)
 }
 
 // prepareReading makes the checks in the order of the original: the provider,

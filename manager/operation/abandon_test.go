@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/karbor-project/karbor/manager/progress"
 	"github.com/karbor-project/karbor/pkg/database"
 	"github.com/karbor-project/karbor/pkg/journal"
 	"github.com/karbor-project/karbor/pkg/journal/journaltest"
@@ -28,7 +29,7 @@ func TestCancelWithoutTheProvider(t *testing.T) {
 			`"done":["on_prepare_begin"],"restored":{"v":"new-v"}}`)},
 	}
 	walked := append([]journal.Mark{{Key: walkedMark, Value: json.RawMessage("true")}}, running...)
-	failed := append([]journal.Mark{{Key: verdictMark, Value: json.RawMessage(`{"reason":"disk full"}`)}}, running...)
+	failed := append([]journal.Mark{{Key: outcomeMark, Value: json.RawMessage(`{"reason":"disk full"}`)}}, running...)
 	closed := database.OperationLog{Status: "available", EndedAt: time.Unix(1, 0).UTC()}
 	for name, c := range map[string]struct {
 		kind    protection.Kind
@@ -68,10 +69,10 @@ func TestCancelWithoutTheProvider(t *testing.T) {
 					kept := journaltest.NewMemory(time.Now)
 					b := setup(t, hookPlugin{}, children{server.Key(): {volume}}, func(c *Config) { c.Journal = kept })
 					b.engine.Providers = one{b.provider}
-					b.records.restores["record"] = database.Record{ID: "record", Status: inProgress, ResourcesStatus: map[string]string{"OS::Cinder::Volume#v": "restoring"}}
+					b.records.restores["record"] = database.Record{ID: "record", Status: progress.RecordInProgress, ResourcesStatus: map[string]string{"OS::Cinder::Volume#v": "restoring"}}
 					in := input{Version: 1, Caller: "{}", Checkpoint: "c", Plan: &Plan{}}
 					if c.kind == protection.Protect {
-						_, packed, err := b.engine.resourceGraph(t.Context(), []resource.Resource{server})
+						_, packed, err := b.engine.graphOf(t.Context(), []resource.Resource{server})
 						if err != nil {
 							t.Fatal(err)
 						}
@@ -142,7 +143,7 @@ func TestCancelWithoutTheProvider(t *testing.T) {
 							t.Errorf("record %+v", record)
 						}
 					default:
-						if record.Status != inProgress {
+						if record.Status != progress.RecordInProgress {
 							t.Errorf("record %+v", record)
 						}
 					}

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/karbor-project/karbor/bank/checkpoint"
+	"github.com/karbor-project/karbor/manager/progress"
 	"github.com/karbor-project/karbor/pkg/config"
 	"github.com/karbor-project/karbor/pkg/database"
 	"github.com/karbor-project/karbor/pkg/journal"
@@ -72,7 +73,7 @@ func TestRestoreOfServersOnManyNetworks(t *testing.T) {
 	if entry := s.entryOf(t, "bounded"); entry.Outcome != journal.Failed || !strings.Contains(entry.Reason, reason) {
 		t.Errorf("%s %q, want %q", entry.Outcome, entry.Reason, reason)
 	}
-	if row := s.records.restores["bounded"]; row.Status != fail {
+	if row := s.records.restores["bounded"]; row.Status != progress.RecordFail {
 		t.Errorf("the restore is %q", row.Status)
 	}
 	record("unbounded")

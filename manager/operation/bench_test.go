@@ -41,7 +41,7 @@ func BenchmarkProtect(b *testing.B) {
 			plan := planOf(volumes(count)...)
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := e.engine.Protect(e.ctx, e.provider, plan, nil); err != nil {
+				if _, err := e.engine.Protect(e.ctx, Message{}, e.provider, plan, nil); err != nil {
 					b.Fatal(err)
 				}
 				e.finish()
@@ -77,7 +77,7 @@ func BenchmarkJournal(b *testing.B) {
 				e := setup(b, plugin, nil, func(c *Config) { c.Journal = j })
 				plan := planOf(volumes(count)...)
 				for b.Loop() {
-					if _, err := e.engine.Protect(e.ctx, e.provider, plan, nil); err != nil {
+					if _, err := e.engine.Protect(e.ctx, Message{}, e.provider, plan, nil); err != nil {
 						b.Fatal(err)
 					}
 					e.engine.alive.Wait() // no poll in between
@@ -114,7 +114,7 @@ func BenchmarkWaiting(b *testing.B) {
 		e := setup(b, plugin, nil, func(c *Config) { c.Journal = openJournal(b, "sqlite:///"+filepath.Join(b.TempDir(), "karbor.sqlite")) })
 		before := memory()
 		for range count {
-			if _, err := e.engine.Protect(e.ctx, e.provider, planOf(volume), nil); err != nil {
+			if _, err := e.engine.Protect(e.ctx, Message{}, e.provider, planOf(volume), nil); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 
 	"github.com/karbor-project/karbor/bank/checkpoint"
+	"github.com/karbor-project/karbor/manager/progress"
 	"github.com/karbor-project/karbor/pkg/database"
 	"github.com/karbor-project/karbor/pkg/journal"
 	"github.com/karbor-project/karbor/pkg/resource"
@@ -41,15 +42,15 @@ func TestBoundsOfAnOperation(t *testing.T) {
 		p := s.process(t, hookPlugin{}, cloud, func(config *Config) { config.MaxResources, config.MaxLinks = c.resources, c.links })
 		for kind, ask := range map[protection.Kind]func(context.Context) error{
 			protection.Protect: func(ctx context.Context) error {
-				_, err := p.engine.Protect(ctx, p.provider, planOf(root), nil)
+				_, err := p.engine.Protect(ctx, Message{}, p.provider, planOf(root), nil)
 				return err
 			},
 			protection.Copy: func(ctx context.Context) error {
-				_, err := p.engine.Copy(ctx, p.provider, planOf(root), []*checkpoint.Checkpoint{cp})
+				_, err := p.engine.Copy(ctx, Message{}, p.provider, planOf(root), []*checkpoint.Checkpoint{cp})
 				return err
 			},
 			protection.Restore: func(ctx context.Context) error {
-				return p.engine.Restore(ctx, p.provider, cp, Record{ID: "r", ProjectID: project})
+				return p.engine.Restore(ctx, Message{}, p.provider, cp, Record{ID: "r", ProjectID: project})
 			},
 		} {
 			t.Run(name+"/"+string(kind), func(t *testing.T) {
@@ -62,7 +63,7 @@ func TestBoundsOfAnOperation(t *testing.T) {
 				if status := p.checkpoint(t, cp.ID()).Status(); status != checkpoint.Available {
 					t.Errorf("the checkpoint is %s", status)
 				}
-				if row := s.records.restores["r"]; kind == protection.Restore && row.Status != fail {
+				if row := s.records.restores["r"]; kind == protection.Restore && row.Status != progress.RecordFail {
 					t.Errorf("the record is %q", row.Status)
 				}
 			})
@@ -79,14 +80,14 @@ func TestLargeCheckpointIsVerifiedAndDeleted(t *testing.T) {
 	cp := protected(t, s.process(t, hookPlugin{}, cloud).bench, root)
 	p := s.process(t, hookPlugin{}, cloud, func(c *Config) { c.MaxResources, c.MaxLinks = 4, 3 })
 	s.records.restores["r"] = database.Record{ID: "r"}
-	if err := p.engine.Verify(p.bench.ctx, p.provider, cp, Record{ID: "r", ProjectID: project}); err != nil {
+	if err := p.engine.Verify(p.bench.ctx, Message{}, p.provider, cp, Record{ID: "r", ProjectID: project}); err != nil {
 		t.Fatal(err)
 	}
 	p.finish()
-	if row := s.records.restores["r"]; row.Status != success {
+	if row := s.records.restores["r"]; row.Status != progress.RecordSuccess {
 		t.Errorf("the verification is %q", row.Status)
 	}
-	if err := p.engine.Delete(p.bench.ctx, p.provider, cp); err != nil {
+	if err := p.engine.Delete(p.bench.ctx, Message{}, p.provider, cp); err != nil {
 		t.Fatal(err)
 	}
 	p.finish()
@@ -100,11 +101,11 @@ func TestLargeCheckpointIsVerifiedAndDeleted(t *testing.T) {
 func TestLargePlanIsRefusedByItsCount(t *testing.T) {
 	t.Parallel()
 	b := setup(t, hookPlugin{}, nil, func(c *Config) { c.MaxResources, c.Protectables = 10, nil })
-	_, err := b.engine.Protect(b.ctx, b.provider, planOf(volumes(11)...), nil)
+	_, err := b.engine.Protect(b.ctx, Message{}, b.provider, planOf(volumes(11)...), nil)
 	if err == nil || !strings.Contains(err.Error(), "11 resources are more than") {
 		t.Errorf("Protect: %v", err)
 	}
-	_, err = b.engine.Copy(b.ctx, b.provider, planOf(volumes(11)...), nil)
+	_, err = b.engine.Copy(b.ctx, Message{}, b.provider, planOf(volumes(11)...), nil)
 	if err == nil || !strings.Contains(err.Error(), "11 resources are more than") {
 		t.Errorf("Copy: %v", err)
 	}
@@ -122,7 +123,7 @@ func TestLargeOperationOnRecord(t *testing.T) {
 		s.records.restores["r"] = database.Record{ID: "r"}
 		var p *process
 		p = s.process(t, onMain(protection.Restore, func(ctx context.Context, c *protection.Call) error { return p.dies(ctx, c) }), cloud)
-		if err := p.engine.Restore(p.bench.ctx, p.provider, cp, Record{ID: "r", ProjectID: project}); err != nil {
+		if err := p.engine.Restore(p.bench.ctx, Message{}, p.provider, cp, Record{ID: "r", ProjectID: project}); err != nil {
 			t.Fatal(err)
 		}
 		p.engine.alive.Wait()
@@ -136,7 +137,7 @@ func TestLargeOperationOnRecord(t *testing.T) {
 		if err != nil || len(entries) != 1 || entries[0].Outcome != journal.Failed || !strings.Contains(entries[0].Reason, "5 resources are more than") || built {
 			t.Errorf("%+v, %v, built %t", entries, err, built)
 		}
-		if row := s.records.restores["r"]; row.Status != fail {
+		if row := s.records.restores["r"]; row.Status != progress.RecordFail {
 			t.Errorf("the restore is %q", row.Status)
 		}
 	})

@@ -3,6 +3,7 @@
 package operation
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,7 +11,11 @@ import (
 
 	"github.com/karbor-project/karbor/bank"
 	"github.com/karbor-project/karbor/bank/checkpoint"
+	"github.com/karbor-project/karbor/manager/failure"
+	"github.com/karbor-project/karbor/manager/flow"
+	"github.com/karbor-project/karbor/manager/progress"
 	"github.com/karbor-project/karbor/pkg/database"
+	"github.com/karbor-project/karbor/pkg/fault"
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers/protection"
 )
@@ -19,83 +24,105 @@ import (
 // deletion or a copy.
 type change struct {
 	*run
-	cp     *checkpoint.Checkpoint // whose status changes
-	record *operationLog
+	cp *checkpoint.Checkpoint // whose status changes
+	// create describes the checkpoint that the operation makes; nil: it is there.
+	create *checkpoint.CreateOptions
+	record *progress.OperationLog
 
 	succeeded, failed checkpoint.Status
 }
 
-// openRecord makes the row in operation_logs.
-func (o *change) openRecord(ctx context.Context) {
-	if o.record == nil {
-		o.record = o.engine.openLog(ctx, o.run, o.row())
-	}
-}
-
-// create makes the checkpoint, or finds it. When hooks have been at work on it it
-// must be there: a new one would lack what they made.
-func (o *change) create(ctx context.Context, c checkpoint.CreateOptions) (err error) {
-	c.ID, c.Plan, c.ResourceGraph, c.Resumed = o.input.Checkpoint, o.input.Plan.stored(), o.input.Graph, o.resumed
-	if o.underway {
-		o.cp, err = o.provider.Checkpoints.Get(ctx, c.ID)
+// attach finds the checkpoint, or makes it. When hooks have been at work on it, it must
+// be there: a new one would lack what they made. An operation that was refused makes
+// none.
+func (o *change) attach(ctx context.Context) (err error) {
+	id := o.input.Checkpoint
+	if o.create == nil || o.underway || o.outcome != nil && o.outcome.Refused != "" {
+		o.cp, err = o.provider.Checkpoints.Get(ctx, id)
 	} else {
+		c := *o.create
+		c.ID, c.Plan, c.ResourceGraph, c.Resumed = id, o.input.Plan.stored(), o.input.Graph, o.resumed
 		o.cp, err = o.provider.Checkpoints.Create(ctx, c)
 	}
-	if err == nil && o.input.Digests {
-		o.cp.RecordObjects(o.track.objects(), o.keepDigest)
+	if err != nil {
+		o.cp = nil
+		return fmt.Errorf("opening checkpoint %s: %w", id, err)
 	}
-	return err
+	if o.input.Digests {
+		o.cp.RecordObjects(o.tracker.Objects(), o.tracker.SaveObject)
+	}
+	return nil
 }
 
-// keepDigest records the digest of an object before the write of a hook returns, so that
-// whoever completes the checkpoint signs it.
-func (o *change) keepDigest(ctx context.Context, name, sum string) error {
-	d := digest{name, sum}
-	mark, err := json.Marshal(d)
-	if err != nil {
-		return err
+// openRecord makes the row in operation_logs.
+func (o *change) openRecord(ctx context.Context) {
+	if o.record != nil {
+		return
 	}
-	if err := o.scribe.save(ctx, markName(digestMarks, name), mark); err != nil {
-		return o.given(err)
+	row := database.OperationLog{
+		ID: o.entry.ID, StartedAt: o.entry.CreatedAt, ProjectID: o.entry.ProjectID, OperationType: o.entry.Kind,
+		CheckpointID: o.entry.CheckpointID, PlanID: o.entry.PlanID, ProviderID: o.entry.ProviderID,
 	}
-	o.track.recallDigest(d)
-	return nil
+	if o.cp != nil {
+		plan := o.cp.Plan()
+		row.ProjectID, row.PlanID, row.ProviderID = o.cp.ProjectID(), plan.ID, plan.ProviderID
+		row.ScheduledOperationID, row.Status = scheduledOperation(o.cp.ExtraInfo()), string(o.cp.Status())
+	}
+	o.record = progress.OpenLog(ctx, o.engine.Records, o.log, row)
+}
+
+// scheduledOperation finds the scheduled operation that asked for a checkpoint
+// in its extra_info: a JSON text within a JSON string.
+// karbor: flows/utils.py create_operation_log
+func scheduledOperation(extraInfo json.RawMessage) string {
+	var text string
+	if json.Unmarshal(extraInfo, &text) != nil {
+		return ""
+	}
+	var info struct {
+		CreatedBy            string `json:"created_by"`
+		ScheduledOperationID string `json:"scheduled_operation_id"`
+	}
+	if json.Unmarshal([]byte(text), &info) != nil || info.CreatedBy != "operation-engine" {
+		return ""
+	}
+	return info.ScheduledOperationID
 }
 
 // begin implements work.
 func (o *change) begin(context.Context) error { return nil }
 
-// fail implements work.
-func (o *change) fail(ctx context.Context, _ bool, cause error) error {
-	return o.endWith(ctx, o.failed, cause)
-}
-
-// succeed writes the status of success, by finish, everywhere.
-func (o *change) succeed(ctx context.Context, finish func(context.Context) error) error {
+// complete implements work.
+func (o *change) complete(ctx context.Context) error {
 	o.cp.Seal()
-	if err := finish(ctx); err != nil {
+	if err := setStatus(ctx, o.cp, o.succeeded); err != nil {
 		return err
 	}
-	return o.endLog(ctx, o.record, string(o.succeeded), nil)
+	return o.endLog(ctx, o.record, string(o.succeeded), "")
 }
 
-// endWith writes a status of failure everywhere. A checkpoint that was never made
-// has none.
-func (o *change) endWith(ctx context.Context, status checkpoint.Status, cause error) error {
-	if o.cp == nil && !o.resumed {
-		return nil
-	}
+// fail implements work.
+func (o *change) fail(ctx context.Context, out *outcome) error { return o.failWith(ctx, o.failed, out) }
+
+// failWith writes a status of failure everywhere. A checkpoint that was never made has
+// none. What the bank refuses for good keeps the operation log from its end no more
+// than a bank that is missing.
+func (o *change) failWith(ctx context.Context, status checkpoint.Status, out *outcome) error {
 	var err error
-	if o.cp != nil {
-		if err = setStatus(ctx, o.cp, status); err != nil && !Overtaken(err) {
-			return err
+	if o.cp == nil && o.provider != nil {
+		err = o.attach(ctx)
+		if out.Refused != "" && fault.Is(err, "CheckpointNotFound") {
+			return nil
 		}
 	}
-	o.openRecord(ctx)
-	if err := o.endLog(ctx, o.record, string(status), cause); err != nil {
+	if o.cp != nil {
+		err = setStatus(ctx, o.cp, status)
+	}
+	if err != nil && (!failure.Final(err) || failure.HandedOver(err)) {
 		return err
 	}
-	return err
+	o.openRecord(ctx)
+	return cmp.Or(o.endLog(ctx, o.record, string(status), out.Reason), err)
 }
 
 func setStatus(ctx context.Context, cp *checkpoint.Checkpoint, status checkpoint.Status) error {
@@ -103,7 +130,7 @@ func setStatus(ctx context.Context, cp *checkpoint.Checkpoint, status checkpoint
 		return err
 	}
 	if err := cp.Commit(ctx); err != nil {
-		return fmt.Errorf("write status %s of checkpoint %s: %w", status, cp.ID(), err)
+		return fmt.Errorf("writing status %s of checkpoint %s: %w", status, cp.ID(), err)
 	}
 	return nil
 }
@@ -112,39 +139,36 @@ func setStatus(ctx context.Context, cp *checkpoint.Checkpoint, status checkpoint
 type protecting struct{ change }
 
 func newProtecting(r *run) *protecting {
-	return &protecting{change{run: r, succeeded: checkpoint.Available, failed: checkpoint.Error}}
+	// Made when its graph is known, the checkpoint is written once and not twice.
+	return &protecting{change{run: r, create: &checkpoint.CreateOptions{ExtraInfo: r.input.ExtraInfo},
+		succeeded: checkpoint.Available, failed: checkpoint.Error}}
 }
 
-// open implements work: it makes the checkpoint. Made when its graph is known,
-// it is written once and not twice.
+// open implements work.
 func (o *protecting) open(ctx context.Context) error {
-	if err := o.create(ctx, checkpoint.CreateOptions{ExtraInfo: o.input.ExtraInfo}); err != nil {
-		return fmt.Errorf("create the checkpoint: %w", err)
+	if err := o.attach(ctx); err != nil {
+		return err
 	}
 	if o.input.Refusal != "" {
-		return permanent(errors.New(o.input.Refusal))
+		return failure.Permanent(errors.New(o.input.Refusal))
 	}
 	o.openRecord(ctx)
-	o.flow.checkpoint, o.flow.parameters = o.cp, o.input.Plan.Parameters
+	o.flow.Checkpoint, o.flow.Parameters = o.cp, o.input.Plan.Parameters.of
 	return nil
 }
 
 // build implements work.
-func (o *protecting) build(context.Context) error { return o.flow.prepare(o.input.Graph) }
-
-// complete implements work.
-func (o *protecting) complete(ctx context.Context) error {
-	return o.succeed(ctx, func(ctx context.Context) error { return setStatus(ctx, o.cp, o.succeeded) })
-}
+func (o *protecting) build(context.Context) error { return o.link(o.input.Graph) }
 
 // copying is one copy.
 type copying struct{ change }
 
 func newCopying(r *run) *copying {
-	return &copying{change{run: r, succeeded: checkpoint.Available, failed: checkpoint.Error}}
+	return &copying{change{run: r, create: &checkpoint.CreateOptions{Status: checkpoint.WaitCopying, ExtraInfo: json.RawMessage("{}")},
+		succeeded: checkpoint.Available, failed: checkpoint.Error}}
 }
 
-// open implements work: it makes the copy.
+// open implements work.
 func (o *copying) open(ctx context.Context) error {
 	source, err := o.provider.Checkpoints.Get(ctx, o.input.Source)
 	if err == nil {
@@ -153,34 +177,31 @@ func (o *copying) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := o.create(ctx, checkpoint.CreateOptions{Status: checkpoint.WaitCopying, ExtraInfo: json.RawMessage("{}")}); err != nil {
-		return fmt.Errorf("create the copy of checkpoint %s: %w", source.ID(), err)
+	if err := o.attach(ctx); err != nil {
+		return err
 	}
 	o.openRecord(ctx)
-	o.log = o.log.WithField("source", source.ID())
-	o.flow.log = o.log
-	o.flow.checkpoint, o.flow.copied, o.flow.parameters = source, o.cp, o.input.Plan.Parameters
+	o.flow.Log = o.log.WithField("source", source.ID())
+	o.flow.Checkpoint, o.flow.Copied, o.flow.Parameters = source, o.cp, o.input.Plan.Parameters.of
 	return nil
 }
 
 // build implements work.
-func (o *copying) build(context.Context) error { return o.flow.prepare(o.input.Graph) }
+func (o *copying) build(context.Context) error { return o.link(o.input.Graph) }
 
 // begin implements work.
 func (o *copying) begin(ctx context.Context) error {
 	if err := setStatus(ctx, o.cp, checkpoint.Copying); err != nil {
 		return err
 	}
-	o.record.set(ctx, string(checkpoint.Copying))
+	o.record.Set(ctx, string(checkpoint.Copying))
 	return nil
 }
 
 // complete implements work.
 func (o *copying) complete(ctx context.Context) error {
-	return o.succeed(ctx, func(ctx context.Context) error {
-		o.cp.SetExtraInfo(json.RawMessage(`"{\"copy_status\": \"` + copyFinished + `\"}"`))
-		return setStatus(ctx, o.cp, o.succeeded)
-	})
+	o.cp.SetExtraInfo(json.RawMessage(`"{\"copy_status\": \"` + copyFinished + `\"}"`))
+	return o.change.complete(ctx)
 }
 
 // deleting is a deletion.
@@ -192,13 +213,12 @@ func newDeleting(r *run) *deleting {
 
 // open implements work.
 func (o *deleting) open(ctx context.Context) error {
-	cp, err := o.provider.Checkpoints.Get(ctx, o.input.Checkpoint)
-	if err != nil {
+	if err := o.attach(ctx); err != nil {
 		return err
 	}
-	o.cp, o.flow.checkpoint = cp, cp
-	if cp.Status() != checkpoint.Deleted || !o.resumed { // else an earlier run has come to the end
-		if err := setStatus(ctx, cp, checkpoint.Deleting); err != nil {
+	o.flow.Checkpoint = o.cp
+	if o.cp.Status() != checkpoint.Deleted || !o.resumed { // else an earlier run has come to the end
+		if err := setStatus(ctx, o.cp, checkpoint.Deleting); err != nil {
 			return err
 		}
 	}
@@ -208,32 +228,39 @@ func (o *deleting) open(ctx context.Context) error {
 
 // build implements work: it links the hooks of what the checkpoint holds.
 func (o *deleting) build(ctx context.Context) error {
-	o.flow.graph = &resource.Graph{}
+	o.flow.Graph = &resource.Graph{}
 	if o.cp.Status() == checkpoint.Deleted {
-		return o.flow.link()
+		return o.flow.Link()
 	}
-	// A protection that failed early has left no graph, and nothing to delete.
+	// A protection that failed early has left no graph, and nothing to delete. What is
+	// stored may be deleted whatever its size.
 	if packed, ok := o.cp.ResourceGraph(); ok {
-		if err := o.flow.unpack(packed); err != nil {
+		graph, err := unpack(packed)
+		if err != nil {
 			return err
 		}
+		o.flow.Graph = graph
 	}
 	if err := o.leaveOutUnserved(ctx); err != nil {
 		return err
 	}
-	return o.flow.link()
+	return o.flow.Link()
 }
 
 // complete implements work.
-func (o *deleting) complete(ctx context.Context) error { return o.succeed(ctx, o.cp.Delete) }
-
-// fail implements work.
-func (o *deleting) fail(ctx context.Context, opened bool, cause error) error {
-	status := o.failed
-	if !opened && !o.resumed {
-		status = o.input.Before
+func (o *deleting) complete(ctx context.Context) error {
+	if err := o.cp.Delete(ctx); err != nil {
+		return err
 	}
-	return o.endWith(ctx, status, cause)
+	return o.endLog(ctx, o.record, string(o.succeeded), "")
+}
+
+// fail implements work. A deletion that was refused leaves the status as it was.
+func (o *deleting) fail(ctx context.Context, out *outcome) error {
+	if out.Refused != "" {
+		return o.failWith(ctx, o.input.Before, out)
+	}
+	return o.failWith(ctx, o.failed, out)
 }
 
 // leaveOutUnserved lets a checkpoint be deleted whose provider has no plugin for
@@ -241,8 +268,8 @@ func (o *deleting) fail(ctx context.Context, opened bool, cause error) error {
 // that failed for want of a plugin must not stay for ever.
 func (o *deleting) leaveOutUnserved(ctx context.Context) error {
 	unserved := map[string]bool{}
-	for _, node := range o.flow.graph.Nodes() {
-		_, err := o.flow.provider.Plugin(node.Type)
+	for _, node := range o.flow.Graph.Nodes() {
+		_, err := o.flow.Provider.Plugin(node.Type)
 		if err == nil {
 			continue
 		}
@@ -261,18 +288,18 @@ func (o *deleting) leaveOutUnserved(ctx context.Context) error {
 		unserved[node.Type] = true
 	}
 	if len(unserved) > 0 {
-		o.flow.provider = withoutHooks{Provider: o.flow.provider, types: unserved}
+		o.flow.Provider = withoutHooks{Provider: o.flow.Provider, types: unserved}
 	}
 	return nil
 }
 
 // withoutHooks is a provider that does nothing for some types.
 type withoutHooks struct {
-	Provider
+	flow.Provider
 	types map[string]bool
 }
 
-// Plugin implements Provider.
+// Plugin implements flow.Provider.
 func (w withoutHooks) Plugin(resourceType string) (protection.Plugin, error) {
 	if w.types[resourceType] {
 		return nothing{}, nil
@@ -295,7 +322,7 @@ func (nothing) Operation(protection.Kind, resource.Resource) (*protection.Operat
 // copied in its turn. karbor: flows/copy.py
 const copyFinished = "finished"
 
-// Copyable tells whether a checkpoint is one that Copy would copy: available,
+// Copyable reports whether a checkpoint is one that Copy would copy: available,
 // and no copy itself.
 func Copyable(cp *checkpoint.Checkpoint) bool {
 	if cp.Status() != checkpoint.Available {
@@ -321,10 +348,10 @@ type work interface {
 	build(ctx context.Context) error
 	// begin says that the hooks start.
 	begin(ctx context.Context) error
-	// complete says that they have all finished.
+	// complete says everywhere that they have all finished.
 	complete(ctx context.Context) error
-	// fail says that they have not. opened is false when open failed.
-	fail(ctx context.Context, opened bool, cause error) error
+	// fail says everywhere that they have not, whether or not open has been called.
+	fail(ctx context.Context, out *outcome) error
 }
 
 // newWork makes the part that differs.
@@ -342,7 +369,7 @@ func newWork(r *run) work {
 	return unknown{r.entry.Kind}
 }
 
-// known tells whether there is an operation of a kind.
+// known reports whether there is an operation of a kind.
 func known(kind protection.Kind) bool {
 	switch kind {
 	case protection.Protect, protection.Delete, protection.Copy, protection.Restore, protection.Verify:
@@ -355,7 +382,7 @@ func known(kind protection.Kind) bool {
 type unknown struct{ kind string }
 
 func (u unknown) open(context.Context) error {
-	return permanent(fmt.Errorf("this worker knows no operation %q", u.kind))
+	return failure.Permanent(fmt.Errorf("this worker knows no operation %q", u.kind))
 }
 
 func (unknown) build(context.Context) error { return nil }
@@ -364,18 +391,4 @@ func (unknown) begin(context.Context) error { return nil }
 
 func (unknown) complete(context.Context) error { return nil }
 
-func (unknown) fail(context.Context, bool, error) error { return nil }
-
-// row is the row of an operation that changes a checkpoint.
-func (o *change) row() database.OperationLog {
-	row := database.OperationLog{
-		ProjectID: o.entry.ProjectID, OperationType: o.entry.Kind, CheckpointID: o.entry.CheckpointID,
-		PlanID: o.entry.PlanID, ProviderID: o.entry.ProviderID,
-	}
-	if o.cp != nil {
-		plan := o.cp.Plan()
-		row.ProjectID, row.PlanID, row.ProviderID = o.cp.ProjectID(), plan.ID, plan.ProviderID
-		row.ScheduledOperationID, row.Status = scheduledOperation(o.cp.ExtraInfo()), string(o.cp.Status())
-	}
-	return row
-}
+func (unknown) fail(context.Context, *outcome) error { return nil }

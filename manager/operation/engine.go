@@ -13,6 +13,8 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/karbor-project/karbor/bank/checkpoint"
+	"github.com/karbor-project/karbor/manager/failure"
+	"github.com/karbor-project/karbor/manager/progress"
 	"github.com/karbor-project/karbor/manager/queue"
 	"github.com/karbor-project/karbor/pkg/database"
 	"github.com/karbor-project/karbor/pkg/fault"
@@ -28,6 +30,7 @@ import (
 type Engine struct {
 	Config
 	journal journal.Journal
+	retry   failure.Retrier
 	log     logrus.FieldLogger
 	queue   *queue.Queue
 	// quarantine has a token while an operation is in it.
@@ -38,13 +41,13 @@ type Engine struct {
 	ctx      context.Context
 	cancel   context.CancelCauseFunc
 
-	mu       sync.Mutex
-	runs     map[string]*run // queued and running here
-	coming   map[string]bool // about to be one of them
-	stranded map[string]stranded
-	held     map[string]int // bytes of what the operations of a project are about
-	stopping bool
-	alive    sync.WaitGroup // runs
+	mu          sync.Mutex
+	runs        map[string]*run // queued and running here
+	coming      map[string]bool // about to be one of them
+	unresumable map[string]unresumable
+	held        map[string]int // bytes of what the operations of a project are about
+	stopping    bool
+	alive       sync.WaitGroup // runs
 }
 
 // waitingBytes is how much of what waiting operations are about is kept in memory.
@@ -68,9 +71,10 @@ func New(c Config) *Engine {
 	e := &Engine{
 		Config: c, journal: c.Journal, log: telemetry.Named(c.Log, "operation"), queue: queue.New(c.Limits, waitingBytes),
 		quarantine: make(chan struct{}, 1),
-		runs:       map[string]*run{}, coming: map[string]bool{}, held: map[string]int{}, stranded: map[string]stranded{},
+		runs:       map[string]*run{}, coming: map[string]bool{}, held: map[string]int{}, unresumable: map[string]unresumable{},
 	}
 	e.draining, e.drain = context.WithCancel(context.Background())
+	e.retry = failure.Retrier{Draining: e.draining}
 	e.ctx, e.cancel = context.WithCancelCause(context.Background())
 	return e
 }
@@ -119,8 +123,8 @@ func (e *Engine) Stop(ctx context.Context) {
 func (e *Engine) Working(id string) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	_, stranded := e.stranded[id]
-	return e.coming[id] || e.runs[id] != nil || stranded
+	_, unresumable := e.unresumable[id]
+	return e.coming[id] || e.runs[id] != nil || unresumable
 }
 
 // expect announces a run; the function returned ends the announcement.
@@ -161,8 +165,8 @@ func (e *Engine) forget(id string) {
 		if e.held[r.entry.ProjectID] -= r.job.Size; e.held[r.entry.ProjectID] <= 0 {
 			delete(e.held, r.entry.ProjectID)
 		}
-		r.untie()
-		r.leave(nil)
+		r.detachTenure()
+		r.handOver(nil)
 		close(r.done)
 		e.alive.Done()
 	}
@@ -205,7 +209,7 @@ func (e *Engine) Able(entry journal.Entry) error {
 func (e *Engine) Adopt(entry journal.Entry) {
 	arrived := e.expect(entry.ID)
 	e.mu.Lock()
-	delete(e.stranded, entry.ID)
+	delete(e.unresumable, entry.ID)
 	stopping := e.stopping
 	if !stopping {
 		e.alive.Add(1)
@@ -219,7 +223,7 @@ func (e *Engine) Adopt(entry journal.Entry) {
 		defer e.alive.Done()
 		log := e.log.WithField("operation_id", entry.ID).WithField("operation", entry.Kind)
 		if old := e.find(entry.ID); old != nil { // of an earlier claim, without which it is about to end
-			old.leave(errors.Join(protection.ErrHandover, journal.ErrClaim))
+			old.handOver(errors.Join(protection.ErrHandover, journal.ErrClaim))
 			<-old.done
 		}
 		err := e.adopt(e.ctx, entry)
@@ -233,7 +237,7 @@ func (e *Engine) Adopt(entry journal.Entry) {
 			// It stays this worker's: when its provider is there again, a new start
 			// goes on with it.
 			log.Errorf("an adopted operation cannot go on here: %v", err)
-			e.strand(entry, err)
+			e.keepUnresumable(entry, err)
 		}
 		arrived()
 	}()
@@ -275,7 +279,7 @@ func (e *Engine) adopt(ctx context.Context, entry journal.Entry) error {
 // inputOf reads the input of an adopted operation, errForged if it cannot be trusted.
 func (e *Engine) inputOf(ctx context.Context, entry journal.Entry) (*input, error) {
 	if entry.Input == nil {
-		err := e.journaled(ctx, e.log, func(ctx context.Context) error {
+		err := e.retry.Journal(ctx, e.log, func(ctx context.Context) error {
 			whole, err := e.journal.Get(ctx, entry.ID)
 			if err == nil {
 				entry.Input = whole.Input
@@ -310,24 +314,24 @@ func (e *Engine) resume(entry journal.Entry, in *input, caller *requestcontext.R
 	return r
 }
 
-// stranded is an operation of this worker with which it cannot go on.
-type stranded struct {
+// unresumable is an operation of this worker with which it cannot go on.
+type unresumable struct {
 	entry journal.Entry
 	why   error
 }
 
-// strand keeps an operation of which that is so, for its end.
-func (e *Engine) strand(entry journal.Entry, why error) {
+// keepUnresumable keeps such an operation for its end.
+func (e *Engine) keepUnresumable(entry journal.Entry, why error) {
 	entry.Input = nil
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.stranded[entry.ID] = stranded{entry, why}
+	e.unresumable[entry.ID] = unresumable{entry, why}
 }
 
-func (e *Engine) strandedOne(id string) (s stranded, ok bool) {
+func (e *Engine) findUnresumable(id string) (s unresumable, ok bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	s, ok = e.stranded[id]
+	s, ok = e.unresumable[id]
 	return s, ok
 }
 
@@ -342,7 +346,7 @@ func (e *Engine) abandon(ctx context.Context, entry journal.Entry, unable error)
 	if in.Record == nil {
 		in.Record = inputOfEntry(&entry).Record
 	}
-	e.endWithoutProvider(entry, in, func(r *run) error { return r.resign(r.ctx, unable) })
+	e.endWithoutProvider(entry, in, func(r *run) error { return r.abandon(r.ctx, unable) })
 }
 
 // reject ends an operation whose entry cannot be trusted. It is failed in the tables
@@ -350,11 +354,8 @@ func (e *Engine) abandon(ctx context.Context, entry journal.Entry, unable error)
 // entry names in a bank or a cloud is left alone.
 func (e *Engine) reject(entry journal.Entry, why error) {
 	e.endWithoutProvider(entry, inputOfEntry(&entry), func(r *run) error {
-		v := r.forged(why)
-		if err := r.pronounce(r.ctx, v); err != nil {
-			return r.given(err)
-		}
-		return r.finish(r.ctx, v, false, errForged)
+		r.outcome = r.forged(why)
+		return r.finish(r.ctx)
 	})
 }
 
@@ -392,7 +393,7 @@ func (e *Engine) Cancel(ctx context.Context, id, by string) error {
 func (e *Engine) Cancelled(id, by string) {
 	r := e.find(id)
 	if r == nil {
-		if s, ok := e.strandedOne(id); ok {
+		if s, ok := e.findUnresumable(id); ok {
 			s.entry.CancelledBy = by
 			e.Adopt(s.entry)
 		}
@@ -466,9 +467,9 @@ func (e *Engine) refuseRecord(ctx context.Context, kind protection.Kind, rec Rec
 	if rec.New != nil || !errors.As(refusal, &known) || known.Code() >= 500 {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, recordTime)
+	ctx, cancel := context.WithTimeout(ctx, progress.WriteTime)
 	defer cancel()
-	status := fail
+	status := progress.RecordFail
 	if err := e.Records.Update(ctx, recordKind(kind), rec.ID, database.RecordUpdate{Status: &status}); err != nil {
 		e.log.Warnf("that the %s %s was refused is not in its record: %s", kind, rec.ID, fault.Detail(err))
 	}

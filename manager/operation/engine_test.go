@@ -239,7 +239,7 @@ func (b *bench) checkpoint(t *testing.T, id string) *checkpoint.Checkpoint {
 // protected makes a checkpoint that is available.
 func protected(t *testing.T, b *bench, resources ...resource.Resource) *checkpoint.Checkpoint {
 	t.Helper()
-	id, err := b.engine.Protect(b.ctx, b.provider, planOf(resources...), nil)
+	id, err := b.engine.Protect(b.ctx, Message{}, b.provider, planOf(resources...), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -356,7 +356,7 @@ func TestProtectWithoutFlow(t *testing.T) {
 		{"no text for users", errors.New("secret"), "Flow: protect, Error: Internal error"},
 	} {
 		b := setup(t, hookPlugin{func(protection.Kind, resource.Resource) (*protection.Operation, error) { return nil, c.err }}, nil)
-		_, err := b.engine.Protect(b.ctx, b.provider, planOf(volume), nil)
+		_, err := b.engine.Protect(b.ctx, Message{}, b.provider, planOf(volume), nil)
 		requireFault(t, err, "FlowError", c.wants)
 		all, err := b.provider.Checkpoints.List(b.ctx, checkpoint.ListOptions{ProjectID: project})
 		if err != nil || len(all) != 1 || all[0].Status() != checkpoint.Error {
@@ -372,7 +372,7 @@ func TestProtectWithoutBank(t *testing.T) {
 	t.Parallel()
 	b := setup(t, hookPlugin{}, nil)
 	b.bank.Queue(banktest.Put, banktest.Fault{Err: errDown})
-	_, err := b.engine.Protect(b.ctx, b.provider, planOf(volume), nil)
+	_, err := b.engine.Protect(b.ctx, Message{}, b.provider, planOf(volume), nil)
 	requireFault(t, err, "FlowError", "Flow: protect, Error: Error creating checkpoint")
 	if left := keys(t, b.bank); len(left) != 0 {
 		t.Errorf("left in the bank: %v", left)
@@ -391,7 +391,7 @@ func TestParameters(t *testing.T) {
 		resource.Volume + "#v": {"b": json.RawMessage(`"one"`)},
 		resource.Volume + "#w": {"b": json.RawMessage(`"other"`)},
 	}
-	if _, err := b.engine.Protect(b.ctx, b.provider, plan, nil); err != nil {
+	if _, err := b.engine.Protect(b.ctx, Message{}, b.provider, plan, nil); err != nil {
 		t.Fatal(err)
 	}
 	b.finish()

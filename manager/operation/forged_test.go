@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/karbor-project/karbor/manager/progress"
 	"github.com/karbor-project/karbor/pkg/database"
 	"github.com/karbor-project/karbor/pkg/journal"
 	"github.com/karbor-project/karbor/pkg/journal/journaltest"
@@ -39,23 +40,23 @@ func begun(t *testing.T, kind protection.Kind, sealer Sealer) (*site, journal.En
 	s := newSite(t)
 	ready := s.process(t, hookPlugin{}, nil)
 	cp := protected(t, ready.bench, volume)
-	s.records.restores["r"] = database.Record{ID: "r", Status: inProgress}
+	s.records.restores["r"] = database.Record{ID: "r", Status: progress.RecordInProgress}
 	entered := make(chan struct{})
 	first := s.process(t, onMain(kind, func(ctx context.Context, _ *protection.Call) error {
 		close(entered)
 		<-ctx.Done()
 		return context.Cause(ctx)
 	}), nil, func(c *Config) { c.Sealer = sealer })
-	ctx := requestcontext.New(WithRequest(t.Context(), Request{Key: "message"}),
+	ctx := requestcontext.New(t.Context(),
 		&requestcontext.RequestContext{ProjectID: project, UserID: "u", AuthToken: token})
 	var err error
 	switch kind {
 	case protection.Protect:
-		_, err = first.engine.Protect(ctx, first.provider, planOf(volume), json.RawMessage(`{"note":"signed"}`))
+		_, err = first.engine.Protect(ctx, Message{Key: "message"}, first.provider, planOf(volume), json.RawMessage(`{"note":"signed"}`))
 	case protection.Restore:
-		err = first.engine.Restore(ctx, first.provider, cp, Record{ID: "r", ProjectID: project, Parameters: Parameters{}})
+		err = first.engine.Restore(ctx, Message{Key: "message"}, first.provider, cp, Record{ID: "r", ProjectID: project, Parameters: Parameters{}})
 	case protection.Delete:
-		err = first.engine.Delete(ctx, first.provider, cp)
+		err = first.engine.Delete(ctx, Message{Key: "message"}, first.provider, cp)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -281,10 +282,10 @@ func TestForgedWhileQueued(t *testing.T) {
 	r := p.engine.resume(entry, inputOfEntry(&entry), &requestcontext.RequestContext{ProjectID: project}, p.provider)
 	r.park()
 	r.entry.PlanID, r.entry.Input = "another", entry.Input
-	if err := r.unpark(); err != nil || r.sentence == nil || r.sentence.Reason != errForged.Error() || r.input.Plan != nil {
-		t.Errorf("%v, %+v, %+v", err, r.sentence, r.input)
+	if err := r.unpark(); err != nil || r.outcome == nil || r.outcome.Reason != errForged.Error() || r.input.Plan != nil {
+		t.Errorf("%v, %+v, %+v", err, r.outcome, r.input)
 	}
-	r.leave(nil)
+	r.handOver(nil)
 }
 
 // TestUnsignedIsNoDanger: what lets unsigned entries pass lets none end the worker.

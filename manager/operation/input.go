@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/karbor-project/karbor/bank/checkpoint"
+	"github.com/karbor-project/karbor/pkg/database"
 	"github.com/karbor-project/karbor/pkg/journal"
 	"github.com/karbor-project/karbor/pkg/requestcontext"
 	"github.com/karbor-project/karbor/pkg/resource"
@@ -208,6 +209,16 @@ type Plan struct {
 	ProjectID  string
 	Resources  []resource.Resource
 	Parameters Parameters
+}
+
+// Record is the restore or verification that karbor-api has put into the
+// database before it asks for it.
+type Record struct {
+	ID         string
+	ProjectID  string
+	Parameters Parameters
+	// New makes the record, for callers without karbor-api; nil if it is there.
+	New *database.Record
 }
 
 // Parameters are the users' parameters by resource type, or by "type#id" for

@@ -70,7 +70,7 @@ func TestLapseInAHook(t *testing.T) {
 		tenure.process = c.Tenure.(*process)
 		c.Tenure = tenure
 	})
-	id, err := first.engine.Protect(first.bench.ctx, first.provider, planOf(volume), nil)
+	id, err := first.engine.Protect(first.bench.ctx, Message{}, first.provider, planOf(volume), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

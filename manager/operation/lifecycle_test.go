@@ -27,7 +27,7 @@ func TestMaxOperations(t *testing.T) {
 	}), nil, func(c *Config) { c.Limits.Total = 1 })
 	var ids []string
 	for range 3 {
-		id, err := b.engine.Protect(b.ctx, b.provider, planOf(volume), nil)
+		id, err := b.engine.Protect(b.ctx, Message{}, b.provider, planOf(volume), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -53,7 +53,7 @@ func TestStopLeavesWhatRuns(t *testing.T) {
 		<-ctx.Done()
 		return context.Cause(ctx)
 	}), nil)
-	id, err := b.engine.Protect(b.ctx, b.provider, planOf(volume), nil)
+	id, err := b.engine.Protect(b.ctx, Message{}, b.provider, planOf(volume), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +87,7 @@ func TestDatabaseComesBack(t *testing.T) {
 	t.Parallel()
 	b := setup(t, hookPlugin{}, nil)
 	b.records.down = true
-	id, err := b.engine.Protect(b.ctx, b.provider, planOf(volume), nil)
+	id, err := b.engine.Protect(b.ctx, Message{}, b.provider, planOf(volume), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,7 +115,7 @@ func TestDatabaseComesBackAfterARestore(t *testing.T) {
 		b.records.mu.Lock()
 		b.records.down = true
 		b.records.mu.Unlock()
-		if err := b.engine.Restore(b.ctx, b.provider, cp, Record{ID: "r", ProjectID: project}); err != nil {
+		if err := b.engine.Restore(b.ctx, Message{}, b.provider, cp, Record{ID: "r", ProjectID: project}); err != nil {
 			t.Fatal(err)
 		}
 		// It holds the one place.
@@ -146,7 +146,7 @@ func TestManyResources(t *testing.T) {
 		cloud[root.Key()] = append(cloud[root.Key()], resource.Resource{Type: resource.Server, ID: fmt.Sprintf("s%d", i)})
 	}
 	b := setup(t, hookPlugin{}, cloud)
-	id, err := b.engine.Protect(b.ctx, b.provider, planOf(root), nil)
+	id, err := b.engine.Protect(b.ctx, Message{}, b.provider, planOf(root), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,7 +27,7 @@ var restores = hookPlugin{func(kind protection.Kind, _ resource.Resource) (*prot
 // restoreOf returns what restores a checkpoint of so many resources, to the end.
 func restoreOf(t testing.TB, count int) func() {
 	b := setup(t, restores, nil)
-	id, err := b.engine.Protect(b.ctx, b.provider, planOf(volumes(count)...), nil)
+	id, err := b.engine.Protect(b.ctx, Message{}, b.provider, planOf(volumes(count)...), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +38,7 @@ func restoreOf(t testing.TB, count int) func() {
 	}
 	b.records.restores["r"] = database.Record{ID: "r"}
 	return func() {
-		if err := b.engine.Restore(b.ctx, b.provider, cp, Record{ID: "r", ProjectID: project}); err != nil {
+		if err := b.engine.Restore(b.ctx, Message{}, b.provider, cp, Record{ID: "r", ProjectID: project}); err != nil {
 			t.Fatal(err)
 		}
 		b.engine.alive.Wait()

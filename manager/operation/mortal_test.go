@@ -12,6 +12,7 @@ import (
 
 	"github.com/karbor-project/karbor/bank"
 	"github.com/karbor-project/karbor/bank/banktest"
+	"github.com/karbor-project/karbor/manager/progress"
 	"github.com/karbor-project/karbor/pkg/database"
 	"github.com/karbor-project/karbor/pkg/journal"
 	"github.com/karbor-project/karbor/pkg/resource"
@@ -58,11 +59,11 @@ func (w *world) recorded(id string, marks []journal.Mark) {
 		return
 	}
 	for _, mark := range marks {
-		if !strings.HasPrefix(mark.Key, progressMarks) {
+		if !strings.HasPrefix(mark.Key, progress.ResourceMarks) {
 			continue
 		}
-		p, err := decodeProgress(mark.Value)
-		if err != nil {
+		var p progress.Resource
+		if err := json.Unmarshal(mark.Value, &p); err != nil {
 			w.complain("mark %s: %v", mark.Value, err)
 			continue
 		}

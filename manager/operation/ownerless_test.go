@@ -85,7 +85,7 @@ func TestDeleteOfOwnerlessFails(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := b.engine.Delete(b.ctx, b.provider, cp); err == nil {
+		if err := b.engine.Delete(b.ctx, Message{}, b.provider, cp); err == nil {
 			t.Errorf("the deletion of one that is %s begins", before)
 		}
 		b.finish()

@@ -45,7 +45,7 @@ func TestWaitingOperationsKeepLittleInMemory(t *testing.T) {
 	b.engine.queue = queue.New(b.engine.Limits, room)
 	var ids []string
 	for i := range count {
-		id, err := b.engine.Protect(b.ctx, b.provider, planOf(resource.Resource{Type: resource.Volume, ID: fmt.Sprint("v", i), Name: strings.Repeat("n", size/2)}), nil)
+		id, err := b.engine.Protect(b.ctx, Message{}, b.provider, planOf(resource.Resource{Type: resource.Volume, ID: fmt.Sprint("v", i), Name: strings.Repeat("n", size/2)}), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -60,7 +60,7 @@ func TestWaitingOperationsKeepLittleInMemory(t *testing.T) {
 		switch r := b.engine.find(id); {
 		case r.input != nil:
 			kept += r.job.Size
-		case r.work != nil || r.flow.graph != nil:
+		case r.work != nil || r.flow != nil:
 			t.Errorf("operation %s keeps what it is about", id)
 		default:
 			parked++
@@ -120,7 +120,7 @@ func TestQuotasOfAProject(t *testing.T) {
 			ask := func(projectID string) error {
 				plan := planOf(resource.Resource{Type: resource.Volume, ID: "v", Name: strings.Repeat("n", 6000)})
 				plan.ProjectID = projectID
-				_, err := b.engine.Protect(b.ctx, b.provider, plan, nil)
+				_, err := b.engine.Protect(b.ctx, Message{}, b.provider, plan, nil)
 				return err
 			}
 			for range c.asked {

@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 
+	"github.com/karbor-project/karbor/manager/failure"
+	"github.com/karbor-project/karbor/manager/progress"
 	"github.com/karbor-project/karbor/pkg/database"
 	"github.com/karbor-project/karbor/pkg/fault"
 	"github.com/karbor-project/karbor/providers/protection"
@@ -16,19 +18,14 @@ import (
 type reading struct {
 	*run
 	kind   database.RecordKind
-	row    *recordWriter
-	record *operationLog
+	row    *progress.RecordWriter
+	record *progress.OperationLog
 }
 
 func newReading(r *run) *reading {
-	o := &reading{run: r, kind: recordKind(r.flow.kind)}
-	o.row = &recordWriter{
-		kind: o.kind, id: r.input.Record.ID, rows: r.engine.Records,
-		note: r.noteReport, log: r.log.WithField("record", r.input.Record.ID), reports: map[string]Report{},
-		alive: &r.engine.alive,
-	}
-	o.row.ctx, o.row.stop = context.WithCancel(r.ctx)
-	return o
+	kind := recordKind(r.flow.Kind)
+	return &reading{run: r, kind: kind,
+		row: progress.NewRecordWriter(r.ctx, r.engine.Records, kind, r.input.Record.ID, r.marks, r.engine.retry, r.log, &r.engine.alive)}
 }
 
 // recordKind is the kind of the record of a restore or verification.
@@ -41,11 +38,8 @@ func recordKind(kind protection.Kind) database.RecordKind {
 
 // open implements work.
 func (o *reading) open(ctx context.Context) error {
-	rec := o.input.Record
-	if rec.New != nil {
-		if _, err := o.engine.Records.Create(ctx, o.kind, rec.New); err != nil {
-			return err
-		}
+	if err := o.makeRecord(ctx); err != nil {
+		return err
 	}
 	o.openRecord(ctx)
 	cp, err := o.provider.Checkpoints.Get(ctx, o.input.Checkpoint)
@@ -55,20 +49,40 @@ func (o *reading) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	o.flow.checkpoint, o.flow.parameters, o.flow.status = cp, rec.Parameters, o.row
-	if o.flow.kind == protection.Restore {
-		o.flow.newResources = o.track.restored()
+	o.flow.Checkpoint, o.flow.Parameters, o.flow.Status = cp, o.input.Record.Parameters.of, o.row
+	if o.flow.Kind == protection.Restore {
+		o.flow.NewResources = o.tracker.Restored()
 	}
 	return nil
 }
 
+// makeRecord makes the record if the caller has not.
+func (o *reading) makeRecord(ctx context.Context) error {
+	row := o.input.Record.New
+	if row == nil {
+		return nil
+	}
+	_, err := o.engine.Records.Create(ctx, o.kind, row)
+	return err
+}
+
+var errNoGraph = errors.New("the checkpoint has no resource graph")
+
 // build implements work.
 func (o *reading) build(context.Context) error {
-	packed, ok := o.flow.checkpoint.ResourceGraph()
+	packed, ok := o.flow.Checkpoint.ResourceGraph()
 	if !ok {
-		return permanent(errNoGraph)
+		return failure.Permanent(errNoGraph)
 	}
-	return o.flow.prepare(packed)
+	if o.flow.Kind == protection.Restore {
+		return o.link(packed)
+	}
+	graph, err := unpack(packed) // what is stored may be verified whatever its size
+	if err != nil {
+		return err
+	}
+	o.flow.Graph = graph
+	return o.flow.Link()
 }
 
 // openRecord makes the row in operation_logs.
@@ -77,12 +91,12 @@ func (o *reading) openRecord(ctx context.Context) {
 		return
 	}
 	rec := o.input.Record
-	row := database.OperationLog{ProjectID: rec.ProjectID, OperationType: o.entry.Kind, CheckpointID: o.input.Checkpoint,
-		ProviderID: o.entry.ProviderID, Status: inProgress}
-	if o.flow.kind == protection.Restore {
+	row := database.OperationLog{ID: o.entry.ID, StartedAt: o.entry.CreatedAt, ProjectID: rec.ProjectID, OperationType: o.entry.Kind,
+		CheckpointID: o.input.Checkpoint, ProviderID: o.entry.ProviderID, Status: progress.RecordInProgress}
+	if o.flow.Kind == protection.Restore {
 		row.RestoreID = rec.ID
 	}
-	o.record = o.engine.openLog(ctx, o.run, row)
+	o.record = progress.OpenLog(ctx, o.engine.Records, o.log, row)
 }
 
 // begin implements work.
@@ -90,38 +104,38 @@ func (o *reading) begin(ctx context.Context) error {
 	if o.resumed {
 		return nil // the record says so already, or an earlier run has written how it ended
 	}
-	return o.row.begin(ctx)
+	return o.row.Begin(ctx)
 }
 
 // complete implements work.
 func (o *reading) complete(ctx context.Context) error {
-	return o.finishRecord(ctx, success, nil)
+	return o.finishRecord(ctx, progress.RecordSuccess, "", false)
 }
 
 // fail implements work.
-func (o *reading) fail(ctx context.Context, _ bool, cause error) error {
-	return o.finishRecord(ctx, fail, cause)
+func (o *reading) fail(ctx context.Context, out *outcome) error {
+	if out.Refused == "" {
+		if err := o.makeRecord(ctx); err != nil && !failure.Final(err) {
+			return err
+		}
+	}
+	return o.finishRecord(ctx, progress.RecordFail, out.Reason, o.flow.Kind == protection.Restore && out.Cancelled)
 }
 
-// finishRecord writes how it ended into both tables. A record that is gone
-// keeps the operation log from staying open no more than a database that is
-// away.
-func (o *reading) finishRecord(ctx context.Context, status string, cause error) error {
-	undone := o.flow.kind == protection.Restore && errors.Is(cause, protection.ErrCancelled)
-	o.row.recall(o.track.reported())
-	err := o.settle(ctx, "write the record", func(ctx context.Context) error { return o.row.end(ctx, status, cause, undone) })
+// finishRecord writes how the operation ended into both tables. A record that is gone
+// keeps the operation log from its end no more than one that the database refuses.
+func (o *reading) finishRecord(ctx context.Context, status, reason string, undone bool) error {
+	err := o.row.End(ctx, status, o.tracker.Reports(), reason, undone)
 	switch {
 	case database.Refused(err) != nil:
 		o.log.Errorf("the record stays as it is: %s", fault.Detail(err))
 		err = nil
-	case handedOver(err), err != nil && (!final(err) || status == success):
+	case failure.HandedOver(err), err != nil && (!failure.Final(err) || status == progress.RecordSuccess):
 		return err
 	}
 	if o.record == nil && !o.resumed {
 		return err // refused before there was one
 	}
 	o.openRecord(ctx)
-	return errors.Join(err, o.endLog(ctx, o.record, status, cause))
+	return errors.Join(err, o.endLog(ctx, o.record, status, reason))
 }
-
-var errNoGraph = errors.New("the checkpoint has no resource graph")

@@ -37,7 +37,7 @@ func TestRestore(t *testing.T) {
 	}), nil)
 	cp := protected(t, b, volume)
 	b.records.restores["r"] = database.Record{ID: "r"}
-	if err := b.engine.Restore(b.ctx, b.provider, cp, Record{ID: "r", ProjectID: project}); err != nil {
+	if err := b.engine.Restore(b.ctx, Message{}, b.provider, cp, Record{ID: "r", ProjectID: project}); err != nil {
 		t.Fatal(err)
 	}
 	b.finish()
@@ -58,7 +58,7 @@ func TestRestoreOfAForgottenRecord(t *testing.T) {
 	var ran atomic.Bool
 	b := setup(t, onMain(protection.Restore, func(context.Context, *protection.Call) error { ran.Store(true); return nil }), nil)
 	cp := protected(t, b, volume)
-	if err := b.engine.Restore(b.ctx, b.provider, cp, Record{ID: "gone", ProjectID: project}); err != nil {
+	if err := b.engine.Restore(b.ctx, Message{}, b.provider, cp, Record{ID: "gone", ProjectID: project}); err != nil {
 		t.Fatal(err)
 	}
 	b.finish()
@@ -77,7 +77,7 @@ func TestVerifyFails(t *testing.T) {
 	}), nil)
 	cp := protected(t, b, volume)
 	b.records.restores["v"] = database.Record{ID: "v"}
-	if err := b.engine.Verify(b.ctx, b.provider, cp, Record{ID: "v", ProjectID: project}); err != nil {
+	if err := b.engine.Verify(b.ctx, Message{}, b.provider, cp, Record{ID: "v", ProjectID: project}); err != nil {
 		t.Fatal(err)
 	}
 	b.finish()
@@ -96,7 +96,7 @@ func TestVerifyWithoutOperation(t *testing.T) {
 	}}, nil)
 	cp := protected(t, b, volume)
 	b.records.restores["v"] = database.Record{ID: "v"}
-	err := b.engine.Verify(b.ctx, b.provider, cp, Record{ID: "v", ProjectID: project})
+	err := b.engine.Verify(b.ctx, Message{}, b.provider, cp, Record{ID: "v", ProjectID: project})
 	requireFault(t, err, "FlowError", "Flow: verify, Error: Failed to create flow")
 	if r := b.records.restores["v"]; r.Status != "fail" {
 		t.Errorf("verification %+v", r)
@@ -110,7 +110,7 @@ func TestDelete(t *testing.T) {
 	t.Parallel()
 	b := setup(t, hookPlugin{}, nil)
 	cp := protected(t, b, volume)
-	if err := b.engine.Delete(b.ctx, b.provider, cp); err != nil {
+	if err := b.engine.Delete(b.ctx, Message{}, b.provider, cp); err != nil {
 		t.Fatal(err)
 	}
 	b.finish()
@@ -136,10 +136,10 @@ func TestTwoDeletions(t *testing.T) {
 	defer close(release)
 	id := protected(t, b, volume).ID()
 	first, second := b.checkpoint(t, id), b.checkpoint(t, id)
-	if err := b.engine.Delete(b.ctx, b.provider, first); err != nil {
+	if err := b.engine.Delete(b.ctx, Message{}, b.provider, first); err != nil {
 		t.Fatal(err)
 	}
-	err := b.engine.Delete(b.ctx, b.provider, second)
+	err := b.engine.Delete(b.ctx, Message{}, b.provider, second)
 	entries, _ := b.engine.journal.List(t.Context(), journal.Filter{Kind: string(protection.Delete)})
 	if len(entries) != 1 {
 		t.Fatalf("entries %+v", entries)
@@ -159,7 +159,7 @@ func TestDeleteFailsAndIsDoneAgain(t *testing.T) {
 		return nil
 	}), nil)
 	cp := protected(t, b, volume)
-	if err := b.engine.Delete(b.ctx, b.provider, cp); err != nil {
+	if err := b.engine.Delete(b.ctx, Message{}, b.provider, cp); err != nil {
 		t.Fatal(err)
 	}
 	b.wait(t, cp.ID())
@@ -168,7 +168,7 @@ func TestDeleteFailsAndIsDoneAgain(t *testing.T) {
 		t.Fatalf("status %s, want error-deleting", cp.Status())
 	}
 	broken.Store(false)
-	if err := b.engine.Delete(b.ctx, b.provider, cp); err != nil {
+	if err := b.engine.Delete(b.ctx, Message{}, b.provider, cp); err != nil {
 		t.Fatal(err)
 	}
 	b.finish()
@@ -191,10 +191,10 @@ func TestDeleteWithoutPlugin(t *testing.T) {
 		cp := protected(t, b, resource.Resource{Type: resource.Volume, ID: "v"})
 		r := b.engine.newRun(journal.Entry{ID: newID(), Kind: string(protection.Delete)}, &input{Checkpoint: cp.ID()},
 			&requestcontext.RequestContext{}, b.provider)
-		r.flow.provider = noPlugins{}
+		r.flow.Provider = noPlugins{}
 		err := r.open(b.ctx)
 		if err == nil {
-			err = r.build(b.ctx)
+			err = r.work.build(b.ctx)
 		}
 		if stored {
 			requireFault(t, err, "ProtectionPluginNotFound", "Protection Plugin for OS::Cinder::Volume could not be found.")
@@ -219,7 +219,7 @@ func TestDeleteWithoutFlowKeepsTheStatus(t *testing.T) {
 		return nil, nil
 	}}, nil)
 	cp := protected(t, b, volume)
-	err := b.engine.Delete(b.ctx, b.provider, cp)
+	err := b.engine.Delete(b.ctx, Message{}, b.provider, cp)
 	requireFault(t, err, "KarborException", "Failed to create delete checkpoint flow.")
 	if status := b.checkpoint(t, cp.ID()).Status(); status != checkpoint.Available {
 		t.Errorf("status %s, want what it was", status)
@@ -237,7 +237,7 @@ func TestCopy(t *testing.T) {
 		return nil
 	}), nil)
 	first, second := protected(t, b, volume), protected(t, b, volume)
-	pairs, err := b.engine.Copy(b.ctx, b.provider, planOf(volume), []*checkpoint.Checkpoint{first, second})
+	pairs, err := b.engine.Copy(b.ctx, Message{}, b.provider, planOf(volume), []*checkpoint.Checkpoint{first, second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -270,7 +270,7 @@ func TestCopyWithoutOperation(t *testing.T) {
 	}}, nil)
 	cp := protected(t, b, volume)
 	before := keys(t, b.bank)
-	_, err := b.engine.Copy(b.ctx, b.provider, planOf(volume), []*checkpoint.Checkpoint{cp})
+	_, err := b.engine.Copy(b.ctx, Message{}, b.provider, planOf(volume), []*checkpoint.Checkpoint{cp})
 	requireFault(t, err, "FlowError", "Flow: copy, Error: The plugin for OS::Cinder::Volume can not copy.")
 	if after := keys(t, b.bank); len(after) != len(before) {
 		t.Errorf("the bank holds %v, want %v", after, before)
@@ -302,18 +302,17 @@ func TestCopiesBegunInPart(t *testing.T) {
 	sources := []*checkpoint.Checkpoint{protected(t, first.bench, volume), protected(t, first.bench, volume)}
 	first.engine.journal = dyingBegin{first.engine.journal, first, new(1)}
 	acknowledged := false
-	ctx := WithRequest(first.bench.ctx, Request{Key: "message", Accepted: func() { acknowledged = true }})
-	if _, err := first.engine.Copy(ctx, first.provider, planOf(volume), sources); err == nil || acknowledged {
+	message := Message{Key: "message", Accepted: func() { acknowledged = true }}
+	if _, err := first.engine.Copy(first.bench.ctx, message, first.provider, planOf(volume), sources); err == nil || acknowledged {
 		t.Fatalf("acknowledged: %t, error %v", acknowledged, err)
 	}
 	first.engine.alive.Wait()
 
 	second := s.process(t, plugin, nil)
-	ctx = WithRequest(second.bench.ctx, Request{Key: "message", Accepted: func() { acknowledged = true }})
-	if _, known, err := second.engine.Answered(ctx); known || err != nil {
+	if _, known, err := second.engine.Answered(second.bench.ctx, message); known || err != nil {
 		t.Fatalf("answered %t, %v", known, err)
 	}
-	pairs, err := second.engine.Copy(ctx, second.provider, planOf(volume), sources)
+	pairs, err := second.engine.Copy(second.bench.ctx, message, second.provider, planOf(volume), sources)
 	if err != nil || !acknowledged {
 		t.Fatalf("acknowledged: %t, error %v", acknowledged, err)
 	}

@@ -17,6 +17,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/karbor-project/karbor/bank/checkpoint"
+	"github.com/karbor-project/karbor/manager/progress"
 	"github.com/karbor-project/karbor/pkg/database"
 	"github.com/karbor-project/karbor/pkg/journal"
 	"github.com/karbor-project/karbor/pkg/journal/journaltest"
@@ -116,7 +117,7 @@ func playRecord(t *testing.T, kind protection.Kind, n int, takes time.Duration, 
 	if kind == protection.Verify {
 		start = first.engine.Verify
 	}
-	if err := start(first.bench.ctx, first.provider, cp, Record{ID: "r", ProjectID: project}); err != nil {
+	if err := start(first.bench.ctx, Message{}, first.provider, cp, Record{ID: "r", ProjectID: project}); err != nil {
 		return err.Error()
 	}
 	if stopped > 0 {
@@ -129,7 +130,7 @@ func playRecord(t *testing.T, kind protection.Kind, n int, takes time.Duration, 
 	}
 	first.finish()
 	row, err := s.records.Get(t.Context(), database.Restores, "r")
-	if err != nil || row.Status != success {
+	if err != nil || row.Status != progress.RecordSuccess {
 		return fmt.Sprintf("the record is %+v, %v", row, err)
 	}
 	for _, r := range all {
@@ -176,11 +177,11 @@ func TestRefusedRowsEndTheOperation(t *testing.T) {
 		outcome journal.Outcome
 		log     string
 	}{
-		"the record of a restore that succeeds": {refusingRecords{record: refusal}, protection.Restore, false, journal.Succeeded, success},
-		"the record of a restore that fails":    {refusingRecords{record: refusal}, protection.Restore, true, journal.Failed, fail},
-		"the log of a restore that succeeds":    {refusingRecords{log: refusal}, protection.Restore, false, journal.Succeeded, inProgress},
-		"the log of a restore that fails":       {refusingRecords{log: refusal}, protection.Restore, true, journal.Failed, inProgress},
-		"both":                                  {refusingRecords{record: refusal, log: refusal}, protection.Restore, true, journal.Failed, inProgress},
+		"the record of a restore that succeeds": {refusingRecords{record: refusal}, protection.Restore, false, journal.Succeeded, progress.RecordSuccess},
+		"the record of a restore that fails":    {refusingRecords{record: refusal}, protection.Restore, true, journal.Failed, progress.RecordFail},
+		"the log of a restore that succeeds":    {refusingRecords{log: refusal}, protection.Restore, false, journal.Succeeded, progress.RecordInProgress},
+		"the log of a restore that fails":       {refusingRecords{log: refusal}, protection.Restore, true, journal.Failed, progress.RecordInProgress},
+		"both":                                  {refusingRecords{record: refusal, log: refusal}, protection.Restore, true, journal.Failed, progress.RecordInProgress},
 		"the log of a protect that succeeds":    {refusingRecords{log: refusal}, protection.Protect, false, journal.Succeeded, string(checkpoint.Protecting)},
 		"the log of a protect that fails":       {refusingRecords{log: refusal}, protection.Protect, true, journal.Failed, string(checkpoint.Protecting)},
 	} {
@@ -206,9 +207,9 @@ func TestRefusedRowsEndTheOperation(t *testing.T) {
 				var err error
 				id := cp.ID()
 				if c.kind == protection.Restore {
-					err = p.engine.Restore(p.bench.ctx, p.provider, cp, Record{ID: "r", ProjectID: project})
+					err = p.engine.Restore(p.bench.ctx, Message{}, p.provider, cp, Record{ID: "r", ProjectID: project})
 				} else {
-					id, err = p.engine.Protect(p.bench.ctx, p.provider, planOf(volume), nil)
+					id, err = p.engine.Protect(p.bench.ctx, Message{}, p.provider, planOf(volume), nil)
 				}
 				if err != nil {
 					t.Fatal(err)
@@ -250,9 +251,9 @@ func TestStopDoesNotWaitForADatabase(t *testing.T) {
 				first := s.process(t, onMain(kind, func(context.Context, *protection.Call) error { return errors.New("boom") }), nil)
 				var err error
 				if kind == protection.Restore {
-					err = first.engine.Restore(first.bench.ctx, first.provider, cp, Record{ID: "r", ProjectID: project})
+					err = first.engine.Restore(first.bench.ctx, Message{}, first.provider, cp, Record{ID: "r", ProjectID: project})
 				} else {
-					_, err = first.engine.Protect(first.bench.ctx, first.provider, planOf(volume), nil)
+					_, err = first.engine.Protect(first.bench.ctx, Message{}, first.provider, planOf(volume), nil)
 				}
 				if err != nil {
 					t.Fatal(err)
@@ -298,7 +299,7 @@ func TestAnswersTellRefusals(t *testing.T) {
 		database.TooLarge: "the database refuses it: a statement is larger than the server takes",
 	} {
 		b := setup(t, hookPlugin{}, nil, func(c *Config) { c.Journal = refusingJournal{journaltest.NewMemory(time.Now), refusal} })
-		_, err := b.engine.Protect(b.ctx, b.provider, planOf(volume), nil)
+		_, err := b.engine.Protect(b.ctx, Message{}, b.provider, planOf(volume), nil)
 		requireFault(t, err, "KarborException", head+want)
 	}
 }
@@ -326,7 +327,7 @@ func TestWidthsAreCheckedFirst(t *testing.T) {
 		b := setup(t, hookPlugin{}, nil)
 		plan := planOf(volume)
 		plan.ID, plan.ProjectID = c.plan, c.project
-		_, err := b.engine.Protect(b.ctx, b.provider, plan, c.extra)
+		_, err := b.engine.Protect(b.ctx, Message{}, b.provider, plan, c.extra)
 		if c.want == "" {
 			if err != nil {
 				t.Errorf("%s: %v", name, err)

@@ -3,6 +3,7 @@
 package operation
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,6 +13,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/karbor-project/karbor/bank/checkpoint"
+	"github.com/karbor-project/karbor/manager/failure"
+	"github.com/karbor-project/karbor/manager/flow"
 	"github.com/karbor-project/karbor/pkg/database"
 	"github.com/karbor-project/karbor/pkg/fault"
 	"github.com/karbor-project/karbor/pkg/journal"
@@ -22,9 +25,8 @@ import (
 	"github.com/karbor-project/karbor/rpc"
 )
 
-// Request is what an Engine needs to know of the message that asks for an
-// operation.
-type Request struct {
+// Message is what an Engine needs to know of the message that asks for an operation.
+type Message struct {
 	// Key is the same when the message is delivered again, and no other
 	// message's. Empty is none: then a repetition is a request of its own.
 	Key string
@@ -33,62 +35,50 @@ type Request struct {
 	Accepted func()
 }
 
-type requestKey struct{}
-
-// WithRequest lets the operation that is begun under ctx know of its message.
-func WithRequest(ctx context.Context, r Request) context.Context {
-	return context.WithValue(ctx, requestKey{}, r)
+func (m Message) accepted() {
+	if m.Accepted != nil {
+		m.Accepted()
+	}
 }
 
-func requestOf(ctx context.Context) Request {
-	r, _ := ctx.Value(requestKey{}).(Request)
-	return r
-}
-
-// Answered finds the answer that the message of ctx was given before, perhaps
-// by another worker: the JSON of the result, or the error. ok is false for a
-// message that is new.
-func (e *Engine) Answered(ctx context.Context) (answer json.RawMessage, ok bool, err error) {
-	request := requestOf(ctx)
-	if request.Key == "" {
+// Answered finds the answer that a message was given before, perhaps by another
+// worker: the JSON of the result, or the error. ok is false for a message that is new.
+func (e *Engine) Answered(ctx context.Context, m Message) (answer json.RawMessage, ok bool, err error) {
+	if m.Key == "" {
 		return nil, false, nil
 	}
-	entry, err := e.journal.Find(ctx, request.Key)
+	entry, err := e.journal.Find(ctx, m.Key)
 	if errors.Is(err, journal.ErrNotFound) {
 		return nil, false, nil
 	}
 	if err != nil {
 		return nil, false, unrecorded(err)
 	}
-	request.accepted()
+	m.accepted()
 	answer, err = e.answer(ctx, entry)
 	return answer, true, err
 }
 
 // answer is what the caller of an entry's request is told.
 func (e *Engine) answer(ctx context.Context, entry *journal.Entry) (json.RawMessage, error) {
-	verdict, err := e.verdictOf(ctx, entry.ID)
+	marks, err := e.journal.Marks(ctx, entry.ID, outcomeMark)
 	if err != nil {
 		return nil, unrecorded(err)
 	}
-	if verdict != nil && verdict.Refused != "" {
-		return nil, fault.FlowError(entry.Kind, verdict.Refused)
+	if len(marks) > 0 {
+		var o outcome
+		if err := json.Unmarshal(marks[0].Value, &o); err != nil {
+			return nil, unrecorded(err)
+		}
+		if o.Refused != "" {
+			return nil, fault.FlowError(entry.Kind, o.Refused)
+		}
 	}
 	in, err := decodeInput(entry.Input)
 	if err != nil {
 		return nil, err
 	}
 	return in.Answer, nil
-}
-
-// repeated is the answer to a message whose first delivery got ahead meanwhile.
-func repeated[T any](ctx context.Context, e *Engine) (T, error) {
-	answer, _, err := e.Answered(ctx)
-	if err != nil {
-		var none T
-		return none, err
-	}
-	return decodeAnswer[T](answer)
 }
 
 func decodeAnswer[T any](answer json.RawMessage) (result T, err error) {
@@ -98,10 +88,109 @@ func decodeAnswer[T any](answer json.RawMessage) (result T, err error) {
 	return result, err
 }
 
-func (r Request) accepted() {
-	if r.Accepted != nil {
-		r.Accepted()
+// spec is an operation that is asked for.
+type spec struct {
+	kind      protection.Kind
+	subject   string // the checkpoint that it works on
+	exclusive bool   // alone
+	project   string
+	plan      string // id
+	provider  *providers.Provider
+	input     *input
+	graph     *resource.Graph // if it has just been found
+	// refusal is what the caller is told of an operation that cannot be opened: the
+	// text, which a repeated message gets too, and the error. nil is a flow error.
+	refusal func(r *run, cause error) (string, error)
+}
+
+// submit records an operation, opens it and starts it. A message that was recorded
+// before gets its first answer.
+func submit[T any](ctx context.Context, e *Engine, m Message, answer T, s *spec) (T, error) {
+	var none T
+	s.input.Answer = answerOf(answer)
+	r, err := e.begin(ctx, m, s)
+	switch {
+	case r == nil && err != nil:
+		return none, err
+	case err != nil:
+		text, refusal := s.refusal(r, err)
+		r.refuse(ctx, err, text)
+		return none, refusal
+	case r == nil:
+		first, _, err := e.Answered(ctx, m)
+		if err != nil {
+			return none, err
+		}
+		return decodeAnswer[T](first)
 	}
+	r.start()
+	return answer, nil
+}
+
+// answerOf is the JSON of a result.
+func answerOf(v any) json.RawMessage {
+	text, _ := json.Marshal(v) // ids and pairs of them encode
+	return text
+}
+
+// begin records an operation and opens it. The run is nil when the message had been
+// recorded before. When the operation cannot be opened, the error is that of open.
+func (e *Engine) begin(ctx context.Context, m Message, s *spec) (*run, error) {
+	in, caller := s.input, requestcontext.From(ctx)
+	entry := journal.Entry{
+		ID: newID(), Key: m.Key, Kind: string(s.kind), Subject: s.subject, Exclusive: s.exclusive, CheckpointID: in.Checkpoint,
+		ProviderID: s.provider.ID, PlanID: s.plan, ProjectID: s.project, Claim: journal.Claim{Owner: e.Tenure.ID()},
+	}
+	if in.Record != nil {
+		entry.RecordID = in.Record.ID
+	}
+	defer e.expect(entry.ID)()
+	in.Version = inputVersion
+	err := in.putCaller(caller, e.Sealer, entry.ID, e.Now())
+	if err != nil {
+		return nil, err
+	}
+	if entry.Input, err = json.Marshal(in); err != nil {
+		return nil, fmt.Errorf("encoding the input of the operation: %w", err)
+	}
+	sign(&entry, e.Sealer)
+	if err := recordable(&entry, in); err != nil {
+		return nil, err
+	}
+	size := len(entry.Input) + in.held
+	if err := e.admit(entry.ProjectID, size); err != nil {
+		return nil, err
+	}
+	entry.CreatedAt = e.Now().UTC()
+	kept, fresh, err := e.enter(ctx, entry)
+	var busy *journal.BusyError
+	switch {
+	case errors.As(err, &busy):
+		return nil, inUse(s.subject, busy.Other)
+	case err != nil:
+		return nil, unrecorded(err)
+	}
+	m.accepted()
+	if !fresh {
+		return nil, nil
+	}
+	kept.Input = nil // in says the same
+	r := e.newRun(kept, in, caller, s.provider)
+	r.job.Size, r.flow.Graph = size, s.graph
+	if _, ok := e.enlist(r); !ok { // the service stops: who goes on answers nobody
+		return nil, fault.KarborException("The service is stopping; the operation goes on when it is back").WithCause(ErrStopping)
+	}
+	if err = r.open(r.writing(ctx)); err == nil {
+		err = r.work.build(r.writing(ctx))
+	}
+	if err != nil && (r.ctx.Err() != nil || errors.Is(err, protection.ErrHandover) || errors.Is(context.Cause(ctx), rpc.ErrStopped)) {
+		// Nothing is wrong with the operation, but this worker has to leave it: it is
+		// on record, and who goes on opens it.
+		r.log.Infof("%s is opened later: %s", entry.Kind, fault.Detail(err))
+		r.resumed, r.opened = true, false
+		return r, nil
+	}
+	return r, err
 }
 
 // unrecorded is the answer to a request that could not be made durable: the
@@ -112,63 +201,6 @@ func unrecorded(err error) error {
 		why = r.Advice()
 	}
 	return fault.KarborException("The operation cannot be recorded: " + why).WithCause(err)
-}
-
-// begin records an operation and opens it. fresh is false when the message had
-// been recorded before: then r is nil. When the operation cannot be opened, it
-// ends, and the error is that of open.
-func (e *Engine) begin(ctx context.Context, entry journal.Entry, in *input, p *providers.Provider) (r *run, fresh bool, err error) {
-	request, caller := requestOf(ctx), requestcontext.From(ctx)
-	entry.ID, entry.Owner = newID(), e.Tenure.ID()
-	defer e.expect(entry.ID)()
-	if entry.Key == "" {
-		entry.Key = request.Key
-	}
-	in.Version = inputVersion
-	if err := in.putCaller(caller, e.Sealer, entry.ID, e.Now()); err != nil {
-		return nil, false, err
-	}
-	if entry.Input, err = json.Marshal(in); err != nil {
-		return nil, false, fmt.Errorf("encode the input of the operation: %w", err)
-	}
-	sign(&entry, e.Sealer)
-	if err := recordable(&entry, in); err != nil {
-		return nil, false, err
-	}
-	size := len(entry.Input) + in.held
-	if err := e.admit(entry.ProjectID, size); err != nil {
-		return nil, false, err
-	}
-	entry.CreatedAt = e.Now().UTC()
-	kept, fresh, err := e.enter(ctx, entry)
-	var busy *journal.BusyError
-	switch {
-	case errors.As(err, &busy):
-		return nil, false, inUse(in.subject(), busy)
-	case err != nil:
-		return nil, false, unrecorded(err)
-	}
-	request.accepted()
-	if !fresh {
-		return nil, false, nil
-	}
-	kept.Input = nil // in says the same
-	r = e.newRun(kept, in, caller, p)
-	r.job.Size = size
-	if _, ok := e.enlist(r); !ok { // the service stops: who goes on answers nobody
-		return nil, false, fault.KarborException("The service is stopping; the operation goes on when it is back").WithCause(ErrStopping)
-	}
-	if err = r.open(r.writing(ctx)); err == nil {
-		err = r.build(r.writing(ctx))
-	}
-	if err != nil && (r.ctx.Err() != nil || errors.Is(err, protection.ErrHandover) || errors.Is(context.Cause(ctx), rpc.ErrStopped)) {
-		// Nothing is wrong with the operation, but this worker has to leave it: it is
-		// on record, and who goes on opens it.
-		r.log.Infof("%s is opened later: %s", entry.Kind, fault.Detail(err))
-		r.resumed = true
-		return r, true, nil
-	}
-	return r, true, err
 }
 
 // enter begins an entry. Users see that an operation has ended a moment before
@@ -223,9 +255,9 @@ func recordable(entry *journal.Entry, in *input) error {
 
 // inUse is the answer to a request for a checkpoint that another operation is
 // at work on.
-func inUse(checkpointID string, busy *journal.BusyError) error {
+func inUse(checkpointID string, other journal.Entry) error {
 	return fault.InvalidInput(fmt.Sprintf("Checkpoint %s is in use: a %s (operation %s) is at work on it.",
-		checkpointID, busy.Other.Kind, busy.Other.ID)).WithCause(busy)
+		checkpointID, other.Kind, other.ID)).WithCause(&journal.BusyError{Other: other})
 }
 
 // prepareTime bounds the part of an operation that its caller waits for.
@@ -238,62 +270,35 @@ const internalError = "Internal error"
 
 // Protect starts to protect a plan's resources and all that depends on them in a
 // new checkpoint. It returns the checkpoint's id, or FlowError.
-func (e *Engine) Protect(ctx context.Context, p *providers.Provider, plan Plan, extraInfo json.RawMessage) (string, error) {
+func (e *Engine) Protect(ctx context.Context, m Message, p *providers.Provider, plan Plan, extraInfo json.RawMessage) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, prepareTime)
 	defer cancel()
 	if err := plan.stored().CheckIDs(); err != nil {
 		return "", err
 	}
-	if err := e.checkSize(len(plan.Resources), 0); err != nil {
-		return "", err
-	}
-	_, packed, graphErr := e.resourceGraph(ctx, plan.Resources)
-	if graphErr == nil {
-		graphErr = e.checkGraph(packed)
-	}
+	graph, packed, graphErr := e.graphOf(ctx, plan.Resources)
 	if errors.Is(graphErr, resource.ErrTooLarge) {
 		return "", graphErr
 	}
 	id := newID()
-	in := &input{Checkpoint: id, Plan: &plan, ExtraInfo: extraInfo, Graph: packed, Answer: answerOf(id), Digests: true}
+	in := &input{Checkpoint: id, Plan: &plan, ExtraInfo: extraInfo, Graph: packed, Digests: true}
 	recording := ctx
 	if graphErr != nil { // perhaps because ctx is over; the checkpoint tells of the failure all the same
-		in.Refusal = describe(graphErr)
+		in.Refusal = failure.Describe(graphErr)
 		var done context.CancelFunc
 		recording, done = cleanup(ctx)
 		defer done()
 	}
-	r, fresh, err := e.begin(recording, journal.Entry{
-		Kind: string(protection.Protect), Subject: id, Exclusive: true, CheckpointID: id,
-		ProviderID: p.ID, PlanID: plan.ID, ProjectID: plan.ProjectID,
-	}, in, p)
-	switch {
-	case r == nil && err != nil:
-		return "", err
-	case err != nil:
-		if graphErr != nil && r.work.(*protecting).cp != nil {
-			err = graphErr
-		}
-		text := flowText(ctx, err)
-		if r.work.(*protecting).cp == nil {
-			text = "Error creating checkpoint"
-		}
-		r.refuse(ctx, err, text)
-		return "", fault.FlowError("protect", text).WithCause(err)
-	case !fresh:
-		return repeated[string](ctx, e)
-	}
-	r.start()
-	return id, nil
-}
-
-// answerOf is the JSON of a result.
-func answerOf(v any) json.RawMessage {
-	text, err := json.Marshal(v)
-	if err != nil {
-		return nil // ids and pairs of them encode
-	}
-	return text
+	return submit(recording, e, m, id, &spec{
+		kind: protection.Protect, subject: id, exclusive: true, project: plan.ProjectID, plan: plan.ID, provider: p, input: in, graph: graph,
+		refusal: func(r *run, cause error) (string, error) {
+			text := "Error creating checkpoint"
+			if r.work.(*protecting).cp != nil {
+				text = flowText(ctx, cmp.Or(graphErr, cause))
+			}
+			return text, fault.FlowError("protect", text).WithCause(cmp.Or(graphErr, cause))
+		},
+	})
 }
 
 // flowText is what the caller may read of a failure to make a flow: the message
@@ -309,15 +314,25 @@ func flowText(ctx context.Context, err error) string {
 	return internalError
 }
 
-// resourceGraph finds what the plan's resources draw in, and packs the graph.
-func (e *Engine) resourceGraph(ctx context.Context, starts []resource.Resource) (*resource.Graph, string, error) {
+// graphOf finds what the plan's resources draw in, within the bounds of an operation.
+func (e *Engine) graphOf(ctx context.Context, starts []resource.Resource) (*resource.Graph, string, error) {
+	if err := e.checkSize(len(starts), 0); err != nil {
+		return nil, "", err
+	}
 	graph, err := e.Protectables.Graph(ctx, starts)
 	if err != nil {
-		return nil, "", fmt.Errorf("find the resources that depend on the plan's: %w", err)
+		return nil, "", fmt.Errorf("finding the resources that depend on the plan's: %w", err)
+	}
+	links := 0
+	for _, node := range graph.Nodes() {
+		links += len(node.Children)
+	}
+	if err := e.checkSize(graph.Len(), links); err != nil {
+		return nil, "", err
 	}
 	packed, err := resource.Pack(graph)
 	if err != nil {
-		return nil, "", fmt.Errorf("pack the resource graph: %w", err)
+		return nil, "", fmt.Errorf("packing the resource graph: %w", err)
 	}
 	return graph, packed, nil
 }
@@ -325,50 +340,42 @@ func (e *Engine) resourceGraph(ctx context.Context, starts []resource.Resource) 
 // Restore starts to make new resources out of a checkpoint. The caller has
 // checked that the checkpoint is available and may be read. It fails with
 // FlowError.
-func (e *Engine) Restore(ctx context.Context, p *providers.Provider, cp *checkpoint.Checkpoint, rec Record) error {
-	return e.read(ctx, protection.Restore, p, cp, rec)
+func (e *Engine) Restore(ctx context.Context, m Message, p *providers.Provider, cp *checkpoint.Checkpoint, rec Record) error {
+	if packed, ok := cp.ResourceGraph(); ok {
+		if err := e.checkGraph(packed); err != nil {
+			e.refuseRecord(ctx, protection.Restore, rec, err)
+			return err
+		}
+	}
+	return e.read(ctx, m, protection.Restore, p, cp, rec)
 }
 
 // Verify starts to check that a checkpoint's backups are there and whole. The
 // caller has checked that the checkpoint is available and may be read. It fails
 // with FlowError.
-func (e *Engine) Verify(ctx context.Context, p *providers.Provider, cp *checkpoint.Checkpoint, rec Record) error {
-	return e.read(ctx, protection.Verify, p, cp, rec)
+func (e *Engine) Verify(ctx context.Context, m Message, p *providers.Provider, cp *checkpoint.Checkpoint, rec Record) error {
+	return e.read(ctx, m, protection.Verify, p, cp, rec)
 }
 
-// read starts a flow over the resources of a checkpoint. It fails with
-// FlowError, and then the record says that it failed.
-func (e *Engine) read(ctx context.Context, kind protection.Kind, p *providers.Provider, cp *checkpoint.Checkpoint, rec Record) error {
+// read starts a flow over the resources of a checkpoint. When that fails, the record
+// says so.
+func (e *Engine) read(ctx context.Context, m Message, kind protection.Kind, p *providers.Provider, cp *checkpoint.Checkpoint, rec Record) error {
 	ctx, cancel := context.WithTimeout(ctx, prepareTime)
 	defer cancel()
-	if packed, ok := cp.ResourceGraph(); ok && kind == protection.Restore {
-		if err := e.checkGraph(packed); err != nil {
-			e.refuseRecord(ctx, kind, rec, err)
-			return err
-		}
-	}
-	answer := answerOf(nil)
+	var answer *string
 	if rec.New != nil {
-		answer = answerOf(rec.ID)
+		answer = &rec.ID
 	}
-	r, fresh, err := e.begin(ctx, journal.Entry{
-		Kind: string(kind), Subject: cp.ID(), CheckpointID: cp.ID(), RecordID: rec.ID,
-		ProviderID: p.ID, PlanID: cp.Plan().ID, ProjectID: rec.ProjectID,
-	}, &input{Checkpoint: cp.ID(), Record: &rec, Answer: answer, held: graphSize(cp)}, p)
-	switch {
-	case r == nil && err != nil:
-		e.refuseRecord(ctx, kind, rec, err)
-		return err
-	case err != nil:
-		const text = "Failed to create flow"
-		r.refuse(ctx, err, text)
-		return fault.FlowError(string(kind), text).WithCause(err)
-	case !fresh:
-		_, _, err := e.Answered(ctx)
-		return err
-	}
-	r.start()
-	return nil
+	_, err := submit(ctx, e, m, answer, &spec{
+		kind: kind, subject: cp.ID(), project: rec.ProjectID, plan: cp.Plan().ID, provider: p,
+		input: &input{Checkpoint: cp.ID(), Record: &rec, held: graphSize(cp)},
+		refusal: func(_ *run, cause error) (string, error) {
+			const text = "Failed to create flow"
+			return text, fault.FlowError(string(kind), text).WithCause(cause)
+		},
+	})
+	e.refuseRecord(ctx, kind, rec, err)
+	return err
 }
 
 // Pair names a checkpoint and its copy.
@@ -379,7 +386,7 @@ type Pair struct {
 
 // Copy creates a copy of each source checkpoint and starts to fill them. Nothing
 // is created unless every plugin concerned can copy. It fails with FlowError.
-func (e *Engine) Copy(ctx context.Context, p *providers.Provider, plan Plan, sources []*checkpoint.Checkpoint) ([]Pair, error) {
+func (e *Engine) Copy(ctx context.Context, m Message, p *providers.Provider, plan Plan, sources []*checkpoint.Checkpoint) ([]Pair, error) {
 	ctx, cancel := context.WithTimeout(ctx, prepareTime)
 	defer cancel()
 	if err := plan.stored().CheckIDs(); err != nil {
@@ -388,45 +395,52 @@ func (e *Engine) Copy(ctx context.Context, p *providers.Provider, plan Plan, sou
 	if err := e.checkSize(len(plan.Resources), 0); err != nil {
 		return nil, err
 	}
-	pairs, begun, err := e.begunCopies(ctx)
+	pairs, begun, err := e.begunCopies(ctx, m)
 	if err != nil {
 		return nil, err
 	}
 	if !begun {
+		pairs = []Pair{}
 		for _, source := range sources {
 			pairs = append(pairs, Pair{Source: source.ID(), Copy: newID()})
 		}
 	}
 	if len(pairs) == 0 {
-		return []Pair{}, nil
+		return pairs, nil
 	}
-	graph, packed, err := e.resourceGraph(ctx, plan.Resources)
-	if err == nil {
-		err = e.checkGraph(packed)
-	}
-	switch {
-	case errors.Is(err, resource.ErrTooLarge):
+	refused := func(err error) error { return fault.FlowError("copy", flowText(ctx, err)).WithCause(err) }
+	graph, packed, err := e.graphOf(ctx, plan.Resources)
+	if errors.Is(err, resource.ErrTooLarge) {
 		return nil, err
-	case err != nil:
-		return nil, copyError(ctx, err)
 	}
-	if err := canCopy(p, graph); err != nil {
-		return nil, copyError(ctx, err)
+	if err == nil {
+		err = canCopy(p, graph)
+	}
+	if err != nil {
+		return nil, refused(err)
+	}
+	specOf := func(pair Pair) *spec {
+		return &spec{
+			kind: protection.Copy, subject: pair.Source, project: plan.ProjectID, plan: plan.ID, provider: p, graph: graph,
+			input:   &input{Checkpoint: pair.Copy, Source: pair.Source, Plan: &plan, Graph: packed, Digests: true},
+			refusal: func(_ *run, cause error) (string, error) { return flowText(ctx, cause), refused(cause) },
+		}
+	}
+	if len(pairs) == 1 && !begun {
+		return submit(ctx, e, m, pairs, specOf(pairs[0]))
 	}
 	var runs []*run
 	var stopping error
 	for i, pair := range pairs {
-		r, fresh, err := e.begin(withCopyRequest(ctx, i, len(pairs)), journal.Entry{
-			Kind: string(protection.Copy), Subject: pair.Source, CheckpointID: pair.Copy,
-			ProviderID: p.ID, PlanID: plan.ID, ProjectID: plan.ProjectID,
-		}, &input{Checkpoint: pair.Copy, Source: pair.Source, Plan: &plan, Graph: packed, Answer: answerOf(pairs), Digests: true}, p)
+		s := specOf(pair)
+		s.input.Answer = answerOf(pairs)
+		r, err := e.begin(ctx, m.ofCopy(i, len(pairs)), s)
 		switch {
 		case errors.Is(err, ErrStopping): // on record all the same, and so shall be the others
 			stopping = err
-		case err == nil && !fresh && !begun && len(pairs) == 1:
-			return repeated[[]Pair](ctx, e)
-		case err == nil && !fresh && !begun && i == 0: // another delivery got ahead, with pairs of its own
-			return e.Copy(ctx, p, plan, sources)
+			continue
+		case err == nil && r == nil && !begun && i == 0: // another delivery got ahead, with pairs of its own
+			return e.Copy(ctx, m, p, plan, sources)
 		case r != nil:
 			runs = append(runs, r)
 		}
@@ -434,7 +448,7 @@ func (e *Engine) Copy(ctx context.Context, p *providers.Provider, plan Plan, sou
 			for _, made := range runs {
 				made.refuse(ctx, err, flowText(ctx, err))
 			}
-			return nil, copyError(ctx, err)
+			return nil, refused(err)
 		}
 	}
 	for _, r := range runs {
@@ -443,32 +457,23 @@ func (e *Engine) Copy(ctx context.Context, p *providers.Provider, plan Plan, sou
 	return pairs, stopping
 }
 
-// withCopyRequest is the request of one copy of several. The message is answered,
-// and nobody need keep it, when the last copy is on record; so that copy has the
-// message's key, and the others have keys of their own.
-func withCopyRequest(ctx context.Context, i, of int) context.Context {
-	request := requestOf(ctx)
-	if i == of-1 {
-		return ctx
+// ofCopy is the message of one copy of several. The message is answered, and nobody
+// need keep it, when the last copy is on record; so that copy has the message's key,
+// and the others have keys of their own.
+func (m Message) ofCopy(i, of int) Message {
+	switch {
+	case i == of-1:
+		return m
+	case m.Key == "":
+		return Message{}
 	}
-	return WithRequest(ctx, Request{Key: copyKey(request.Key, i)})
-}
-
-func copyKey(key string, i int) string {
-	if key == "" {
-		return ""
-	}
-	return fmt.Sprintf("%s#%d", key, i)
+	return Message{Key: fmt.Sprintf("%s#%d", m.Key, i)}
 }
 
 // begunCopies finds what an earlier delivery of the message was going to copy,
 // whose worker died before all copies were on record.
-func (e *Engine) begunCopies(ctx context.Context) (pairs []Pair, begun bool, err error) {
-	key := copyKey(requestOf(ctx).Key, 0)
-	if key == "" {
-		return nil, false, nil
-	}
-	answer, begun, err := e.Answered(WithRequest(ctx, Request{Key: key}))
+func (e *Engine) begunCopies(ctx context.Context, m Message) (pairs []Pair, begun bool, err error) {
+	answer, begun, err := e.Answered(ctx, m.ofCopy(0, 2))
 	if err != nil || !begun {
 		return nil, false, err
 	}
@@ -476,18 +481,14 @@ func (e *Engine) begunCopies(ctx context.Context) (pairs []Pair, begun bool, err
 	return pairs, true, err
 }
 
-func copyError(ctx context.Context, err error) error {
-	return fault.FlowError("copy", flowText(ctx, err)).WithCause(err)
-}
-
 // canCopy asks every plugin before anything is written.
-func canCopy(p Provider, graph *resource.Graph) error {
-	f := flow{kind: protection.Copy, provider: p}
+func canCopy(p *providers.Provider, graph *resource.Graph) error {
 	for _, node := range graph.Nodes() {
-		if _, err := f.operation(f.kind, node.Resource); err != nil {
-			if withoutOperation(err) {
-				return fault.KarborException(fmt.Sprintf("The plugin for %s can not copy.", node.Type)).WithCause(err)
-			}
+		_, err := flow.Operation(p, protection.Copy, node.Resource)
+		if errors.Is(err, protection.ErrNoOperation) {
+			return fault.KarborException(fmt.Sprintf("The plugin for %s can not copy.", node.Type)).WithCause(err)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -498,28 +499,19 @@ func canCopy(p Provider, graph *resource.Graph) error {
 // it may be deleted. If the flow cannot be made, the status is what it was, or of
 // an operation whose owner is gone the one in which it has ended, and the error
 // is a KarborException.
-func (e *Engine) Delete(ctx context.Context, p *providers.Provider, cp *checkpoint.Checkpoint) error {
+func (e *Engine) Delete(ctx context.Context, m Message, p *providers.Provider, cp *checkpoint.Checkpoint) error {
 	ctx, cancel := context.WithTimeout(ctx, prepareTime)
 	defer cancel()
-	plan := cp.Plan()
-	r, fresh, err := e.begin(ctx, journal.Entry{
-		Kind: string(protection.Delete), Subject: cp.ID(), Exclusive: true, CheckpointID: cp.ID(),
-		ProviderID: p.ID, PlanID: plan.ID, ProjectID: cp.ProjectID(),
-	}, &input{Checkpoint: cp.ID(), Before: cp.Status().Ended(), Answer: answerOf(nil), held: graphSize(cp)}, p)
-	switch {
-	case r == nil && err != nil:
-		return err
-	case err != nil:
-		const text = "Failed to create delete checkpoint flow."
-		r.refuse(ctx, err, text)
-		if Overtaken(err) {
-			return fault.CheckpointNotBeDeleted(cp.ID()).WithCause(err)
-		}
-		return fault.KarborException(text).WithCause(err)
-	case !fresh:
-		_, _, err := e.Answered(ctx)
-		return err
-	}
-	r.start()
-	return nil
+	_, err := submit(ctx, e, m, any(nil), &spec{
+		kind: protection.Delete, subject: cp.ID(), exclusive: true, project: cp.ProjectID(), plan: cp.Plan().ID, provider: p,
+		input: &input{Checkpoint: cp.ID(), Before: cp.Status().Ended(), held: graphSize(cp)},
+		refusal: func(_ *run, cause error) (string, error) {
+			const text = "Failed to create delete checkpoint flow."
+			if failure.Overtaken(cause) {
+				return text, fault.CheckpointNotBeDeleted(cp.ID()).WithCause(cause)
+			}
+			return text, fault.KarborException(text).WithCause(cause)
+		},
+	})
+	return err
 }

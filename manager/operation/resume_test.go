@@ -12,6 +12,7 @@ import (
 
 	"github.com/karbor-project/karbor/bank"
 	"github.com/karbor-project/karbor/bank/checkpoint"
+	"github.com/karbor-project/karbor/manager/progress"
 	"github.com/karbor-project/karbor/pkg/database"
 	"github.com/karbor-project/karbor/pkg/fault"
 	"github.com/karbor-project/karbor/pkg/journal"
@@ -149,15 +150,15 @@ func TestResume(t *testing.T) {
 		<-ctx.Done()
 		return context.Cause(ctx)
 	}), nil)
-	if err := first.engine.Restore(first.bench.ctx, first.provider, cp, Record{ID: "r", ProjectID: project}); err != nil {
+	if err := first.engine.Restore(first.bench.ctx, Message{}, first.provider, cp, Record{ID: "r", ProjectID: project}); err != nil {
 		t.Fatal(err)
 	}
 	<-entered
 	entry := first.engine.only(t)
 	await(t, "the mark of the hook that has ended", func() bool { // the hook of v has ended, and that is on record
-		var v Progress
-		marks, err := s.journal.Marks(t.Context(), entry.entry.ID, markKey(progressMarks, volume.Key()))
-		return err == nil && len(marks) == 1 && json.Unmarshal(marks[0].Value, &v) == nil && v.State == HookFinished
+		var v progress.Resource
+		marks, err := s.journal.Marks(t.Context(), entry.entry.ID, progress.ResourceMarks+volume.Key().String())
+		return err == nil && len(marks) == 1 && json.Unmarshal(marks[0].Value, &v) == nil && v.State == progress.Finished
 	})
 	first.kill()
 	first.engine.alive.Wait()
@@ -207,7 +208,7 @@ func TestResumeAfterAVerdict(t *testing.T) {
 	s.records.mu.Lock()
 	s.records.down = true // so it cannot come to its end
 	s.records.mu.Unlock()
-	id, err := first.engine.Protect(first.bench.ctx, first.provider, planOf(volume), nil)
+	id, err := first.engine.Protect(first.bench.ctx, Message{}, first.provider, planOf(volume), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -241,7 +242,7 @@ func TestCancelAfterSuccess(t *testing.T) {
 	s.records.mu.Lock()
 	s.records.down = true // so it cannot come to its end
 	s.records.mu.Unlock()
-	id, err := first.engine.Protect(first.bench.ctx, first.provider, planOf(volume), nil)
+	id, err := first.engine.Protect(first.bench.ctx, Message{}, first.provider, planOf(volume), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -290,19 +291,19 @@ func TestRepeatedRequest(t *testing.T) {
 	t.Parallel()
 	b := setup(t, hookPlugin{}, nil)
 	accepted := 0
-	ctx := WithRequest(b.ctx, Request{Key: "unique", Accepted: func() { accepted++ }})
-	if _, known, err := b.engine.Answered(ctx); known || err != nil {
+	message := Message{Key: "unique", Accepted: func() { accepted++ }}
+	if _, known, err := b.engine.Answered(b.ctx, message); known || err != nil {
 		t.Fatalf("known %t, %v", known, err)
 	}
-	id, err := b.engine.Protect(ctx, b.provider, planOf(volume), nil)
+	id, err := b.engine.Protect(b.ctx, message, b.provider, planOf(volume), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := b.engine.Protect(ctx, b.provider, planOf(volume), nil)
+	again, err := b.engine.Protect(b.ctx, message, b.provider, planOf(volume), nil)
 	if err != nil || again != id {
 		t.Errorf("answer %q, %v, want %q", again, err, id)
 	}
-	answer, known, err := b.engine.Answered(ctx)
+	answer, known, err := b.engine.Answered(b.ctx, message)
 	var text string
 	if !known || err != nil || json.Unmarshal(answer, &text) != nil || text != id {
 		t.Errorf("answer %s, %t, %v", answer, known, err)
@@ -319,13 +320,13 @@ func TestRepeatedRefusal(t *testing.T) {
 	b := setup(t, hookPlugin{func(protection.Kind, resource.Resource) (*protection.Operation, error) {
 		return nil, fault.ProtectionPluginNotFound("OS::X")
 	}}, nil)
-	ctx := WithRequest(b.ctx, Request{Key: "unique"})
+	message := Message{Key: "unique"}
 	const want = "Flow: protect, Error: Protection Plugin for OS::X could not be found."
 	for range 2 {
-		_, err := b.engine.Protect(ctx, b.provider, planOf(volume), nil)
+		_, err := b.engine.Protect(b.ctx, message, b.provider, planOf(volume), nil)
 		requireFault(t, err, "FlowError", want)
 	}
-	_, known, err := b.engine.Answered(ctx)
+	_, known, err := b.engine.Answered(b.ctx, message)
 	if !known {
 		t.Error("not known")
 	}
@@ -359,14 +360,14 @@ func TestCancel(t *testing.T) {
 			}
 			return nil, nil
 		}}, nil, func(c *Config) { c.Limits.Total = 1 })
-		id, err := b.engine.Protect(b.ctx, b.provider, planOf(volume), nil)
+		id, err := b.engine.Protect(b.ctx, Message{}, b.provider, planOf(volume), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		<-started
 		target := id
 		if queued {
-			if target, err = b.engine.Protect(b.ctx, b.provider, planOf(volume), nil); err != nil {
+			if target, err = b.engine.Protect(b.ctx, Message{}, b.provider, planOf(volume), nil); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -432,13 +433,13 @@ func TestNextOperationAtOnce(t *testing.T) {
 	t.Parallel()
 	release := make(chan struct{})
 	b := setup(t, hookPlugin{}, nil, func(c *Config) { c.Journal = slowEnd{journaltest.NewMemory(time.Now), release}; c.Patience = time.Hour })
-	id, err := b.engine.Protect(b.ctx, b.provider, planOf(volume), nil)
+	id, err := b.engine.Protect(b.ctx, Message{}, b.provider, planOf(volume), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	await(t, "the available checkpoint", func() bool { return b.checkpoint(t, id).Status() == checkpoint.Available })
 	deleted := make(chan error, 1)
-	go func() { deleted <- b.engine.Delete(b.ctx, b.provider, b.checkpoint(t, id)) }()
+	go func() { deleted <- b.engine.Delete(b.ctx, Message{}, b.provider, b.checkpoint(t, id)) }()
 	close(release)
 	if err := <-deleted; err != nil {
 		t.Errorf("a delete that came early: %v", err)

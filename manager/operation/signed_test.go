@@ -16,6 +16,7 @@ import (
 	"github.com/karbor-project/karbor/bank"
 	"github.com/karbor-project/karbor/bank/banktest"
 	"github.com/karbor-project/karbor/bank/checkpoint"
+	"github.com/karbor-project/karbor/manager/progress"
 	"github.com/karbor-project/karbor/pkg/database"
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers"
@@ -100,7 +101,7 @@ func TestHostileObjectsOfASignedCheckpoint(t *testing.T) {
 					return first.dies(ctx, c)
 				})
 				first = signs(t, s.process(t, dying, nil), dying, s)
-				id, err := first.engine.Protect(first.bench.ctx, first.provider, planOf(volume, server), nil)
+				id, err := first.engine.Protect(first.bench.ctx, Message{}, first.provider, planOf(volume, server), nil)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -134,12 +135,12 @@ func TestHostileObjectsOfASignedCheckpoint(t *testing.T) {
 				}
 				refused("verify", verified(t, p, cp))
 				s.records.restores["r"] = database.Record{ID: "r"}
-				if err := p.engine.Restore(p.bench.ctx, p.provider, cp, Record{ID: "r", ProjectID: project}); err != nil {
+				if err := p.engine.Restore(p.bench.ctx, Message{}, p.provider, cp, Record{ID: "r", ProjectID: project}); err != nil {
 					t.Fatal(err)
 				}
 				p.finish()
 				refused("restore", reasons(s.records.restores["r"]))
-				pairs, err := p.engine.Copy(p.bench.ctx, p.provider, planOf(volume, server), []*checkpoint.Checkpoint{cp})
+				pairs, err := p.engine.Copy(p.bench.ctx, Message{}, p.provider, planOf(volume, server), []*checkpoint.Checkpoint{cp})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -147,7 +148,7 @@ func TestHostileObjectsOfASignedCheckpoint(t *testing.T) {
 				if status := p.checkpoint(t, pairs[0].Copy).Status(); status != checkpoint.Error {
 					t.Errorf("the copy is %s", status)
 				}
-				if err := p.engine.Delete(p.bench.ctx, p.provider, cp); err != nil {
+				if err := p.engine.Delete(p.bench.ctx, Message{}, p.provider, cp); err != nil {
 					t.Fatal(err)
 				}
 				p.finish()
@@ -163,10 +164,10 @@ func TestHostileObjectsOfASignedCheckpoint(t *testing.T) {
 func verified(t *testing.T, p *process, cp *checkpoint.Checkpoint) string {
 	t.Helper()
 	p.records.restores["v"] = database.Record{ID: "v"}
-	refusal := p.engine.Verify(p.bench.ctx, p.provider, cp, Record{ID: "v", ProjectID: project})
+	refusal := p.engine.Verify(p.bench.ctx, Message{}, p.provider, cp, Record{ID: "v", ProjectID: project})
 	p.finish()
 	row := p.records.restores["v"]
-	if row.Status == success {
+	if row.Status == progress.RecordSuccess {
 		return ""
 	}
 	return fmt.Sprint(refusal, row.Status, reasons(row))
@@ -184,7 +185,7 @@ func TestHostileUseOfWhatWasNotCompleted(t *testing.T) {
 		s := newSite(t)
 		plugin := inBank(done)
 		p := signs(t, s.process(t, plugin, nil), plugin, s)
-		pairs, err := p.engine.Copy(p.bench.ctx, p.provider, planOf(volume), []*checkpoint.Checkpoint{protected(t, p.bench, volume)})
+		pairs, err := p.engine.Copy(p.bench.ctx, Message{}, p.provider, planOf(volume), []*checkpoint.Checkpoint{protected(t, p.bench, volume)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -201,7 +202,7 @@ func TestHostileUseOfWhatWasNotCompleted(t *testing.T) {
 		if verified(t, p, cp) == "" {
 			t.Error("a checkpoint without signed objects was verified")
 		}
-		if err := p.engine.Delete(p.bench.ctx, p.provider, cp); err != nil {
+		if err := p.engine.Delete(p.bench.ctx, Message{}, p.provider, cp); err != nil {
 			t.Fatal(err)
 		}
 		p.finish()

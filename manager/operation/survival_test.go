@@ -48,12 +48,15 @@ type request struct {
 const recordID = "record"
 
 func (w *world) ctx() context.Context {
-	ctx := requestcontext.New(context.Background(), &requestcontext.RequestContext{ProjectID: project, UserID: "u", RequestID: "req-1"})
-	return WithRequest(ctx, Request{Key: "message", Accepted: func() {
+	return requestcontext.New(context.Background(), &requestcontext.RequestContext{ProjectID: project, UserID: "u", RequestID: "req-1"})
+}
+
+func (w *world) message() Message {
+	return Message{Key: "message", Accepted: func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.accepted = true
-	}})
+	}}
 }
 
 // play lets one process after the other live until all has ended, and returns
@@ -114,7 +117,7 @@ func (w *world) live(l *life, r *request) {
 
 // ask delivers the message.
 func (l *life) ask(ctx context.Context, r *request) ([]string, error) {
-	answer, known, err := l.engine.Answered(ctx)
+	answer, known, err := l.engine.Answered(ctx, l.world.message())
 	if err != nil {
 		return nil, err
 	}
@@ -131,7 +134,7 @@ func (l *life) ask(ctx context.Context, r *request) ([]string, error) {
 		return r.ids, nil
 	}
 	if s.kind == protection.Protect {
-		id, err := l.engine.Protect(ctx, l.provider, s.plan(), nil)
+		id, err := l.engine.Protect(ctx, l.world.message(), l.provider, s.plan(), nil)
 		return []string{id}, err
 	}
 	var sources []*checkpoint.Checkpoint
@@ -145,13 +148,13 @@ func (l *life) ask(ctx context.Context, r *request) ([]string, error) {
 	record := Record{ID: recordID, ProjectID: project}
 	switch s.kind {
 	case protection.Restore:
-		return r.ids, l.engine.Restore(ctx, l.provider, sources[0], record)
+		return r.ids, l.engine.Restore(ctx, l.world.message(), l.provider, sources[0], record)
 	case protection.Verify:
-		return r.ids, l.engine.Verify(ctx, l.provider, sources[0], record)
+		return r.ids, l.engine.Verify(ctx, l.world.message(), l.provider, sources[0], record)
 	case protection.Delete:
-		return r.ids, l.engine.Delete(ctx, l.provider, sources[0])
+		return r.ids, l.engine.Delete(ctx, l.world.message(), l.provider, sources[0])
 	}
-	pairs, err := l.engine.Copy(ctx, l.provider, s.plan(), sources)
+	pairs, err := l.engine.Copy(ctx, l.world.message(), l.provider, s.plan(), sources)
 	return copies(pairs), err
 }
 

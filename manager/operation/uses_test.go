@@ -4,7 +4,6 @@ package operation
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -61,42 +60,11 @@ func TestWhatIsUsedCompletesFirst(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if err := b.engine.Restore(b.ctx, b.provider, cp, Record{ID: "r", ProjectID: project}); err != nil {
+	if err := b.engine.Restore(b.ctx, Message{}, b.provider, cp, Record{ID: "r", ProjectID: project}); err != nil {
 		t.Fatal(err)
 	}
 	b.finish()
 	if want := []string{"network", "network is complete", "server", "no server", "no network"}; !slices.Equal(order, want) {
 		t.Errorf("got %v, want %v", order, want)
-	}
-}
-
-// The order of users and what they use takes as many links as there are of both,
-// not as there are pairs, and the order holds.
-func TestLinksOfUsesAreLinear(t *testing.T) {
-	t.Parallel()
-	plugin := hookPlugin{func(_ protection.Kind, r resource.Resource) (*protection.Operation, error) {
-		if r.Type == resource.Server {
-			return &protection.Operation{Uses: []string{resource.Network, resource.Server}}, nil
-		}
-		return &protection.Operation{}, nil
-	}}
-	links := func(servers, networks int) int {
-		graph := &resource.Graph{}
-		for i := range servers {
-			graph.Roots = append(graph.Roots, &resource.Node{Resource: resource.Resource{Type: resource.Server, ID: fmt.Sprint("s", i)}})
-		}
-		for i := range networks {
-			graph.Roots = append(graph.Roots, &resource.Node{Resource: resource.Resource{Type: resource.Network, ID: fmt.Sprint("n", i)}})
-		}
-		f := flow{kind: protection.Restore, graph: graph, provider: setup(t, plugin, nil).provider}
-		if err := f.link(); err != nil {
-			t.Fatal(err)
-		}
-		return f.tasks.Links()
-	}
-	for _, n := range []int{1, 10, 100} {
-		if got, most := links(n, 10*n), 4*11*n; got > most {
-			t.Errorf("%d servers and %d networks have %d links, want at most %d", n, 10*n, got, most)
-		}
 	}
 }

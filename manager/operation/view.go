@@ -3,14 +3,13 @@
 package operation
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
+	"github.com/karbor-project/karbor/manager/progress"
 	"github.com/karbor-project/karbor/pkg/fault"
 	"github.com/karbor-project/karbor/pkg/journal"
 	"github.com/karbor-project/karbor/pkg/resource"
@@ -44,8 +43,8 @@ type View struct {
 // have no room for it.
 type Detail struct {
 	View
-	Resources []Progress `json:"resources"`
-	Reports   []Report   `json:"reports,omitempty"`
+	Resources []progress.Resource `json:"resources"`
+	Reports   []progress.Report   `json:"reports,omitempty"`
 }
 
 func (e *Engine) view(entry *journal.Entry, positions map[string]int) View {
@@ -94,7 +93,7 @@ func (e *Engine) explain(ctx context.Context, entries []journal.Entry, views []V
 		if entries[i].State == journal.Ended {
 			continue
 		}
-		if s, ok := e.strandedOne(entries[i].ID); ok && entries[i].Owner == e.Tenure.ID() {
+		if s, ok := e.findUnresumable(entries[i].ID); ok && entries[i].Owner == e.Tenure.ID() {
 			views[i].Reason = "it cannot go on: " + fault.Detail(s.why)
 			continue
 		}
@@ -135,14 +134,14 @@ func (e *Engine) Operation(ctx context.Context, id string) (*Detail, error) {
 	}
 	d := &Detail{View: views[0]}
 	if r := e.find(id); r != nil {
-		d.Resources = r.track.all()
-	} else if d.Resources, err = notes[Progress](ctx, e, id, progressMarks); err != nil {
+		d.Resources = r.tracker.All()
+	} else if d.Resources, err = notes[progress.Resource](ctx, e, id, progress.ResourceMarks); err != nil {
 		return nil, unrecorded(err)
 	}
-	if d.Reports, err = notes[Report](ctx, e, id, reportMarks); err != nil {
+	if d.Reports, err = notes[progress.Report](ctx, e, id, progress.ReportMarks); err != nil {
 		return nil, unrecorded(err)
 	}
-	sortProgress(d.Resources)
+	progress.Sort(d.Resources)
 	d.Resources = withWaiting(d.Resources, entry)
 	return d, nil
 }
@@ -164,7 +163,7 @@ func notes[T any](ctx context.Context, e *Engine, id, kind string) ([]T, error) 
 
 // withWaiting adds the resources whose turn has not come, as far as the entry
 // knows them: those of a protection and a copy.
-func withWaiting(list []Progress, entry *journal.Entry) []Progress {
+func withWaiting(list []progress.Resource, entry *journal.Entry) []progress.Resource {
 	if entry.State == journal.Ended {
 		return list
 	}
@@ -182,13 +181,9 @@ func withWaiting(list []Progress, entry *journal.Entry) []Progress {
 	}
 	for _, node := range graph.Nodes() {
 		if !known[node.Key()] {
-			list = append(list, Progress{Type: node.Type, ID: node.ID, State: HookWaiting})
+			list = append(list, progress.Resource{Type: node.Type, ID: node.ID, State: progress.Waiting})
 		}
 	}
-	sortProgress(list)
+	progress.Sort(list)
 	return list
-}
-
-func sortProgress(list []Progress) {
-	slices.SortFunc(list, func(a, b Progress) int { return cmp.Or(cmp.Compare(a.Type, b.Type), cmp.Compare(a.ID, b.ID)) })
 }

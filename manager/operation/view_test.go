@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/karbor-project/karbor/manager/progress"
 	"github.com/karbor-project/karbor/pkg/journal"
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers/protection"
@@ -32,7 +33,7 @@ func TestProgressShown(t *testing.T) {
 		}}, nil
 	}}
 	b := setup(t, plugin, children{server.Key(): {volume}})
-	id, err := b.engine.Protect(b.ctx, b.provider, planOf(server), nil)
+	id, err := b.engine.Protect(b.ctx, Message{}, b.provider, planOf(server), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,11 +46,11 @@ func TestProgressShown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []Progress{
-		{Type: volume.Type, ID: "v", Hook: "on_complete", State: HookRunning, Percent: 40, Hooks: []string{"on_main", "on_complete"}, Done: []string{"on_main"}},
-		{Type: server.Type, ID: "s", State: HookWaiting, Hooks: []string{"on_complete"}},
+	want := []progress.Resource{
+		{Type: volume.Type, ID: "v", Hook: "on_complete", State: progress.Running, Percent: 40, Hooks: []string{"on_main", "on_complete"}, Done: []string{"on_main"}},
+		{Type: server.Type, ID: "s", State: progress.Waiting, Hooks: []string{"on_complete"}},
 	}
-	if diff := cmp.Diff(want, d.Resources, cmpopts.IgnoreFields(Progress{}, "StartedAt", "EndedAt")); diff != "" {
+	if diff := cmp.Diff(want, d.Resources, cmpopts.IgnoreFields(progress.Resource{}, "StartedAt", "EndedAt")); diff != "" {
 		t.Error(diff)
 	}
 	if at := d.Resources[0].StartedAt; at == nil || d.Resources[1].StartedAt != nil {

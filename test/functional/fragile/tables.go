@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/karbor-project/karbor/manager/operation"
+	"github.com/karbor-project/karbor/manager/progress"
 	"github.com/karbor-project/karbor/pkg/database"
 	"github.com/karbor-project/karbor/pkg/journal"
 	"github.com/karbor-project/karbor/test/functional/history"
@@ -36,7 +37,7 @@ func (j entries) Start(ctx context.Context, id string, c journal.Claim) error {
 func (j entries) Write(ctx context.Context, id string, c journal.Claim, marks ...journal.Mark) error {
 	e := claimed(history.Write, id, c)
 	for _, m := range marks {
-		var p operation.Progress
+		var p progress.Resource
 		if json.Unmarshal(m.Value, &p) == nil && p.ID != "" {
 			for _, hook := range p.Done {
 				e.Done = append(e.Done, p.ID+" "+hook)

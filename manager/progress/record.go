@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package operation
+package progress
 
 import (
 	"context"
 	"fmt"
 	"sync"
-	"time"
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/karbor-project/karbor/manager/failure"
 	"github.com/karbor-project/karbor/pkg/database"
 	"github.com/karbor-project/karbor/pkg/fault"
 	"github.com/karbor-project/karbor/pkg/resource"
@@ -18,57 +18,56 @@ import (
 
 // The statuses of restores and verifications. karbor: common/constants.py
 const (
-	inProgress = "in_progress"
-	success    = "success"
-	fail       = "fail"
+	RecordInProgress = "in_progress"
+	RecordSuccess    = "success"
+	RecordFail       = "fail"
 )
 
-// Record is the restore or verification that karbor-api has put into the
-// database before it asks for it.
-type Record struct {
-	ID         string
-	ProjectID  string
-	Parameters Parameters
-	// New makes the record, for callers without karbor-api; nil if it is there.
-	New *database.Record
+// Records are the tables of restores and verifications. Update merges the entries of
+// resources_status and resources_reason into those that the row has.
+type Records interface {
+	Get(ctx context.Context, kind database.RecordKind, id string) (*database.Record, error)
+	Update(ctx context.Context, kind database.RecordKind, id string, u database.RecordUpdate) error
 }
 
-// Report is what a hook has told of a resource.
-type Report struct {
-	Resource string `json:"resource"` // type#id; of a restore, the new one
-	Status   string `json:"status"`
-	Reason   string `json:"reason,omitempty"`
-}
-
-// recordWriter writes the row of one restore or verification, and is the only one
+// RecordWriter writes the row of one restore or verification, and is the only one
 // who does. What hooks report while a write is under way goes with the next one: a
 // thousand hooks cost a few writes, and none waits for the database. Each write has
 // all that was ever reported, which the journal keeps too.
-type recordWriter struct {
-	id   string
-	kind database.RecordKind
-	rows Records
-	note func(Report) // keeps a report in the journal
-	log  logrus.FieldLogger
-
+type RecordWriter struct {
+	records Records
+	kind    database.RecordKind
+	id      string
+	marks   *MarkWriter
+	retry   failure.Retrier
+	log     logrus.FieldLogger
 	ctx     context.Context // of the writes on the way
 	stop    context.CancelFunc
 	writers sync.WaitGroup
-	alive   *sync.WaitGroup // the engine's, which ends after the last write
+	alive   *sync.WaitGroup
 
 	mu      sync.Mutex
 	status  *string // to be written
 	reports map[string]Report
 	changed bool  // since the last write began
-	writing bool  // somebody is at it
+	writing bool  // a goroutine is
 	gone    error // the row is, and nobody waits for it any more
 }
 
-var _ protection.StatusRecorder = (*recordWriter)(nil)
+var _ protection.StatusRecorder = (*RecordWriter)(nil)
+
+// NewRecordWriter makes the writer of a record. Reports are kept by marks. ctx ends
+// the writes on the way; alive ends after the last of them.
+func NewRecordWriter(ctx context.Context, records Records, kind database.RecordKind, id string, marks *MarkWriter, retry failure.Retrier,
+	log logrus.FieldLogger, alive *sync.WaitGroup) *RecordWriter {
+	w := &RecordWriter{records: records, kind: kind, id: id, marks: marks, retry: retry, log: log.WithField("record", id), alive: alive, reports: map[string]Report{}}
+	w.ctx, w.stop = context.WithCancel(ctx)
+	return w
+}
 
 // Update implements protection.StatusRecorder. It does not wait: what the hook has
 // done is in the cloud whether the database answers or not.
-func (w *recordWriter) Update(_ context.Context, resourceType, id, status, reason string) error {
+func (w *RecordWriter) Update(_ context.Context, resourceType, id, status, reason string) error {
 	r := Report{Resource: resource.Key{Type: resourceType, ID: id}.String(), Status: status, Reason: reason}
 	if reason != "" {
 		w.log.Infof("%s is %s: %s", r.Resource, status, reason) // the row may have no room for all of it
@@ -78,27 +77,17 @@ func (w *recordWriter) Update(_ context.Context, resourceType, id, status, reaso
 	if w.gone != nil {
 		return w.gone
 	}
-	w.note(r)
+	// Marks keep their order: the report is on record when the hook's end is.
+	w.marks.Note(markKey(ReportMarks, r.Resource), r)
 	w.reports[r.Resource] = r
 	w.later()
 	return nil
 }
 
-// recall takes what earlier runs have reported.
-func (w *recordWriter) recall(reports []Report) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, r := range reports {
-		if _, newer := w.reports[r.Resource]; !newer {
-			w.reports[r.Resource] = r
-		}
-	}
-}
-
-// begin marks the record as being worked on. A record that is gone ends the
+// Begin marks the record as being worked on. A record that is gone ends the
 // flow: nobody waits for it any more.
-func (w *recordWriter) begin(ctx context.Context) error {
-	status := inProgress
+func (w *RecordWriter) Begin(ctx context.Context) error {
+	status := RecordInProgress
 	w.mu.Lock()
 	w.status = &status
 	w.mu.Unlock()
@@ -106,7 +95,7 @@ func (w *recordWriter) begin(ctx context.Context) error {
 	switch {
 	case database.Refused(err) != nil:
 		return nil // it may take the end
-	case final(err):
+	case failure.Final(err):
 		return err
 	case err != nil:
 		w.mu.Lock()
@@ -116,9 +105,9 @@ func (w *recordWriter) begin(ctx context.Context) error {
 	return nil
 }
 
-// later has what has changed written, unless somebody is at it. The caller holds
+// later has what has changed written, unless a goroutine is at it. The caller holds
 // mu.
-func (w *recordWriter) later() {
+func (w *RecordWriter) later() {
 	w.changed = true
 	if !w.writing && w.ctx.Err() == nil {
 		w.writing = true
@@ -132,25 +121,27 @@ func (w *recordWriter) later() {
 
 // run writes until nothing has changed, or the end is near, which has a write of
 // its own.
-func (w *recordWriter) run() {
-	for pause := firstPause; w.pending(); {
-		err := w.write(w.ctx)
-		if err == nil || final(err) {
-			pause = firstPause
-			continue
+func (w *RecordWriter) run() {
+	for w.pending() {
+		warned := false
+		err := w.retry.Do(w.ctx, func(ctx context.Context) error {
+			err := w.write(ctx)
+			if err != nil && !failure.Final(err) && !warned && w.ctx.Err() == nil {
+				warned = true
+				w.log.Warnf("statuses are recorded later: %s", fault.Detail(err))
+			}
+			return err
+		})
+		if failure.HandedOver(err) { // the end, or the next owner, writes them
+			w.mu.Lock()
+			w.writing = false
+			w.mu.Unlock()
+			return
 		}
-		if pause == firstPause && w.ctx.Err() == nil {
-			w.log.Warnf("statuses are recorded later: %s", fault.Detail(err))
-		}
-		select {
-		case <-w.ctx.Done():
-		case <-time.After(pause):
-		}
-		pause = min(2*pause, longestPause)
 	}
 }
 
-func (w *recordWriter) pending() bool {
+func (w *RecordWriter) pending() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.writing = w.changed && w.gone == nil && w.ctx.Err() == nil
@@ -159,15 +150,15 @@ func (w *recordWriter) pending() bool {
 
 // write writes once what has changed. What fails for want of a database is still to
 // be written then.
-func (w *recordWriter) write(ctx context.Context) error {
+func (w *RecordWriter) write(ctx context.Context) error {
 	w.mu.Lock()
 	u := database.RecordUpdate{Status: w.status}
 	u.ResourcesStatus, u.ResourcesReason = columns(w.reports)
 	w.changed = false
 	w.mu.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, recordTime)
+	ctx, cancel := context.WithTimeout(ctx, WriteTime)
 	defer cancel()
-	err := w.rows.Update(ctx, w.kind, w.id, u)
+	err := w.records.Update(ctx, w.kind, w.id, u)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch {
@@ -175,7 +166,7 @@ func (w *recordWriter) write(ctx context.Context) error {
 		w.status = nil
 	case database.Refused(err) != nil:
 		w.log.Warnf("statuses are not recorded: %s", fault.Detail(err))
-	case final(err):
+	case failure.Final(err):
 		w.gone = err
 	default:
 		w.changed = true
@@ -191,20 +182,26 @@ func columns(reports map[string]Report) (statuses, reasons map[string]string) {
 	return statuses, reasons
 }
 
-// end writes how it ended. cause is why it failed, nil if it did not; undone
-// tells that the resources are gone again.
-func (w *recordWriter) end(ctx context.Context, status string, cause error, undone bool) error {
+// End writes how the operation ended. earlier is what earlier runs have reported,
+// reason why the operation failed, empty if it did not, and undone reports whether its
+// resources are gone again.
+func (w *RecordWriter) End(ctx context.Context, status string, earlier []Report, reason string, undone bool) error {
 	w.mu.Lock()
 	w.stop() // nobody begins to write after that
 	w.mu.Unlock()
 	w.writers.Wait()
-	ctx, cancel := context.WithTimeout(ctx, recordTime)
+	ctx, cancel := context.WithTimeout(ctx, WriteTime)
 	defer cancel()
-	now, err := w.rows.Get(ctx, w.kind, w.id)
+	now, err := w.records.Get(ctx, w.kind, w.id)
 	if err != nil && database.Refused(err) == nil {
-		return fmt.Errorf("read the record: %w", err)
+		return fmt.Errorf("reading the record: %w", err)
 	}
 	w.mu.Lock()
+	for _, r := range earlier {
+		if _, newer := w.reports[r.Resource]; !newer {
+			w.reports[r.Resource] = r
+		}
+	}
 	statuses, reasons := columns(w.reports)
 	w.mu.Unlock()
 	if now != nil { // a worker of another version may have written it
@@ -214,24 +211,24 @@ func (w *recordWriter) end(ctx context.Context, status string, cause error, undo
 			}
 		}
 	}
-	lastStatuses(statuses, reasons, cause, undone)
+	lastStatuses(statuses, reasons, reason, undone)
 	u := database.RecordUpdate{Status: &status, ResourcesStatus: statuses, ResourcesReason: reasons}
-	if err := w.rows.Update(ctx, w.kind, w.id, u); err != nil {
-		return fmt.Errorf("write status %s into the record: %w", status, err)
+	if err := w.records.Update(ctx, w.kind, w.id, u); err != nil {
+		return fmt.Errorf("writing status %s into the record: %w", status, err)
 	}
 	return nil
 }
 
 // lastStatuses sets those of resources of whose end nobody could tell: their
 // process died, or the database was away.
-func lastStatuses(statuses, reasons map[string]string, cause error, undone bool) {
+func lastStatuses(statuses, reasons map[string]string, reason string, undone bool) {
 	for key, status := range statuses {
 		switch {
 		case status == protection.StatusError, status == protection.StatusAvailable && !undone:
-		case cause == nil:
+		case reason == "":
 			statuses[key], reasons[key] = protection.StatusAvailable, ""
 		default:
-			statuses[key], reasons[key] = protection.StatusError, describe(cause)
+			statuses[key], reasons[key] = protection.StatusError, failure.Cut(reason)
 		}
 	}
 }

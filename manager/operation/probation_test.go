@@ -23,7 +23,7 @@ func crashLimit(n int) func(*Config) { return func(c *Config) { c.CrashLimit = n
 // protect begins to protect a resource and returns the checkpoint's id.
 func (p *process) protect(t *testing.T, r resource.Resource) string {
 	t.Helper()
-	id, err := p.engine.Protect(p.bench.ctx, p.provider, planOf(r), nil)
+	id, err := p.engine.Protect(p.bench.ctx, Message{}, p.provider, planOf(r), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +106,7 @@ func TestCrashesThatDoNotCount(t *testing.T) {
 	const times = 12
 	for name, end := range map[string]func(p *process, ctx context.Context) error{
 		"long after it was taken over": func(p *process, ctx context.Context) error {
-			time.Sleep(probation + time.Second)
+			time.Sleep(probationTime + time.Second)
 			return p.dies(ctx, nil)
 		},
 		"a stop in good order": func(p *process, ctx context.Context) error {
@@ -194,7 +194,7 @@ func TestCrashesWithProgress(t *testing.T) {
 			return p
 		}
 		first := worker()
-		id, err := first.engine.Protect(first.bench.ctx, first.provider, planOf(volumes(steps)...), nil)
+		id, err := first.engine.Protect(first.bench.ctx, Message{}, first.provider, planOf(volumes(steps)...), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -288,9 +288,9 @@ func TestCancelledWithoutBuilding(t *testing.T) {
 					s.records.restores["r"] = database.Record{ID: "r"}
 					var err error
 					if kind == protection.Restore {
-						err = first.engine.Restore(first.bench.ctx, first.provider, cp, Record{ID: "r", ProjectID: project})
+						err = first.engine.Restore(first.bench.ctx, Message{}, first.provider, cp, Record{ID: "r", ProjectID: project})
 					} else {
-						err = first.engine.Delete(first.bench.ctx, first.provider, cp)
+						err = first.engine.Delete(first.bench.ctx, Message{}, first.provider, cp)
 					}
 					if err != nil {
 						t.Fatal(err)

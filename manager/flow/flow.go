@@ -1,82 +1,93 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package operation
+// Package flow drives the hooks of plugins over the resources of one operation: the
+// graph of their tasks, and what takes them back.
+package flow
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/sirupsen/logrus"
 
 	"github.com/karbor-project/karbor/bank/checkpoint"
+	"github.com/karbor-project/karbor/manager/failure"
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/pkg/workflow"
 	"github.com/karbor-project/karbor/providers/protection"
 )
 
-// flow is one operation's way through a graph of resources: the hooks of every
-// resource.
-type flow struct {
-	run        *run // nil: nothing is noted, as when an operation is undone
-	kind       protection.Kind
-	provider   Provider
-	checkpoint *checkpoint.Checkpoint
-	// copied is the new checkpoint of a copy, nil in other flows.
-	copied       *checkpoint.Checkpoint
-	graph        *resource.Graph
-	parameters   Parameters
-	newResources *protection.NewResources
-	status       protection.StatusRecorder
-	log          logrus.FieldLogger
+// Provider is what a flow needs of a provider.
+type Provider interface {
+	Plugin(resourceType string) (protection.Plugin, error)
+}
 
-	tasks *workflow.Graph // filled by link
+// Recorder keeps how far the hooks have come. Its methods do not wait, and are safe
+// for concurrent use.
+type Recorder interface {
+	// Expect announces the hooks of a resource, in their order.
+	Expect(r resource.Key, hooks []string)
+	// Finished reports whether a hook has finished, now or in an earlier run.
+	Finished(r resource.Key, hook string) bool
+	// Start, Finish and Fail say how the hook of a resource fares. made are the new
+	// resources of a restore, by their original ids, since the last call.
+	Start(r resource.Key, hook string)
+	Finish(r resource.Key, hook string, made map[string]string)
+	Fail(r resource.Key, reason string)
+	// Percent says how much of the hook's work is done.
+	Percent(r resource.Key, percent int)
+	// State is what the plugin keeps of a resource.
+	State(r resource.Key) protection.State
+}
+
+// Flow is one operation's way through a graph of resources: the hooks of every
+// resource.
+type Flow struct {
+	Kind     protection.Kind
+	Provider Provider
+	Graph    *resource.Graph
+	// Checkpoint is the one that is made, read or deleted, and Copied the new one of
+	// a copy, nil in other flows.
+	Checkpoint *checkpoint.Checkpoint
+	Copied     *checkpoint.Checkpoint
+	// Parameters returns those of a resource; nil is none.
+	Parameters   func(resource.Resource) protection.Parameters
+	NewResources *protection.NewResources  // of a restore
+	Status       protection.StatusRecorder // of a restore and a verification
+	Recorder     Recorder
+	Log          logrus.FieldLogger
+
+	// Draining ends when no more hooks are to start.
+	Draining context.Context
+	// Workers is the number of hooks that run at a time.
+	Workers int
+	// HookTimeout ends a hook that takes longer; 0 is no bound.
+	HookTimeout time.Duration
+
+	tasks *workflow.Graph // filled by Link
 }
 
 // hooks are the tasks of one resource.
 type hooks struct{ begin, finish, main, complete workflow.ID }
 
-// prepare fills the flow from a packed graph.
-func (f *flow) prepare(packed string) error {
-	if err := f.unpack(packed); err != nil {
-		return err
-	}
-	return f.link()
-}
-
-// unpack fills the graph. One that cannot be read will never be read. What is stored may be
-// deleted and verified whatever its size.
-func (f *flow) unpack(packed string) error {
-	if f.kind != protection.Delete && f.kind != protection.Verify {
-		if err := f.run.engine.checkGraph(packed); err != nil {
-			return permanent(err)
-		}
-	}
-	graph, err := resource.Unpack(packed)
-	if err != nil {
-		return permanent(fmt.Errorf("read the resource graph: %w", err))
-	}
-	f.graph = graph
-	return nil
-}
-
-// link makes the tasks of the hooks. For every parent and child the parent
+// Link makes the tasks of the hooks. For every parent and child the parent
 // begins first, while the child finishes its preparation and completes first, as
-// does what a resource uses; main hooks have no order among resources. Its failures are permanent.
-// karbor: resource_flow.py
-func (f *flow) link() error {
+// does what a resource uses; main hooks have no order among resources. Its failures
+// are permanent. karbor: resource_flow.py
+func (f *Flow) Link() error {
 	g := workflow.New()
-	byResource := make(map[resource.Key]hooks, f.graph.Len())
-	nodes := f.graph.Nodes()
+	byResource := make(map[resource.Key]hooks, f.Graph.Len())
+	nodes := f.Graph.Nodes()
 	for _, node := range nodes {
 		h, err := f.addHooks(g, node.Resource)
 		if err != nil {
-			return permanent(err)
+			return failure.Permanent(err)
 		}
 		byResource[node.Key()] = h
 	}
@@ -93,11 +104,11 @@ func (f *flow) link() error {
 		linkAll(g, u.used, u.users, func(key resource.Key) workflow.ID { return byResource[key].complete })
 	}
 	f.tasks = g
-	return permanent(g.Check())
+	return failure.Permanent(g.Check())
 }
 
-func (f *flow) addHooks(g *workflow.Graph, r resource.Resource) (hooks, error) {
-	operation, err := f.operation(f.kind, r)
+func (f *Flow) addHooks(g *workflow.Graph, r resource.Resource) (hooks, error) {
+	operation, err := f.operation(f.Kind, r)
 	if err != nil {
 		return hooks{}, err
 	}
@@ -118,8 +129,8 @@ func (f *flow) addHooks(g *workflow.Graph, r resource.Resource) (hooks, error) {
 		main:     add("on_main", operation.Main),
 		complete: add("on_complete", operation.Complete),
 	}
-	if f.run != nil && len(names) > 0 {
-		f.run.track.expect(r.Key(), names)
+	if len(names) > 0 {
+		f.Recorder.Expect(r.Key(), names)
 	}
 	g.Link(h.begin, h.finish)
 	g.Link(h.finish, h.main)
@@ -131,9 +142,13 @@ func hasHooks(o *protection.Operation) bool {
 	return o.PrepareBegin != nil || o.PrepareFinish != nil || o.Main != nil || o.Complete != nil
 }
 
-// operation asks the provider's plugin for the resource's hooks.
-func (f *flow) operation(kind protection.Kind, r resource.Resource) (*protection.Operation, error) {
-	plugin, err := f.provider.Plugin(r.Type)
+func (f *Flow) operation(kind protection.Kind, r resource.Resource) (*protection.Operation, error) {
+	return Operation(f.Provider, kind, r)
+}
+
+// Operation asks the provider's plugin for the resource's hooks.
+func Operation(p Provider, kind protection.Kind, r resource.Resource) (*protection.Operation, error) {
+	plugin, err := p.Plugin(r.Type)
 	if err != nil {
 		return nil, err
 	}
@@ -147,8 +162,8 @@ func (f *flow) operation(kind protection.Kind, r resource.Resource) (*protection
 	return operation, nil
 }
 
-func (f *flow) task(name string, r resource.Resource, hook protection.Hook, call *protection.Call) workflow.Task {
-	task := workflow.Task{Name: fmt.Sprintf("%s_%s_%s_%s", f.kind, name, r.Type, r.ID)}
+func (f *Flow) task(name string, r resource.Resource, hook protection.Hook, call *protection.Call) workflow.Task {
+	task := workflow.Task{Name: fmt.Sprintf("%s_%s_%s_%s", f.Kind, name, r.Type, r.ID)}
 	if hook != nil {
 		task.Run = func(ctx context.Context) error { return f.hook(ctx, name, hook, call) }
 	}
@@ -156,41 +171,44 @@ func (f *flow) task(name string, r resource.Resource, hook protection.Hook, call
 }
 
 // hook runs one hook, unless it has finished in an earlier run.
-func (f *flow) hook(ctx context.Context, name string, hook protection.Hook, call *protection.Call) error {
+func (f *Flow) hook(ctx context.Context, name string, hook protection.Hook, call *protection.Call) error {
 	key := call.Resource.Key()
-	if call.Section == nil {
+	switch {
+	case call.Section == nil:
 		return fmt.Errorf("resource id %q cannot be part of a key of the bank", key.ID)
-	}
-	r := f.run
-	if r == nil {
-		return hook(ctx, call)
-	}
-	if r.track.finished(key, name) {
+	case f.Recorder.Finished(key, name):
 		return nil
-	}
-	if r.draining() {
+	case f.Draining.Err() != nil:
 		return fmt.Errorf("%s of %s does not start: %w", name, key, protection.ErrHandover)
 	}
-	r.note(key, started(name, r.engine.Now().UTC()))
-	bounded, cancel := r.bounded(ctx, name, key)
+	f.Recorder.Start(key, name)
+	bounded, cancel := f.bounded(ctx, name, key)
 	defer cancel()
 	err := hook(bounded, call)
-	switch now := r.engine.Now().UTC(); {
+	switch {
 	case err == nil:
-		r.note(key, finished(name, now, r.restoredBy()))
-		r.survived()
-	case !handedOver(err) && !protection.HandedOver(ctx):
-		r.note(key, failed(now, describe(err)))
-	case !handedOver(err): // it failed because it was broken off
+		f.Recorder.Finish(key, name, f.NewResources.Changes())
+	case !failure.HandedOver(err) && !protection.HandedOver(ctx):
+		f.Recorder.Fail(key, failure.Describe(err))
+	case !failure.HandedOver(err): // it failed because it was broken off
 		err = errors.Join(protection.ErrHandover, err)
 	}
 	return err
 }
 
-func (f *flow) call(r resource.Resource) *protection.Call {
-	written := f.checkpoint
-	if f.copied != nil {
-		written = f.copied
+// bounded gives a hook its own time.
+func (f *Flow) bounded(ctx context.Context, hook string, key resource.Key) (context.Context, context.CancelFunc) {
+	if f.HookTimeout <= 0 {
+		return ctx, func() {}
+	}
+	return context.WithTimeoutCause(ctx, f.HookTimeout,
+		fmt.Errorf("%w: %s of %s took longer than %s", protection.ErrDeadline, hook, key, f.HookTimeout))
+}
+
+func (f *Flow) call(r resource.Resource) *protection.Call {
+	written := f.Checkpoint
+	if f.Copied != nil {
+		written = f.Copied
 	}
 	// A resource whose id cannot be a key fails when a hook wants the section;
 	// plugins without hooks protect it all the same.
@@ -200,69 +218,44 @@ func (f *flow) call(r resource.Resource) *protection.Call {
 	}
 	c := &protection.Call{
 		Resource:     r,
-		Checkpoint:   f.checkpoint,
-		Copy:         f.copied,
+		Checkpoint:   f.Checkpoint,
+		Copy:         f.Copied,
 		Section:      section,
-		Graph:        f.graph,
-		Parameters:   f.parameters.of(r),
-		NewResources: f.newResources,
-		Status:       f.status,
-		Log:          f.log.WithFields(logrus.Fields{"resource": r.ID, "type": r.Type}),
+		Graph:        f.Graph,
+		NewResources: f.NewResources,
+		Status:       f.Status,
+		State:        f.Recorder.State(r.Key()),
+		Progress:     func(percent int) { f.Recorder.Percent(r.Key(), percent) },
+		Log:          f.Log.WithFields(logrus.Fields{"resource": r.ID, "type": r.Type}),
 	}
-	if f.run != nil {
-		c.State = resourceState{f.run, markKey(stateMarks, r.Key())}
-		c.Progress = func(percent int) { f.run.note(r.Key(), func(p *Progress) { p.Percent = percent }) }
+	if f.Parameters != nil {
+		c.Parameters = f.Parameters(r)
 	}
 	return c
 }
 
-// walk runs the hooks to their end.
-func (f *flow) walk(ctx context.Context) error {
-	return workflow.Run(ctx, f.tasks, workflow.Options{Workers: f.run.engine.MaxTasks})
+// Run runs the hooks to their end.
+func (f *Flow) Run(ctx context.Context) error {
+	return workflow.Run(ctx, f.tasks, workflow.Options{Workers: f.Workers})
 }
 
-// resourceState is what a plugin keeps of one resource.
-type resourceState struct {
-	run *run
-	key string
-}
-
-var _ protection.State = resourceState{}
-
-// Load implements protection.State.
-func (s resourceState) Load(context.Context) (json.RawMessage, error) {
-	return s.run.track.state(s.key), nil
-}
-
-// Save implements protection.State.
-func (s resourceState) Save(ctx context.Context, document json.RawMessage) error {
-	if err := s.run.scribe.save(ctx, s.key, document); err != nil {
-		return s.run.given(err)
-	}
-	s.run.track.recallState(s.key, document)
-	return nil
-}
-
-// withoutOperation tells that a plugin cannot do what the flow is for.
-func withoutOperation(err error) bool { return errors.Is(err, protection.ErrNoOperation) }
-
-// undo removes what a cancelled operation has made, for every resource: a hook
+// Undo removes what a cancelled operation has made, for every resource: a hook
 // may have made something that nobody had time to note. It goes on after a
 // failure; the error names what is left.
-func (f *flow) undo(ctx context.Context) error {
+func (f *Flow) Undo(ctx context.Context) error {
 	g := workflow.New()
 	var left residue
-	tasks := make(map[resource.Key]workflow.ID, f.graph.Len())
-	nodes := f.graph.Nodes()
+	tasks := make(map[resource.Key]workflow.ID, f.Graph.Len())
+	nodes := f.Graph.Nodes()
 	for _, node := range nodes {
-		steps, err := f.undoing(node.Resource)
+		steps, err := f.undoSteps(node.Resource)
 		if err != nil {
 			left.add(node.Key(), err)
 		}
 		tasks[node.Key()] = g.Add(workflow.Task{Name: "undo_" + node.Key().String(), Run: func(ctx context.Context) error {
 			for _, step := range steps {
 				err := step(ctx)
-				if handedOver(err) || protection.HandedOver(ctx) {
+				if failure.HandedOver(err) || protection.HandedOver(ctx) {
 					return errors.Join(protection.ErrHandover, err)
 				}
 				if err != nil {
@@ -282,7 +275,7 @@ func (f *flow) undo(ctx context.Context) error {
 	for _, u := range f.uses() {
 		linkAll(g, u.users, u.used, func(key resource.Key) workflow.ID { return tasks[key] })
 	}
-	if err := workflow.Run(ctx, g, workflow.Options{Workers: f.run.engine.MaxTasks}); err != nil {
+	if err := workflow.Run(ctx, g, workflow.Options{Workers: f.Workers}); err != nil {
 		return err
 	}
 	return left.err()
@@ -300,7 +293,7 @@ type residue struct {
 func (l *residue) add(key resource.Key, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	text := describe(err)
+	text := failure.Describe(err)
 	if l.of == nil {
 		l.of = map[string][]string{}
 	}
@@ -335,11 +328,11 @@ func (e *residueError) Error() string { return e.text }
 // Unwrap returns what went wrong with each resource.
 func (e *residueError) Unwrap() []error { return e.errors }
 
-// undoing lists the steps that take back what the hooks of a resource have made.
+// undoSteps lists the steps that take back what the hooks of a resource have made.
 // Without an Undo of the plugin's own, a backup is removed as it is when its
 // checkpoint is deleted.
-func (f *flow) undoing(r resource.Resource) ([]func(context.Context) error, error) {
-	operation, err := f.operation(f.kind, r)
+func (f *Flow) undoSteps(r resource.Resource) ([]func(context.Context) error, error) {
+	operation, err := f.operation(f.Kind, r)
 	if err != nil {
 		return nil, err
 	}
@@ -349,15 +342,15 @@ func (f *flow) undoing(r resource.Resource) ([]func(context.Context) error, erro
 	}
 	hooks := []protection.Hook{operation.Undo}
 	if operation.Undo == nil {
-		if f.kind != protection.Protect && f.kind != protection.Copy {
+		if f.Kind != protection.Protect && f.Kind != protection.Copy {
 			return nil, nil
 		}
 		removal, err := f.operation(protection.Delete, r)
 		if err != nil {
 			return nil, err
 		}
-		if f.copied != nil {
-			call.Checkpoint, call.Copy = f.copied, nil
+		if f.Copied != nil {
+			call.Checkpoint, call.Copy = f.Copied, nil
 		}
 		call.State = nil // it is not the state of a deletion
 		hooks = []protection.Hook{removal.PrepareBegin, removal.PrepareFinish, removal.Main, removal.Complete}
@@ -376,7 +369,7 @@ type use struct{ users, used []resource.Key }
 
 // uses lists what the resources of the graph use by what their operations say. A
 // resource without an operation uses nothing, and none uses its own type.
-func (f *flow) uses() []use {
+func (f *Flow) uses() []use {
 	byType := map[string]*use{}
 	of := func(resourceType string) *use {
 		if byType[resourceType] == nil {
@@ -384,10 +377,10 @@ func (f *flow) uses() []use {
 		}
 		return byType[resourceType]
 	}
-	for _, node := range f.graph.Nodes() {
+	for _, node := range f.Graph.Nodes() {
 		own := of(node.Type)
 		own.used = append(own.used, node.Key())
-		operation, err := f.operation(f.kind, node.Resource)
+		operation, err := f.operation(f.Kind, node.Resource)
 		if err != nil {
 			continue
 		}
