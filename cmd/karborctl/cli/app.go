@@ -23,6 +23,7 @@ import (
 	"github.com/karbor-project/karbor/cmd/karborctl/table"
 	"github.com/karbor-project/karbor/pkg/printable"
 	"github.com/karbor-project/karbor/pkg/requestcontext"
+	"github.com/karbor-project/karbor/rpc"
 )
 
 // App is the program with what it touches of the world.
@@ -86,7 +87,10 @@ Credentials:  --os-cloud or OS_CLOUD with clouds.yaml, or OS_AUTH_URL, OS_USERNA
 Types:        ` + aliasHelp + `
 Progress:     watch and --wait draw it on a terminal and write a line for each change elsewhere, on the standard error.
 Exit codes:   0 done, 1 the operation failed or was cancelled, 2 the command line or the configuration is wrong,
-              3 the broker or the worker did not answer, 130 interrupted.`
+              3 the broker or the worker did not answer, 4 Keystone refused the credentials or did not answer,
+              5 not found, 130 interrupted.
+Names:        a provider is named by its id, its name or the beginning of either, a checkpoint by its id, the first four
+              digits of it or more, or "latest", which is the newest available one.`
 
 func rootCommand(a *App) *cobra.Command {
 	root := &cobra.Command{
@@ -160,7 +164,9 @@ func (a *App) openAs(ctx context.Context, who identity.Options) (*session, error
 	login, cancel := context.WithTimeout(ctx, loginTime)
 	defer cancel()
 	caller, err := a.Identify(login, who)
-	if err == nil {
+	if err != nil {
+		err = loginError{err}
+	} else {
 		err = connection.As(caller, time.Now())
 	}
 	if err != nil {
@@ -203,11 +209,21 @@ func (a *App) begin(ctx context.Context, s *session, r client.Request, wait bool
 
 // ask makes one call and prints its answer.
 func (a *App) ask(cmd *cobra.Command, r client.Request, fill func(json.RawMessage) (*table.Table, error)) error {
+	return a.askAbout(cmd, nil, func([]string) client.Request { return r }, fill)
+}
+
+// askAbout is ask about a provider and its checkpoints, which the operator may name by more than their ids.
+func (a *App) askAbout(cmd *cobra.Command, args []string, request func(ids []string) client.Request, fill func(json.RawMessage) (*table.Table, error)) error {
 	s, err := a.open(cmd.Context())
 	if err != nil {
 		return err
 	}
 	defer a.close(s)
+	ids, err := s.resolve(cmd.Context(), args)
+	if err != nil {
+		return err
+	}
+	r := request(ids)
 	answer, err := s.Call(cmd.Context(), r)
 	if err != nil {
 		return err
@@ -251,6 +267,7 @@ func (a *App) printJSON(value json.RawMessage) error {
 func (a *App) report(cmd *cobra.Command, err error) int {
 	var stopped *interrupted
 	var silent *client.NoAnswer
+	var refused *rpc.Failure
 	switch {
 	case err == nil:
 		return ExitOK
@@ -266,6 +283,12 @@ func (a *App) report(cmd *cobra.Command, err error) int {
 	case errors.As(err, &silent):
 		a.note(err.Error())
 		return ExitNoAnswer
+	case errors.As(err, new(loginError)):
+		a.note(err.Error())
+		return ExitCredentials
+	case errors.As(err, new(notFoundError)), errors.As(err, &refused) && strings.HasSuffix(refused.Class, "NotFound"):
+		a.note(err.Error())
+		return ExitNotFound
 	}
 	a.note(err.Error())
 	return ExitFailed
@@ -281,12 +304,19 @@ func (a *App) note(text string) {
 	fmt.Fprintln(a.Err, line)
 }
 
+// loginError is the error of a login to Keystone.
+type loginError struct{ error }
+
+func (e loginError) Unwrap() error { return e.error }
+
 // The exit codes.
 const (
 	ExitOK          = 0
 	ExitFailed      = 1   // the operation failed, or the worker refused it
 	ExitUsage       = 2   // the command line or the configuration is wrong
 	ExitNoAnswer    = 3   // the broker or the worker did not answer
+	ExitCredentials = 4   // Keystone refused the credentials, or did not answer
+	ExitNotFound    = 5   // what the command is about is not there
 	ExitInterrupted = 130 // ended by SIGINT, as shells count
 )
 

@@ -46,7 +46,7 @@ func checkpointShowCommand(a *App) *cobra.Command {
 	return &cobra.Command{
 		Use: "show PROVIDER CHECKPOINT", Short: "Show a checkpoint", Args: exactly("PROVIDER", "CHECKPOINT"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.ask(cmd, showCheckpoint(args[0], args[1]), checkpointFields)
+			return a.askAbout(cmd, args, func(ids []string) client.Request { return showCheckpoint(ids[0], ids[1]) }, checkpointFields)
 		},
 	}
 }
@@ -168,7 +168,7 @@ func checkpointListCommand(a *App) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return listCheckpoints(cmd, a, f, r)
+		return listCheckpoints(cmd, a, f, args[0], r)
 	}
 	return cmd
 }
@@ -212,7 +212,7 @@ func (f *listFlags) request(provider string) (client.Request, error) {
 
 // listCheckpoints gives --project its two meanings: without credentials it says
 // who asks, an administrator asks with it for another project's.
-func listCheckpoints(cmd *cobra.Command, a *App, f listFlags, r client.Request) error {
+func listCheckpoints(cmd *cobra.Command, a *App, f listFlags, provider string, r client.Request) error {
 	who := a.options.who
 	project := who.Project
 	if who.HasCredentials() {
@@ -225,6 +225,9 @@ func listCheckpoints(cmd *cobra.Command, a *App, f listFlags, r client.Request) 
 	defer a.close(s)
 	if !s.caller.IsAdmin && (f.allProjects || project != "" && project != s.caller.ProjectID) {
 		return errors.New("only an administrator can list the checkpoints of other projects (without credentials: --admin)")
+	}
+	if r.Args["provider_id"], err = s.resolveProvider(cmd.Context(), provider); err != nil {
+		return err
 	}
 	if project != "" && s.caller.IsAdmin {
 		r.Args["all_tenants"] = true
@@ -265,7 +268,9 @@ func checkpointCreateCommand(a *App) *cobra.Command {
   ID=$(karborctl checkpoint create PROVIDER --resource image=ID -f value -c id)`,
 		Args: exactly("PROVIDER"),
 	}
+	var noCheck bool
 	plan.register(cmd)
+	cmd.Flags().BoolVar(&noCheck, "no-check", false, "do not ask first whether the resources are there")
 	cmd.Flags().BoolVar(&wait, "wait", false, "show the progress until the checkpoint is made; its failure is the command's")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		p, err := plan.read(a.In, args[0])
@@ -275,18 +280,26 @@ func checkpointCreateCommand(a *App) *cobra.Command {
 		if len(p.Resources) == 0 {
 			return usagef("nothing to protect: --resource or --plan-file is missing")
 		}
-		return createCheckpoint(cmd, a, p, wait)
+		return createCheckpoint(cmd, a, p, !noCheck, wait)
 	}
 	return cmd
 }
 
-func createCheckpoint(cmd *cobra.Command, a *App, p *plan, wait bool) error {
+func createCheckpoint(cmd *cobra.Command, a *App, p *plan, check, wait bool) error {
 	ctx := cmd.Context()
 	s, err := a.open(ctx)
 	if err != nil {
 		return err
 	}
 	defer a.close(s)
+	if p.ProviderID, err = s.resolveProvider(ctx, p.ProviderID); err != nil {
+		return err
+	}
+	if check {
+		if err := s.checkResources(ctx, p.Resources); err != nil {
+			return err
+		}
+	}
 	p.ProjectID = s.caller.ProjectID
 	r := client.Request{Method: "protect", Args: map[string]any{
 		"plan": p, "checkpoint_properties": map[string]any{"extra_info": createdBy}}}
@@ -310,13 +323,28 @@ func createCheckpoint(cmd *cobra.Command, a *App, p *plan, wait bool) error {
 	return problem
 }
 
+// checkResources fails for a resource that is not there: a protect of it would leave a checkpoint in error.
+func (s *session) checkResources(ctx context.Context, resources []planResource) error {
+	for _, r := range resources {
+		answer, err := s.Call(ctx, client.Request{Method: "show_protectable_instance",
+			Args: map[string]any{"protectable_type": r.Type, "protectable_id": r.ID, "parameters": map[string]any{}}})
+		if err != nil {
+			return fmt.Errorf("looking for %s %s (--no-check leaves that out): %w", r.Type, r.ID, err)
+		}
+		if string(answer) == "null" {
+			return notFoundf("there is no %s with the id %s", r.Type, r.ID)
+		}
+	}
+	return nil
+}
+
 func checkpointCopyCommand(a *App) *cobra.Command {
 	var plan planFlags
 	var wait bool
 	cmd := &cobra.Command{
 		Use: "copy PROVIDER --plan-id ID", Short: "Copy the available checkpoints of a plan",
 		Long: "Copy the caller's available checkpoints of a plan. The resources are those of the plan; the plugin of\n" +
-			"each must be able to copy. Without resources nothing but the index of the checkpoints is copied.",
+			"each must be able to copy. Without resources each checkpoint's own are copied.",
 		Args: exactly("PROVIDER"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			p, err := plan.read(a.In, args[0])
@@ -348,6 +376,9 @@ func copyCheckpoints(ctx context.Context, a *App, p *plan, wait bool) error {
 		return err
 	}
 	defer a.close(s)
+	if p.ProviderID, err = s.resolveProvider(ctx, p.ProviderID); err != nil {
+		return err
+	}
 	answer, err := s.Call(ctx, client.Request{Method: "copy", Args: map[string]any{"plan": p}})
 	if err != nil {
 		return err
@@ -355,6 +386,9 @@ func copyCheckpoints(ctx context.Context, a *App, p *plan, wait bool) error {
 	var pairs []pair
 	if err := decode(answer, &pairs); err != nil {
 		return err
+	}
+	if len(pairs) == 0 {
+		return usagef("nothing to copy: no available checkpoint of plan %s holds resources", p.ID)
 	}
 	if !wait {
 		return a.print(answer, func() (*table.Table, error) {
@@ -405,7 +439,7 @@ func checkpointDeleteCommand(a *App) *cobra.Command {
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return deleteCheckpoints(cmd.Context(), a, args[0], args[1:], wait)
+			return deleteCheckpoints(cmd.Context(), a, args, wait)
 		},
 	}
 	cmd.Flags().BoolVar(&wait, "wait", false, "show the progress until they are gone")
@@ -414,12 +448,16 @@ func checkpointDeleteCommand(a *App) *cobra.Command {
 
 // deleteCheckpoints starts all deletions before it waits for the first, and
 // goes on when one fails. It fails if any did.
-func deleteCheckpoints(ctx context.Context, a *App, provider string, ids []string, wait bool) error {
+func deleteCheckpoints(ctx context.Context, a *App, args []string, wait bool) error {
 	s, err := a.open(ctx)
 	if err != nil {
 		return err
 	}
 	defer a.close(s)
+	if args, err = s.resolve(ctx, args); err != nil {
+		return err
+	}
+	provider, ids := args[0], args[1:]
 	var failures []error
 	t := table.New("id", "status")
 	started := make([]string, 0, len(ids))
@@ -509,11 +547,14 @@ func checkpointResetCommand(a *App) *cobra.Command {
 			if state != string(checkpoint.Available) && state != string(checkpoint.Error) {
 				return usagef("--state: want available or error")
 			}
-			r := client.Request{Method: "reset_state",
-				Args: map[string]any{"provider_id": args[0], "checkpoint_id": args[1], "state": state}}
-			return a.ask(cmd, r, func(json.RawMessage) (*table.Table, error) {
+			var id string
+			request := func(ids []string) client.Request {
+				id = ids[1]
+				return client.Request{Method: "reset_state", Args: map[string]any{"provider_id": ids[0], "checkpoint_id": id, "state": state}}
+			}
+			return a.askAbout(cmd, args, request, func(json.RawMessage) (*table.Table, error) {
 				t := table.New("id", "status")
-				t.Add(args[1], state)
+				t.Add(id, state)
 				return t, nil
 			})
 		},

@@ -124,33 +124,39 @@ func TestFailures(t *testing.T) {
 	t.Parallel()
 	c := newTool(t, managerEndpoints(t)...)
 	for command, want := range map[string]outcome{
-		"checkpoint show " + testProvider + " " + missing: {ExitFailed, "", "CheckpointNotFound: Checkpoint " + missing + " could not be found."},
-		"provider show x":                      {ExitFailed, "", "ProviderNotFound: Provider x could not be found."},
-		"protectable show volume " + missing:   {ExitFailed, "", "there is no OS::Cinder::Volume with the id " + missing},
-		"rpc call nosuch":                      {ExitFailed, "", "NoSuchMethod: Endpoint does not support RPC method nosuch"},
-		"restore show x":                       {ExitFailed, "", "RestoreNotFound: Restore x could not be found."},
-		"checkpoint list x --all-projects":     {ExitFailed, "", "only an administrator can list the checkpoints of other projects (without credentials: --admin)"},
-		"provider list --topic other":          {ExitNoAnswer, "", "no worker listens on topic other (exchange openstack) at memory; is karbor-protection running, and is this its protection_topic (--topic)?"},
-		"provider list --server other":         {ExitNoAnswer, "", "no worker listens on topic karborctl-test, server other (exchange openstack) at memory; is karbor-protection running, and is this its protection_topic (--topic)?"},
-		"rpc cast nosuch --topic other":        {ExitNoAnswer, "", "no worker listens on topic other (exchange openstack) at memory; is karbor-protection running, and is this its protection_topic (--topic)?"},
-		"chekpoint":                            {ExitUsage, "", `unknown command "chekpoint" for "karborctl"; did you mean checkpoint? (see karborctl --help)`},
-		"checkpoint lst":                       {ExitUsage, "", `unknown command "lst" for "karborctl checkpoint"; did you mean list? (see karborctl checkpoint --help)`},
-		"checkpoint show a":                    {ExitUsage, "", "CHECKPOINT is missing (see karborctl checkpoint show --help)"},
-		"checkpoint show a b c":                {ExitUsage, "", `unexpected argument "c" (see karborctl checkpoint show --help)`},
-		"checkpoint delete a":                  {ExitUsage, "", "CHECKPOINT is missing (see karborctl checkpoint delete --help)"},
-		"checkpoint create a":                  {ExitUsage, "", "nothing to protect: --resource or --plan-file is missing (see karborctl checkpoint create --help)"},
-		"checkpoint reset a b --state deleted": {ExitUsage, "", "--state: want available or error (see karborctl checkpoint reset --help)"},
-		"checkpoint copy a":                    {ExitUsage, "", "--plan-id is missing (see karborctl checkpoint copy --help)"},
-		"checkpoint list a --plan=":            {ExitUsage, "", "--plan is empty (see karborctl checkpoint list --help)"},
-		"operation list --checkpoint=":         {ExitUsage, "", "--checkpoint is empty (see karborctl operation list --help)"},
-		"checkpoint list a --start 1.1.2020":   {ExitUsage, "", `--start: want a day such as 2026-01-31, got "1.1.2020" (see karborctl checkpoint list --help)`},
-		"checkpoint list a --sort up":          {ExitUsage, "", "--sort: want asc or desc (see karborctl checkpoint list --help)"},
-		"provider list -c nosuch":              {ExitUsage, "", `no column "nosuch"; there are: id, name, description (see karborctl provider list --help)`},
-		"provider list -f xml":                 {ExitUsage, "", `invalid argument "xml" for "-f, --format" flag: want table, json or value (see karborctl provider list --help)`},
-		"provider list --timeout soon":         {ExitUsage, "", `invalid argument "soon" for "--timeout" flag: want a time such as 10s, 1m30s or 90 (see karborctl provider list --help)`},
-		"provider list --nosuch":               {ExitUsage, "", "unknown flag: --nosuch (see karborctl provider list --help)"},
-		"rpc call":                             {ExitUsage, "", "METHOD is missing (see karborctl rpc call --help)"},
-		"rpc call x password":                  {ExitUsage, "", `argument "password": want KEY=VALUE or KEY:=JSON (see karborctl rpc call --help)`},
+		"checkpoint show " + testProvider + " " + missing: {ExitNotFound, "", "CheckpointNotFound: Checkpoint " + missing + " could not be found."},
+		"provider show x":                                      {ExitNotFound, "", `no provider has the id or name "x"; there are: ` + testProvider + " No-Op"},
+		"provider show " + missing:                             {ExitNotFound, "", "ProviderNotFound: Provider " + missing + " could not be found."},
+		"restore shw " + missing:                               {ExitNotFound, "", `no provider has the id or name "shw"; there are: ` + testProvider + " No-Op"},
+		"checkpoint show No-Op latest":                         {ExitNotFound, "", "provider " + testProvider + " has no available checkpoint"},
+		"checkpoint create No-Op --resource volume=" + missing: {ExitNotFound, "", "there is no OS::Cinder::Volume with the id " + missing},
+		"checkpoint create No-Op --resource image=" + missing:  {ExitNotFound, "", "looking for OS::Glance::Image " + missing + " (--no-check leaves that out): ProtectableTypeNotFound: ProtectableType OS::Glance::Image could not be found."},
+		"checkpoint copy No-Op --plan-id " + missing:           {ExitUsage, "", "nothing to copy: no available checkpoint of plan " + missing + " holds resources (see karborctl checkpoint copy --help)"},
+		"protectable show volume " + missing:                   {ExitNotFound, "", "there is no OS::Cinder::Volume with the id " + missing},
+		"rpc call nosuch":                                      {ExitFailed, "", "NoSuchMethod: Endpoint does not support RPC method nosuch"},
+		"restore show x":                                       {ExitNotFound, "", "RestoreNotFound: Restore x could not be found."},
+		"checkpoint list x --all-projects":                     {ExitFailed, "", "only an administrator can list the checkpoints of other projects (without credentials: --admin)"},
+		"provider list --topic other":                          {ExitNoAnswer, "", "no worker listens on topic other (exchange openstack) at memory; is karbor-protection running, and is this its protection_topic (--topic)?"},
+		"provider list --server other":                         {ExitNoAnswer, "", "no worker listens on topic karborctl-test, server other (exchange openstack) at memory; is karbor-protection running, and is this its protection_topic (--topic)?"},
+		"rpc cast nosuch --topic other":                        {ExitNoAnswer, "", "no worker listens on topic other (exchange openstack) at memory; is karbor-protection running, and is this its protection_topic (--topic)?"},
+		"chekpoint":                                            {ExitUsage, "", `unknown command "chekpoint" for "karborctl"; did you mean checkpoint? (see karborctl --help)`},
+		"checkpoint lst":                                       {ExitUsage, "", `unknown command "lst" for "karborctl checkpoint"; did you mean list? (see karborctl checkpoint --help)`},
+		"checkpoint show a":                                    {ExitUsage, "", "CHECKPOINT is missing (see karborctl checkpoint show --help)"},
+		"checkpoint show a b c":                                {ExitUsage, "", `unexpected argument "c" (see karborctl checkpoint show --help)`},
+		"checkpoint delete a":                                  {ExitUsage, "", "CHECKPOINT is missing (see karborctl checkpoint delete --help)"},
+		"checkpoint create a":                                  {ExitUsage, "", "nothing to protect: --resource or --plan-file is missing (see karborctl checkpoint create --help)"},
+		"checkpoint reset a b --state deleted":                 {ExitUsage, "", "--state: want available or error (see karborctl checkpoint reset --help)"},
+		"checkpoint copy a":                                    {ExitUsage, "", "--plan-id is missing (see karborctl checkpoint copy --help)"},
+		"checkpoint list a --plan=":                            {ExitUsage, "", "--plan is empty (see karborctl checkpoint list --help)"},
+		"operation list --checkpoint=":                         {ExitUsage, "", "--checkpoint is empty (see karborctl operation list --help)"},
+		"checkpoint list a --start 1.1.2020":                   {ExitUsage, "", `--start: want a day such as 2026-01-31, got "1.1.2020" (see karborctl checkpoint list --help)`},
+		"checkpoint list a --sort up":                          {ExitUsage, "", "--sort: want asc or desc (see karborctl checkpoint list --help)"},
+		"provider list -c nosuch":                              {ExitUsage, "", `no column "nosuch"; there are: id, name, description (see karborctl provider list --help)`},
+		"provider list -f xml":                                 {ExitUsage, "", `invalid argument "xml" for "-f, --format" flag: want table, json or value (see karborctl provider list --help)`},
+		"provider list --timeout soon":                         {ExitUsage, "", `invalid argument "soon" for "--timeout" flag: want a time such as 10s, 1m30s or 90 (see karborctl provider list --help)`},
+		"provider list --nosuch":                               {ExitUsage, "", "unknown flag: --nosuch (see karborctl provider list --help)"},
+		"rpc call":                                             {ExitUsage, "", "METHOD is missing (see karborctl rpc call --help)"},
+		"rpc call x password":                                  {ExitUsage, "", `argument "password": want KEY=VALUE or KEY:=JSON (see karborctl rpc call --help)`},
 	} {
 		want.err = "karborctl: " + want.err + "\n"
 		got := c.run(t.Context(), strings.Fields(command)...)
@@ -196,6 +202,10 @@ func TestSilence(t *testing.T) {
 // slowWorker makes checkpoints whose status is what status returns.
 func slowWorker(status func() string) rpc.Endpoint {
 	return rpc.Endpoint{Version: "1.0", Methods: map[string]rpc.Method{
+		"list_providers": {Handler: func(context.Context, *rpc.Request) (any, error) { return []any{map[string]any{"id": "p"}}, nil }},
+		"show_protectable_instance": {Handler: func(context.Context, *rpc.Request) (any, error) {
+			return map[string]any{"id": "1"}, nil
+		}},
 		"protect": {Handler: func(context.Context, *rpc.Request) (any, error) { return "c1", nil }},
 		"delete":  {Handler: func(context.Context, *rpc.Request) (any, error) { return nil, nil }},
 		"show_checkpoint": {Handler: func(context.Context, *rpc.Request) (any, error) {
@@ -310,5 +320,55 @@ func TestCompletion(t *testing.T) {
 	}
 	if out := c.must(t, "__complete", "protectable", "list", ""); !strings.HasPrefix(out, "database\nimage\n") {
 		t.Errorf("types: %s", out)
+	}
+}
+
+// TestNames has providers and checkpoints named by less than their ids.
+func TestNames(t *testing.T) {
+	t.Parallel()
+	c := newTool(t, managerEndpoints(t)...)
+	create := func(args ...string) string {
+		return strings.TrimSpace(c.must(t, append([]string{"checkpoint", "create", "--resource", "volume=1", "--wait", "-f", "value", "-c", "id"}, args...)...))
+	}
+	first := create("No-Op")
+	second := create(testProvider[:8])
+	for name, want := range map[string]string{first: first, first[:13]: first, second[:13]: second, "latest": second} {
+		if got := strings.TrimSpace(c.must(t, "checkpoint", "show", "No", name, "-f", "value", "-c", "id")); got != want {
+			t.Errorf("%s is %s, want %s", name, got, want)
+		}
+	}
+	c.must(t, "restore", "No-Op", "latest", "--wait")
+	c.must(t, "checkpoint", "reset", "No-Op", "latest", "--state", "error")
+	c.must(t, "checkpoint", "delete", "No-Op", second[:13], "--wait")
+	if got := strings.TrimSpace(c.must(t, "checkpoint", "list", "No-Op", "-f", "value", "-c", "id")); got != first {
+		t.Errorf("left: %s, want %s", got, first)
+	}
+	c.must(t, "checkpoint", "create", "No-Op", "--resource", "volume="+missing, "--no-check", "--wait")
+}
+
+func TestChoose(t *testing.T) {
+	t.Parallel()
+	candidates := []candidate{{"1a", "swift"}, {"1b", "swift-old"}, {"2c", ""}}
+	for text, want := range map[string]string{"1a": "1a", "swift": "1a", "swift-": "1b", "2": "2c"} {
+		if got, err := choose("provider", text, candidates); got != want || err != nil {
+			t.Errorf("%s is %q, %v, want %s", text, got, err, want)
+		}
+	}
+	_, err := choose("provider", "1", candidates)
+	if !errors.As(err, new(usageError)) || !strings.HasSuffix(err.Error(), "1a swift, 1b swift-old") {
+		t.Errorf("an ambiguous beginning: %v", err)
+	}
+	if _, err := choose("provider", "3", candidates); !errors.As(err, new(notFoundError)) {
+		t.Errorf("nothing begins so: %v", err)
+	}
+}
+
+func TestLoginFails(t *testing.T) {
+	t.Parallel()
+	c := newTool(t, managerEndpoints(t)...)
+	c.env = map[string]string{"OS_AUTH_URL": "http://127.0.0.1:1/v3", "OS_USERNAME": "u", "OS_PASSWORD": "hush", "OS_PROJECT_NAME": "p", "OS_USER_DOMAIN_ID": "default", "OS_PROJECT_DOMAIN_ID": "default"}
+	got := c.run(t.Context(), "provider", "list")
+	if got.code != ExitCredentials || strings.Contains(got.err, "hush") || !strings.Contains(got.err, "http://127.0.0.1:1/v3") {
+		t.Errorf("%+v", got)
 	}
 }

@@ -37,6 +37,8 @@ func TestTextsOfStrangersAreNotObeyed(t *testing.T) {
 			"list_checkpoints":           answers([]any{checkpoint}, nil),
 			"show_checkpoint":            answers(checkpoint, nil),
 			"delete":                     answers(nil, fault.InvalidInput(hostile)),
+			"list_providers":             answers([]any{map[string]any{"id": "p", "name": hostile}}, nil),
+			"show_protectable_instance":  answers(map[string]any{"id": "1"}, nil),
 			"protect":                    answers("c1", nil),
 			"list_protectable_instances": answers([]any{map[string]any{"type": hostile, "id": hostile, "name": hostile, "extra_info": map[string]any{hostile: hostile}}}, nil),
 		}},

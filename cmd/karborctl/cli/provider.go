@@ -4,7 +4,6 @@ package cli
 
 import (
 	"encoding/json"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -54,7 +53,9 @@ func providerShowCommand(a *App) *cobra.Command {
 	return &cobra.Command{
 		Use: "show PROVIDER", Short: "Show a provider, and the parameters that it takes for each type", Args: exactly("PROVIDER"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.ask(cmd, client.Request{Method: "show_provider", Args: map[string]any{"provider_id": args[0]}}, providerFields)
+			return a.askAbout(cmd, args, func(ids []string) client.Request {
+				return client.Request{Method: "show_provider", Args: map[string]any{"provider_id": ids[0]}}
+			}, providerFields)
 		},
 	}
 }
@@ -192,7 +193,7 @@ func protectableShowCommand(a *App) *cobra.Command {
 				Args: map[string]any{"protectable_type": resourceType, "protectable_id": args[1], "parameters": parameters}}
 			return a.ask(cmd, r, func(answer json.RawMessage) (*table.Table, error) {
 				if string(answer) == "null" {
-					return nil, fmt.Errorf("there is no %s with the id %s", resourceType, args[1])
+					return nil, notFoundf("there is no %s with the id %s", resourceType, args[1])
 				}
 				return instanceFields(answer)
 			})

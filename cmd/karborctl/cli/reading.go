@@ -57,7 +57,7 @@ func (r reading) command(a *App, cmd *cobra.Command) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return r.start(cmd.Context(), a, args[0], args[1], p, wait)
+		return r.start(cmd.Context(), a, args, p, wait)
 	}
 	cmd.AddCommand(&cobra.Command{
 		Use: "show ID", Short: "Show a " + r.noun, Args: exactly("ID"),
@@ -70,12 +70,17 @@ func (r reading) request(id string) client.Request {
 	return client.Request{Method: r.show, Namespace: recordNamespace, Args: map[string]any{r.id: id}}
 }
 
-func (r reading) start(ctx context.Context, a *App, provider, checkpointID string, p parameters, wait bool) error {
+func (r reading) start(ctx context.Context, a *App, args []string, p parameters, wait bool) error {
 	s, err := a.open(ctx)
 	if err != nil {
 		return err
 	}
 	defer a.close(s)
+	ids, err := s.resolve(ctx, args)
+	if err != nil {
+		return err
+	}
+	provider, checkpointID := ids[0], ids[1]
 	request := client.Request{Method: "execute_operation", Args: map[string]any{
 		"backup_plan": map[string]any{"provider_id": provider, "checkpoint_id": checkpointID, "parameters": p},
 		"action":      r.action}}

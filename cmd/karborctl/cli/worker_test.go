@@ -39,7 +39,7 @@ const (
 	callTime = 5 * time.Minute
 )
 
-// fakeVolumes is a cloud with one volume.
+// fakeVolumes is a cloud that lists one volume and has one for every id but missing.
 type fakeVolumes struct{}
 
 var _ protectable.Plugin = fakeVolumes{}
@@ -52,10 +52,12 @@ func (fakeVolumes) List(context.Context, protectable.Parameters) ([]resource.Res
 	return []resource.Resource{theVolume}, nil
 }
 func (fakeVolumes) Show(_ context.Context, id string, _ protectable.Parameters) (*resource.Resource, error) {
-	if id != theVolume.ID {
+	if id == missing {
 		return nil, nil
 	}
-	return &theVolume, nil
+	found := theVolume
+	found.ID = id
+	return &found, nil
 }
 func (fakeVolumes) Dependents(context.Context, resource.Resource) ([]resource.Resource, error) {
 	return []resource.Resource{theVolume}, nil

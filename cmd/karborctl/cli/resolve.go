@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/karbor-project/karbor/cmd/karborctl/client"
+)
+
+// notFoundError is an error about something that is not there.
+type notFoundError struct{ error }
+
+func (e notFoundError) Unwrap() error { return e.error }
+
+func notFoundf(format string, args ...any) error { return notFoundError{fmt.Errorf(format, args...)} }
+
+// candidate is something that an operator may have meant.
+type candidate struct{ id, name string }
+
+// choose returns the id of the one candidate that text names: by its id, its name, or the beginning of either.
+func choose(what, text string, candidates []candidate) (string, error) {
+	named := func(matches func(whole string) bool) (found []candidate) {
+		for _, c := range candidates {
+			if matches(c.id) || c.name != "" && matches(c.name) {
+				found = append(found, c)
+			}
+		}
+		return found
+	}
+	found := named(func(whole string) bool { return whole == text })
+	if len(found) == 0 {
+		found = named(func(whole string) bool { return strings.HasPrefix(whole, text) })
+	}
+	switch len(found) {
+	case 0:
+		return "", notFoundf("no %s has the id or name %q", what, text)
+	case 1:
+		return found[0].id, nil
+	}
+	return "", usagef("%q is the beginning of several: %s", text, describe(found))
+}
+
+func describe(candidates []candidate) string {
+	var texts []string
+	for _, c := range candidates {
+		texts = append(texts, strings.TrimSpace(c.id+" "+c.name))
+	}
+	return strings.Join(texts, ", ")
+}
+
+func isID(text string) bool { return uuid.Validate(text) == nil }
+
+// resolveProvider returns the id of the provider that an operator names. An id is taken as it is; for anything else the workers are
+// asked for their providers first, so that a mistyped command does not become a request.
+func (s *session) resolveProvider(ctx context.Context, text string) (string, error) {
+	if isID(text) {
+		return text, nil
+	}
+	answer, err := s.Call(ctx, client.Request{Method: "list_providers"})
+	if err != nil {
+		return "", err
+	}
+	var views []providerView
+	if err := decode(answer, &views); err != nil {
+		return "", err
+	}
+	var candidates []candidate
+	for _, v := range views {
+		candidates = append(candidates, candidate{v.ID, v.Name})
+	}
+	id, err := choose("provider", text, candidates)
+	if _, missing := err.(notFoundError); missing && len(candidates) > 0 {
+		return "", notFoundf("%w; there are: %s", err, describe(candidates))
+	}
+	return id, err
+}
+
+// latest names the newest available checkpoint of a provider.
+const latest = "latest"
+
+// beginning is text that can be the beginning of a checkpoint's id. Fewer than four digits are too easily somebody else's.
+var beginning = regexp.MustCompile(`^[0-9a-f]{4}[0-9a-f-]*$`)
+
+// resolveCheckpoint returns the id of the checkpoint that an operator names by its id, the beginning of it, or as the latest.
+func (s *session) resolveCheckpoint(ctx context.Context, provider, text string) (string, error) {
+	if text != latest && (isID(text) || !beginning.MatchString(text)) {
+		return text, nil // the workers tell whether there is such a checkpoint
+	}
+	f := listFlags{sort: "desc"}
+	r, err := f.request(provider)
+	if err != nil {
+		return "", err
+	}
+	answer, err := s.Call(ctx, r)
+	if err != nil {
+		return "", err
+	}
+	var views []checkpointView
+	if err := decode(answer, &views); err != nil {
+		return "", err
+	}
+	var candidates []candidate
+	for _, v := range views {
+		if text == latest && v.Status == "available" {
+			return v.ID, nil
+		}
+		candidates = append(candidates, candidate{id: v.ID})
+	}
+	if text == latest {
+		return "", notFoundf("provider %s has no available checkpoint", provider)
+	}
+	return choose("checkpoint", text, candidates)
+}
+
+// resolve replaces the provider and the checkpoints that follow it by their ids.
+func (s *session) resolve(ctx context.Context, args []string) ([]string, error) {
+	if len(args) == 0 {
+		return nil, nil
+	}
+	provider, err := s.resolveProvider(ctx, args[0])
+	if err != nil {
+		return nil, err
+	}
+	ids := []string{provider}
+	for _, text := range args[1:] {
+		id, err := s.resolveCheckpoint(ctx, provider, text)
+		if err != nil {
+			return nil, err
+		}
+		ids = append(ids, id)
+	}
+	return ids, nil
+}
