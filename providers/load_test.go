@@ -233,7 +233,7 @@ func TestCheckpointSigning(t *testing.T) {
 		"required":     {"key_file = " + keys + "\nrequire = true", ""},
 		"without keys": {"require = true", "needs a key_file"},
 		"missing":      {"key_file = " + keys + ".not", "no such file"},
-		"for others":   {"key_file = " + open, "mode -rw-r--r--"},
+		"for others":   {"key_file = " + open, "has mode 0644"},
 	} {
 		r, log := load(t, map[string]string{"a.conf": "[provider]\nname = a\nid = a\nenabled = true\nplugin = volume\nBANK\n[checkpoint_signing]\n" + c.section})
 		p, err := r.Get("a")

@@ -22,6 +22,9 @@ import (
 // ErrLeftOut says that the program has no way to a cluster.
 var ErrLeftOut = errors.New("this program is built without Kubernetes (build tag nokubernetes)")
 
+// ErrNotConfigured says that karbor.conf names no cluster.
+var ErrNotConfigured = errors.New("k8s_host is not configured")
+
 // Config is the [k8s_client] section of karbor.conf.
 type Config struct {
 	Host       string // full URL of the API server

@@ -15,6 +15,10 @@ import (
 // asking again.
 const directoryTTL = 5 * time.Minute
 
+// ErrNoService is in the chain of the error when neither the caller's catalogue nor
+// Keystone has a service. It is not when Keystone does not answer.
+var ErrNoService = errors.New("the cloud has no such service")
+
 // directory looks services up in Keystone with the service's own identity, for
 // services that the caller's catalogue leaves out.
 type directory struct {
@@ -37,7 +41,7 @@ func newDirectory(f *Factory) *directory {
 // lookup returns the URL of a service, with its placeholders.
 func (d *directory) lookup(ctx context.Context, s service, cfg ServiceConfig) (string, error) {
 	if d.factory.identity == nil {
-		return "", errors.New("no identity is configured to ask Keystone with")
+		return "", fmt.Errorf("no identity is configured to ask Keystone with: %w", ErrNoService)
 	}
 	d.mu.Lock()
 	found, ok := d.known[cfg]
@@ -94,5 +98,5 @@ func (d *directory) ask(ctx context.Context, s service, cfg ServiceConfig) (stri
 			return at.Endpoints[0].URL, nil
 		}
 	}
-	return "", fmt.Errorf("Keystone has no service named %s or of type %s with an %s endpoint in %s", cfg.ServiceName, types[0], cfg.Interface, cfg.RegionID)
+	return "", fmt.Errorf("%w: Keystone has none named %s or of type %s with an %s endpoint in %s", ErrNoService, cfg.ServiceName, types[0], cfg.Interface, cfg.RegionID)
 }

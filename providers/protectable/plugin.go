@@ -32,8 +32,8 @@ type Plugin interface {
 	// it, and with ProtectableResourceInvalidStatus if it is not fit.
 	Show(ctx context.Context, id string, p Parameters) (*resource.Resource, error)
 	// Dependents returns the resources of this type that belong to parent, whose
-	// type is one of ParentTypes, in the cloud's order. A failure that is a
-	// fault.ListProtectableResourceFailed leaves the graph without them; any
-	// other ends the making of the graph.
+	// type is one of ParentTypes, in the cloud's order. It fails with
+	// fault.ListProtectableResourceFailed, which ends the making of the graph unless
+	// its cause is that the cloud has no such service.
 	Dependents(ctx context.Context, parent resource.Resource) ([]resource.Resource, error)
 }

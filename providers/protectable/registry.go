@@ -4,6 +4,7 @@ package protectable
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -12,6 +13,8 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/karbor-project/karbor/pkg/fault"
+	"github.com/karbor-project/karbor/pkg/kubernetes"
+	"github.com/karbor-project/karbor/pkg/openstack"
 	"github.com/karbor-project/karbor/pkg/resource"
 )
 
@@ -83,8 +86,8 @@ func (r *Registry) DependentTypes(resourceType string) []string {
 }
 
 // Dependents returns the resources that belong to parent, of all types in their
-// order. A type whose listing fails is logged and left out, as with the
-// original; any other error ends the call.
+// order. A type that the cloud does not have is logged and left out. Any other error
+// ends the call: a checkpoint must not miss resources because a service was in trouble.
 func (r *Registry) Dependents(ctx context.Context, parent resource.Resource) ([]resource.Resource, error) {
 	all := []resource.Resource{}
 	for _, p := range r.plugins {
@@ -92,7 +95,7 @@ func (r *Registry) Dependents(ctx context.Context, parent resource.Resource) ([]
 			continue
 		}
 		found, err := p.Dependents(ctx, parent)
-		if err != nil && ctx.Err() == nil && fault.Is(err, "ListProtectableResourceFailed") {
+		if err != nil && ctx.Err() == nil && missing(err) {
 			r.log.WithFields(logrus.Fields{"parent": parent.Key().String(), "type": p.Type()}).
 				Logf(severity(ctx, err), "dependents are left out: %s", fault.Detail(err))
 			continue
@@ -103,6 +106,17 @@ func (r *Registry) Dependents(ctx context.Context, parent resource.Resource) ([]
 		all = append(all, found...)
 	}
 	return all, nil
+}
+
+// missing reports whether an error says that there is nothing to list: no service, or
+// a parent that there is not. The parent's own protection says the latter too.
+func missing(err error) bool {
+	for _, known := range []error{openstack.ErrNoService, kubernetes.ErrNotConfigured, kubernetes.ErrLeftOut, ErrUnlisted} {
+		if errors.Is(err, known) {
+			return true
+		}
+	}
+	return openstack.IsNotFound(err) && fault.Is(err, "ListProtectableResourceFailed")
 }
 
 // Graph returns the graph of the resources and all that depends on them. It fails

@@ -5,15 +5,19 @@ package protectable
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net/http"
 	"slices"
 	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/gophercloud/gophercloud/v2"
 	"github.com/sirupsen/logrus/hooks/test"
 
 	"github.com/karbor-project/karbor/pkg/fault"
 	"github.com/karbor-project/karbor/pkg/leaktest"
+	"github.com/karbor-project/karbor/pkg/openstack"
 	"github.com/karbor-project/karbor/pkg/resource"
 )
 
@@ -96,10 +100,26 @@ func TestGraph(t *testing.T) {
 	}
 }
 
-func TestFailedListingIsSkippedAndLogged(t *testing.T) {
+// What a cloud does not have is left out of a graph. A service that answers with an
+// error is not: its resources would be missing in the checkpoint.
+func TestListingsThatFailEndTheGraph(t *testing.T) {
 	t.Parallel()
 	image, server, volume := plugins()
-	server.err = ListFailed(resource.Server, errors.New("no endpoint"))
+	forbidden := gophercloud.ErrUnexpectedResponseCode{Actual: http.StatusForbidden}
+	for _, p := range []*plugin{image, server, volume} {
+		p.err = ListFailed(p.kind, forbidden)
+		_, err := NewRegistry(Options{}, image, server, volume).Graph(t.Context(), []resource.Resource{{Type: resource.Project, ID: "p"}})
+		if !fault.Is(err, "ListProtectableResourceFailed") || !gophercloud.ResponseCodeIs(err, http.StatusForbidden) {
+			t.Errorf("%s: got %v", p.kind, err)
+		}
+		p.err = nil
+	}
+}
+
+func TestMissingServiceIsSkippedAndLogged(t *testing.T) {
+	t.Parallel()
+	image, server, volume := plugins()
+	server.err = ListFailed(resource.Server, fmt.Errorf("nova: %w", openstack.ErrNoService))
 	log, hook := test.NewNullLogger()
 	r := NewRegistry(Options{Log: log}, image, server, volume)
 	got, err := r.Dependents(t.Context(), resource.Resource{Type: resource.Project, ID: "p"})

@@ -65,7 +65,7 @@ func server(cfg kubernetes.Config) (*rest.Config, error) {
 		}
 		return settings, nil
 	case cfg.Host == "":
-		return nil, errors.New("k8s_host is not configured")
+		return nil, kubernetes.ErrNotConfigured
 	}
 	if err := check(cfg); err != nil {
 		return nil, err

@@ -25,6 +25,7 @@ import (
 type big struct {
 	servers, volumesEach, images int
 	latency                      time.Duration // of each answer
+	imagesGone                   bool
 }
 
 // pageSize is that of Nova, Cinder and Glance by default.
@@ -47,6 +48,9 @@ func (b big) cloud(t testing.TB) (*openstacktest.Cloud, *protectable.Registry) {
 	}
 	for i := range b.images {
 		images = append(images, map[string]any{"id": fmt.Sprint("i", i), "name": "system", "status": "active", "owner": tenant})
+	}
+	if b.imagesGone {
+		images = nil
 	}
 	b.collection(c, openstacktest.Nova+"/servers", "/detail", "servers", "server", servers)
 	b.collection(c, openstacktest.Cinder+"/volumes", "/detail", "volumes", "volume", volumes)
@@ -238,6 +242,27 @@ func TestImagesOfManyServers(t *testing.T) {
 	}
 	if calls := asked(c); len(calls) > 20 {
 		t.Errorf("calls: %v", calls)
+	}
+}
+
+// The image of a server belongs to it though it was deleted after the server had been
+// booted, and however many such images there are.
+func TestDeletedImagesOfServers(t *testing.T) {
+	t.Parallel()
+	for _, servers := range []int{1, 200} {
+		_, registry := big{servers: servers, images: servers, imagesGone: true}.cloud(t)
+		var plan []resource.Resource
+		for i := range servers {
+			plan = append(plan, resource.Resource{Type: resource.Server, ID: fmt.Sprint("s", i)})
+		}
+		graph, err := registry.Graph(openstacktest.Context(t), plan)
+		if err != nil || graph.Len() != 2*servers {
+			t.Fatalf("%d resources, %v", graph.Len(), err)
+		}
+		image := graph.Find(resource.Key{Type: resource.Image, ID: "i0"})
+		if image == nil || string(image.ExtraInfo) != `{"server_id":"s0"}` {
+			t.Errorf("the image is %+v", image)
+		}
 	}
 }
 

@@ -4,7 +4,9 @@ package image
 
 import (
 	"context"
+	"errors"
 
+	"github.com/karbor-project/karbor/pkg/openstack"
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers/protectable"
 	"github.com/karbor-project/karbor/providers/protectable/server"
@@ -45,12 +47,17 @@ func (p *Plugin) bootedFrom(ctx context.Context, serverID string) (*image, error
 		// A listing leaves out what is hidden, or somebody else's and not public.
 	}
 	type imageKey string
-	return protectable.Once(ctx, imageKey(id), func(ctx context.Context) (*image, error) {
+	found, err := protectable.Once(ctx, imageKey(id), func(ctx context.Context) (*image, error) {
 		if err := protectable.Single(ctx, resource.Image); err != nil {
 			return nil, err
 		}
 		return p.show(ctx, id)
 	})
+	if openstack.IsNotFound(err) || errors.Is(err, protectable.ErrUnlisted) {
+		// The server has its disk of it all the same, be it deleted or not looked for.
+		return &image{ID: id}, nil
+	}
+	return found, err
 }
 
 type imagesByID struct{}

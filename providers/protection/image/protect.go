@@ -5,11 +5,13 @@ package image
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/karbor-project/karbor/pkg/fault"
 	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/hook"
 	"github.com/karbor-project/karbor/providers/protection/imagedata"
+	"github.com/karbor-project/karbor/providers/protection/poll"
 )
 
 // metadata is the JSON object of the same name in the bank, in the key order of
@@ -86,6 +88,9 @@ func (b *protecting) store(ctx context.Context) error {
 		id = b.state.SnapshotID
 	}
 	source, err := b.Active(ctx, id)
+	if server := serverOf(c.Resource.ExtraInfo); server != "" && b.serverID == "" && hook.StatusOf(err) == poll.NotFound {
+		return &hook.Failure{Text: fmt.Sprintf("The image that server %s was booted from was deleted, and enable_server_snapshot is off", server), Err: err}
+	}
 	if err != nil {
 		return hook.Instead("The status of image is invalid.", err)
 	}

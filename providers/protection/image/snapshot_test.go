@@ -104,6 +104,25 @@ func TestNoSnapshot(t *testing.T) {
 	}
 }
 
+// The image that a server was booted from may be deleted: a snapshot of the server does
+// without it, and without a snapshot there is nothing to protect.
+func TestDeletedImage(t *testing.T) {
+	t.Parallel()
+	for _, snapshot := range []bool{true, false} {
+		g, h := newGlance(t), plugintest.New(t)
+		withServer(g, "ACTIVE")
+		p := plugin(g, pieceSize)
+		p.cfg.ServerSnapshot = snapshot
+		err := h.Run(openstacktest.Context(t), p, protection.Protect, h.Call(ofServer(`{"server_id": "s1"}`)))
+		if snapshot {
+			must(t, err)
+			must(t, h.Run(openstacktest.Context(t), p, protection.Restore, h.Call(ofServer(`{"server_id": "s1"}`))))
+		} else if err == nil || !strings.Contains(err.Error(), "The image that server s1 was booted from was deleted") {
+			t.Errorf("got %v", err)
+		}
+	}
+}
+
 func TestSnapshotFails(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {

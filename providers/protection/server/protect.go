@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/openstack"
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers/protection"
+	"github.com/karbor-project/karbor/providers/protection/hook"
 )
 
 // volumesAtATime is how many volumes are looked at at the same time.
@@ -37,10 +39,31 @@ func (p *Plugin) protect(ctx context.Context, c *protection.Call) error {
 	if about.Boot = bootOf(found, about.Attachments); !about.Boot.known() {
 		return errors.New(noBootDevice) // it could never be restored
 	}
+	if err := checkParts(c, found); err != nil {
+		return err
+	}
 	if about.Server, err = cloud.describe(ctx, found); err != nil {
 		return err
 	}
 	return c.Section.PutJSON(ctx, protection.MetadataKey, about)
+}
+
+// checkParts fails if the image or a volume of the server is not protected with it: no
+// restore could bring it back.
+func checkParts(c *protection.Call, s *server) error {
+	node := c.Graph.Find(c.Resource.Key())
+	protected := func(kind, id string) bool {
+		return node != nil && slices.ContainsFunc(node.Children, func(n *resource.Node) bool { return n.Type == kind && n.ID == id })
+	}
+	if image := string(s.Image); image != "" && !protected(resource.Image, image) {
+		return &hook.Failure{Text: fmt.Sprintf("Image %s, which the server was booted from, is not protected with it", image)}
+	}
+	for _, v := range s.Attached {
+		if !protected(resource.Volume, v.ID) {
+			return &hook.Failure{Text: fmt.Sprintf("Volume %s, which is attached to the server, is not protected with it", v.ID)}
+		}
+	}
+	return nil
 }
 
 // attachments are those of the volumes that are protected with the server, wherever

@@ -89,6 +89,24 @@ func (f *flow) metadata() map[string]any {
 	return got
 }
 
+// A server is protected with all that it is made of, or not at all.
+func TestProtectWantsAllParts(t *testing.T) {
+	t.Parallel()
+	for name, image := range map[string]string{"image": imageID, "volume": ""} {
+		for at := range newEstate(t, image).graph.Roots[0].Children[0].Children {
+			e := newEstate(t, image)
+			node := e.graph.Roots[0].Children[0]
+			left := node.Children[at]
+			node.Children = slices.Delete(node.Children, at, at+1)
+			f := &flow{plugintest.New(t), e, t}
+			err := f.do(protection.Protect)
+			if !fault.Is(err, "CreateResourceFailed") || !strings.Contains(err.Error(), left.ID+", which ") || f.Text(e.server, "status") != "error" {
+				t.Errorf("booted from %s, without %s: %v", name, left.Key(), err)
+			}
+		}
+	}
+}
+
 func attachmentOf(v nova.Volume, bootable string) object {
 	return object{
 		"id": v.ID, "attachment_id": "a" + v.ID[1:], "volume_id": v.ID, "server_id": v.ServerID, "host_name": nil, "device": v.Device,

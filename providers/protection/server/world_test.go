@@ -80,6 +80,7 @@ func newEstate(t testing.TB, image string) *estate {
 		e.restored[v.ID] = e.AddVolume("restored "+v.Name, false).ID
 	}
 	if image != "" {
+		node.Children = append(node.Children, &resource.Node{Resource: resource.Resource{Type: resource.Image, ID: image}})
 		e.restored[image] = "restored-image"
 	}
 	// Nested in a project.
