@@ -10,6 +10,7 @@ package bank
 import (
 	"context"
 	"errors"
+	"io"
 	"slices"
 
 	"github.com/karbor-project/karbor/pkg/fault"
@@ -28,10 +29,13 @@ type Bank struct {
 // written to, and each write needs it; nil is for stores that have none. Close
 // closes both.
 //
-// A write needs that the guards, and those of its context, return nil: see
-// Guarded. A nil guard is none.
+// A write needs that the guards, and those of its context, return nil: else it fails
+// with their error. They are asked before the call, by the plugin itself (guard.Allowed),
+// and each time that the body of an upload is read: an upload that they interrupt breaks
+// off and leaves no object. What once refused a write refuses the rest of it, too. Reads
+// are not guarded. A nil guard is none.
 func New(p Plugin, lease *Lease, guards ...func() error) *Bank {
-	return &Bank{plugin: Guarded(p, nil), lease: lease, guards: guards}
+	return &Bank{plugin: p, lease: lease, guards: guards}
 }
 
 // OwnerID identifies this instance of the bank among all that share the store.
@@ -63,7 +67,17 @@ func (b *Bank) Close() error {
 }
 
 func (b *Bank) put(ctx context.Context, key string, u Upload) error {
-	err := b.guarded(ctx, func(ctx context.Context) error { return b.plugin.Put(ctx, key, u) })
+	err := b.guarded(ctx, func(ctx context.Context) error {
+		open := u.Open
+		u.Open = func() (io.ReadCloser, error) {
+			body, err := open()
+			if err != nil {
+				return nil, err
+			}
+			return guardedBody{guard.NewReader(ctx, body, u.Size), body}, nil
+		}
+		return b.plugin.Put(ctx, key, u)
+	})
 	if err != nil {
 		return wrap(err, func(reason string) *fault.Error { return fault.BankUpdateObjectFailed(key, reason) })
 	}
@@ -115,6 +129,12 @@ func (b *Bank) delete(ctx context.Context, key string) error {
 	return nil
 }
 
+// guardedBody is the body of an upload that may have to break off.
+type guardedBody struct {
+	*guard.Reader
+	io.Closer
+}
+
 // guarded does a write under the guards, then under the lease: one who may not
 // write needs none.
 func (b *Bank) guarded(ctx context.Context, write func(context.Context) error) error {
@@ -124,14 +144,18 @@ func (b *Bank) guarded(ctx context.Context, write func(context.Context) error) e
 	if err := guard.Allowed(ctx); err != nil {
 		return err
 	}
-	if b.lease == nil {
-		return write(ctx)
+	if b.lease != nil {
+		valid, err := b.lease.guard(ctx)
+		if err != nil {
+			return err
+		}
+		ctx = guard.With(ctx, valid)
 	}
-	valid, err := b.lease.guard(ctx)
-	if err != nil {
+	ctx = guard.Latched(ctx)
+	if err := guard.Allowed(ctx); err != nil {
 		return err
 	}
-	return write(guard.With(ctx, valid))
+	return write(ctx)
 }
 
 func getFailed(key string, err error) error {

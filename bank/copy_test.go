@@ -25,10 +25,12 @@ func (u unsized) Get(ctx context.Context, key string) (*bank.Object, error) {
 }
 
 func (u unsized) Put(ctx context.Context, key string, up bank.Upload) error {
-	if _, err := up.Body.Seek(0, io.SeekStart); err != nil {
+	body, err := up.Open()
+	if err != nil {
 		return err
 	}
-	if _, err := io.CopyN(io.Discard, up.Body, min(up.Size, 3)); err != nil {
+	defer body.Close()
+	if _, err := io.CopyN(io.Discard, body, min(up.Size, 3)); err != nil {
 		return err
 	}
 	return u.Memory.Put(ctx, key, up) // as after a failed attempt

@@ -126,27 +126,23 @@ func (b *checkedBody) Read(p []byte) (int, error) {
 
 // record stores an object and keeps its digest.
 func (s *Section) record(ctx context.Context, key string, u Upload) error {
-	body := &hashedBody{ReadSeeker: u.Body, hash: sha256.New()}
-	u.Body = body
+	sum, open := sha256.New(), u.Open
+	u.Open = func() (io.ReadCloser, error) {
+		body, err := open()
+		if err != nil {
+			return nil, err
+		}
+		sum.Reset()
+		return hashedBody{io.TeeReader(body, sum), body}, nil
+	}
 	if err := s.bank.put(ctx, key, u); err != nil {
 		return err
 	}
-	return s.digests.Record(ctx, key, hex.EncodeToString(body.hash.Sum(nil)))
+	return s.digests.Record(ctx, key, hex.EncodeToString(sum.Sum(nil)))
 }
 
-// hashedBody hashes an upload on its way, each attempt anew.
+// hashedBody is an upload that is hashed on its way, each attempt anew.
 type hashedBody struct {
-	io.ReadSeeker
-	hash hash.Hash
-}
-
-func (b *hashedBody) Read(p []byte) (int, error) {
-	n, err := b.ReadSeeker.Read(p)
-	b.hash.Write(p[:n])
-	return n, err
-}
-
-func (b *hashedBody) Seek(offset int64, whence int) (int64, error) {
-	b.hash.Reset()
-	return b.ReadSeeker.Seek(offset, whence)
+	io.Reader
+	io.Closer
 }

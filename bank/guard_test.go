@@ -6,35 +6,16 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/karbor-project/karbor/bank"
 	"github.com/karbor-project/karbor/bank/banktest"
-	"github.com/karbor-project/karbor/bank/filesystem"
 	"github.com/karbor-project/karbor/pkg/fault"
 	"github.com/karbor-project/karbor/pkg/guard"
 )
-
-func TestGuardedConformance(t *testing.T) {
-	t.Parallel()
-	valid := func() error { return nil }
-	t.Run("Memory", func(t *testing.T) {
-		t.Parallel()
-		banktest.Run(t, func(*testing.T) bank.Plugin { return bank.Guarded(banktest.NewMemory(), valid) }, banktest.Many(50))
-	})
-	t.Run("Filesystem", func(t *testing.T) {
-		t.Parallel()
-		banktest.Run(t, func(t *testing.T) bank.Plugin {
-			p, err := filesystem.New(filesystem.Config{Path: t.TempDir(), Container: "karbor"}, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return bank.Guarded(p, valid)
-		}, banktest.Many(50))
-	})
-}
 
 var errOver = errors.New("the tenure is over")
 
@@ -84,6 +65,11 @@ type hook struct {
 	on func()
 }
 
+func (h *hook) open() (io.ReadCloser, error) {
+	_, err := h.Seek(0, io.SeekStart)
+	return io.NopCloser(h), err
+}
+
 func (h *hook) Read(p []byte) (int, error) {
 	h.on()
 	return h.Reader.Read(p[:min(len(p), 10)])
@@ -102,8 +88,11 @@ func TestRefusalStays(t *testing.T) {
 			allows.err = errOver
 		}
 	}}
-	twice := tryTwice{memory}
-	err := bank.Guarded(twice, allows.valid).Put(t.Context(), "/k", bank.Upload{Body: body, Size: 100})
+	s, err := bank.New(tryTwice{memory}, nil).Section("/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = s.Put(guard.With(t.Context(), allows.valid), "/k", bank.Upload{Open: body.open, Size: 100})
 	if !errors.Is(err, errOver) || len(memory.Keys()) != 0 {
 		t.Errorf("put gives %v, keys %q", err, memory.Keys())
 	}
@@ -154,7 +143,7 @@ func TestWritesNeedTheLease(t *testing.T) {
 				later(16 * time.Second)
 			}
 		}
-		if err := s.Put(t.Context(), "long", body, 100); !errors.Is(err, bank.ErrLeaseNotHeld) || lease.Valid() != nil {
+		if err := s.Put(t.Context(), "long", bank.Upload{Open: body.open, Size: 100}); !errors.Is(err, bank.ErrLeaseNotHeld) || lease.Valid() != nil {
 			t.Errorf("an upload over two tenures: %v, lease %v", err, lease.Valid())
 		}
 		if keys := memory.Keys(); len(keys) != 1 {

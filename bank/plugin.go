@@ -3,6 +3,7 @@
 package bank
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -46,7 +47,7 @@ func (e *PartialError) Unwrap() []error { return e.Failures }
 // All methods may be called at the same time from several goroutines. They
 // end soon after ctx does, with an error that wraps its cause. Failures that a
 // second attempt may cure are retried inside the plugin: what a method returns
-// is final. Writes ask Allowed right before what others will see, and return its
+// is final. Writes ask guard.Allowed right before what others will see, and return its
 // error without another attempt.
 //
 // What an error says of the rest of the store decides whether a listing of
@@ -63,8 +64,8 @@ type Plugin interface {
 
 	// Put stores an object and replaces the one that was there. It is atomic:
 	// readers see the old object or the new one, and after an error one of the
-	// two. It is idempotent. The body is read from its start, several times
-	// where an attempt failed, and belongs to the caller. It fails with ErrExists
+	// two. It is idempotent. The body is opened once for each attempt, and closed
+	// before the next one and before Put returns. It fails with ErrExists
 	// for an upload that is New when there is an object, which may be its own: that
 	// of an attempt whose answer was lost.
 	Put(ctx context.Context, key string, u Upload) error
@@ -98,9 +99,26 @@ type Plugin interface {
 	Close() error
 }
 
+// workKey is the key of the name of a piece of work in a context.
+type workKey struct{}
+
+// WithWork returns a context whose uploads are for a piece of work, by a name that
+// all processes that may come to do it know it by. See Plugin.Disown.
+func WithWork(ctx context.Context, name string) context.Context {
+	return context.WithValue(ctx, workKey{}, name)
+}
+
+// Work returns the name of the piece of work that ctx is for, "" for none.
+func Work(ctx context.Context) string {
+	name, _ := ctx.Value(workKey{}).(string)
+	return name
+}
+
 // Upload is an object on its way into the bank.
 type Upload struct {
-	Body io.ReadSeeker
+	// Open returns the body from its start. It may wait for what others hold, since
+	// whoever sends the body holds nothing of another attempt.
+	Open func() (io.ReadCloser, error)
 	Size int64 // bytes of the body
 
 	// Serialized tells readers that the body is JSON that stands for a value,
@@ -109,6 +127,11 @@ type Upload struct {
 
 	// New is for an object that must not be there yet.
 	New bool
+}
+
+// Bytes is the Open of an upload that is in memory.
+func Bytes(data []byte) func() (io.ReadCloser, error) {
+	return func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil }
 }
 
 // Object is an object on its way out of the bank.

@@ -64,7 +64,7 @@ func (s *Section) putJSON(ctx context.Context, key string, v any, isNew bool) er
 	if len(text) > maxHeld {
 		return fault.BankUpdateObjectFailed(s.prefix+key, fmt.Sprintf("it would have %d bytes, %d are the most", len(text), maxHeld))
 	}
-	return s.put(ctx, key, Upload{Body: bytes.NewReader(text), Size: int64(len(text)), Serialized: true, New: isNew})
+	return s.Put(ctx, key, Upload{Open: Bytes(text), Size: int64(len(text)), Serialized: true, New: isNew})
 }
 
 // CreateJSON stores a value as PutJSON does, if there is no object under key;
@@ -76,18 +76,66 @@ func (s *Section) CreateJSON(ctx context.Context, key string, v any) error {
 
 // PutText stores a text as it is.
 func (s *Section) PutText(ctx context.Context, key, text string) error {
-	return s.Put(ctx, key, strings.NewReader(text), int64(len(text)))
+	return s.PutBytes(ctx, key, []byte(text))
 }
 
 // PutBytes stores bytes as they are.
 func (s *Section) PutBytes(ctx context.Context, key string, data []byte) error {
-	return s.Put(ctx, key, bytes.NewReader(data), int64(len(data)))
+	return s.Put(ctx, key, Upload{Open: Bytes(data), Size: int64(len(data))})
 }
 
-// Put stores size bytes of body as they are. The body is read from its start,
-// again for each attempt.
-func (s *Section) Put(ctx context.Context, key string, body io.ReadSeeker, size int64) error {
-	return s.put(ctx, key, Upload{Body: body, Size: size})
+// Put stores an object as it is.
+func (s *Section) Put(ctx context.Context, key string, u Upload) error {
+	if !s.writable {
+		return fault.BankReadonlyViolation()
+	}
+	full, err := s.key(key)
+	if err != nil {
+		return err
+	}
+	if s.digests == nil || !s.digests.Covers(full) {
+		return s.bank.put(ctx, full, u)
+	}
+	return s.record(ctx, full, u)
+}
+
+// CopyFrom stores under key the object that another section has under it, as it
+// is: its bytes and what the store remembers of their form. It returns their
+// number. The object streams through. That the copy is whole follows from the
+// contracts: a body that ends early fails, and so does an upload of another size;
+// stores that keep checksums compare them on both ways.
+func (s *Section) CopyFrom(ctx context.Context, from *Section, key string) (int64, error) {
+	full, err := from.key(key)
+	if err != nil {
+		return 0, err
+	}
+	first, err := from.get(ctx, full)
+	if err != nil {
+		return 0, err
+	}
+	u := Upload{Size: first.Size, Serialized: first.Serialized == JSON}
+	if u.Size < 0 {
+		u.Size, err = io.Copy(io.Discard, first.Body)
+		first.Body.Close()
+		if first = nil; err != nil {
+			return 0, getFailed(full, err)
+		}
+	}
+	u.Open = func() (io.ReadCloser, error) {
+		o := first // which an attempt consumes
+		if first = nil; o == nil {
+			var err error
+			if o, err = from.get(ctx, full); err != nil {
+				return nil, err
+			}
+		}
+		return &namedBody{key: full, body: o.Body}, nil
+	}
+	err = s.Put(ctx, key, u)
+	if first != nil {
+		first.Body.Close()
+	}
+	return u.Size, err
 }
 
 // GetJSON decodes the object under key into v as encoding/json does. Objects
@@ -226,20 +274,6 @@ func (s *Section) Delete(ctx context.Context, key string) error {
 		return errors.Join(s.digests.Record(ctx, full, ""), err)
 	}
 	return err
-}
-
-func (s *Section) put(ctx context.Context, key string, u Upload) error {
-	if !s.writable {
-		return fault.BankReadonlyViolation()
-	}
-	full, err := s.key(key)
-	if err != nil {
-		return err
-	}
-	if s.digests != nil && s.digests.Covers(full) {
-		return s.record(ctx, full, u)
-	}
-	return s.bank.put(ctx, full, u)
 }
 
 func (s *Section) read(ctx context.Context, key string) (full string, data []byte, flag Flag, err error) {

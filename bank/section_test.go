@@ -46,9 +46,11 @@ func TestValuesAsStored(t *testing.T) {
 		Size   int    `json:"size"`
 	}
 	for key, put := range map[string]func() error{
-		"text":   func() error { return s.PutText(t.Context(), "text", "available") },
-		"bytes":  func() error { return s.PutBytes(t.Context(), "bytes", []byte{0, 0xff}) },
-		"stream": func() error { return s.Put(t.Context(), "stream", strings.NewReader("body"), 4) },
+		"text":  func() error { return s.PutText(t.Context(), "text", "available") },
+		"bytes": func() error { return s.PutBytes(t.Context(), "bytes", []byte{0, 0xff}) },
+		"stream": func() error {
+			return s.Put(t.Context(), "stream", bank.Upload{Open: bank.Bytes([]byte("body")), Size: 4})
+		},
 		"struct": func() error { return s.PutJSON(t.Context(), "struct", metadata{"v<ü>", "b", 1}) },
 		"raw": func() error {
 			return s.PutJSON(t.Context(), "raw", json.RawMessage(`{"z":1,"a":[1,2,{"é":null}],"t":"\/\u0041"}`))

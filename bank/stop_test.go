@@ -99,6 +99,11 @@ func (s *steps) Read(p []byte) (int, error) {
 	return s.Reader.Read(p[:min(len(p), s.Len(), 10)])
 }
 
+func (s *steps) open() (io.ReadCloser, error) {
+	_, err := s.Seek(0, io.SeekStart)
+	return io.NopCloser(s), err
+}
+
 // sleeper writes one object after the other and says what becomes of them. A
 // line of its input is a part of a body.
 func sleeper(dir string) {
@@ -116,7 +121,7 @@ func sleeper(dir string) {
 	in := bufio.NewReader(os.Stdin)
 	for i := 0; ; i++ {
 		body := &steps{Reader: bytes.NewReader(make([]byte, 30)), next: in}
-		switch err := s.Put(context.Background(), fmt.Sprintf("object-%d", i), body, 30); {
+		switch err := s.Put(context.Background(), fmt.Sprintf("object-%d", i), bank.Upload{Open: body.open, Size: 30}); {
 		case err == nil:
 			fmt.Println("wrote")
 		case errors.Is(err, bank.ErrLeaseNotHeld):

@@ -135,7 +135,7 @@ func (s *suite) testCancelledMidBody(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	defer cancel(nil)
 	body := &cancellingBody{Reader: bytes.NewReader(noise(2<<20, 2)), cancel: cancel}
-	err := s.plugin.Put(ctx, key, bank.Upload{Body: body, Size: 2 << 20})
+	err := s.plugin.Put(ctx, key, bank.Upload{Open: seekable(body), Size: 2 << 20})
 	if !errors.Is(err, errGiveUp) {
 		t.Errorf("put gives %v", err)
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/karbor-project/karbor/bank"
+	"github.com/karbor-project/karbor/pkg/guard"
 )
 
 var errRefused = errors.New("the right to write has ended")
@@ -24,6 +25,16 @@ func until(n int64) func() error {
 	}
 }
 
+// guarded is the bank over a plugin, as one section.
+func guarded(t *testing.T, p bank.Plugin) *bank.Section {
+	t.Helper()
+	s, err := bank.New(p, nil).Section("/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
 // testGuardedPut lets the right to write end at each moment at which somebody
 // asks for it: what is refused is not stored, however late that is, and leaves
 // nothing behind.
@@ -34,7 +45,7 @@ func (s *suite) testGuardedPut(t *testing.T) {
 		want := noise(size, 7)
 		refused := 0
 		for n := int64(1); ; n++ {
-			err := bank.Guarded(s.plugin, until(n)).Put(t.Context(), key, upload(want, false))
+			err := guarded(t, s.plugin).Put(guard.With(t.Context(), until(n)), key, upload(want, false))
 			if err == nil {
 				break
 			}
@@ -60,7 +71,7 @@ func (s *suite) testGuardedDelete(t *testing.T) {
 	s.put(t, key, "old")
 	refused := 0
 	for n := int64(1); ; n++ {
-		err := bank.Guarded(s.plugin, until(n)).Delete(t.Context(), key)
+		err := guarded(t, s.plugin).Delete(guard.With(t.Context(), until(n)), key)
 		if err == nil {
 			break
 		}

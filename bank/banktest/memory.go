@@ -47,10 +47,12 @@ func (m *Memory) Put(ctx context.Context, key string, u bank.Upload) error {
 	if err := context.Cause(ctx); err != nil {
 		return fmt.Errorf("put: %w", err)
 	}
-	if _, err := u.Body.Seek(0, io.SeekStart); err != nil {
+	from, err := u.Open()
+	if err != nil {
 		return err
 	}
-	body, err := io.ReadAll(&reader{ctx: ctx, from: u.Body})
+	defer from.Close()
+	body, err := io.ReadAll(&reader{ctx: ctx, from: from})
 	if err != nil {
 		return err
 	}

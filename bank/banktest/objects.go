@@ -19,7 +19,7 @@ import (
 )
 
 func upload(body []byte, serialized bool) bank.Upload {
-	return bank.Upload{Body: bytes.NewReader(body), Size: int64(len(body)), Serialized: serialized}
+	return bank.Upload{Open: bank.Bytes(body), Size: int64(len(body)), Serialized: serialized}
 }
 
 func read(ctx context.Context, p bank.Plugin, key string) ([]byte, bank.Flag, error) {
@@ -186,7 +186,7 @@ func (s *suite) testDisown(t *testing.T) {
 				t.Errorf("disown: %v", err)
 			}
 		}
-		u := bank.Upload{Body: disowning{bytes.NewReader([]byte(body)), disown}, Size: int64(len(body))}
+		u := bank.Upload{Open: seekable(disowning{bytes.NewReader([]byte(body)), disown}), Size: int64(len(body))}
 		return s.plugin.Put(bank.WithWork(of, work), s.base+"key", u)
 	}
 	s.put(t, s.base+"key", "old")
@@ -210,11 +210,19 @@ func (s *suite) testDisown(t *testing.T) {
 func (s *suite) testShortBody(t *testing.T) {
 	key := s.base + "key"
 	s.put(t, key, "old")
-	if err := s.plugin.Put(t.Context(), key, bank.Upload{Body: strings.NewReader("new"), Size: 4}); err == nil {
+	if err := s.plugin.Put(t.Context(), key, bank.Upload{Open: bank.Bytes([]byte("new")), Size: 4}); err == nil {
 		t.Error("a body that is too short was taken")
 	}
 	if got, _ := s.get(t, key); string(got) != "old" {
 		t.Errorf("the failed put changed the object to %q", got)
+	}
+}
+
+// seekable opens a body that is one for all attempts.
+func seekable(body io.ReadSeeker) func() (io.ReadCloser, error) {
+	return func() (io.ReadCloser, error) {
+		_, err := body.Seek(0, io.SeekStart)
+		return io.NopCloser(body), err
 	}
 }
 
@@ -239,7 +247,7 @@ func (s *suite) testBrokenBody(t *testing.T) {
 	key := s.base + "key"
 	s.put(t, key, "old")
 	body := &brokenBody{Reader: bytes.NewReader(make([]byte, 1<<20)), left: 100_000}
-	err := s.plugin.Put(t.Context(), key, bank.Upload{Body: body, Size: 1 << 20})
+	err := s.plugin.Put(t.Context(), key, bank.Upload{Open: seekable(body), Size: 1 << 20})
 	if !errors.Is(err, errBody) {
 		t.Errorf("put gives %v instead of the error of the body", err)
 	}

@@ -3,7 +3,6 @@
 package filesystem_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io/fs"
@@ -33,7 +32,7 @@ func newStore(t *testing.T, path string) bank.Plugin {
 
 func put(t *testing.T, p bank.Plugin, key, body string) error {
 	t.Helper()
-	return p.Put(t.Context(), key, bank.Upload{Body: strings.NewReader(body), Size: int64(len(body))})
+	return p.Put(t.Context(), key, bank.Upload{Open: bank.Bytes([]byte(body)), Size: int64(len(body))})
 }
 
 func TestConformance(t *testing.T) {
@@ -159,7 +158,7 @@ func TestSleeperInTheLastInstant(t *testing.T) {
 				asked++
 				return answer()
 			})
-			upload := func() bank.Upload { return bank.Upload{Body: strings.NewReader("late"), Size: 4} }
+			upload := func() bank.Upload { return bank.Upload{Open: bank.Bytes([]byte("late")), Size: 4} }
 			if err := sleeper.Put(ctx, key, upload()); err != nil {
 				t.Fatal(err)
 			}
@@ -233,9 +232,9 @@ func TestFullDisk(t *testing.T) {
 	}
 	before := files(t, dir)
 
-	big := bytes.NewReader(make([]byte, 1<<20))
+	big := bank.Upload{Open: bank.Bytes(make([]byte, 1<<20)), Size: 1 << 20}
 	for _, key := range []string{"/data/1", "/new/dir/2"} {
-		err := p.Put(t.Context(), key, bank.Upload{Body: big, Size: 1 << 20})
+		err := p.Put(t.Context(), key, big)
 		if !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), "no space left on device") {
 			t.Errorf("put %s gives %v", key, err)
 		}
@@ -250,7 +249,7 @@ func TestFullDisk(t *testing.T) {
 	if text, err := section.GetText(t.Context(), "1"); text != "old" || err != nil {
 		t.Errorf("old object is %q, %v", text, err)
 	}
-	err = section.Put(t.Context(), "3", big, 1<<20)
+	err = section.Put(t.Context(), "3", big)
 	if err == nil || !strings.HasPrefix(err.Error(), "Update Object /data/3 in Bank Failed: ") {
 		t.Errorf("the bank gives %v", err)
 	}

@@ -106,10 +106,12 @@ func (s *store) write(ctx context.Context, dir directory, u bank.Upload) (_ stri
 			_ = dir.remove(name, 0) // else it goes in time
 		}
 	}()
-	if _, err := u.Body.Seek(0, io.SeekStart); err != nil {
-		return "", fmt.Errorf("rewind the body: %w", err)
+	body, err := u.Open()
+	if err != nil {
+		return "", err
 	}
-	n, err := io.Copy(file, &reader{ctx: ctx, body: u.Body})
+	defer body.Close()
+	n, err := io.Copy(file, &reader{ctx: ctx, body: body})
 	if err != nil {
 		return "", err
 	}

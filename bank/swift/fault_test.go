@@ -51,7 +51,14 @@ func TestRetries(t *testing.T) {
 		do    func(http.ResponseWriter, *http.Request) bool
 		times int
 		want  string // in the error; "" for success
+		put   bool   // only for uploads
 	}{
+		"accepted, not stored":    {do: status(202), times: 3, put: true},
+		"never stored":            {do: status(202), times: 4, put: true, want: "202 Accepted (txn: tx1), tried 4 times in"},
+		"stored without an ETag":  {do: status(201), times: 3, put: true},
+		"another is newer":        {do: status(409), times: 3, put: true},
+		"another stays newer":     {do: status(409), times: 4, put: true, want: "409 Conflict (txn: tx1), tried 4 times in"},
+		"some other success":      {do: status(200), times: 1, put: true, want: "200 OK"},
 		"three times unavailable": {do: status(503), times: 3},
 		"four times unavailable":  {do: status(503), times: 4, want: "503 Service Unavailable (txn: tx1), tried 4 times in"},
 		"connection dropped":      {do: drop, times: 3},
@@ -60,11 +67,14 @@ func TestRetries(t *testing.T) {
 		"too many requests":       {do: status(429), times: 1},
 		"insufficient storage":    {do: status(507), times: 3},
 		"forbidden is final":      {do: status(403), times: 1, want: "403 Forbidden"},
-		"conflict is final":       {do: status(409), times: 1, want: "409 Conflict"},
 		"new token after 401":     {do: status(401), times: 1},
 		"401 with the new token":  {do: status(401), times: 2, want: "401 Unauthorized"},
 	} {
-		for _, method := range []string{"PUT", "GET", "DELETE"} {
+		methods := []string{"PUT", "GET", "DELETE"}
+		if test.put {
+			methods = methods[:1]
+		}
+		for _, method := range methods {
 			t.Run(name+"/"+method, func(t *testing.T) {
 				t.Parallel()
 				f := newFake(t)
@@ -86,6 +96,9 @@ func TestRetries(t *testing.T) {
 					t.Errorf("%v", err)
 				}
 				if test.want == "" {
+					if got, err := get(t, p, "/a"); method == "PUT" && (string(got) != "new" || err != nil) {
+						t.Errorf("the object holds %q, %v", got, err)
+					}
 					return
 				}
 				if err == nil {
@@ -147,7 +160,7 @@ func TestUploadStartsAgain(t *testing.T) {
 		_, _ = io.CopyN(io.Discard, r.Body, 500_000)
 		return drop(w, r)
 	})
-	err := p.Put(t.Context(), "/big", bank.Upload{Body: bytes.NewReader(data), Size: int64(len(data))})
+	err := p.Put(t.Context(), "/big", bank.Upload{Open: bank.Bytes(data), Size: int64(len(data))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -426,4 +439,51 @@ func TestCertificates(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+}
+
+// A container that is gone in the midst of a listing is no end of the listing.
+func TestListingWhoseLaterPageIsMissing(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	cfg := config(f)
+	cfg.PageSize = 2
+	p := newStore(t, cfg)
+	for _, key := range []string{"/a", "/b", "/c"} {
+		if err := put(t, p, key, "x"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pages := 0
+	defer f.last("/v1/AUTH_project/karbor", func(w http.ResponseWriter, r *http.Request) bool {
+		pages++
+		return pages > 1 && status(404)(w, r)
+	})()
+	if keys, err := p.List(t.Context(), bank.ListOptions{Prefix: "/"}); err == nil || errors.Is(err, bank.ErrNotFound) {
+		t.Errorf("listed %q, %v", keys, err)
+	}
+}
+
+// A Keystone that does not answer costs a request no more than the time of a login.
+func TestLoginHasItsOwnTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f, network := newFakeInMemory(t)
+		cfg := config(f)
+		cfg.RetryAttempts = 0
+		p := newStore(t, cfg)
+		swift.Join(p, network)
+		over := make(chan struct{})
+		defer close(over)
+		f.fail(1, "POST", "/identity", func(http.ResponseWriter, *http.Request) bool {
+			<-over
+			return true
+		})
+		began := time.Now()
+		if err := put(t, p, "/a", "x"); err == nil || time.Since(began) != 30*time.Second {
+			t.Errorf("after %s: %v", time.Since(began), err)
+		}
+		if err := put(t, p, "/a", "x"); err != nil {
+			t.Error(err)
+		}
+	})
 }

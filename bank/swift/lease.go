@@ -7,7 +7,6 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/karbor-project/karbor/bank"
@@ -48,7 +47,7 @@ func NewLeaseStore(cfg Config) (bank.LeaseStore, error) {
 func (l *leases) Acquire(ctx context.Context, owner string, window time.Duration) error {
 	r := l.request(http.MethodPut, owner)
 	r.header = map[string]string{deleteAfter: wholeSeconds(window)}
-	r.body = &bank.Upload{Body: strings.NewReader(owner), Size: int64(len(owner))}
+	r.body = &bank.Upload{Open: bank.Bytes([]byte(owner)), Size: int64(len(owner))}
 	err := l.send(ctx, r)
 	if !errors.Is(err, bank.ErrNotFound) {
 		return err

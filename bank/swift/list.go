@@ -31,7 +31,10 @@ func (s *store) List(ctx context.Context, o bank.ListOptions) ([]string, error) 
 		}
 		page, full, err := s.listPage(ctx, o, want)
 		if errors.Is(err, bank.ErrNotFound) {
-			return keys, nil
+			if len(keys) == 0 {
+				return keys, nil
+			}
+			err = fmt.Errorf("the container is gone after %d keys: %v", len(keys), err)
 		}
 		if err != nil {
 			return nil, err

@@ -68,9 +68,9 @@ func (s *session) send(ctx context.Context, r request, l *login) (*response, err
 	req.Header.Set("X-Auth-Token", l.token)
 	req.Header.Set("User-Agent", "karbor-protection")
 
-	var up *uploadBody
+	var up *upload
 	if r.body != nil {
-		if up, err = newUploadBody(r.body, watch); err != nil {
+		if up, err = newUpload(r.body, watch); err != nil {
 			watch.end()
 			return nil, err
 		}
@@ -80,10 +80,8 @@ func (s *session) send(ctx context.Context, r request, l *login) (*response, err
 	if err != nil {
 		cause := context.Cause(ctx)
 		watch.end()
-		if up != nil {
-			if bodyErr := up.detach(); bodyErr != nil {
-				return nil, bodyErr
-			}
+		if bodyErr := up.close(); bodyErr != nil {
+			return nil, bodyErr
 		}
 		if cause != nil {
 			return nil, cause
@@ -102,7 +100,7 @@ func (s *session) send(ctx context.Context, r request, l *login) (*response, err
 type response struct {
 	*http.Response
 	watch *watch
-	up    *uploadBody
+	up    *upload
 }
 
 // finish reads the rest of a short body, so that the connection can be used
@@ -110,9 +108,7 @@ type response struct {
 func (r *response) finish() {
 	_, _ = io.CopyN(io.Discard, r.Body, 64<<10)
 	r.Body.Close()
-	if r.up != nil {
-		_ = r.up.detach()
-	}
+	_ = r.up.close()
 	r.watch.end()
 }
 
@@ -120,6 +116,7 @@ func (r *response) finish() {
 type statusError struct {
 	status      int
 	transaction string // X-Trans-Id, for Swift's logs
+	again       bool   // another attempt may be answered otherwise
 }
 
 func (e *statusError) Error() string {
@@ -207,8 +204,11 @@ func (s *session) checked(ctx context.Context, r request, l *login) (*response, 
 	if err != nil {
 		return nil, err
 	}
-	if res.StatusCode < 200 || res.StatusCode > 299 {
-		err := &statusError{status: res.StatusCode, transaction: res.Header.Get("X-Trans-Id")}
+	if res.StatusCode < 200 || res.StatusCode > 299 || r.body != nil && res.StatusCode != http.StatusCreated {
+		// 202 and 409 to an upload: by the clock of the proxy that stored the object
+		// which is there this one is older, and was not stored.
+		older := r.body != nil && (res.StatusCode == http.StatusAccepted || res.StatusCode == http.StatusConflict)
+		err := &statusError{res.StatusCode, res.Header.Get("X-Trans-Id"), older || temporaryStatus(res.StatusCode)}
 		res.finish()
 		return nil, err
 	}
@@ -224,7 +224,7 @@ func (s *session) checked(ctx context.Context, r request, l *login) (*response, 
 func temporary(err error) bool {
 	var status *statusError
 	if errors.As(err, &status) {
-		return temporaryStatus(status.status)
+		return status.again
 	}
 	var auth *authError
 	if errors.As(err, &auth) {

@@ -72,6 +72,11 @@ func newTransport(cfg Config) (*http.Transport, error) {
 	}, nil
 }
 
+// loginTimeout is the time of a login: all requests wait for it.
+const loginTimeout = 30 * time.Second
+
+var errLoginTimeout = fmt.Errorf("no answer within %s", loginTimeout)
+
 // login returns a login that is not stale, the one that a request was refused
 // with. It authenticates when there is none.
 func (s *session) login(ctx context.Context, stale *login) (*login, error) {
@@ -85,7 +90,12 @@ func (s *session) login(ctx context.Context, stale *login) (*login, error) {
 	if current != nil && current != stale {
 		return current, nil
 	}
+	ctx, cancel := context.WithTimeoutCause(ctx, loginTimeout, errLoginTimeout)
+	defer cancel()
 	fresh, err := s.authenticate(ctx)
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
 	if err != nil {
 		return nil, &authError{url: s.cfg.AuthURL, cause: err}
 	}

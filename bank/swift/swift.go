@@ -111,7 +111,7 @@ func (s *store) Delete(ctx context.Context, key string) error {
 // object's: it may have no place that works for any of them.
 func (s *store) blame(ctx context.Context, err error) error {
 	var status *statusError
-	if !errors.As(err, &status) || errors.Is(err, bank.ErrNotFound) || temporaryStatus(status.status) ||
+	if !errors.As(err, &status) || errors.Is(err, bank.ErrNotFound) || status.again ||
 		status.status == http.StatusUnauthorized || status.status >= 500 {
 		return err
 	}

@@ -50,95 +50,87 @@ type bodyError struct{ cause error }
 func (e *bodyError) Error() string { return "read the body: " + e.cause.Error() }
 func (e *bodyError) Unwrap() error { return e.cause }
 
-// uploadBody sends a caller's body. The transport may still read it in the
-// background when a request has failed; after detach it does not, and the body
-// can be read from its start again.
-type uploadBody struct {
-	from  io.ReadSeeker
+// upload sends a caller's body. The transport may still read it in the background
+// when a request has failed; after close it does not.
+type upload struct {
+	open  func() (io.ReadCloser, error)
 	size  int64
 	watch *watch
+	body  *uploadBody // the present one
+}
+
+func newUpload(u *bank.Upload, w *watch) (*upload, error) {
+	up := &upload{open: u.Open, size: u.Size, watch: w}
+	return up, up.reopen()
+}
+
+func (u *upload) reopen() error {
+	if err := u.close(); err != nil {
+		return err
+	}
+	from, err := u.open()
+	if err != nil {
+		return &bodyError{cause: err}
+	}
+	u.body = &uploadBody{upload: u, from: from, sum: md5.New()} //nolint:gosec // see above
+	return nil
+}
+
+// attach makes the body that of req. The transport asks for it again when a kept
+// connection turns out to be closed.
+func (u *upload) attach(req *http.Request) {
+	req.ContentLength = u.size
+	if u.size == 0 {
+		req.Body = http.NoBody
+		return
+	}
+	req.Body = u.body
+	req.GetBody = func() (io.ReadCloser, error) {
+		if err := u.reopen(); err != nil {
+			return nil, err
+		}
+		return u.body, nil
+	}
+}
+
+// close ends the body and returns the error that it had, if any. A nil upload has none.
+func (u *upload) close() error {
+	if u == nil || u.body == nil {
+		return nil
+	}
+	_ = u.body.Close()
+	return u.body.failed
+}
+
+// verify compares what was sent with the checksum of what was stored. A nil upload sent
+// nothing.
+func (u *upload) verify(etag string) error {
+	if u == nil {
+		return nil
+	}
+	u.body.mu.Lock()
+	defer u.body.mu.Unlock()
+	if sent := hex.EncodeToString(u.body.sum.Sum(nil)); !strings.EqualFold(sent, strings.Trim(etag, `"`)) {
+		return fmt.Errorf("what was stored has checksum %q instead of %s", etag, sent)
+	}
+	return nil
+}
+
+// uploadBody is the body of one attempt.
+type uploadBody struct {
+	*upload
 
 	mu     sync.Mutex
-	round  int // of the reader that may read
+	from   io.ReadCloser // nil: closed
 	sent   int64
 	sum    hash.Hash
 	failed error
 }
 
-func newUploadBody(u *bank.Upload, w *watch) (*uploadBody, error) {
-	b := &uploadBody{from: u.Body, size: u.Size, watch: w}
-	if err := b.rewind(); err != nil {
-		return nil, err
-	}
-	return b, nil
-}
-
-func (b *uploadBody) rewind() error {
+func (b *uploadBody) Read(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.round++
-	b.sent = 0
-	b.sum = md5.New() //nolint:gosec // see above
-	if _, err := b.from.Seek(0, io.SeekStart); err != nil {
-		b.failed = &bodyError{cause: err}
-		return b.failed
-	}
-	return nil
-}
-
-// attach makes b the body of req. The transport asks for it again when a kept
-// connection turns out to be closed.
-func (b *uploadBody) attach(req *http.Request) {
-	req.ContentLength = b.size
-	if b.size == 0 {
-		req.Body = http.NoBody
-		return
-	}
-	req.Body = &uploadReader{b, b.round}
-	req.GetBody = func() (io.ReadCloser, error) {
-		if err := b.rewind(); err != nil {
-			return nil, err
-		}
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		return &uploadReader{b, b.round}, nil
-	}
-}
-
-// detach stops all readers and returns the error of the caller's body, if it
-// had one.
-func (b *uploadBody) detach() error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.round++
-	return b.failed
-}
-
-// verify compares what was sent with the checksum of what was stored. A nil b
-// sent nothing.
-func (b *uploadBody) verify(etag string) error {
-	if b == nil || !isMD5(etag) {
-		return nil
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if sent := hex.EncodeToString(b.sum.Sum(nil)); !strings.EqualFold(sent, strings.Trim(etag, `"`)) {
-		return fmt.Errorf("what was stored has checksum %s instead of %s", etag, sent)
-	}
-	return nil
-}
-
-// uploadReader is one reading of an uploadBody.
-type uploadReader struct {
-	body  *uploadBody
-	round int
-}
-
-func (r *uploadReader) Read(p []byte) (int, error) {
-	b := r.body
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if r.round != b.round {
+	if b.from == nil {
 		return 0, errors.New("request has ended")
 	}
 	// The transport may notice a cancellation only after it has sent everything:
@@ -160,8 +152,17 @@ func (r *uploadReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Close does nothing: the body is the caller's.
-func (r *uploadReader) Close() error { return nil }
+// Close closes what the body is read from.
+func (b *uploadBody) Close() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.from == nil {
+		return nil
+	}
+	from := b.from
+	b.from = nil
+	return from.Close()
+}
 
 // isMD5 tells whether an ETag is the checksum of a plain object's body.
 func isMD5(etag string) bool {

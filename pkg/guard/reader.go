@@ -37,6 +37,3 @@ func (r *Reader) Read(p []byte) (int, error) {
 	r.left -= int64(n)
 	return n, err
 }
-
-// Rewind is for another attempt, from the start.
-func (r *Reader) Rewind() { r.left = r.size }

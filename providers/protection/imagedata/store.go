@@ -3,7 +3,6 @@
 package imagedata
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -134,7 +133,7 @@ func (w *writer) readAll(ctx context.Context, stream io.Reader) error {
 
 func (w *writer) write(ctx context.Context, key string, data []byte, entry *Entry) error {
 	*entry = describe(data)
-	if err := w.section.Put(ctx, key, bytes.NewReader(data), int64(len(data))); err != nil {
+	if err := w.section.PutBytes(ctx, key, data); err != nil {
 		return err
 	}
 	w.progress.add(int64(len(data)))

@@ -46,7 +46,7 @@ func (o objects) event(what, key string) history.Event {
 func (o objects) Put(ctx context.Context, key string, u bank.Upload) error {
 	e := o.event(history.Put, key)
 	if strings.HasSuffix(key, "/index.json") {
-		status, err := statusIn(u.Body)
+		status, err := statusIn(u)
 		if err != nil {
 			return fmt.Errorf("put %s: %w", key, err)
 		}
@@ -60,12 +60,14 @@ func (o objects) Delete(ctx context.Context, key string) error {
 }
 
 // statusIn reads the status of a checkpoint from its index.json.
-func statusIn(body io.ReadSeeker) (string, error) {
-	text, err := io.ReadAll(body)
+func statusIn(u bank.Upload) (string, error) {
+	body, err := u.Open()
 	if err != nil {
 		return "", err
 	}
-	if _, err := body.Seek(0, io.SeekStart); err != nil {
+	defer body.Close()
+	text, err := io.ReadAll(body)
+	if err != nil {
 		return "", err
 	}
 	var document struct {
