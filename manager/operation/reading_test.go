@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -16,6 +17,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/journal"
 	"github.com/karbor-project/karbor/pkg/requestcontext"
 	"github.com/karbor-project/karbor/pkg/resource"
+	"github.com/karbor-project/karbor/providers"
 	"github.com/karbor-project/karbor/providers/protection"
 )
 
@@ -326,5 +328,57 @@ func TestCopiesBegunInPart(t *testing.T) {
 		if status := s.checkpoint(t, pair.Copy).Status(); status != checkpoint.Available {
 			t.Errorf("copy %s is %s", pair.Copy, status)
 		}
+	}
+}
+
+// A plan without resources copies what each source holds, and nothing of a source that holds nothing.
+func TestCopyOfEachSource(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	copied := map[string][]string{}
+	b := setup(t, onMain(protection.Copy, func(_ context.Context, c *protection.Call) error {
+		mu.Lock()
+		defer mu.Unlock()
+		copied[c.Checkpoint.ID()] = append(copied[c.Checkpoint.ID()], c.Resource.ID)
+		return nil
+	}), nil)
+	other := resource.Resource{Type: resource.Volume, ID: "w", Name: "other"}
+	first, second, empty := protected(t, b, volume), protected(t, b, other), protected(t, b)
+	pairs, err := b.engine.Copy(b.ctx, Message{}, b.provider, planOf(), []*checkpoint.Checkpoint{first, second, empty})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.finish()
+	if len(pairs) != 2 {
+		t.Fatalf("pairs %+v", pairs)
+	}
+	for i, want := range []string{"v", "w"} {
+		if got := copied[pairs[i].Source]; !slices.Equal(got, []string{want}) {
+			t.Errorf("of checkpoint %d %v were copied, want %s", i, got, want)
+		}
+		if isEmpty(b.checkpoint(t, pairs[i].Copy)) {
+			t.Errorf("copy %d holds nothing", i)
+		}
+	}
+	pairs, err = b.engine.Copy(b.ctx, Message{}, b.provider, planOf(), []*checkpoint.Checkpoint{empty})
+	if err != nil || len(pairs) != 0 {
+		t.Errorf("of nothing: %v, %v", pairs, err)
+	}
+}
+
+// What holds nothing is neither verified nor restored, and the record says so.
+func TestReadingOfNothing(t *testing.T) {
+	t.Parallel()
+	b := setup(t, hookPlugin{func(protection.Kind, resource.Resource) (*protection.Operation, error) {
+		return &protection.Operation{}, nil
+	}}, nil)
+	cp := protected(t, b)
+	b.records.restores["r"] = database.Record{ID: "r", Status: "in_progress"}
+	for _, start := range []func(context.Context, Message, *providers.Provider, *checkpoint.Checkpoint, Record) error{b.engine.Restore, b.engine.Verify} {
+		err := start(b.ctx, Message{}, b.provider, cp, Record{ID: "r", ProjectID: project})
+		requireFault(t, err, "InvalidInput", "Invalid input received: Checkpoint "+cp.ID()+" holds no resources.")
+	}
+	if got := b.records.restores["r"].Status; got != "fail" {
+		t.Errorf("the record's status is %q", got)
 	}
 }

@@ -337,6 +337,30 @@ func (e *Engine) graphOf(ctx context.Context, starts []resource.Resource) (*reso
 	return graph, packed, nil
 }
 
+// graphIn reads the graph of a checkpoint, within the bounds of an operation.
+func (e *Engine) graphIn(ctx context.Context, p *providers.Provider, id string) (*resource.Graph, string, error) {
+	cp, err := p.Checkpoints.Get(ctx, id)
+	if err != nil {
+		return nil, "", err
+	}
+	packed, ok := cp.ResourceGraph()
+	if !ok {
+		return nil, "", errNoGraph
+	}
+	if err := e.checkGraph(packed); err != nil {
+		return nil, "", err
+	}
+	graph, err := unpack(packed)
+	return graph, packed, err
+}
+
+// isEmpty reports whether a checkpoint holds no resources.
+func isEmpty(cp *checkpoint.Checkpoint) bool {
+	packed, ok := cp.ResourceGraph()
+	resources, _, err := resource.Measure(packed)
+	return ok && err == nil && resources == 0
+}
+
 // Restore starts to make new resources out of a checkpoint. The caller has
 // checked that the checkpoint is available and may be read. It fails with
 // FlowError.
@@ -362,6 +386,11 @@ func (e *Engine) Verify(ctx context.Context, m Message, p *providers.Provider, c
 func (e *Engine) read(ctx context.Context, m Message, kind protection.Kind, p *providers.Provider, cp *checkpoint.Checkpoint, rec Record) error {
 	ctx, cancel := context.WithTimeout(ctx, prepareTime)
 	defer cancel()
+	if isEmpty(cp) { // it would succeed, and look like a backup
+		err := fault.InvalidInput("Checkpoint " + cp.ID() + " holds no resources.")
+		e.refuseRecord(ctx, kind, rec, err)
+		return err
+	}
 	var answer *string
 	if rec.New != nil {
 		answer = &rec.ID
@@ -384,8 +413,10 @@ type Pair struct {
 	Copy   string `json:"checkpoint_copy_id"`
 }
 
-// Copy creates a copy of each source checkpoint and starts to fill them. Nothing
-// is created unless every plugin concerned can copy. It fails with FlowError.
+// Copy creates a copy of each source checkpoint and starts to fill them. The copies hold
+// the plan's resources; for a plan without resources, each holds those of its source, and a
+// source that holds none is left out. Nothing is created unless every plugin concerned can
+// copy. It fails with FlowError.
 func (e *Engine) Copy(ctx context.Context, m Message, p *providers.Provider, plan Plan, sources []*checkpoint.Checkpoint) ([]Pair, error) {
 	ctx, cancel := context.WithTimeout(ctx, prepareTime)
 	defer cancel()
@@ -402,37 +433,46 @@ func (e *Engine) Copy(ctx context.Context, m Message, p *providers.Provider, pla
 	if !begun {
 		pairs = []Pair{}
 		for _, source := range sources {
-			pairs = append(pairs, Pair{Source: source.ID(), Copy: newID()})
+			if len(plan.Resources) > 0 || !isEmpty(source) {
+				pairs = append(pairs, Pair{Source: source.ID(), Copy: newID()})
+			}
 		}
 	}
 	if len(pairs) == 0 {
 		return pairs, nil
 	}
 	refused := func(err error) error { return fault.FlowError("copy", flowText(ctx, err)).WithCause(err) }
-	graph, packed, err := e.graphOf(ctx, plan.Resources)
-	if errors.Is(err, resource.ErrTooLarge) {
-		return nil, err
-	}
-	if err == nil {
-		err = canCopy(p, graph)
-	}
-	if err != nil {
-		return nil, refused(err)
-	}
-	specOf := func(pair Pair) *spec {
-		return &spec{
+	specs := make([]*spec, len(pairs))
+	var graph *resource.Graph
+	var packed string
+	for i, pair := range pairs {
+		switch {
+		case len(plan.Resources) == 0:
+			graph, packed, err = e.graphIn(ctx, p, pair.Source)
+		case i == 0:
+			graph, packed, err = e.graphOf(ctx, plan.Resources)
+		}
+		if errors.Is(err, resource.ErrTooLarge) {
+			return nil, err
+		}
+		if err == nil {
+			err = canCopy(p, graph)
+		}
+		if err != nil {
+			return nil, refused(err)
+		}
+		specs[i] = &spec{
 			kind: protection.Copy, subject: pair.Source, project: plan.ProjectID, plan: plan.ID, provider: p, graph: graph,
 			input:   &input{Checkpoint: pair.Copy, Source: pair.Source, Plan: &plan, Graph: packed, Digests: true},
 			refusal: func(_ *run, cause error) (string, error) { return flowText(ctx, cause), refused(cause) },
 		}
 	}
 	if len(pairs) == 1 && !begun {
-		return submit(ctx, e, m, pairs, specOf(pairs[0]))
+		return submit(ctx, e, m, pairs, specs[0])
 	}
 	var runs []*run
 	var stopping error
-	for i, pair := range pairs {
-		s := specOf(pair)
+	for i, s := range specs {
 		s.input.Answer = answerOf(pairs)
 		r, err := e.begin(ctx, m.ofCopy(i, len(pairs)), s)
 		switch {
