@@ -164,6 +164,14 @@ func (f *Factory) client(ctx context.Context, s service) (*gophercloud.ServiceCl
 	return client, nil
 }
 
+// WithMicroversion returns a client whose calls ask for a microversion in place of the
+// configured one: for a call whose request or answer has the form of that microversion.
+func WithMicroversion(client *gophercloud.ServiceClient, version string) *gophercloud.ServiceClient {
+	c := *client
+	c.Microversion = version
+	return &c
+}
+
 // forwardedID is the id by which the called service links its log to ours.
 func forwardedID(caller *requestcontext.RequestContext) string {
 	if caller.GlobalRequestID != "" {

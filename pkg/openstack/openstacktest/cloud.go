@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -38,9 +39,10 @@ type Cloud struct {
 	*openstack.Factory
 	URL string
 
-	mux   *http.ServeMux
-	mu    sync.Mutex
-	calls []Call
+	mux      *http.ServeMux
+	services map[string]openstack.ServiceConfig
+	mu       sync.Mutex
+	calls    []Call
 }
 
 // Call is one request that a Cloud got.
@@ -56,16 +58,36 @@ func New(t testing.TB) *Cloud {
 	c := &Cloud{mux: http.NewServeMux()}
 	server := httptest.NewServer(http.HandlerFunc(c.serve))
 	c.URL = server.URL
-	services := map[string]openstack.ServiceConfig{}
+	c.services = map[string]openstack.ServiceConfig{}
 	for _, name := range []string{"nova", "cinder", "glance", "neutron", "manila", "trove", "freezer"} {
-		services[name] = openstack.ServiceConfig{Endpoint: server.URL + "/" + name}
+		c.services[name] = openstack.ServiceConfig{Endpoint: server.URL + "/" + name}
 	}
-	c.Factory = openstack.New(openstack.Config{Services: services}, nil)
+	c.Factory = openstack.New(openstack.Config{Services: c.services}, nil)
 	t.Cleanup(func() {
 		c.Factory.Close()
 		server.Close()
 	})
 	return c
+}
+
+// SetMicroversion makes the clients of a service ask for a microversion, as option
+// microversion does. It is for clients that are not made yet.
+func (c *Cloud) SetMicroversion(service, version string) {
+	c.Factory.Close()
+	cfg := c.services[service]
+	cfg.Microversion = version
+	c.services[service] = cfg
+	c.Factory = openstack.New(openstack.Config{Services: c.services}, nil)
+}
+
+// Minor returns the second number of the microversion that a call of Nova asks for.
+func Minor(r *http.Request) int {
+	_, minor, _ := strings.Cut(r.Header.Get("X-OpenStack-Nova-API-Version"), ".")
+	n, err := strconv.Atoi(minor)
+	if err != nil {
+		return 1 // Nova's default
+	}
+	return n
 }
 
 func (c *Cloud) serve(w http.ResponseWriter, r *http.Request) {

@@ -148,8 +148,8 @@ func (b *protecting) dropSnapshot(ctx context.Context) error {
 }
 
 // shoot starts a snapshot. The user's parameters become properties of the
-// image, as with the original. nova: POST /servers/{id}/action createImage; up to
-// microversion 2.44 the image's id is in the Location header alone.
+// image, as with the original. nova: POST /servers/{id}/action createImage; from
+// microversion 2.45 on the answer has no Location header.
 func (b *protecting) shoot(ctx context.Context, nova *gophercloud.ServiceClient) (string, error) {
 	c, serverID := b.call, b.serverID
 	properties := map[string]string{}
@@ -161,7 +161,7 @@ func (b *protecting) shoot(ctx context.Context, nova *gophercloud.ServiceClient)
 	properties[checkpointProperty] = c.Checkpoint.ID()
 	properties[resourceProperty] = c.Resource.ID
 	body := map[string]any{"createImage": map[string]any{"name": temporaryName(serverID), "metadata": properties}}
-	resp, err := nova.Post(ctx, nova.ServiceURL("servers", url.PathEscape(serverID), "action"), body, nil, nil)
+	resp, err := openstack.WithMicroversion(nova, "2.1").Post(ctx, nova.ServiceURL("servers", url.PathEscape(serverID), "action"), body, nil, nil)
 	if err != nil {
 		return "", err
 	}

@@ -28,11 +28,23 @@ func withServer(g *fakeGlance, statuses ...string) {
 		bodies[i] = fmt.Sprintf(`{"server": {"id": "s1", "status": %q}}`, status)
 	}
 	g.Sequence("GET "+serverPath, bodies...)
-	g.Handle("POST "+serverPath+"/action", func(w http.ResponseWriter, _ *http.Request) {
+	g.Handle("POST "+serverPath+"/action", func(w http.ResponseWriter, r *http.Request) {
 		g.add("snap", noise(2*pieceSize))
-		w.Header().Set("Location", g.URL+"/glance/images/snap")
-		w.WriteHeader(http.StatusAccepted)
+		snapshotMade(g, w, r, "snap")
 	})
+}
+
+// snapshotMade is Nova's answer to createImage.
+// nova: api/openstack/compute/servers.py _action_create_image
+func snapshotMade(g *fakeGlance, w http.ResponseWriter, r *http.Request, id string) {
+	if openstacktest.Minor(r) < 45 {
+		w.Header().Set("Location", g.URL+"/glance/images/"+id)
+		w.WriteHeader(http.StatusAccepted)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusAccepted)
+	_, _ = fmt.Fprintf(w, `{"image_id": %q}`, id)
 }
 
 func ofServer(extraInfo string) resource.Resource {
@@ -43,16 +55,18 @@ func ofServer(extraInfo string) resource.Resource {
 
 func TestSnapshotOfTheServer(t *testing.T) {
 	t.Parallel()
-	for name, extraInfo := range map[string]string{
-		"from the cloud": `{"server_id": "s1"}`,
-		"from a plan":    `"{\"server_id\": \"s1\"}"`,
+	for name, tc := range map[string]struct{ extraInfo, microversion string }{
+		"from the cloud": {`{"server_id": "s1"}`, ""},
+		"from a plan":    {`"{\"server_id\": \"s1\"}"`, ""},
+		"no Location":    {`{"server_id": "s1"}`, "2.90"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			g, h := newGlance(t), plugintest.New(t)
+			g.SetMicroversion("nova", tc.microversion)
 			g.add(tiny.ID, noise(10))
 			withServer(g, "BUILD", "SHUTOFF")
-			err := h.Run(openstacktest.Context(t), plugin(g, pieceSize), protection.Protect, h.Call(ofServer(extraInfo), "backup_name", "b"))
+			err := h.Run(openstacktest.Context(t), plugin(g, pieceSize), protection.Protect, h.Call(ofServer(tc.extraInfo), "backup_name", "b"))
 			if err != nil {
 				t.Fatal(err)
 			}

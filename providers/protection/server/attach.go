@@ -71,12 +71,17 @@ func (r *run) attach(ctx context.Context, id, device string) error {
 	if device != "" {
 		body["device"] = device
 	}
+	nova := openstack.WithMicroversion(r.nova, withMultiattach)
 	ask := func() error {
-		_, err := r.nova.Post(ctx, r.nova.ServiceURL("servers", url.PathEscape(r.state.ServerID), "os-volume_attachments"),
+		_, err := nova.Post(ctx, nova.ServiceURL("servers", url.PathEscape(r.state.ServerID), "os-volume_attachments"),
 			map[string]any{"volumeAttachment": body}, nil, &gophercloud.RequestOpts{OkCodes: []int{http.StatusOK, http.StatusAccepted}})
 		return err
 	}
 	err := ask()
+	if gophercloud.ResponseCodeIs(err, http.StatusNotAcceptable) { // a Nova of 2017 has no such volumes
+		nova = r.nova
+		err = ask()
+	}
 	if device != "" && gophercloud.ResponseCodeIs(err, http.StatusBadRequest) {
 		delete(body, "device")
 		err = ask()

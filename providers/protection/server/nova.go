@@ -43,6 +43,14 @@ type server struct {
 	} `json:"fault"`
 }
 
+// Microversions of calls whose form depends on them.
+// nova: api/openstack/compute/rest_api_version_history.rst
+const (
+	withFlavorID    = "2.1"  // until 2.46 a server shows the id of its flavor
+	withoutNetworks = "2.37" // a server can be made without network cards
+	withMultiattach = "2.60" // a volume with multiattach can be attached
+)
+
 // imageRef is the id of the image that a server was booted from. Nova shows an
 // object, or "" if it was booted from a volume.
 type imageRef string

@@ -32,7 +32,7 @@ func (p *Plugin) protect(ctx context.Context, c *protection.Call) error {
 	if about.Attachments, err = cloud.attachments(ctx, c); err != nil {
 		return err
 	}
-	found, err := openstack.Show[server](ctx, cloud.nova, "servers", c.Resource.ID, "server")
+	found, err := openstack.Show[server](ctx, openstack.WithMicroversion(cloud.nova, withFlavorID), "servers", c.Resource.ID, "server")
 	if err != nil {
 		return err
 	}

@@ -83,11 +83,13 @@ func (r *run) bootFrom(ctx context.Context, body map[string]any) error {
 		return err
 	}
 	v, err := openstack.Show[struct {
-		Bootable string `json:"bootable"`
+		Bootable    string `json:"bootable"`
+		Multiattach bool   `json:"multiattach"`
 	}](ctx, r.cinder.ServiceClient, "volumes", id, "volume")
 	if err != nil {
 		return err
 	}
+	r.multiattach = v.Multiattach
 	if v.Bootable != "true" {
 		action := map[string]any{"os-set_bootable": map[string]any{"bootable": true}}
 		_, err := r.cinder.Post(ctx, r.cinder.ServiceURL("volumes", url.PathEscape(id), "action"), action, nil, &gophercloud.RequestOpts{

@@ -39,6 +39,8 @@ type run struct {
 	about   metadata
 	state   restoreState
 	remarks *remark.List
+
+	multiattach bool // of the volume that the server boots from
 }
 
 // restore makes a new server of what the same restore has made of the parts of the
@@ -129,7 +131,14 @@ func (r *run) create(ctx context.Context) (remote.Created, error) {
 			ID string `json:"id"`
 		} `json:"server"`
 	}
-	if _, err := r.nova.Post(ctx, r.nova.ServiceURL("servers"), map[string]any{"server": body}, &answer, nil); err != nil {
+	nova := r.nova
+	if body["networks"] == nil {
+		body["networks"], nova = "none", openstack.WithMicroversion(nova, withoutNetworks)
+	}
+	if r.multiattach {
+		nova = openstack.WithMicroversion(nova, withMultiattach)
+	}
+	if _, err := nova.Post(ctx, nova.ServiceURL("servers"), map[string]any{"server": body}, &answer, nil); err != nil {
 		return remote.Created{}, fmt.Errorf("creating server: %w", err)
 	}
 	if answer.Server.ID == "" {

@@ -150,6 +150,56 @@ func TestMetadataHasTheFormOfTheOriginal(t *testing.T) {
 	}
 }
 
+// What a call asks for and reads does not depend on the microversion that an operator
+// sets, and multiattach volumes come back to where they were.
+func TestMicroversions(t *testing.T) {
+	t.Parallel()
+	for _, version := range []string{"", "2.46", "2.90"} {
+		for name, cards := range map[string]bool{"cards": true, "no cards": false} {
+			t.Run(version+" "+name, func(t *testing.T) {
+				t.Parallel()
+				e := newEstate(t, "")
+				e.SetMicroversion("nova", version)
+				if !cards {
+					e.Drop(neutron.FloatingIPs, e.ip.ID())
+					e.Release(e.frontNic.ID(), true)
+					e.Release(e.backNic.ID(), true)
+				}
+				f := protected(t, e)
+				if got := f.metadata()["server_metadata"].(object)["flavor"]; got != "1" {
+					t.Errorf("flavor %q", got)
+				}
+				for _, original := range []*nova.Volume{f.root, f.data} {
+					v := f.AddVolume("shared", original.Bootable)
+					v.Multiattach, f.restored[original.ID] = true, v.ID
+				}
+				must(t, f.lose().do(protection.Restore))
+				s, _ := f.made()
+				if body := f.Calls("POST " + openstacktest.Nova + "/servers")[0].Body; strings.Contains(body, `"networks":"none"`) == cards {
+					t.Errorf("the request is %s", body)
+				}
+				for _, id := range f.restored {
+					if v := f.Volume(id); v.ServerID != s.ID || v.Status != "in-use" {
+						t.Errorf("volume %+v", v)
+					}
+				}
+			})
+		}
+	}
+}
+
+// A Nova that knows no multiattach attaches what it knows.
+func TestOldNova(t *testing.T) {
+	t.Parallel()
+	e := newEstate(t, "")
+	e.Newest = 53
+	f := protected(t, e).lose()
+	must(t, f.do(protection.Restore))
+	if s, _ := f.made(); f.Volume(f.restored[f.data.ID]).ServerID != s.ID {
+		t.Error("the volume is not attached")
+	}
+}
+
 func TestRestoredServerIsAsItWas(t *testing.T) {
 	t.Parallel()
 	f := protected(t, newEstate(t, "")).lose()

@@ -32,6 +32,8 @@ type Cloud struct {
 	Flavors, Images, KeyPairs, Zones []string
 	// Fault, if set, lets the next servers end in status ERROR.
 	Fault string
+	// Newest is the newest minor microversion that the cloud knows; 0 is any.
+	Newest int
 	// Unattached lets attachments of volumes come to nothing.
 	Unattached bool
 
@@ -62,6 +64,7 @@ type Server struct {
 type Volume struct {
 	ID, Name, Status string
 	Bootable         bool
+	Multiattach      bool
 	ServerID, Device string // "" unless attached
 }
 
@@ -261,6 +264,10 @@ func (c *Cloud) handle(pattern string, h http.HandlerFunc) {
 	c.Handle(pattern, func(w http.ResponseWriter, r *http.Request) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
+		if minor := openstacktest.Minor(r); c.Newest > 0 && minor > c.Newest {
+			refuse(w, http.StatusNotAcceptable, "Version 2.%d is not supported by the API. Minimum is 2.1 and maximum is 2.%d.", minor, c.Newest)
+			return
+		}
 		for call, refused := range c.refuses {
 			method, end, _ := strings.Cut(call, " ")
 			if r.Method == method && strings.HasSuffix(r.URL.Path, end) {

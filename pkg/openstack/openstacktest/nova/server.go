@@ -8,10 +8,12 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+
+	"github.com/karbor-project/karbor/pkg/openstack/openstacktest"
 )
 
 // view is a server as Nova shows it.
-func (c *Cloud) view(s *Server) map[string]any {
+func (c *Cloud) view(s *Server, minor int) map[string]any {
 	addresses := map[string][]map[string]any{}
 	for _, nic := range c.Nics(s.ID) {
 		add := func(kind string, ips []string) {
@@ -38,8 +40,12 @@ func (c *Cloud) view(s *Server) map[string]any {
 			attached = append(attached, map[string]string{"id": v.ID})
 		}
 	}
+	flavor := map[string]any{"id": s.Flavor, "links": []any{}}
+	if minor >= 47 {
+		flavor = map[string]any{"original_name": "flavor-" + s.Flavor, "vcpus": 1, "ram": 512, "disk": 1, "ephemeral": 0, "swap": 0, "extra_specs": map[string]string{}}
+	}
 	shown := map[string]any{
-		"id": s.ID, "name": s.Name, "status": s.Status, "flavor": map[string]any{"id": s.Flavor, "links": []any{}}, "image": "", "key_name": nil, "OS-EXT-STS:task_state": nil,
+		"id": s.ID, "name": s.Name, "status": s.Status, "flavor": flavor, "image": "", "key_name": nil, "OS-EXT-STS:task_state": nil,
 		"addresses": addresses, "metadata": s.Metadata, "security_groups": groups, "progress": 0, "OS-EXT-AZ:availability_zone": s.Zone,
 		"os-extended-volumes:volumes_attached": attached,
 	}
@@ -73,7 +79,7 @@ func (c *Cloud) listServers(w http.ResponseWriter, r *http.Request) {
 			return
 		default:
 			if c.look(s.ID); c.server(s.ID) != nil {
-				page = append(page, c.view(s))
+				page = append(page, c.view(s, openstacktest.Minor(r)))
 			}
 		}
 	}
@@ -93,7 +99,7 @@ func (c *Cloud) wanted(w http.ResponseWriter, r *http.Request) *Server {
 func (c *Cloud) showServer(w http.ResponseWriter, r *http.Request) {
 	c.look(r.PathValue("id"))
 	if s := c.wanted(w, r); s != nil {
-		answer(w, http.StatusOK, map[string]any{"server": c.view(s)})
+		answer(w, http.StatusOK, map[string]any{"server": c.view(s, openstacktest.Minor(r))})
 	}
 }
 
@@ -121,12 +127,8 @@ type request struct {
 	Groups   []struct {
 		Name string `json:"name"`
 	} `json:"security_groups"`
-	Networks []struct {
-		UUID    string `json:"uuid"`
-		FixedIP string `json:"fixed_ip"`
-		Port    string `json:"port"`
-	} `json:"networks"`
-	Devices []struct {
+	Networks json.RawMessage `json:"networks"`
+	Devices  []struct {
 		UUID        string `json:"uuid"`
 		Source      string `json:"source_type"`
 		Destination string `json:"destination_type"`
@@ -144,8 +146,14 @@ func (c *Cloud) createServer(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	q := body.Server
-	root := c.rootOf(q)
+	root, minor := c.rootOf(q), openstacktest.Minor(r)
 	switch {
+	case minor >= 37 && q.Networks == nil:
+		refuse(w, http.StatusBadRequest, "Invalid input for field/attribute server. Value: {}. 'networks' is a required property")
+		return
+	case root != nil && root.Multiattach && minor < multiattachMinor:
+		refuse(w, http.StatusBadRequest, oldForMultiattach)
+		return
 	case !slices.Contains(c.Flavors, q.Flavor):
 		refuse(w, http.StatusBadRequest, "Flavor %s could not be found.", q.Flavor)
 		return
@@ -216,7 +224,17 @@ func (c *Cloud) network(s *Server, q request) error {
 		groups = append(groups, id)
 		s.Groups = append(s.Groups, g.Name)
 	}
-	for _, n := range q.Networks {
+	var cards []struct {
+		UUID    string `json:"uuid"`
+		FixedIP string `json:"fixed_ip"`
+		Port    string `json:"port"`
+	}
+	if q.Networks != nil && string(q.Networks) != `"none"` {
+		if err := json.Unmarshal(q.Networks, &cards); err != nil {
+			return err
+		}
+	}
+	for _, n := range cards {
 		if n.Port != "" {
 			if err := c.Bind(n.Port, s.ID); err != nil {
 				return err
@@ -290,6 +308,9 @@ func (c *Cloud) attach(w http.ResponseWriter, r *http.Request) {
 	case v == nil:
 		refuse(w, http.StatusNotFound, "Volume %s could not be found.", body.Attachment.VolumeID)
 		return
+	case v.Multiattach && openstacktest.Minor(r) < multiattachMinor:
+		refuse(w, http.StatusBadRequest, oldForMultiattach)
+		return
 	case v.Status != "available":
 		refuse(w, http.StatusBadRequest, "Invalid volume: volume '%s' status must be 'available'. Currently in '%s'", v.ID, v.Status)
 		return
@@ -313,6 +334,12 @@ func (c *Cloud) attach(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusOK, map[string]any{"volumeAttachment": map[string]any{"id": v.ID, "volumeId": v.ID, "serverId": s.ID, "device": device}})
 }
 
+// nova: exception.py MultiattachNotSupportedOldMicroversion
+const (
+	multiattachMinor  = 60
+	oldForMultiattach = "Multiattach volumes are only supported starting with compute API version 2.60."
+)
+
 func volumeView(v *Volume) map[string]any {
 	attachments := []any{}
 	if v.ServerID != "" && v.Status == "in-use" {
@@ -320,7 +347,7 @@ func volumeView(v *Volume) map[string]any {
 			"id": v.ID, "attachment_id": "a" + v.ID[1:], "volume_id": v.ID, "server_id": v.ServerID, "host_name": nil, "device": v.Device, "attached_at": "2026-01-02T03:04:05.000000",
 		})
 	}
-	return map[string]any{"id": v.ID, "name": v.Name, "status": v.Status, "bootable": strconv.FormatBool(v.Bootable), "attachments": attachments, "metadata": map[string]string{}}
+	return map[string]any{"id": v.ID, "name": v.Name, "status": v.Status, "bootable": strconv.FormatBool(v.Bootable), "multiattach": v.Multiattach, "attachments": attachments, "metadata": map[string]string{}}
 }
 
 func (c *Cloud) listVolumes(w http.ResponseWriter, _ *http.Request) {
