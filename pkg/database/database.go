@@ -101,6 +101,7 @@ type DB struct {
 	dialect dialect
 	options Options
 	outage  outage
+	commits *sharedCommits // nil: each transaction commits by itself
 
 	mu       sync.Mutex
 	services map[int64]Service // registered here, by id
@@ -132,13 +133,17 @@ func Open(ctx context.Context, url string, o Options) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the database %s: %w", a, err)
 	}
-	return &DB{
+	db := &DB{
 		pool:     pool,
 		dialect:  d,
 		options:  o,
 		outage:   outage{log: o.Log.WithField("database", a.String()), clock: o.Clock},
 		services: make(map[int64]Service),
-	}, nil
+	}
+	if d.oneWriter() {
+		db.commits = &sharedCommits{pool: pool}
+	}
+	return db, nil
 }
 
 // Close closes the connections. It waits for statements that run.
@@ -340,6 +345,9 @@ func (db *DB) attempt(ctx context.Context, o *sql.TxOptions, f func(context.Cont
 }
 
 func (db *DB) transaction(ctx context.Context, o *sql.TxOptions, f func(context.Context, *sql.Tx) error) error {
+	if db.commits != nil {
+		return db.commits.do(ctx, f)
+	}
 	tx, err := db.pool.BeginTx(ctx, o)
 	if err != nil {
 		return err

@@ -19,6 +19,9 @@ type dialect interface {
 	rebind(query string) string
 	// quote quotes a name.
 	quote(name string) string
+	// oneWriter reports whether one transaction at a time can write, so that those of
+	// this process do best to share a commit.
+	oneWriter() bool
 	// forUpdate ends a SELECT whose rows the transaction is going to write.
 	forUpdate() string
 	// timestamp is a naive UTC time as a query argument.

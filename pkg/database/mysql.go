@@ -231,6 +231,7 @@ func certificates(path, folder string) (*x509.CertPool, error) {
 
 func (mysqlDialect) rebind(query string) string { return query }
 func (mysqlDialect) quote(name string) string   { return "`" + name + "`" }
+func (mysqlDialect) oneWriter() bool            { return false }
 func (mysqlDialect) forUpdate() string          { return " FOR UPDATE" }
 func (mysqlDialect) timestamp(t time.Time) any  { return t }
 

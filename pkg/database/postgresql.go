@@ -148,6 +148,7 @@ func (postgresDialect) rebind(query string) string {
 }
 
 func (postgresDialect) quote(name string) string  { return `"` + name + `"` }
+func (postgresDialect) oneWriter() bool           { return false }
 func (postgresDialect) forUpdate() string         { return " FOR UPDATE" }
 func (postgresDialect) timestamp(t time.Time) any { return t }
 

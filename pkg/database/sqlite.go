@@ -53,6 +53,7 @@ func (sqliteDialect) open(a address, _ Options) (*sql.DB, error) {
 
 func (sqliteDialect) rebind(query string) string { return query }
 func (sqliteDialect) quote(name string) string   { return `"` + name + `"` }
+func (sqliteDialect) oneWriter() bool            { return true }
 func (sqliteDialect) forUpdate() string          { return "" } // a transaction begins with the write lock
 func (sqliteDialect) text(s string) string       { return s }
 
