@@ -12,6 +12,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/karbor-project/karbor/pkg/fault"
+	"github.com/karbor-project/karbor/pkg/telemetry"
 	"github.com/karbor-project/karbor/pkg/tenure"
 )
 
@@ -58,7 +59,7 @@ const attemptTimeout = 30 * time.Second
 // NewLease returns the lease of owner, not yet taken. A zero Clock is the
 // machine's, a nil log discards.
 func NewLease(store LeaseStore, owner string, w LeaseWindows, clock Clock, log logrus.FieldLogger) *Lease {
-	log = orDiscard(log).WithField("owner_id", owner)
+	log = telemetry.OrDiscard(log).WithField("owner_id", owner)
 	usable, advice := w.usable()
 	if advice != "" {
 		log.Warnf("lease windows do not fit together, using other ones: %s", advice)

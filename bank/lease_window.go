@@ -4,10 +4,7 @@ package bank
 
 import (
 	"fmt"
-	"io"
 	"time"
-
-	"github.com/sirupsen/logrus"
 )
 
 // LeaseWindows are the times of a lease.
@@ -52,13 +49,4 @@ func (w LeaseWindows) usable() (LeaseWindows, string) {
 	}
 	return w, fmt.Sprintf("expire %s renew %s validity %s instead of expire %s renew %s validity %s",
 		w.Expire, w.Renew, w.Validity, given.Expire, given.Renew, given.Validity)
-}
-
-func orDiscard(log logrus.FieldLogger) logrus.FieldLogger {
-	if log != nil {
-		return log
-	}
-	silent := logrus.New()
-	silent.SetOutput(io.Discard)
-	return silent
 }

@@ -54,7 +54,7 @@ func NewClient(t Transport, target Target, o ClientOptions) *Client {
 	if o.Timeout <= 0 {
 		o.Timeout = DefaultTimeout
 	}
-	return &Client{transport: t, target: target, options: o, log: orDiscard(o.Log)}
+	return &Client{transport: t, target: target, options: o, log: OrDiscard(o.Log)}
 }
 
 // Prepare is a client whose target has been changed by edit, as in Python's

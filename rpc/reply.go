@@ -129,7 +129,7 @@ type waiter struct {
 // NewReplies makes the waiters' table of the reply queue of that name.
 func NewReplies(queue string, log logrus.FieldLogger) *Replies {
 	return &Replies{
-		queue: queue, log: orDiscard(log), waiters: make(map[string]*waiter),
+		queue: queue, log: OrDiscard(log), waiters: make(map[string]*waiter),
 		unpacking: make(chan struct{}, minUnpacking),
 	}
 }

@@ -130,7 +130,7 @@ func NewServer(t Transport, target Target, endpoints []Endpoint, o ServerOptions
 	}
 	s := &Server{
 		transport: t, target: target, dispatcher: dispatcher, options: o,
-		log:       orDiscard(o.Log).WithField("target", target.String()),
+		log:       OrDiscard(o.Log).WithField("target", target.String()),
 		slots:     make(chan struct{}, o.Workers),
 		unpacking: make(chan struct{}, max(minUnpacking, o.Workers)),
 		replying:  make(chan struct{}, max(minPendingReplies, 4*o.Workers)),
@@ -263,8 +263,8 @@ func (noListener) Cancel(context.Context) error { return nil }
 
 func (noListener) Close(context.Context) error { return nil }
 
-// orDiscard lets constructors take a nil logger.
-func orDiscard(log logrus.FieldLogger) logrus.FieldLogger {
+// OrDiscard returns log, or a logger that discards everything if log is nil.
+func OrDiscard(log logrus.FieldLogger) logrus.FieldLogger {
 	if log != nil {
 		return log
 	}

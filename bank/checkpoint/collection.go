@@ -18,7 +18,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -30,6 +29,7 @@ import (
 	"github.com/karbor-project/karbor/bank"
 	"github.com/karbor-project/karbor/pkg/fault"
 	"github.com/karbor-project/karbor/pkg/resource"
+	"github.com/karbor-project/karbor/pkg/telemetry"
 )
 
 // Plan is the plan that a checkpoint protects.
@@ -85,11 +85,7 @@ func NewCollection(b *bank.Bank, providerID string, o Options) *Collection {
 	if o.MaxReads <= 0 {
 		o.MaxReads = 16
 	}
-	if o.Log == nil {
-		silent := logrus.New()
-		silent.SetOutput(io.Discard)
-		o.Log = silent
-	}
+	o.Log = telemetry.OrDiscard(o.Log)
 	return &Collection{
 		bank:        b,
 		checkpoints: constantSection(b, "/checkpoints"),

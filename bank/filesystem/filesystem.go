@@ -24,6 +24,7 @@ import (
 	"github.com/karbor-project/karbor/bank"
 	"github.com/karbor-project/karbor/pkg/fault"
 	"github.com/karbor-project/karbor/pkg/guard"
+	"github.com/karbor-project/karbor/pkg/telemetry"
 )
 
 // Config of a bank.
@@ -67,11 +68,7 @@ func New(cfg Config, log logrus.FieldLogger) (bank.Plugin, error) {
 	if cfg.Mode&0o600 != 0o600 || cfg.Mode&^0o666 != 0 {
 		return nil, fmt.Errorf("file system bank: bank_object_mode %04o is not the mode of a file that its owner can read and write", cfg.Mode)
 	}
-	if log == nil {
-		silent := logrus.New()
-		silent.SetOutput(io.Discard)
-		log = silent
-	}
+	log = telemetry.OrDiscard(log)
 	return &store{root: root, owner: uuid.NewString(), mode: cfg.Mode, log: log}, nil
 }
 

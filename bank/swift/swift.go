@@ -9,7 +9,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 
@@ -17,6 +16,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/karbor-project/karbor/bank"
+	"github.com/karbor-project/karbor/pkg/telemetry"
 )
 
 // serialized is the header of the flag, with the values True and False.
@@ -50,11 +50,7 @@ func New(cfg Config, log logrus.FieldLogger) (bank.Plugin, error) {
 	if err != nil {
 		return nil, err
 	}
-	if log == nil {
-		silent := logrus.New()
-		silent.SetOutput(io.Discard)
-		log = silent
-	}
+	log = telemetry.OrDiscard(log)
 	return &store{
 		session:   newSession(cfg, transport),
 		container: cfg.Container,

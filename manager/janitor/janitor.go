@@ -12,7 +12,6 @@ package janitor
 import (
 	"context"
 	"errors"
-	"io"
 	"math/rand/v2"
 	"time"
 
@@ -22,6 +21,7 @@ import (
 	"github.com/karbor-project/karbor/manager/operation"
 	"github.com/karbor-project/karbor/pkg/guard"
 	"github.com/karbor-project/karbor/pkg/journal"
+	"github.com/karbor-project/karbor/pkg/telemetry"
 	"github.com/karbor-project/karbor/pkg/tenure"
 	"github.com/karbor-project/karbor/providers"
 )
@@ -99,11 +99,7 @@ func New(c Config) *Janitor {
 	if c.Jitter == nil {
 		c.Jitter = func(d time.Duration) time.Duration { return d*3/4 + rand.N(d/2+1) }
 	}
-	if c.Log == nil {
-		silent := logrus.New()
-		silent.SetOutput(io.Discard)
-		c.Log = silent
-	}
+	c.Log = telemetry.OrDiscard(c.Log)
 	j := &Janitor{config: c, done: make(chan struct{}), marks: map[string]marks{}}
 	j.ctx, j.stop = context.WithCancel(context.Background())
 	return j

@@ -16,7 +16,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -29,6 +28,7 @@ import (
 
 	"github.com/karbor-project/karbor/pkg/guard"
 	"github.com/karbor-project/karbor/pkg/journal"
+	"github.com/karbor-project/karbor/pkg/telemetry"
 	"github.com/karbor-project/karbor/pkg/tenure"
 	"github.com/karbor-project/karbor/providers/protection"
 )
@@ -180,11 +180,7 @@ func (c *Config) complete() error {
 	if c.NewID == nil {
 		c.NewID = uuid.NewString
 	}
-	if c.Log == nil {
-		silent := logrus.New()
-		silent.SetOutput(io.Discard)
-		c.Log = silent
-	}
+	c.Log = telemetry.OrDiscard(c.Log)
 	return nil
 }
 

@@ -22,6 +22,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/sirupsen/logrus"
+
+	"github.com/karbor-project/karbor/pkg/telemetry"
 )
 
 // Options of a database. The zero value is usable.
@@ -60,11 +62,7 @@ type Options struct {
 }
 
 func (o Options) filled() Options {
-	if o.Log == nil {
-		silent := logrus.New()
-		silent.SetOutput(io.Discard)
-		o.Log = silent
-	}
+	o.Log = telemetry.OrDiscard(o.Log)
 	if o.Clock == nil {
 		o.Clock = time.Now
 	}

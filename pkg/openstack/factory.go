@@ -10,7 +10,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -25,6 +24,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/guard"
 	"github.com/karbor-project/karbor/pkg/httpclient"
 	"github.com/karbor-project/karbor/pkg/requestcontext"
+	"github.com/karbor-project/karbor/pkg/telemetry"
 )
 
 // UserAgent is what this service calls itself to others.
@@ -49,11 +49,7 @@ type Factory struct {
 // New makes a factory. It makes no calls: a wrong CA file or identity is an error of
 // the first client that needs it.
 func New(cfg Config, log logrus.FieldLogger) *Factory {
-	if log == nil {
-		discard := logrus.New()
-		discard.SetOutput(io.Discard)
-		log = discard
-	}
+	log = telemetry.OrDiscard(log)
 	f := &Factory{cfg: cfg, log: log, transports: newTransports(), limits: map[string]*limiter{}, metrics: newMetrics(), meters: map[string]*meter{}, retry: defaultRetryPolicy(), stall: stallTimeout}
 	for _, s := range services {
 		f.limits[s.name] = newLimiter(cfg.service(s).MaxCalls)

@@ -447,16 +447,16 @@ func (f *jsonFormat) write(r *record) string {
 
 // WithRequest adds the identity of a request to what log writes.
 func WithRequest(log logrus.FieldLogger, c *requestcontext.RequestContext) logrus.FieldLogger {
-	return orDiscard(log).WithField(fieldContext, c)
+	return OrDiscard(log).WithField(fieldContext, c)
 }
 
 // Named returns a log under the name of a part of the service. A nil log discards.
 func Named(log logrus.FieldLogger, name string) logrus.FieldLogger {
-	return orDiscard(log).WithField(fieldLogger, rootLogger+"."+name)
+	return OrDiscard(log).WithField(fieldLogger, rootLogger+"."+name)
 }
 
-// orDiscard makes a log of none.
-func orDiscard(log logrus.FieldLogger) logrus.FieldLogger {
+// OrDiscard returns log, or a log that discards everything if log is nil.
+func OrDiscard(log logrus.FieldLogger) logrus.FieldLogger {
 	if log != nil {
 		return log
 	}

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"sync/atomic"
 
@@ -16,6 +15,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/kubernetes"
 	"github.com/karbor-project/karbor/pkg/openstack"
 	"github.com/karbor-project/karbor/pkg/resource"
+	"github.com/karbor-project/karbor/pkg/telemetry"
 )
 
 // DefaultParallel is how many resources' dependents are looked up at a time.
@@ -47,11 +47,7 @@ func NewRegistry(o Options, plugins ...Plugin) *Registry {
 	if r.parallel <= 0 {
 		r.parallel = DefaultParallel
 	}
-	if r.log == nil {
-		discard := logrus.New()
-		discard.SetOutput(io.Discard)
-		r.log = discard
-	}
+	r.log = telemetry.OrDiscard(r.log)
 	return r
 }
 

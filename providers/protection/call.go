@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -14,6 +13,7 @@ import (
 	"github.com/karbor-project/karbor/bank"
 	"github.com/karbor-project/karbor/bank/checkpoint"
 	"github.com/karbor-project/karbor/pkg/resource"
+	"github.com/karbor-project/karbor/pkg/telemetry"
 )
 
 // Call is what a hook works on. The request context, with the user's token,
@@ -122,11 +122,4 @@ func (c *Call) Report(percent int) {
 }
 
 // Logger returns Log, or a logger that discards.
-func (c *Call) Logger() logrus.FieldLogger {
-	if c.Log != nil {
-		return c.Log
-	}
-	discard := logrus.New()
-	discard.SetOutput(io.Discard)
-	return discard
-}
+func (c *Call) Logger() logrus.FieldLogger { return telemetry.OrDiscard(c.Log) }

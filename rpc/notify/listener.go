@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"sync"
 
@@ -89,11 +88,7 @@ func NewListener(t Transport, sources []Source, endpoints []Endpoint, o Listener
 		transport: t, endpoints: endpoints, options: o, log: o.Log,
 		slots: make(chan struct{}, o.Workers), seen: newSeen(), starting: make(chan struct{}),
 	}
-	if l.log == nil {
-		discard := logrus.New()
-		discard.SetOutput(io.Discard)
-		l.log = discard
-	}
+	l.log = rpc.OrDiscard(l.log)
 	for _, s := range sources {
 		topic := s.Topic
 		if topic == "" {

@@ -6,13 +6,15 @@ import (
 	"testing"
 
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/karbor-project/karbor/rpc"
 )
 
 func TestBlockedTimeAddsUp(t *testing.T) {
 	t.Parallel()
 	s := &session{conn: &connection{}, unblockedGate: make(chan struct{})}
 	close(s.unblockedGate)
-	block := func(active bool) { s.block(amqp.Blocking{Active: active}, discard()) }
+	block := func(active bool) { s.block(amqp.Blocking{Active: active}, rpc.OrDiscard(nil)) }
 	if s.blockedTime() != 0 || s.isBlocked() {
 		t.Error("blocked from the start")
 	}

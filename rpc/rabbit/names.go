@@ -5,7 +5,6 @@ package rabbit
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"math/rand/v2"
 	"os"
@@ -13,8 +12,6 @@ import (
 	"strings"
 	"sync"
 	"syscall"
-
-	"github.com/sirupsen/logrus"
 )
 
 // lockFolder returns a folder where the processes of a host see each other's locks. It
@@ -89,10 +86,4 @@ func (c *nameCounter) release() {
 	if c != nil {
 		_ = c.lock.Close()
 	}
-}
-
-func discard() logrus.FieldLogger {
-	l := logrus.New()
-	l.SetOutput(io.Discard)
-	return l
 }

@@ -63,7 +63,7 @@ func managed(t *testing.T, count int) []*Transport {
 	o.UseQueueManager, o.ProcessName, o.TransientQueuesTTL = true, "p"+rpc.NewID(), 60
 	all := make([]*Transport, count)
 	for i := range all {
-		tr, err := New(mustParse(t, address), o, discard())
+		tr, err := New(mustParse(t, address), o, rpc.OrDiscard(nil))
 		if err != nil {
 			t.Fatal(err)
 		}

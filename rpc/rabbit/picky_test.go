@@ -313,7 +313,7 @@ func (b *picky) transport() *Transport {
 	}
 	o := DefaultOptions()
 	o.HeartbeatThreshold = 0 // the broker sends none
-	tr, err := New(u, o, discard())
+	tr, err := New(u, o, rpc.OrDiscard(nil))
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -154,7 +154,7 @@ func TestDeclarationIsShared(t *testing.T) {
 		d := &slowly{answers: make(chan error)}
 		ensure := func(ctx context.Context) <-chan error {
 			result := make(chan error, 1)
-			go func() { result <- s.ensure(ctx, d, discard()) }()
+			go func() { result <- s.ensure(ctx, d, rpc.OrDiscard(nil)) }()
 			synctest.Wait()
 			return result
 		}

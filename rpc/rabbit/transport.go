@@ -96,7 +96,7 @@ func New(u *rpc.TransportURL, o Options, log logrus.FieldLogger) (*Transport, er
 		return nil, err
 	}
 	if log == nil {
-		log = discard()
+		log = rpc.OrDiscard(nil)
 	}
 	t := &Transport{
 		options: o, log: log, lateReplies: rpc.NewLateReplies(time.Duration(o.MissingConsumerTimeout) * time.Second), republishDelay: republishDelay,

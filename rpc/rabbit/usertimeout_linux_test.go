@@ -10,6 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/karbor-project/karbor/rpc"
 )
 
 // userTimeout asks the kernel.
@@ -44,7 +46,7 @@ func TestKernelBoundsUnacknowledgedData(t *testing.T) {
 		blocked bool
 		want    time.Duration
 	}{{false, answerTime}, {true, 0}, {true, 0}, {false, answerTime}} {
-		s.block(amqp.Blocking{Active: step.blocked}, discard())
+		s.block(amqp.Blocking{Active: step.blocked}, rpc.OrDiscard(nil))
 		if got := userTimeout(t, c.socket); got != step.want {
 			t.Errorf("blocked: %v, TCP_USER_TIMEOUT is %v, want %v", step.blocked, got, step.want)
 		}
