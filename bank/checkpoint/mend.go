@@ -42,7 +42,7 @@ func (c *Collection) Holds(ctx context.Context, f Finding) (bool, error) {
 	key := strings.TrimPrefix(f.Key, c.indices.Path())
 	if cp == nil {
 		switch {
-		case missing && f.Flaw == StrayEntry:
+		case missing && f.Flaw == OrphanedEntry:
 			return c.entryIs(ctx, key)
 		case missing && f.Flaw == OrphanedData:
 			data, err := c.checkpoints.List(ctx, bank.ListOptions{Prefix: dataPath(f.ID), Limit: 1})
@@ -81,7 +81,7 @@ func (c *Collection) entryIs(ctx context.Context, key string) (bool, error) {
 }
 
 // Mend ends a finding, if it still is one, and tells whether it did: an unended
-// checkpoint gets the status Ended, a stray entry and orphaned data are removed,
+// checkpoint gets the status Ended, stray and orphaned entries and orphaned data are removed,
 // a missing entry is written. Who may do that is the caller's to decide. It may
 // be repeated.
 func (c *Collection) Mend(ctx context.Context, f Finding) (bool, error) {
@@ -93,7 +93,7 @@ func (c *Collection) Mend(ctx context.Context, f Finding) (bool, error) {
 	switch f.Flaw {
 	case Unended:
 		err = c.giveUp(ctx, f)
-	case StrayEntry:
+	case StrayEntry, OrphanedEntry:
 		err = c.indices.Delete(ctx, key)
 	case MissingEntry:
 		err = c.indices.PutText(ctx, key, f.ID)

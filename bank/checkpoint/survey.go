@@ -20,14 +20,19 @@ const (
 	// Unended is a checkpoint in a status in which an operation is at work on it
 	// (Status.Unfinished). Whether there is one the bank does not tell.
 	Unended Flaw = "unended"
-	// StrayEntry is an index entry of a checkpoint that was deleted or has no
-	// index.json.
+	// StrayEntry is an index entry of a checkpoint that was deleted.
 	StrayEntry Flaw = "stray entry"
+	// OrphanedEntry is an index entry without an index.json.
+	OrphanedEntry Flaw = "orphaned entry"
 	// MissingEntry is an index entry that a checkpoint ought to have.
 	MissingEntry Flaw = "missing entry"
 	// OrphanedData are resource data without an index.json.
 	OrphanedData Flaw = "orphaned data"
 )
+
+// Orphan reports whether the flaw rests on the absence of an index.json alone, which
+// may come back: a store may have it in quarantine, or answer in part.
+func (f Flaw) Orphan() bool { return f == OrphanedEntry || f == OrphanedData }
 
 // Finding is one flaw. Two findings of the same are equal.
 type Finding struct {
@@ -203,7 +208,7 @@ func (c *Collection) own(ctx context.Context, id string) (*Checkpoint, error) {
 }
 
 func (s *survey) withoutIndex(ctx context.Context, id string, entries []string) error {
-	if err := s.stray(id, entries); err != nil {
+	if err := s.each(OrphanedEntry, id, entries); err != nil {
 		return err
 	}
 	data, err := s.checkpoints.List(ctx, bank.ListOptions{Prefix: dataPath(id), Limit: 1})
@@ -213,9 +218,9 @@ func (s *survey) withoutIndex(ctx context.Context, id string, entries []string) 
 	return s.visit(Finding{Flaw: OrphanedData, ID: id})
 }
 
-func (s *survey) stray(id string, entries []string) error {
+func (s *survey) each(flaw Flaw, id string, entries []string) error {
 	for _, key := range entries {
-		if err := s.visit(Finding{Flaw: StrayEntry, ID: id, Key: s.indices.Path() + key}); err != nil {
+		if err := s.visit(Finding{Flaw: flaw, ID: id, Key: s.indices.Path() + key}); err != nil {
 			return err
 		}
 	}
@@ -224,7 +229,7 @@ func (s *survey) stray(id string, entries []string) error {
 
 func (s *survey) one(f fields, entries []string) error {
 	if f.status == Deleted {
-		return s.stray(f.id, entries)
+		return s.each(StrayEntry, f.id, entries)
 	}
 	if f.status.Unfinished() {
 		if err := s.visit(Finding{Flaw: Unended, ID: f.id, Status: f.status, Owner: f.owner}); err != nil {

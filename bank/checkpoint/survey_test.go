@@ -91,9 +91,9 @@ func TestSurveyFindsEachFlaw(t *testing.T) {
 	want := []checkpoint.Finding{
 		{Flaw: checkpoint.StrayEntry, ID: "deleted", Key: entries[0]},
 		{Flaw: checkpoint.MissingEntry, ID: "lacking", Key: lacks},
-		{Flaw: checkpoint.StrayEntry, ID: "lost", Key: w.entries("lost")[0]},
-		{Flaw: checkpoint.StrayEntry, ID: "lost", Key: w.entries("lost")[1]},
-		{Flaw: checkpoint.StrayEntry, ID: "lost", Key: w.entries("lost")[2]},
+		{Flaw: checkpoint.OrphanedEntry, ID: "lost", Key: w.entries("lost")[0]},
+		{Flaw: checkpoint.OrphanedEntry, ID: "lost", Key: w.entries("lost")[1]},
+		{Flaw: checkpoint.OrphanedEntry, ID: "lost", Key: w.entries("lost")[2]},
 		{Flaw: checkpoint.OrphanedData, ID: "orphan"},
 		{Flaw: checkpoint.Unended, ID: "unended", Status: checkpoint.Copying, Owner: unended.OwnerID()},
 	}
@@ -168,7 +168,7 @@ func TestSurveyOfManyCheckpoints(t *testing.T) {
 	for _, f := range survey(t, w) {
 		counts[f.Flaw]++
 	}
-	want := map[checkpoint.Flaw]int{checkpoint.Unended: 700, checkpoint.StrayEntry: 600}
+	want := map[checkpoint.Flaw]int{checkpoint.Unended: 700, checkpoint.OrphanedEntry: 600}
 	if diff := gocmp.Diff(want, counts); diff != "" {
 		t.Errorf("findings (-want +got):\n%s", diff)
 	}

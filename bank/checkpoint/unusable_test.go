@@ -124,7 +124,7 @@ func TestUnusable(t *testing.T) {
 				t.Errorf("findings: %v", found)
 			}
 			for _, f := range []checkpoint.Finding{
-				{Flaw: checkpoint.StrayEntry, ID: "cp-2", Key: w.entries("cp-2")[0]},
+				{Flaw: checkpoint.OrphanedEntry, ID: "cp-2", Key: w.entries("cp-2")[0]},
 				{Flaw: checkpoint.OrphanedData, ID: "cp-2"},
 				{Flaw: checkpoint.Unended, ID: "cp-2", Status: checkpoint.Protecting},
 			} {

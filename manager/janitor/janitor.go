@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -59,6 +60,10 @@ type Config struct {
 	Interval  time.Duration // from one pass to the next, about; 0: Start does nothing
 	Retention time.Duration // of operations that have ended; 0: 7 days
 
+	// RemoveOrphans has entries and data without an index.json removed. They are
+	// reported and kept otherwise, since what is away may come back.
+	RemoveOrphans bool
+
 	// For tests; nil is the machine's.
 	Now    func() time.Time
 	Jitter func(time.Duration) time.Duration // at most a quarter more
@@ -75,7 +80,8 @@ type Janitor struct {
 	started bool
 	done    chan struct{}
 
-	marks map[string]marks // by provider; of the goroutine that works
+	marks   map[string]marks // by provider; of the goroutine that works
+	orphans atomic.Int64     // at the last look at all banks
 }
 
 // firstPass is how long after the start the first pass begins at the latest: a

@@ -31,20 +31,21 @@ const (
 
 // damages are what goes wrong, one of each kind, and how it is mended.
 var damages = []struct {
-	name  string
-	harm  func(t *testing.T, w *world)
-	said  string
-	check func(t *testing.T, w *world, mended bool)
+	name   string
+	orphan bool // only who asks for it has it removed
+	harm   func(t *testing.T, w *world)
+	said   string
+	check  func(t *testing.T, w *world, mended bool)
 }{
-	{"protection", func(t *testing.T, w *world) { w.create(t, "c", checkpoint.Protecting) },
+	{"protection", false, func(t *testing.T, w *world) { w.create(t, "c", checkpoint.Protecting) },
 		"status error instead of protecting", statusBecomes(checkpoint.Protecting, checkpoint.Error)},
-	{"waiting copy", func(t *testing.T, w *world) { w.create(t, "c", checkpoint.WaitCopying) },
+	{"waiting copy", false, func(t *testing.T, w *world) { w.create(t, "c", checkpoint.WaitCopying) },
 		"status error instead of wait_copying", statusBecomes(checkpoint.WaitCopying, checkpoint.Error)},
-	{"copy", func(t *testing.T, w *world) { w.create(t, "c", checkpoint.Copying) },
+	{"copy", false, func(t *testing.T, w *world) { w.create(t, "c", checkpoint.Copying) },
 		"status error instead of copying", statusBecomes(checkpoint.Copying, checkpoint.Error)},
-	{"deletion", func(t *testing.T, w *world) { w.create(t, "c", checkpoint.Deleting) },
+	{"deletion", false, func(t *testing.T, w *world) { w.create(t, "c", checkpoint.Deleting) },
 		"status error-deleting instead of deleting", statusBecomes(checkpoint.Deleting, checkpoint.ErrorDeleting)},
-	{"missing entry", func(t *testing.T, w *world) {
+	{"missing entry", false, func(t *testing.T, w *world) {
 		w.create(t, "c", checkpoint.Available)
 		w.remove(t, w.entries("c")[2])
 	}, "written", func(t *testing.T, w *world, mended bool) {
@@ -52,22 +53,22 @@ var damages = []struct {
 			t.Errorf("%d entries are there", n)
 		}
 	}},
-	{"entry of a deleted checkpoint", func(t *testing.T, w *world) {
+	{"entry of a deleted checkpoint", false, func(t *testing.T, w *world) {
 		cp := w.create(t, "c", checkpoint.Deleting)
 		entry := w.entries("c")[1]
 		if err := cp.Delete(context.Background()); err != nil {
 			t.Fatal(err)
 		}
 		w.put(entry)
-	}, "removed, which leads to nothing", entriesAre(1)},
-	{"entry without a checkpoint", func(t *testing.T, w *world) {
+	}, "removed, whose checkpoint was deleted", entriesAre(1)},
+	{"entry without a checkpoint", true, func(t *testing.T, w *world) {
 		w.create(t, "c", checkpoint.Available)
 		w.remove(t, "/checkpoints/c/index.json")
 		for _, key := range w.entries("c")[1:] {
 			w.remove(t, key)
 		}
 	}, "removed, which leads to nothing", entriesAre(1)},
-	{"data", func(_ *testing.T, w *world) { w.put("/checkpoints/c/resource-data/r/metadata") },
+	{"data", true, func(_ *testing.T, w *world) { w.put("/checkpoints/c/resource-data/r/metadata") },
 		"data removed", func(t *testing.T, w *world, mended bool) {
 			if n := len(w.store.Below("/checkpoints/c/")); (n == 0) != mended {
 				t.Errorf("%d objects are there", n)
@@ -119,7 +120,7 @@ func TestMends(t *testing.T) {
 					w.create(t, "good", checkpoint.Available)
 					good := w.store.Objects()
 					d.harm(t, w)
-					k := w.worker(t, "janitor", leased)
+					k := w.worker(t, "janitor", leased, func(c *janitor.Config) { c.RemoveOrphans = d.orphan })
 					k.Start()
 					time.Sleep(afterFirst)
 					d.check(t, w, false)
@@ -141,6 +142,42 @@ func TestMends(t *testing.T) {
 			})
 		}
 	}
+}
+
+// While an index.json is away, as in the quarantine of a store, what belongs to its
+// checkpoint is reported once and kept, and the checkpoint is whole when it is back.
+func TestKeepsWhatMayComeBack(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.create(t, "c", checkpoint.Available)
+		w.put("/checkpoints/c/resource-data/r/metadata")
+		whole := w.store.Objects()
+		w.remove(t, "/checkpoints/c/index.json")
+		k := w.worker(t, "janitor", true)
+		k.Start()
+		time.Sleep(afterFirst + 5*time.Hour)
+		lines := k.mended()
+		if len(lines) != 4 {
+			t.Errorf("the log says %q, want each of 3 entries and the data once", lines)
+		}
+		for _, line := range lines {
+			if !strings.Contains(line, "kept") || !strings.Contains(line, "--remove-orphans") {
+				t.Errorf("the log says %q", line)
+			}
+		}
+		if n := k.Orphans(); n != 4 {
+			t.Errorf("%d orphans are counted", n)
+		}
+		w.store.Set("/checkpoints/c/index.json", whole["/checkpoints/c/index.json"])
+		if diff := cmp.Diff(whole, w.store.Objects()); diff != "" {
+			t.Errorf("the bank has changed (-before +after):\n%s", diff)
+		}
+		time.Sleep(time.Hour)
+		if n := k.Orphans(); n != 0 {
+			t.Errorf("%d orphans are counted in a whole bank", n)
+		}
+	})
 }
 
 // Two looks that are closer to each other than the grace are one.
@@ -304,7 +341,7 @@ func TestDataOfAnEndedOperation(t *testing.T) {
 		if err := w.journal.End(context.Background(), e.ID, e.Claim, journal.Failed, "", nil); err != nil {
 			t.Fatal(err)
 		}
-		w.worker(t, "janitor", true, func(c *janitor.Config) { c.Retention = 24 * time.Hour }).Start()
+		w.worker(t, "janitor", true, func(c *janitor.Config) { c.Retention, c.RemoveOrphans = 24*time.Hour, true }).Start()
 		time.Sleep(24 * time.Hour)
 		if n := len(w.store.Keys()); n != 1 {
 			t.Errorf("%d objects are there while the operation is known", n)
@@ -364,6 +401,7 @@ func TestLag(t *testing.T) {
 					}
 					l := &lagging{}
 					k := w.worker(t, "janitor", true, func(c *janitor.Config) {
+						c.RemoveOrphans = true
 						l.Journal, l.judge = c.Journal, c.Judge
 						c.Journal, c.Judge = l, l
 					})

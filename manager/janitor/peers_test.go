@@ -189,11 +189,12 @@ func TestRepair(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld()
+				removing := func(c *janitor.Config) { c.RemoveOrphans = d.orphan }
 				d.harm(t, w)
 				w.create(t, "alive", checkpoint.Protecting)
 				w.begin(t, "alive")
 				before := w.store.Objects()
-				plan, err := w.worker(t, "planner", true).Plan(t.Context())
+				plan, err := w.worker(t, "planner", true, removing).Plan(t.Context())
 				if err != nil || len(plan) != 1 || !strings.Contains(plan[0], d.said) {
 					t.Fatalf("the plan is %q, %v, want a line with %q", plan, err, d.said)
 				}
@@ -202,7 +203,7 @@ func TestRepair(t *testing.T) {
 				}
 				began := time.Now()
 				var told []string
-				done, err := w.worker(t, "repairer", true).Repair(t.Context(), func(text string) { told = append(told, text) })
+				done, err := w.worker(t, "repairer", true, removing).Repair(t.Context(), func(text string) { told = append(told, text) })
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -216,7 +217,7 @@ func TestRepair(t *testing.T) {
 				if got := w.status(t, "alive"); got != checkpoint.Protecting {
 					t.Errorf("the living one is %s", got)
 				}
-				again, err := w.worker(t, "again", true).Repair(t.Context(), nil)
+				again, err := w.worker(t, "again", true, removing).Repair(t.Context(), nil)
 				if err != nil || len(again) > 0 {
 					t.Errorf("a second repair does %q, %v", again, err)
 				}

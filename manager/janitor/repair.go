@@ -18,7 +18,7 @@ import (
 )
 
 // count is what a look at all banks came to.
-type count struct{ found, mended, failed int }
+type count struct{ found, mended, failed, orphans int }
 
 // pass looks at every bank and clears the journal.
 func (j *Janitor) pass(ctx context.Context) {
@@ -30,8 +30,8 @@ func (j *Janitor) pass(ctx context.Context) {
 	if err != nil && ctx.Err() == nil {
 		j.config.Log.Errorf("clear the journal: %v", err)
 	}
-	j.config.Log.Infof("looked at %d banks: %d things look wrong, %d were mended, %d attempts failed; %d operations dropped from the journal",
-		len(j.config.Providers), c.found, c.mended, c.failed, pruned)
+	j.config.Log.Infof("looked at %d banks: %d things look wrong, %d were mended, %d are kept for want of an index.json, %d attempts failed; "+
+		"%d operations dropped from the journal", len(j.config.Providers), c.found, c.mended, c.orphans, c.failed, pruned)
 }
 
 // round looks at every bank once and mends what has looked wrong for long
@@ -55,12 +55,20 @@ func (j *Janitor) round(ctx context.Context, tell func(string)) (c count) {
 		before, now := j.marks[p.ID], marks{}
 		ended := j.config.Now()
 		for _, f := range found {
-			since, known := before[f]
+			seen, known := before[f]
 			if !known {
-				since = ended
+				seen.since = ended
 			}
-			now[f] = since
-			if !known || began.Sub(since) < graceOf(p, f.Flaw) {
+			now[f] = seen
+			if !known || began.Sub(seen.since) < graceOf(p, f.Flaw) {
+				continue
+			}
+			if f.Flaw.Orphan() && !j.config.RemoveOrphans {
+				c.orphans++
+				if !seen.reported {
+					tell(j.describe(p, f))
+				}
+				now[f] = mark{seen.since, true}
 				continue
 			}
 			switch done, err := j.mend(ctx, p, f); {
@@ -68,17 +76,18 @@ func (j *Janitor) round(ctx context.Context, tell func(string)) (c count) {
 				return c
 			case err != nil:
 				c.failed++
-				j.config.Log.Errorf("not done: %s: %v", describe(p, f), err)
+				j.config.Log.Errorf("not done: %s: %v", j.describe(p, f), err)
 			default:
 				delete(now, f)
 				if done {
 					c.mended++
-					tell(describe(p, f))
+					tell(j.describe(p, f))
 				}
 			}
 		}
 		j.marks[p.ID] = now
 	}
+	j.orphans.Store(int64(c.orphans))
 	return c
 }
 
@@ -136,8 +145,18 @@ func graceOf(p *providers.Provider, f checkpoint.Flaw) time.Duration {
 	return grace
 }
 
-// marks are findings, and when they were first seen.
-type marks map[checkpoint.Finding]time.Time
+// Orphans is the number of entries and data without an index.json that the last look
+// has found and kept.
+func (j *Janitor) Orphans() int { return int(j.orphans.Load()) }
+
+// mark is since when a finding is known, and whether it was reported.
+type mark struct {
+	since    time.Time
+	reported bool
+}
+
+// marks are findings that were seen.
+type marks map[checkpoint.Finding]mark
 
 // look returns what is wrong in a provider's bank and nobody is about to change.
 func (j *Janitor) look(ctx context.Context, p *providers.Provider) ([]checkpoint.Finding, error) {
@@ -188,17 +207,24 @@ func (j *Janitor) left(ctx context.Context, p *providers.Provider, f checkpoint.
 }
 
 // describe says what is done about a finding.
-func describe(p *providers.Provider, f checkpoint.Finding) string {
+func (j *Janitor) describe(p *providers.Provider, f checkpoint.Finding) string {
 	head := "provider " + p.ID + ", checkpoint " + f.ID + ": "
 	switch f.Flaw {
 	case checkpoint.Unended:
 		return fmt.Sprintf("%sstatus %s instead of %s, whose owner %s is gone", head, f.Status.Ended(), f.Status, f.Owner)
 	case checkpoint.StrayEntry:
-		return head + "index entry " + f.Key + " removed, which leads to nothing"
+		return head + "index entry " + f.Key + " removed, whose checkpoint was deleted"
 	case checkpoint.MissingEntry:
 		return head + "index entry " + f.Key + " written, which was missing"
 	}
-	return head + "data removed, which have no index.json"
+	what, removed := "data", "which have no index.json"
+	if f.Flaw == checkpoint.OrphanedEntry {
+		what, removed = "index entry "+f.Key, "which leads to nothing"
+	}
+	if j.config.RemoveOrphans {
+		return head + what + " removed, " + removed
+	}
+	return head + what + " kept, " + removed + " (--remove-orphans removes it)"
 }
 
 // ErrIncomplete reports that something could not be looked at or mended. The
@@ -221,7 +247,7 @@ func (j *Janitor) Plan(ctx context.Context) ([]string, error) {
 			continue
 		}
 		for _, f := range found {
-			plan = append(plan, describe(p, f))
+			plan = append(plan, j.describe(p, f))
 		}
 	}
 	return plan, failed

@@ -32,10 +32,13 @@ const dbSync = "--db-sync"
 // Main is the main function of a daemon: it runs until a signal ends it and
 // returns the exit code.
 func Main(version string, args []string, setup Setup, stdout, stderr io.Writer) int {
-	sync, fix, dry := slices.Contains(args, dbSync), slices.Contains(args, repairFlag), slices.Contains(args, dryRunFlag)
-	args = slices.DeleteFunc(slices.Clone(args), func(arg string) bool { return arg == dbSync || arg == repairFlag || arg == dryRunFlag })
-	if dry && !fix || sync && fix {
-		fmt.Fprintf(stderr, "%s: %s goes with %s alone, and %s with neither\n", Program, dryRunFlag, repairFlag, dbSync)
+	sync, fix := slices.Contains(args, dbSync), slices.Contains(args, repairFlag)
+	dry, removeOrphans := slices.Contains(args, dryRunFlag), slices.Contains(args, removeOrphansFlag)
+	args = slices.DeleteFunc(slices.Clone(args), func(arg string) bool {
+		return slices.Contains([]string{dbSync, repairFlag, dryRunFlag, removeOrphansFlag}, arg)
+	})
+	if (dry || removeOrphans) && !fix || sync && fix {
+		fmt.Fprintf(stderr, "%s: %s and %s go with %s alone, and %s with none of them\n", Program, dryRunFlag, removeOrphansFlag, repairFlag, dbSync)
 		return ExitUsage
 	}
 	// A request to reload that comes too early waits; one to stop ends the process as
@@ -66,7 +69,7 @@ func Main(version string, args []string, setup Setup, stdout, stderr io.Writer) 
 		return syncDatabase(cfg, log, stdout, stderr)
 	}
 	if fix {
-		return repair(cfg, setup, log, dry, stdout, stderr)
+		return repair(cfg, setup, log, dry, removeOrphans, stdout, stderr)
 	}
 	d := &daemon{version: version, load: load, log: log, notify: systemd.FromEnvironment(), hangUp: hangUp,
 		make: func(ctx context.Context, cfg *config.Config) (service, error) {
@@ -114,11 +117,13 @@ func loadConfig(args []string) (*config.Config, error) {
 }
 
 func usage(out io.Writer) {
-	fmt.Fprintf(out, "usage: %s [--config-file FILE]... [--config-dir DIR]... [%s | %s [%s]] [OPTION]...\n\n",
-		Program, dbSync, repairFlag, dryRunFlag)
+	fmt.Fprintf(out, "usage: %s [--config-file FILE]... [--config-dir DIR]... [%s | %s [%s] [%s]] [OPTION]...\n\n",
+		Program, dbSync, repairFlag, dryRunFlag, removeOrphansFlag)
 	fmt.Fprintf(out, "  %s\n      Make the tables that are missing in the database, and end.\n", dbSync)
 	fmt.Fprintf(out, "  %s\n      Look at the banks, wait, look again, mend what is still wrong, tell what was done, and end.\n", repairFlag)
 	fmt.Fprintf(out, "  %s\n      With %s: look once, tell what would be done, change nothing.\n", dryRunFlag, repairFlag)
+	fmt.Fprintf(out, "  %s\n      With %s: remove index entries and data without an index.json, too, which are only reported otherwise.\n",
+		removeOrphansFlag, repairFlag)
 	if err := config.WriteUsage(out, Program, Options()); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 	}

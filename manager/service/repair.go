@@ -21,16 +21,17 @@ import (
 
 // The flags of a repair, and of a list of what a repair would do.
 const (
-	repairFlag = "--repair"
-	dryRunFlag = "--dry-run"
+	repairFlag        = "--repair"
+	dryRunFlag        = "--dry-run"
+	removeOrphansFlag = "--remove-orphans"
 )
 
 // repair does what the janitor of a worker does, once. It takes no requests and
 // goes on with no operations, and may run beside workers.
-func repair(cfg *config.Config, setup Setup, log *telemetry.Log, dry bool, stdout, stderr io.Writer) int {
+func repair(cfg *config.Config, setup Setup, log *telemetry.Log, dry, removeOrphans bool, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	err := repairBanks(ctx, cfg, setup, log, dry, stdout)
+	err := repairBanks(ctx, cfg, setup, log, dry, removeOrphans, stdout)
 	if err == nil {
 		return ExitOK
 	}
@@ -41,7 +42,7 @@ func repair(cfg *config.Config, setup Setup, log *telemetry.Log, dry bool, stdou
 	return ExitFailed
 }
 
-func repairBanks(ctx context.Context, cfg *config.Config, setup Setup, log *telemetry.Log, dry bool, out io.Writer) error {
+func repairBanks(ctx context.Context, cfg *config.Config, setup Setup, log *telemetry.Log, dry, removeOrphans bool, out io.Writer) error {
 	db, err := openDatabase(ctx, cfg, log)
 	if err != nil {
 		return err
@@ -75,6 +76,7 @@ func repairBanks(ctx context.Context, cfg *config.Config, setup Setup, log *tele
 	defer engine.Stop(context.WithoutCancel(ctx))
 
 	c := janitor.FromConfig(cfg)
+	c.RemoveOrphans = removeOrphans
 	c.Providers, c.Journal, c.Judge, c.Records, c.Log = loaded.All(), kept, engine, db, telemetry.Named(log, "janitor")
 	j := janitor.New(c)
 	var lines []string

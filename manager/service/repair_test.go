@@ -54,6 +54,10 @@ func TestRepairFlags(t *testing.T) {
 	if got := run(ExitUsage, "--dry-run"); !strings.Contains(got, "--repair") {
 		t.Errorf("a dry run of nothing: %q", got)
 	}
+	if got := run(ExitOK, "--repair", "--dry-run", "--remove-orphans"); !strings.Contains(got, "removed") {
+		t.Errorf("a dry run that removes orphans: %q", got)
+	}
+	run(ExitUsage, "--remove-orphans")
 	run(ExitUsage, "--repair", "--db-sync")
 	if err := os.WriteFile(file, []byte("[DEFAULT]\nprovider_config_dir = /no/such.d\nlog_file = /dev/null\nstate_path = "+dir+"/state\n"), 0o600); err != nil {
 		t.Fatal(err)
