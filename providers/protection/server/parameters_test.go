@@ -69,15 +69,18 @@ func TestRealParameters(t *testing.T) {
 	other, _ := p.CreateNetwork("other")
 	image := p.UploadImage("disk", openstacktest.Noise(1000))
 	r := resource.Resource{Type: resource.Server, ID: p.CreateServer("old", network, map[string]any{"imageRef": image}), Name: "old"}
+	graph := &resource.Graph{Roots: []*resource.Node{{Resource: r, Children: []*resource.Node{{Resource: resource.Resource{Type: resource.Image, ID: image}}}}}}
 	plugin := New(poll.Config{PollInterval: 300 * time.Millisecond}, p.Factory)
 	plugintest.Parameters(t, schemas, effects(other, p.Flavor("m1.tiny")), func(t testing.TB, kind protection.Kind, parameters protection.Parameters) (map[string]any, error) {
 		h := plugintest.New(t)
 		if kind != protection.Protect {
-			must(t, h.Run(p.Context(), plugin, protection.Protect, h.Call(r)))
+			c := h.Call(r)
+			c.Graph = graph
+			must(t, h.Run(p.Context(), plugin, protection.Protect, c))
 		}
 		h.NewResources.Set(image, image)
 		c := h.Call(r)
-		c.Parameters = parameters
+		c.Graph, c.Parameters = graph, parameters
 		if err := h.Run(p.Context(), plugin, kind, c); err != nil || kind != protection.Restore {
 			return nil, err
 		}
