@@ -12,6 +12,7 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"sync"
 
 	"github.com/karbor-project/karbor/pkg/fault"
 	"github.com/karbor-project/karbor/pkg/guard"
@@ -23,6 +24,25 @@ type Bank struct {
 	plugin Plugin
 	lease  *Lease
 	guards []func() error
+	bulk   chan struct{} // one for each stream of data
+}
+
+// Streams of data at a time, and the size from which on an upload is one. A plugin takes
+// more requests than that, so that what tells of checkpoints never waits behind data. Who
+// has a stream waits for no other: two that did so could wait for each other.
+const (
+	bulkStreams = 48
+	bulkSize    = 256 << 10
+)
+
+// stream waits until data may be moved, and returns the function for its end.
+func (b *Bank) stream(ctx context.Context) (done func(), err error) {
+	select {
+	case b.bulk <- struct{}{}:
+		return sync.OnceFunc(func() { <-b.bulk }), nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
 }
 
 // New returns a bank over a plugin. The lease is taken when the bank is first
@@ -35,7 +55,7 @@ type Bank struct {
 // off and leaves no object. What once refused a write refuses the rest of it, too. Reads
 // are not guarded. A nil guard is none.
 func New(p Plugin, lease *Lease, guards ...func() error) *Bank {
-	return &Bank{plugin: p, lease: lease, guards: guards}
+	return &Bank{plugin: p, lease: lease, guards: guards, bulk: make(chan struct{}, bulkStreams)}
 }
 
 // OwnerID identifies this instance of the bank among all that share the store.

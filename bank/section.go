@@ -86,6 +86,17 @@ func (s *Section) PutBytes(ctx context.Context, key string, data []byte) error {
 
 // Put stores an object as it is.
 func (s *Section) Put(ctx context.Context, key string, u Upload) error {
+	if !u.Serialized && u.Size >= bulkSize {
+		done, err := s.bank.stream(ctx)
+		if err != nil {
+			return fault.BankUpdateObjectFailed(s.prefix+key, err.Error()).WithCause(err)
+		}
+		defer done()
+	}
+	return s.put(ctx, key, u)
+}
+
+func (s *Section) put(ctx context.Context, key string, u Upload) error {
 	if !s.writable {
 		return fault.BankReadonlyViolation()
 	}
@@ -109,6 +120,11 @@ func (s *Section) CopyFrom(ctx context.Context, from *Section, key string) (int6
 	if err != nil {
 		return 0, err
 	}
+	done, err := from.bank.stream(ctx)
+	if err != nil {
+		return 0, getFailed(full, err)
+	}
+	defer done()
 	first, err := from.get(ctx, full)
 	if err != nil {
 		return 0, err
@@ -131,7 +147,7 @@ func (s *Section) CopyFrom(ctx context.Context, from *Section, key string) (int6
 		}
 		return &namedBody{key: full, body: o.Body}, nil
 	}
-	err = s.Put(ctx, key, u)
+	err = s.put(ctx, key, u)
 	if first != nil {
 		first.Body.Close()
 	}
@@ -182,21 +198,28 @@ func (s *Section) GetBytes(ctx context.Context, key string) ([]byte, error) {
 
 // Open returns a reader of the bytes that were stored under key. The caller
 // closes it and keeps ctx alive until then. A stream that breaks off gives an
-// error that names the key.
+// error that names the key. Who reads several objects at a time opens them in the order
+// in which they are consumed, for Open may wait until others are closed.
 func (s *Section) Open(ctx context.Context, key string) (io.ReadCloser, error) {
 	full, err := s.key(key)
 	if err != nil {
 		return nil, err
 	}
+	done, err := s.bank.stream(ctx)
+	if err != nil {
+		return nil, getFailed(full, err)
+	}
 	o, err := s.get(ctx, full)
 	if err != nil {
+		done()
 		return nil, err
 	}
 	if o.Serialized != JSON {
-		return &namedBody{key: full, body: o.Body}, nil
+		return &namedBody{key: full, body: o.Body, done: done}, nil
 	}
 	// Only the original flags data as JSON, and only in chunks that it had in
 	// memory itself.
+	defer done()
 	defer o.Body.Close()
 	data, err := readAll(o.Body, maxString)
 	if err != nil {
@@ -322,6 +345,7 @@ func (s *Section) key(key string) (string, error) {
 type namedBody struct {
 	key  string
 	body io.ReadCloser
+	done func() // nil: nothing
 }
 
 func (b *namedBody) Read(p []byte) (int, error) {
@@ -332,4 +356,9 @@ func (b *namedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func (b *namedBody) Close() error { return b.body.Close() }
+func (b *namedBody) Close() error {
+	if b.done != nil {
+		defer b.done()
+	}
+	return b.body.Close()
+}

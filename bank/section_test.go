@@ -10,6 +10,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -246,4 +248,55 @@ func TestListingInSections(t *testing.T) {
 			t.Errorf("%+v (-want +got):\n%s%v", test.o, diff, err)
 		}
 	}
+}
+
+// Streams of data are bounded, and what is held in memory never waits for them. A copy
+// needs one stream for both of its ways, and its repetition none more.
+func TestMetadataDoNotWaitBehindData(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, err := bank.New(banktest.NewMemory(), nil).Section("/s")
+		if err != nil {
+			t.Fatal(err)
+		}
+		data := make([]byte, 1<<20)
+		if err := s.PutBytes(t.Context(), "data", data); err != nil {
+			t.Fatal(err)
+		}
+		var open []io.Closer
+		for {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			body, err := s.Open(ctx, "data")
+			cancel()
+			if err != nil {
+				break
+			}
+			open = append(open, body)
+		}
+		if len(open) < 10 || len(open) > 60 {
+			t.Errorf("%d streams are open", len(open))
+		}
+		if err := errors.Join(s.PutText(t.Context(), "status", "available"), s.PutJSON(t.Context(), "index.json", string(data))); err != nil {
+			t.Error(err)
+		}
+		if text, err := s.GetText(t.Context(), "status"); text != "available" || err != nil {
+			t.Errorf("%q, %v", text, err)
+		}
+		if keys, err := s.List(t.Context(), bank.ListOptions{}); len(keys) != 3 || err != nil {
+			t.Errorf("%q, %v", keys, err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := s.PutBytes(ctx, "more", data); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("a further upload: %v", err)
+		}
+		if _, err := s.CopyFrom(ctx, s, "data"); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("a copy: %v", err)
+		}
+		open[0].Close()
+		open[0].Close()
+		if _, err := s.CopyFrom(t.Context(), s, "data"); err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -13,10 +13,14 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/karbor-project/karbor/bank"
 	"github.com/karbor-project/karbor/bank/swift"
@@ -486,4 +490,49 @@ func TestLoginHasItsOwnTime(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// As many copies as there may be requests, each of whose first upload fails after it was
+// read: no copy waits for what another one holds.
+func TestCopiesThatAreRepeated(t *testing.T) {
+	t.Parallel()
+	const copies = 8
+	f := newFake(t)
+	cfg := config(f)
+	cfg.MaxRequests = copies
+	section, err := bank.New(newStore(t, cfg), nil).Section("/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	from, err := section.Section("from")
+	if err != nil {
+		t.Fatal(err)
+	}
+	to, err := section.Section("to")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range copies {
+		if err := from.PutBytes(t.Context(), strconv.Itoa(i), make([]byte, 100_000)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var met sync.WaitGroup
+	met.Add(copies)
+	f.fail(copies, "PUT", "//to/", func(w http.ResponseWriter, r *http.Request) bool {
+		_, _ = io.Copy(io.Discard, r.Body)
+		met.Done()
+		met.Wait() // each has read its source, and none is done
+		return status(503)(w, r)
+	})
+	group, ctx := errgroup.WithContext(t.Context())
+	for i := range copies {
+		group.Go(func() error {
+			_, err := to.CopyFrom(ctx, from, strconv.Itoa(i))
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		t.Error(err)
+	}
 }

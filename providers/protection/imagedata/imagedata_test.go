@@ -129,7 +129,7 @@ func TestReaderCloses(t *testing.T) {
 			}
 			faulty.Queue(banktest.Get, banktest.Fault{Before: before}, banktest.Fault{Before: before})
 			r := NewReader(t.Context(), section, keys, "")
-			for range keys {
+			for range slow + 1 {
 				<-opened
 			}
 			if err := r.Close(); err != nil {

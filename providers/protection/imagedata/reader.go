@@ -78,8 +78,16 @@ func newReader(ctx context.Context, open opener, keys []string, md5 string) *Rea
 			case <-r.ctx.Done():
 				return
 			}
+			// One after the other: an object that is open must not wait for an earlier one
+			// that could not be opened.
+			body, err := open(r.ctx, key)
+			if err != nil {
+				o.err = err
+				close(o.pieces)
+				return
+			}
 			r.running.Go(func() {
-				o.err = r.fetch(open, key, o.pieces)
+				o.err = r.fetch(body, key, o.pieces)
 				close(o.pieces)
 			})
 		}
@@ -89,11 +97,7 @@ func newReader(ctx context.Context, open opener, keys []string, md5 string) *Rea
 }
 
 // fetch reads one object piece by piece.
-func (r *Reader) fetch(open opener, key string, pieces chan<- []byte) error {
-	body, err := open(r.ctx, key)
-	if err != nil {
-		return err
-	}
+func (r *Reader) fetch(body io.ReadCloser, key string, pieces chan<- []byte) error {
 	defer body.Close()
 	for {
 		var buffer []byte
