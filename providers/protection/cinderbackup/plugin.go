@@ -14,6 +14,7 @@ import (
 	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/hook"
 	"github.com/karbor-project/karbor/providers/protection/poll"
+	"github.com/karbor-project/karbor/providers/protection/remark"
 	"github.com/karbor-project/karbor/providers/protection/remote"
 	"github.com/karbor-project/karbor/providers/protection/volume"
 )
@@ -55,12 +56,13 @@ var _ protection.Plugin = (*Plugin)(nil)
 func New(cfg Config, clients volume.Clients) *Plugin {
 	p := &Plugin{fromSnapshot: cfg.FromSnapshot, Plugin: remote.Plugin[metadata]{
 		Type:   resource.Volume,
-		Frame:  hook.Frame{Title: "Volume Backup", Verified: "Volume Backup", Schemas: schemas},
+		Frame:  hook.Frame{Title: "Volume Backup", Verified: "Volume Backup", Objects: []string{volume.PropertiesKey}, Schemas: schemas},
 		Client: remote.NewClient(cfg.Config, clients.BlockStorage),
 
 		Source: volume.Volumes, Usable: volume.Usable, Unusable: "Volume is in errorneous state",
-		Describe: func(_ context.Context, s *remote.Session) (metadata, error) {
-			return metadata{VolumeID: s.Call.Resource.ID}, nil
+		Describe: func(ctx context.Context, s *remote.Session) (metadata, error) {
+			_, err := volume.Describe(ctx, s)
+			return metadata{VolumeID: s.Call.Resource.ID}, err
 		},
 		Note:     func(about *metadata, backup *remote.Created) { about.BackupID = backup.ID },
 		NoBackup: failReason,
@@ -92,7 +94,7 @@ func (p *Plugin) Operation(kind protection.Kind, r resource.Resource) (*protecti
 		}
 		return o, nil
 	case protection.Restore:
-		return &protection.Operation{Main: p.Frame.Restore(p.restore, p.undoRestore), Undo: p.Frame.UndoRestore(p.undoRestore)}, nil
+		return &protection.Operation{Main: remark.Restore(p.Frame, p.restore, p.undoRestore), Undo: p.Frame.UndoRestore(p.undoRestore)}, nil
 	}
 	return p.Plugin.Operation(kind, r)
 }

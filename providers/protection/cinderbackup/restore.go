@@ -13,6 +13,7 @@ import (
 	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/hook"
 	"github.com/karbor-project/karbor/providers/protection/poll"
+	"github.com/karbor-project/karbor/providers/protection/remark"
 	"github.com/karbor-project/karbor/providers/protection/remote"
 	"github.com/karbor-project/karbor/providers/protection/volume"
 )
@@ -63,7 +64,7 @@ func (p *Plugin) beginRestore(ctx context.Context, c *protection.Call) (*restori
 // it no metadata to find it by: a run that gets no answer to a restore does not
 // know whether it has begun, and does no harm when it asks once more, as long as
 // it is the same volume.
-func (p *Plugin) restore(ctx context.Context, c *protection.Call) (string, error) {
+func (p *Plugin) restore(ctx context.Context, c *protection.Call, remarks *remark.List) (string, error) {
 	var about metadata
 	if err := c.Section.GetJSON(ctx, protection.MetadataKey, &about); err != nil {
 		return "", err
@@ -77,6 +78,7 @@ func (p *Plugin) restore(ctx context.Context, c *protection.Call) (string, error
 		if id, err = r.make(ctx, about.BackupID); err != nil {
 			return id, err
 		}
+		r.volume.AddRemarks(remarks)
 	}
 	if r.state.Done {
 		return id, nil
@@ -115,6 +117,9 @@ func (r *restoring) make(ctx context.Context, backupID string) (string, error) {
 		r.volume.Body = map[string]any{"size": backup.Size, "name": hook.RestoreName(r.Call), "description": description}
 		if description, ok := r.Call.Parameters.String("restore_description"); ok {
 			r.volume.Body["description"] = description
+		}
+		if err := volume.Resemble(ctx, r.volume); err != nil {
+			return "", err
 		}
 		if err := r.volume.Create(ctx); err != nil {
 			return r.state.Volume.ID, err

@@ -157,7 +157,7 @@ func beginRestore(ctx context.Context, trove *remote.Client, c *protection.Call)
 // fill completes the request for an instance. The original does not name the
 // datastore, which works for backups of Trove's default one only.
 // trove: POST /v1.0/{project}/instances
-func fill(r *remote.Request, about metadata) error {
+func fill(_ context.Context, r *remote.Request, about metadata) error {
 	var flavor struct {
 		ID json.RawMessage `json:"id"` // a number in old versions
 	}

@@ -24,6 +24,9 @@ type Frame struct {
 	// name in those of a Verify, "Volume backup". Protected, unless it is empty, is its
 	// name in those of a Protect.
 	Title, Verified, Protected string
+	// Objects are the keys of what a plugin keeps in the bank beside status, metadata and
+	// data, which a listing may lack.
+	Objects []string
 	// Schemas say which parameters the plugin takes.
 	Schemas protection.Schemas
 }
@@ -146,11 +149,11 @@ type Removal func(ctx context.Context, c *protection.Call, was string) error
 // goes, and the status becomes "deleted".
 func (f Frame) Delete(work Removal) protection.Hook {
 	return func(ctx context.Context, c *protection.Call) error {
-		return f.deleteFailed(ctx, c, remove(ctx, c, work), c.PutError)
+		return f.deleteFailed(ctx, c, f.remove(ctx, c, work), c.PutError)
 	}
 }
 
-func remove(ctx context.Context, c *protection.Call, work Removal) error {
+func (f Frame) remove(ctx context.Context, c *protection.Call, work Removal) error {
 	if err := c.CheckSection(); err != nil {
 		return err
 	}
@@ -172,7 +175,7 @@ func remove(ctx context.Context, c *protection.Call, work Removal) error {
 	if err := work(ctx, c, was); err != nil {
 		return err
 	}
-	if err := c.DeleteKeys(ctx, []string{protection.MetadataKey}); err != nil {
+	if err := c.DeleteKeys(ctx, append([]string{protection.MetadataKey}, f.Objects...)); err != nil {
 		return err
 	}
 	return c.PutStatus(ctx, protection.StatusDeleted)

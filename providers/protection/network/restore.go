@@ -24,17 +24,8 @@ type restoreState struct {
 	Done bool `json:"done,omitempty"`
 }
 
-// restore makes the topology anew in the caller's project.
-func (p *Plugin) restore(ctx context.Context, c *protection.Call) error {
-	remarks := &remark.List{}
-	remarked := *c
-	remarked.Status = &remark.Recorder{Next: c.Status, Remarks: remarks}
-	rebuild := func(ctx context.Context, c *protection.Call) (string, error) { return p.rebuild(ctx, c, remarks) }
-	return frame.Restore(rebuild, p.undoRestore)(ctx, &remarked)
-}
-
-// rebuild returns the project that the topology was restored into.
-func (p *Plugin) rebuild(ctx context.Context, c *protection.Call, remarks *remark.List) (string, error) {
+// restore returns the project that the topology was restored into.
+func (p *Plugin) restore(ctx context.Context, c *protection.Call, remarks *remark.List) (string, error) {
 	r, err := p.begin(ctx, c, remarks)
 	if err != nil {
 		return "", err

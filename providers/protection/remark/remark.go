@@ -13,6 +13,7 @@ import (
 	"sync"
 
 	"github.com/karbor-project/karbor/providers/protection"
+	"github.com/karbor-project/karbor/providers/protection/hook"
 )
 
 // List collects remarks, each once. The zero value is empty. It is safe for
@@ -37,6 +38,20 @@ func (l *List) Texts() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Clone(l.texts)
+}
+
+// Restore returns the hook of a Restore whose restore adds remarks.
+func Restore(
+	frame hook.Frame, restore func(context.Context, *protection.Call, *List) (string, error), undo protection.Hook,
+) protection.Hook {
+	return func(ctx context.Context, c *protection.Call) error {
+		remarks := &List{}
+		remarked := *c
+		remarked.Status = &Recorder{Next: c.Status, Remarks: remarks}
+		return frame.Restore(func(ctx context.Context, c *protection.Call) (string, error) {
+			return restore(ctx, c, remarks)
+		}, undo)(ctx, &remarked)
+	}
 }
 
 // Recorder records statuses as another recorder does, which may be nil, and gives

@@ -15,8 +15,10 @@ import (
 	"github.com/gophercloud/gophercloud/v2"
 
 	"github.com/karbor-project/karbor/pkg/openstack"
+	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/hook"
 	"github.com/karbor-project/karbor/providers/protection/poll"
+	"github.com/karbor-project/karbor/providers/protection/remark"
 )
 
 // Request is a request for an item that is created once.
@@ -34,8 +36,12 @@ type Request struct {
 	Body map[string]any
 	// Ready are the statuses of an item that is finished or has failed.
 	Ready poll.Statuses
-	// Created is a part of the session's state.
+	// Concede, unless it is nil, takes out of Body what the service has refused, or
+	// returns the error.
+	Concede func(ctx context.Context, refused error) error
+	// Created and Remarks, which may be nil, are parts of the session's state.
 	Created *Created
+	Remarks *[]string
 }
 
 // uncertain reports whether there may be items that the state does not name.
@@ -51,6 +57,27 @@ func (r *Request) recognizes(i *Item) bool {
 
 // Create creates the item once.
 func (r *Request) Create(ctx context.Context) error {
+	err := r.once(ctx)
+	if err == nil || r.Concede == nil || protection.Handover(ctx, err) != nil {
+		return err
+	}
+	if err := r.Concede(ctx, err); err != nil {
+		return err
+	}
+	return r.once(ctx)
+}
+
+// AddRemarks adds the remarks of the state to a list.
+func (r *Request) AddRemarks(list *remark.List) {
+	if r.Remarks == nil {
+		return
+	}
+	for _, text := range *r.Remarks {
+		list.Add("%s", text)
+	}
+}
+
+func (r *Request) once(ctx context.Context) error {
 	r.Created.Uncertain = r.uncertain()
 	return Once(ctx, r.Created, r.Save, func(ctx context.Context) ([]Created, error) {
 		items, err := r.Find(ctx)

@@ -43,17 +43,7 @@ type run struct {
 	multiattach bool // of the volume that the server boots from
 }
 
-// restore makes a new server of what the same restore has made of the parts of the
-// old one.
-func (p *Plugin) restore(ctx context.Context, c *protection.Call) error {
-	remarks := &remark.List{}
-	remarked := *c
-	remarked.Status = &remark.Recorder{Next: c.Status, Remarks: remarks}
-	rebuild := func(ctx context.Context, c *protection.Call) (string, error) { return p.rebuild(ctx, c, remarks) }
-	return frame.Restore(rebuild, p.undoRestore)(ctx, &remarked)
-}
-
-func (p *Plugin) rebuild(ctx context.Context, c *protection.Call, remarks *remark.List) (string, error) {
+func (p *Plugin) restore(ctx context.Context, c *protection.Call, remarks *remark.List) (string, error) {
 	r, err := p.begin(ctx, c, remarks)
 	if err != nil {
 		return "", err

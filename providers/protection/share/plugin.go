@@ -135,7 +135,7 @@ func beginRestore(ctx context.Context, manila *remote.Client, c *protection.Call
 	}, nil
 }
 
-func fill(r *remote.Request, about metadata) error {
+func fill(_ context.Context, r *remote.Request, about metadata) error {
 	// Shares of one snapshot are few, those of a project may be many.
 	r.Query = url.Values{"snapshot_id": {about.SnapshotID}}
 	r.Body = map[string]any{

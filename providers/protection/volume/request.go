@@ -38,6 +38,8 @@ type Restored struct {
 	// Mark is this restore's own.
 	Mark   string         `json:"mark,omitempty"`
 	Volume remote.Created `json:"volume"`
+	// Remarks say what the new volume has not.
+	Remarks []string `json:"remarks,omitempty"`
 }
 
 // Request returns the request for the new volume. The mark is saved with the state
@@ -46,5 +48,7 @@ func (r *Restored) Request(s *remote.Session) *remote.Request {
 	if r.Mark == "" {
 		r.Mark = uuid.NewString()
 	}
-	return New(s, remote.MarksOf(s.Call).Restore(r.Mark), &r.Volume)
+	request := New(s, remote.MarksOf(s.Call).Restore(r.Mark), &r.Volume)
+	request.Remarks = &r.Remarks
+	return request
 }

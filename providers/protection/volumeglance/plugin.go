@@ -19,6 +19,7 @@ import (
 	"github.com/karbor-project/karbor/providers/protection/hook"
 	"github.com/karbor-project/karbor/providers/protection/imagedata"
 	"github.com/karbor-project/karbor/providers/protection/poll"
+	"github.com/karbor-project/karbor/providers/protection/remark"
 	"github.com/karbor-project/karbor/providers/protection/remote"
 	"github.com/karbor-project/karbor/providers/protection/volume"
 )
@@ -30,7 +31,7 @@ var Names = []string{
 }
 
 // frame has the plugin's name in error texts.
-var frame = hook.Frame{Title: "Volume Glance Backup", Verified: "Volume backup", Schemas: schemas}
+var frame = hook.Frame{Title: "Volume Glance Backup", Verified: "Volume backup", Objects: []string{volume.PropertiesKey}, Schemas: schemas}
 
 // pieceSize is what the size of data objects is a multiple of: glanceclient's
 // reads. karbor: services/protection/protection_plugins/utils.py
@@ -107,7 +108,7 @@ func (p *Plugin) Operation(kind protection.Kind, r resource.Resource) (*protecti
 	case protection.Protect:
 		return &protection.Operation{Main: frame.Protect(true, p.backUp, p.cleanBackUp), Undo: frame.Delete(p.undoProtect)}, nil
 	case protection.Restore:
-		return &protection.Operation{Main: frame.Restore(p.restore, p.undoRestore), Undo: frame.UndoRestore(p.undoRestore)}, nil
+		return &protection.Operation{Main: remark.Restore(frame, p.restore, p.undoRestore), Undo: frame.UndoRestore(p.undoRestore)}, nil
 	case protection.Verify:
 		return &protection.Operation{Main: frame.Verify(hook.LookAtStatus("volume", whole))}, nil
 	case protection.Delete:

@@ -70,7 +70,7 @@ func TestThereAndBack(t *testing.T) {
 			if got := h.Text(disk, "metadata"); got != want {
 				t.Errorf("metadata is\n%s, not\n%s", got, want)
 			}
-			if diff := cmp.Diff([]string{"data_1", "data_2", "data_3", "manifest", "metadata", "status"}, h.Keys(disk)); diff != "" {
+			if diff := cmp.Diff([]string{"data_1", "data_2", "data_3", "manifest", "metadata", "status", "volume"}, h.Keys(disk)); diff != "" {
 				t.Errorf("keys (-want +got):\n%s", diff)
 			}
 			if got := h.Text(disk, "status"); got != "available" || len(told) == 0 || told[len(told)-1] != 100 {

@@ -82,18 +82,19 @@ func (p *Plugin) store(ctx context.Context, b *protecting) error {
 			return hook.Instead("Volume is in erroneous state", err)
 		}
 	}
-	about := metadata{VolumeID: id}
+	properties, err := volume.Describe(ctx, b.Session)
+	if err != nil {
+		return err
+	}
+	if properties.Encrypted {
+		return &hook.Failure{Text: "The volume is encrypted: its data would be kept without the key, which is gone with the temporary image"}
+	}
+	about := metadata{VolumeID: id, Size: properties.Size}
 	if p.cfg.FromSnapshot {
 		if err := b.fork(ctx); err != nil {
 			return err
 		}
 		id, about.Size = b.state.Volume.ID, b.state.Snapshot.Size
-	} else {
-		found, err := b.Show(ctx, volume.Volumes, id)
-		if err != nil {
-			return err
-		}
-		about.Size = int(found.Size)
 	}
 	if err := b.upload(ctx, id); err != nil {
 		return err

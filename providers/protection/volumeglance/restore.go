@@ -10,6 +10,7 @@ import (
 	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/hook"
 	"github.com/karbor-project/karbor/providers/protection/imagedata"
+	"github.com/karbor-project/karbor/providers/protection/remark"
 	"github.com/karbor-project/karbor/providers/protection/remote"
 	"github.com/karbor-project/karbor/providers/protection/volume"
 )
@@ -44,7 +45,7 @@ func (p *Plugin) beginRestore(ctx context.Context, c *protection.Call) (*restori
 }
 
 // restore makes an image of what is in the bank, and a volume from the image.
-func (p *Plugin) restore(ctx context.Context, c *protection.Call) (string, error) {
+func (p *Plugin) restore(ctx context.Context, c *protection.Call, remarks *remark.List) (string, error) {
 	var about metadata
 	if err := c.Section.GetJSON(ctx, protection.MetadataKey, &about); err != nil {
 		return "", err
@@ -59,8 +60,12 @@ func (p *Plugin) restore(ctx context.Context, c *protection.Call) (string, error
 		}
 	}
 	r.volume.Body = map[string]any{"size": about.Size, "imageRef": r.state.ImageID, "name": hook.RestoreName(c)}
+	if err := volume.Resemble(ctx, r.volume); err != nil {
+		return "", err
+	}
 	err = r.volume.Create(ctx)
 	id := r.state.Volume.ID
+	r.volume.AddRemarks(remarks)
 	if err != nil {
 		return id, err
 	}

@@ -39,13 +39,14 @@ func New(cfg poll.Config, clients volume.Clients) *Plugin {
 	cinder := remote.NewClient(cfg, clients.BlockStorage)
 	return &Plugin{
 		Type:   resource.Volume,
-		Frame:  hook.Frame{Title: "Volume Snapshot", Verified: "Volume snapshot", Schemas: schemas},
+		Frame:  hook.Frame{Title: "Volume Snapshot", Verified: "Volume snapshot", Objects: []string{volume.PropertiesKey}, Schemas: schemas},
 		Client: cinder,
 
 		Source: volume.Volumes, Usable: volume.Usable, Unusable: "Volume is in a error status.",
 		Begin: func(ctx context.Context, c *protection.Call) ([]*remote.Request, error) { return begin(ctx, cinder, c) },
-		Describe: func(_ context.Context, s *remote.Session) (metadata, error) {
-			return metadata{VolumeID: s.Call.Resource.ID}, nil
+		Describe: func(ctx context.Context, s *remote.Session) (metadata, error) {
+			_, err := volume.Describe(ctx, s)
+			return metadata{VolumeID: s.Call.Resource.ID}, err
 		},
 		Note: func(about *metadata, snapshot *remote.Created) {
 			about.SnapshotID, about.Size = snapshot.ID, snapshot.Size // the size that the volume had then
@@ -110,7 +111,7 @@ func beginRestore(ctx context.Context, cinder *remote.Client, c *protection.Call
 	return state.Request(s), nil
 }
 
-func fill(r *remote.Request, about metadata) error {
+func fill(ctx context.Context, r *remote.Request, about metadata) error {
 	name, given := r.Call.Parameters.String("restore_name")
 	if !given || name == "" {
 		name = "volume-" + r.Call.Checkpoint.ID() + "@" + r.Call.Resource.ID
@@ -119,5 +120,5 @@ func fill(r *remote.Request, about metadata) error {
 	if description, ok := r.Call.Parameters.String("restore_description"); ok {
 		r.Body["description"] = description
 	}
-	return nil
+	return volume.Resemble(ctx, r)
 }

@@ -3,6 +3,7 @@
 package storage
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"net/url"
@@ -36,6 +37,20 @@ func (c *Cloud) cinder() {
 		c.handle("GET "+base+"/{id}", func(w http.ResponseWriter, r *http.Request) { c.show(w, r, collection) })
 		c.handle("DELETE "+base+"/{id}", func(w http.ResponseWriter, r *http.Request) { c.remove(w, r, collection) })
 	}
+	c.handle("GET "+openstacktest.Cinder+"/types", func(w http.ResponseWriter, _ *http.Request) {
+		types := []any{}
+		for name := range c.Types {
+			types = append(types, map[string]any{"id": name, "name": name})
+		}
+		answer(w, http.StatusOK, map[string]any{"volume_types": types})
+	})
+	c.handle("GET "+openstacktest.Cinder+"/os-availability-zone", func(w http.ResponseWriter, _ *http.Request) {
+		zones := []any{}
+		for _, name := range c.Zones {
+			zones = append(zones, map[string]any{"zoneName": name, "zoneState": map[string]any{"available": true}})
+		}
+		answer(w, http.StatusOK, map[string]any{"availabilityZoneInfo": zones})
+	})
 	c.handle("POST "+openstacktest.Cinder+"/volumes", c.createVolume)
 	c.handle("PUT "+openstacktest.Cinder+"/volumes/{id}", c.changeVolume)
 	c.handle("POST "+openstacktest.Cinder+"/volumes/{id}/action", c.uploadVolume)
@@ -45,11 +60,13 @@ func (c *Cloud) cinder() {
 }
 
 // view is a thing as Cinder shows it.
-func view(collection string, t *Thing) map[string]any {
+func (c *Cloud) view(collection string, t *Thing) map[string]any {
 	v := map[string]any{
 		"id": t.ID, "name": t.Name, "description": t.Description, "status": t.Status, "size": t.Size, "metadata": t.Metadata,
 	}
 	switch collection {
+	case Volumes:
+		v["volume_type"], v["availability_zone"], v["encrypted"] = t.Type, t.Zone, c.Types[t.Type]
 	case Snapshots:
 		v["volume_id"] = t.VolumeID
 		v["os-extended-snapshot-attributes:progress"] = map[string]string{"creating": "40%", "available": "100%"}[t.Status]
@@ -87,7 +104,7 @@ func (c *Cloud) list(w http.ResponseWriter, r *http.Request, collection string) 
 			return
 		default:
 			if c.look(t); c.find(collection, t.ID) != nil {
-				page = append(page, view(collection, t))
+				page = append(page, c.view(collection, t))
 			}
 		}
 	}
@@ -145,7 +162,7 @@ func (c *Cloud) show(w http.ResponseWriter, r *http.Request, collection string) 
 		refuse(w, http.StatusNotFound, "%s %s could not be found.", members[collection], t.ID)
 		return
 	}
-	answer(w, http.StatusOK, map[string]any{members[collection]: view(collection, t)})
+	answer(w, http.StatusOK, map[string]any{members[collection]: c.view(collection, t)})
 }
 
 func (c *Cloud) remove(w http.ResponseWriter, r *http.Request, collection string) {
@@ -177,6 +194,8 @@ type request struct {
 	VolumeID    *string           `json:"volume_id"`
 	SnapshotID  *string           `json:"snapshot_id"`
 	ImageRef    *string           `json:"imageRef"`
+	Type        *string           `json:"volume_type"`
+	Zone        *string           `json:"availability_zone"`
 	Container   *string           `json:"container"`
 	Force       bool              `json:"force"`
 	Incremental bool              `json:"incremental"`
@@ -208,7 +227,7 @@ func (q *request) thing(status string) *Thing {
 
 func (c *Cloud) made(w http.ResponseWriter, collection string, t *Thing) {
 	c.things[collection] = append(c.things[collection], t)
-	answer(w, http.StatusAccepted, map[string]any{members[collection]: view(collection, t)})
+	answer(w, http.StatusAccepted, map[string]any{members[collection]: c.view(collection, t)})
 }
 
 func (c *Cloud) createVolume(w http.ResponseWriter, r *http.Request) {
@@ -217,6 +236,23 @@ func (c *Cloud) createVolume(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	t := q.thing("creating")
+	if t.Type, t.Zone = DefaultType, c.Zones[0]; q.Type != nil {
+		t.Type = *q.Type
+	}
+	if source := c.find(Snapshots, text(q.SnapshotID)); source != nil && q.Type == nil {
+		t.Type, t.Zone = cmp.Or(source.Type, t.Type), cmp.Or(source.Zone, t.Zone)
+	}
+	if q.Zone != nil {
+		t.Zone = *q.Zone
+	}
+	if _, known := c.Types[t.Type]; !known {
+		refuse(w, http.StatusNotFound, "Volume type with name %s could not be found.", t.Type)
+		return
+	}
+	if !slices.Contains(c.Zones, t.Zone) {
+		refuse(w, http.StatusBadRequest, "Availability zone '%s' is invalid.", t.Zone)
+		return
+	}
 	var data []byte
 	switch {
 	case q.SnapshotID != nil:
@@ -252,7 +288,7 @@ func (c *Cloud) changeVolume(w http.ResponseWriter, r *http.Request) {
 	if q.Description != nil {
 		t.Description = *q.Description
 	}
-	answer(w, http.StatusOK, map[string]any{"volume": view(Volumes, t)})
+	answer(w, http.StatusOK, map[string]any{"volume": c.view(Volumes, t)})
 }
 
 // usable tells whether a volume can be read, or answers that it cannot.
@@ -274,7 +310,7 @@ func (c *Cloud) createSnapshot(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	t := q.thing("creating")
-	t.Size = source.Size
+	t.Size, t.Type, t.Zone = source.Size, source.Type, source.Zone
 	data := slices.Clone(source.Data)
 	c.start(func() { c.become(Snapshots, t, "available", data) }, t)
 	c.made(w, Snapshots, t)
@@ -294,7 +330,7 @@ func (c *Cloud) createBackup(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	t, before := q.thing("creating"), source.Status
-	t.Size = source.Size
+	t.Size, t.Type = source.Size, source.Type
 	if q.SnapshotID != nil {
 		if source = c.wanted(w, Snapshots, *q.SnapshotID); source == nil {
 			return
@@ -355,8 +391,8 @@ func (c *Cloud) restoreBackup(w http.ResponseWriter, r *http.Request) {
 	t.Status, target.Status = "restoring", "restoring-backup"
 	c.start(func() {
 		t.Status = "available"
-		if _, fails := c.fails["restores"]; fails {
-			delete(c.fails, "restores")
+		_, fails := c.fails["restores"]
+		if delete(c.fails, "restores"); fails || c.Types[t.Type] != c.Types[target.Type] { // cinder: backup/driver.py, the encryption key
 			target.Status = "error_restoring"
 			return
 		}

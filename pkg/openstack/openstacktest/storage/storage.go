@@ -28,6 +28,10 @@ type Cloud struct {
 	Looks int
 	// PageSize bounds a page of Cinder's listings; 1000 by default.
 	PageSize int
+	// Types are the volume types, by their names; true is one of encrypted volumes. The
+	// first zone is the default.
+	Types map[string]bool
+	Zones []string
 
 	mu      sync.Mutex
 	things  map[string][]*Thing // by collection, in the order of their creation
@@ -49,6 +53,8 @@ type Thing struct {
 	Container             string
 	Incremental           bool
 	Data                  []byte
+	// Type and Zone are a volume's; a backup and a snapshot have those of their volume.
+	Type, Zone string
 	// Properties are those of an image.
 	Properties map[string]any
 
@@ -77,11 +83,14 @@ const (
 	Images    = "images"
 )
 
+// DefaultType is the type of volumes for which none is asked for.
+const DefaultType = "__DEFAULT__"
+
 // New starts a cloud without anything in it, that ends with the test.
 func New(t testing.TB) *Cloud {
 	t.Helper()
 	c := &Cloud{
-		Cloud: openstacktest.New(t), Looks: 2, PageSize: 1000,
+		Cloud: openstacktest.New(t), Looks: 2, PageSize: 1000, Types: map[string]bool{DefaultType: false}, Zones: []string{"nova"},
 		things: map[string][]*Thing{}, fails: map[string]string{}, refuses: map[string]refusal{}, used: map[string]bool{},
 	}
 	c.cinder()
@@ -91,7 +100,7 @@ func New(t testing.TB) *Cloud {
 
 // AddVolume makes a volume of 1 GiB that is available.
 func (c *Cloud) AddVolume(id, name string, data []byte) *Thing {
-	return c.add(Volumes, &Thing{ID: id, Name: name, Status: "available", Size: 1, Data: data})
+	return c.add(Volumes, &Thing{ID: id, Name: name, Status: "available", Size: 1, Data: data, Type: DefaultType, Zone: c.Zones[0]})
 }
 
 // Add puts something there as it is.

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package volume
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+
+	"github.com/gophercloud/gophercloud/v2"
+
+	"github.com/karbor-project/karbor/bank"
+	"github.com/karbor-project/karbor/pkg/openstack"
+	"github.com/karbor-project/karbor/providers/protection/hook"
+	"github.com/karbor-project/karbor/providers/protection/remote"
+)
+
+// PropertiesKey is the object of the bank that says what the volume is like. The
+// original does not know it, and leaves it alone.
+const PropertiesKey = "volume"
+
+// Properties are what the original does not keep of a volume.
+type Properties struct {
+	Type      string            `json:"volume_type"` // null reads as ""
+	Zone      string            `json:"availability_zone"`
+	Encrypted bool              `json:"encrypted"`
+	Metadata  map[string]string `json:"metadata"`
+	Size      int               `json:"size"` // GiB
+}
+
+// Describe asks Cinder for the properties of the volume that a session is about, and
+// writes them into the bank.
+func Describe(ctx context.Context, s *remote.Session) (*Properties, error) {
+	item, err := s.Show(ctx, Volumes, s.Call.Resource.ID)
+	if err != nil {
+		return nil, err
+	}
+	p := &Properties{}
+	if err := item.Decode(p); err != nil {
+		return nil, err
+	}
+	// What Cinder shows among a user's metadata, and sets itself.
+	delete(p.Metadata, "readonly")
+	delete(p.Metadata, "attached_mode")
+	return p, s.Call.Section.PutJSON(ctx, PropertiesKey, p)
+}
+
+// Resemble asks for a new volume with the properties that the bank has, if it has any:
+// the original's backups have none. When Cinder refuses them, those that the cloud does
+// not have any more are left out, with a remark. An encrypted volume is not put into a
+// type of another kind.
+func Resemble(ctx context.Context, request *remote.Request) error {
+	var p Properties
+	err := request.Call.Section.GetJSON(ctx, PropertiesKey, &p)
+	if errors.Is(err, bank.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	request.Body["metadata"] = remote.Marks(p.Metadata)
+	if request.Body["snapshot_id"] != nil {
+		return nil // Cinder gives it type and zone of the snapshot
+	}
+	if p.Type != "" {
+		request.Body["volume_type"] = p.Type
+	}
+	if p.Zone != "" {
+		request.Body["availability_zone"] = p.Zone
+	}
+	request.Concede = func(ctx context.Context, refused error) error { return concede(ctx, request, p, refused) }
+	return nil
+}
+
+// concede leaves out of a request that was refused what there is no more, or returns
+// the refusal.
+func concede(ctx context.Context, request *remote.Request, p Properties, refused error) error {
+	if !gophercloud.ResponseCodeIs(refused, http.StatusNotFound) && !gophercloud.ResponseCodeIs(refused, http.StatusBadRequest) {
+		return refused
+	}
+	types, err := names(ctx, request, "types", "volume_types")
+	if err != nil {
+		return err
+	}
+	zones, err := names(ctx, request, "os-availability-zone", "availabilityZoneInfo")
+	if err != nil {
+		return err
+	}
+	before := len(request.Body)
+	if p.Type != "" && !slices.Contains(types, p.Type) {
+		if p.Encrypted {
+			return &hook.Failure{Text: fmt.Sprintf("The volume is encrypted, and its type %s is not there any more", p.Type), Err: refused}
+		}
+		delete(request.Body, "volume_type")
+		*request.Remarks = append(*request.Remarks, fmt.Sprintf("Volume type %s is not there any more.", p.Type))
+	}
+	if p.Zone != "" && !slices.Contains(zones, p.Zone) {
+		delete(request.Body, "availability_zone")
+		*request.Remarks = append(*request.Remarks, fmt.Sprintf("Availability zone %s is not there any more.", p.Zone))
+	}
+	if len(request.Body) == before {
+		return refused
+	}
+	return nil
+}
+
+// names lists the names of volume types or of zones.
+func names(ctx context.Context, request *remote.Request, path, collection string) ([]string, error) {
+	items, err := openstack.List[struct {
+		Name string `json:"name"`
+		Zone string `json:"zoneName"`
+	}](ctx, request.ServiceClient, path, collection, nil)
+	all := make([]string, len(items))
+	for n, i := range items {
+		all[n] = i.Name + i.Zone // it has one of them
+	}
+	return all, err
+}

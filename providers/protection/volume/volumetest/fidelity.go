@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package volumetest
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/karbor-project/karbor/pkg/openstack/openstacktest"
+	"github.com/karbor-project/karbor/pkg/openstack/openstacktest/storage"
+	"github.com/karbor-project/karbor/pkg/resource"
+	"github.com/karbor-project/karbor/providers/protection"
+	"github.com/karbor-project/karbor/providers/protection/plugintest"
+)
+
+// Fidelity holds a plugin to bringing a volume back in its type and zone and with its
+// metadata, and to telling what could not be.
+func Fidelity(t *testing.T, newPlugin func(*storage.Cloud) protection.Plugin) {
+	t.Helper()
+	disk := resource.Resource{Type: resource.Volume, ID: "39bf1b00-ebb7-4ffb-9069-021fda85d377", Name: "disk"}
+	for name, tc := range map[string]struct {
+		lose       func(c *storage.Cloud)
+		kind, zone string
+		reason     []string
+	}{
+		"as it was":    {func(*storage.Cloud) {}, "fast", "az2", nil},
+		"no type":      {func(c *storage.Cloud) { delete(c.Types, "fast") }, storage.DefaultType, "az2", []string{"type fast"}},
+		"no zone":      {func(c *storage.Cloud) { c.Zones = c.Zones[:1] }, "fast", "nova", []string{"zone az2"}},
+		"neither":      {func(c *storage.Cloud) { delete(c.Types, "fast"); c.Zones = c.Zones[:1] }, storage.DefaultType, "nova", []string{"type fast", "zone az2"}},
+		"not Karbor's": {nil, storage.DefaultType, "nova", nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c, h := storage.New(t), plugintest.New(t)
+			c.Types["fast"], c.Zones = false, []string{"nova", "az2"}
+			v := c.AddVolume(disk.ID, "disk", []byte("data"))
+			v.Type, v.Zone, v.Metadata = "fast", "az2", map[string]string{"role": "db", "readonly": "False"}
+			p, ctx := newPlugin(c), openstacktest.Context(t)
+			must(t, h.Run(ctx, p, protection.Protect, h.Call(disk)))
+			if tc.lose == nil {
+				must(t, h.Call(disk).Section.Delete(ctx, "volume"))
+			} else {
+				tc.lose(c)
+			}
+			h.State = &plugintest.State{}
+			must(t, h.Run(ctx, p, protection.Restore, h.Call(disk)))
+			id, _ := h.NewResources.Get(disk.ID)
+			got := c.Find(storage.Volumes, id)
+			if got == nil || got.Type != tc.kind || got.Zone != tc.zone {
+				t.Fatalf("restored %+v", got)
+			}
+			if _, readonly := got.Metadata["readonly"]; readonly || (got.Metadata["role"] == "db") != (tc.lose != nil) {
+				t.Errorf("its metadata are %v", got.Metadata)
+			}
+			records := h.Status.Records()
+			last := records[len(records)-1]
+			for _, want := range tc.reason {
+				if !strings.Contains(last.Reason, want) {
+					t.Errorf("recorded %+v, want %s", last, want)
+				}
+			}
+			if tc.reason == nil && last.Reason != "" {
+				t.Errorf("recorded %+v", last)
+			}
+			must(t, h.Run(ctx, p, protection.Delete, h.Call(disk)))
+			if keys := h.Keys(disk); len(keys) != 1 {
+				t.Errorf("left in the bank: %v", keys)
+			}
+		})
+	}
+}
