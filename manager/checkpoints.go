@@ -13,6 +13,7 @@ import (
 	"github.com/karbor-project/karbor/bank/checkpoint"
 	"github.com/karbor-project/karbor/manager/failure"
 	"github.com/karbor-project/karbor/pkg/fault"
+	"github.com/karbor-project/karbor/pkg/journal"
 	"github.com/karbor-project/karbor/pkg/requestcontext"
 	"github.com/karbor-project/karbor/providers"
 )
@@ -234,6 +235,13 @@ func (m *Manager) resetState(ctx context.Context, a *arguments) (any, error) {
 	}
 	if !slices.Contains(resetTo, state) {
 		return nil, fault.InvalidInput(`argument state: want "available" or "error"`)
+	}
+	err = m.operations.Free(ctx, id)
+	if errors.As(err, new(*journal.BusyError)) {
+		return nil, fault.CheckpointNotBeReset(id).WithCause(err)
+	}
+	if err != nil {
+		return nil, err
 	}
 	if err = cp.SetStatus(state); err == nil {
 		err = cp.Commit(ctx)

@@ -56,14 +56,16 @@ func TestOwnerless(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		lease   *oneLease
-		journal bool // it has an operation of the checkpoint
+		journal journal.State // of the operation that it has on the checkpoint; "": none
 		ok      bool
 	}{
-		{"owner gone", &oneLease{}, false, true},
-		{"owner lives", &oneLease{held: true}, false, false},
-		{"operation goes on", &oneLease{}, true, false},
-		{"unknown whether the owner lives", &oneLease{err: errAway}, false, false},
-		{"no leases", nil, false, false},
+		{"owner gone", &oneLease{}, "", true},
+		{"owner lives", &oneLease{held: true}, "", false},
+		{"operation goes on", &oneLease{}, journal.Queued, false},
+		{"operation has ended and owner lives", &oneLease{held: true}, journal.Ended, true},
+		{"unknown whether the owner lives", &oneLease{err: errAway}, "", false},
+		{"no leases", nil, "", false},
+		{"no leases, operation has ended", nil, journal.Ended, true},
 	} {
 		for _, status := range []checkpoint.Status{checkpoint.Protecting, checkpoint.Copying, checkpoint.WaitCopying, checkpoint.Deleting} {
 			t.Run(fmt.Sprint(c.name, " ", status), func(t *testing.T) {
@@ -78,7 +80,7 @@ func TestOwnerless(t *testing.T) {
 					t.Fatal(err)
 				}
 				kept := journaltest.NewMemory(nil)
-				engine := operation.New(operation.Config{Journal: kept, Records: noRecords{}})
+				engine := operation.New(operation.Config{Journal: kept, Records: noRecords{}, Patience: -1})
 				t.Cleanup(func() {
 					engine.Stop(context.Background())
 					if err := p.Close(); err != nil {
@@ -94,9 +96,13 @@ func TestOwnerless(t *testing.T) {
 						Plan: checkpoint.Plan{ID: "plan", ProviderID: "provider", ProjectID: "project"}}); err != nil {
 						t.Fatal(err)
 					}
-					if c.journal {
-						if _, _, err := kept.Begin(ctx, journal.Entry{ID: id, Subject: id, Exclusive: true, Kind: "protect", CheckpointID: id,
-							Claim: journal.Claim{Owner: "other"}}); err != nil {
+					if c.journal != "" {
+						e, _, err := kept.Begin(ctx, journal.Entry{ID: id, Subject: id, Exclusive: true, Kind: "protect", CheckpointID: id,
+							Claim: journal.Claim{Owner: "other"}})
+						if err == nil && c.journal == journal.Ended {
+							err = kept.End(ctx, id, e.Claim, journal.Failed, "", nil)
+						}
+						if err != nil {
 							t.Fatal(err)
 						}
 					}
@@ -118,8 +124,8 @@ func TestOwnerless(t *testing.T) {
 				_, err = m.delete(ctx, argumentsOf(t, `{"provider_id": "provider", "checkpoint_id": "to-delete"}`))
 				judge(err, "CheckpointNotBeDeleted", c.ok)
 				_, err = m.resetState(ctx, argumentsOf(t, `{"provider_id": "provider", "checkpoint_id": "to-reset", "state": "error"}`))
-				// As in the original a copy can be reset at any time.
-				resets := c.ok || status == checkpoint.Copying || status == checkpoint.WaitCopying
+				// As in the original a copy can be reset, unless its operation goes on.
+				resets := c.ok || c.journal == "" && (status == checkpoint.Copying || status == checkpoint.WaitCopying)
 				judge(err, "CheckpointNotBeReset", resets)
 				for running, waiting := engine.Running(); running+waiting > 0; running, waiting = engine.Running() {
 					time.Sleep(time.Millisecond)

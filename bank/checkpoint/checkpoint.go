@@ -5,6 +5,7 @@ package checkpoint
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -33,8 +34,12 @@ type Checkpoint struct {
 	changed  map[string]json.RawMessage // since the last commit
 	base     Status                     // in the bank, as far as we know
 	tried    Status                     // of a commit whose outcome is unknown
-	recorder *objects                   // that are being written
-	sealed   map[string]string          // their digests, to be signed by the next commit
+	// replaced are the documents, by their digests, that our commits have put others in
+	// the place of: a store that still shows one lags behind.
+	replaced map[[sha256.Size]byte]bool
+	shown    [sha256.Size]byte // the document that the store showed last
+	recorder *objects          // that are being written
+	sealed   map[string]string // their digests, to be signed by the next commit
 }
 
 // ID returns the id of the checkpoint.
@@ -84,12 +89,13 @@ func (c *Checkpoint) read() fields {
 	return c.fields
 }
 
-// SetStatus changes the status. It fails with ErrTransition.
+// SetStatus changes the status. It fails with ErrTransition when the status in the bank
+// cannot become this one; what was set and is not written does not count.
 func (c *Checkpoint) SetStatus(to Status) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.fields.status.CanBecome(to) {
-		return fmt.Errorf("checkpoint %s: %w: from %q to %q", c.id, ErrTransition, c.fields.status, to)
+	if !c.base.CanBecome(to) && (c.tried == "" || !c.tried.CanBecome(to)) {
+		return fmt.Errorf("checkpoint %s: %w: from %q to %q", c.id, ErrTransition, c.base, to)
 	}
 	c.fields.status = to
 	c.set(keyStatus, quoted(string(to)))
@@ -176,6 +182,12 @@ func (c *Checkpoint) committed(changed map[string]json.RawMessage, written docum
 	defer c.mu.Unlock()
 	status, graph := c.fields.status, c.fields.graph
 	c.document, c.fields, c.base, c.tried = written, f, f.status, ""
+	if c.replaced == nil {
+		c.replaced = map[[sha256.Size]byte]bool{}
+	}
+	c.replaced[c.shown] = true
+	c.shown = sha256.Sum256(written.text())
+	delete(c.replaced, c.shown)
 	for key, value := range c.changed {
 		if bytes.Equal(value, changed[key]) {
 			delete(c.changed, key)
@@ -192,8 +204,8 @@ func (c *Checkpoint) committed(changed map[string]json.RawMessage, written docum
 }
 
 // refresh reads index.json again and judges whether our status may follow the
-// one there. A store that lags behind its own writes may not find it yet: then
-// it is as we know it.
+// one there. A store that lags behind its own writes may not find it yet, or show what
+// we have replaced: then it is as we know it.
 func (c *Checkpoint) refresh(ctx context.Context, known document) (document, error) {
 	text, err := c.collection.checkpoints.GetBytes(ctx, indexPath(c.id))
 	if errors.Is(err, bank.ErrNotFound) {
@@ -201,6 +213,16 @@ func (c *Checkpoint) refresh(ctx context.Context, known document) (document, err
 	}
 	if err != nil {
 		return document{}, err
+	}
+	shown := sha256.Sum256(text)
+	c.mu.Lock()
+	lags := c.replaced[shown]
+	if !lags {
+		c.shown = shown
+	}
+	c.mu.Unlock()
+	if lags {
+		return known, nil
 	}
 	current, f, err := c.collection.parse(c.id, text)
 	if err != nil {
@@ -213,10 +235,11 @@ func (c *Checkpoint) refresh(ctx context.Context, known document) (document, err
 func (c *Checkpoint) mayFollow(now Status) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if _, ok := c.changed[keyStatus]; !ok || now == c.base || c.tried != "" && now == c.tried {
+	if _, ok := c.changed[keyStatus]; !ok {
 		return nil
 	}
-	if now == Deleting || now == Deleted || !now.CanBecome(c.fields.status) {
+	ours := now == c.base || c.tried != "" && now == c.tried
+	if !ours && (now == Deleting || now == Deleted) || !now.CanBecome(c.fields.status) {
 		return fmt.Errorf("checkpoint %s: %w: status is %q, was %q, cannot become %q",
 			c.id, ErrConflict, now, c.base, c.fields.status)
 	}

@@ -481,29 +481,38 @@ type Abandonment int
 // The degrees.
 const (
 	// Attended is a checkpoint on which an operation is at work, or which has an
-	// owner who lives.
+	// owner who lives and may have an operation that the journal does not know.
 	Attended Abandonment = iota
-	// Unknown is a checkpoint that the journal knows of no operation on, in a bank
-	// whose owners have no lease that could tell more. Its owner is not this
-	// worker.
+	// Unknown is a checkpoint that the journal has never known, in a bank whose
+	// owners have no lease that could tell more. Its owner is not this worker.
 	Unknown
-	// Abandoned is a checkpoint that the journal knows of no operation on, and
-	// whose owner has no lease any more.
+	// Abandoned is a checkpoint all of whose operations have ended in the journal, or
+	// which it has never known and whose owner has no lease any more.
 	Abandoned
 )
 
-// Abandonment judges whether anybody is at work on a checkpoint, or will go on.
-// The journal tells of all workers that share it, the lease of the others: the
+// Abandonment judges whether anybody is at work on a checkpoint, or will go on. The
+// journal tells of all workers that share it, and its word comes first. The lease
+// tells of the owners of checkpoints that the journal has never known to change: the
 // Python worker, and workers with a database of their own.
 func (e *Engine) Abandonment(ctx context.Context, p *providers.Provider, checkpointID, owner string) (Abandonment, error) {
-	entries, err := e.journal.List(ctx, journal.Filter{CheckpointID: checkpointID, Unfinished: true, Limit: 1})
-	if err != nil {
-		return Attended, fmt.Errorf("look for operations on checkpoint %s: %w", checkpointID, err)
+	err := e.busy(ctx, journal.Filter{CheckpointID: checkpointID})
+	known := false
+	for _, kind := range []protection.Kind{protection.Protect, protection.Copy, protection.Delete} {
+		var ended []journal.Entry
+		if err == nil && !known {
+			ended, err = e.journal.List(ctx, journal.Filter{CheckpointID: checkpointID, Kind: string(kind), Limit: 1})
+			known = len(ended) > 0
+		}
 	}
 	lease := p.Lease()
 	switch {
-	case len(entries) > 0:
+	case errors.As(err, new(*journal.BusyError)):
 		return Attended, nil
+	case err != nil:
+		return Attended, fmt.Errorf("looking for operations on checkpoint %s: %w", checkpointID, err)
+	case known:
+		return Abandoned, nil
 	case lease == nil || owner == "":
 		if owner == p.Checkpoints.OwnerID() {
 			return Attended, nil
@@ -512,7 +521,7 @@ func (e *Engine) Abandonment(ctx context.Context, p *providers.Provider, checkpo
 	}
 	held, err := lease.Held(ctx, owner)
 	if err != nil {
-		return Attended, fmt.Errorf("look for the lease of owner %s of checkpoint %s: %w", owner, checkpointID, err)
+		return Attended, fmt.Errorf("looking for the lease of owner %s of checkpoint %s: %w", owner, checkpointID, err)
 	}
 	if held {
 		return Attended, nil
@@ -520,11 +529,10 @@ func (e *Engine) Abandonment(ctx context.Context, p *providers.Provider, checkpo
 	return Abandoned, nil
 }
 
-// Ownerless tells whether a checkpoint in an unfinished status is one that a
-// user may take from its owner. Without leases none is: who knows whether its
-// owner lives?
+// Ownerless reports whether a checkpoint in an unfinished status is one that a
+// user may take from its owner.
 func (e *Engine) Ownerless(ctx context.Context, p *providers.Provider, cp *checkpoint.Checkpoint) (bool, error) {
-	if !cp.Status().Unfinished() || p.Lease() == nil {
+	if !cp.Status().Unfinished() {
 		return false, nil
 	}
 	a, err := e.Abandonment(ctx, p, cp.ID(), cp.OwnerID())

@@ -4,10 +4,12 @@ package operation
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"regexp"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -101,6 +103,9 @@ func (l *life) call(name string, do func() error) error {
 	if err := l.pass(name); err != nil {
 		return err
 	}
+	if l.world.away(name) {
+		return errAway
+	}
 	if err := do(); err != nil {
 		return err
 	}
@@ -144,6 +149,37 @@ func (l *life) hiccup(name string, do func() error) error {
 	})
 }
 
+// errAway is what calls fail with in an outage.
+var errAway = errors.New("the store is away for long")
+
+// away reports whether a call meets the outage.
+func (w *world) away(call string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	o := w.scenario.outage
+	if o.at == 0 || w.passed < o.at {
+		return false
+	}
+	if w.back.IsZero() {
+		w.back = time.Now().Add(o.lasts)
+	}
+	return time.Now().Before(w.back) && storeOf(call, o.store == bankWrites) == o.store
+}
+
+// storeOf is what a call asks.
+func storeOf(call string, writes bool) store {
+	verb, object, _ := strings.Cut(call, " ")
+	switch {
+	case strings.HasPrefix(object, "/") && (verb == "put" || verb == "delete") && writes:
+		return bankWrites
+	case strings.HasPrefix(object, "/"), strings.HasSuffix(call, "the lease"):
+		return wholeBank
+	case verb == "make", verb == "undo": // services
+		return ""
+	}
+	return tables
+}
+
 func (l *life) kill() {
 	l.die(errKilled)
 	l.once.Do(func() { close(l.gone) })
@@ -164,7 +200,7 @@ func (l *life) bury() {
 	l.engine.Stop(ended)
 	l.stops.Wait()
 	if l.tenure.Err() == nil {
-		if err := l.lease.Release(context.Background()); err != nil && l.tenure.Err() == nil {
+		if err := l.lease.Release(context.Background()); err != nil && l.tenure.Err() == nil && !errors.Is(err, errAway) {
 			l.world.complain("%v", err)
 		}
 	}

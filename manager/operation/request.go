@@ -20,6 +20,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/journal"
 	"github.com/karbor-project/karbor/pkg/requestcontext"
 	"github.com/karbor-project/karbor/pkg/resource"
+	"github.com/karbor-project/karbor/pkg/wait"
 	"github.com/karbor-project/karbor/providers"
 	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/rpc"
@@ -203,26 +204,61 @@ func unrecorded(err error) error {
 	return fault.KarborException("The operation cannot be recorded: " + why).WithCause(err)
 }
 
-// enter begins an entry. Users see that an operation has ended a moment before
-// its entry is closed, and may ask for the next one at once: that waits.
-func (e *Engine) enter(ctx context.Context, entry journal.Entry) (journal.Entry, bool, error) {
+// enter begins an entry. A deletion waits for copies into its checkpoint, whose subject
+// is their source.
+func (e *Engine) enter(ctx context.Context, entry journal.Entry) (kept journal.Entry, fresh bool, err error) {
+	err = e.patiently(ctx, func() (err error) {
+		if entry.Kind == string(protection.Delete) {
+			if err := e.busy(ctx, journal.Filter{CheckpointID: entry.CheckpointID, Kind: string(protection.Copy)}); err != nil {
+				return err
+			}
+		}
+		kept, fresh, err = e.journal.Begin(ctx, entry)
+		return err
+	})
+	return kept, fresh, err
+}
+
+// betweenQuestions is the pause between two questions whether an operation has ended.
+const betweenQuestions = 50 * time.Millisecond
+
+// patiently repeats what another operation is in the way of. Users see that an operation
+// has ended a moment before its entry is closed, and may ask for the next one at once.
+func (e *Engine) patiently(ctx context.Context, call func() error) error {
 	deadline := time.Now().Add(e.Patience)
 	for {
-		kept, fresh, err := e.journal.Begin(ctx, entry)
-		var busy *journal.BusyError
-		if !errors.As(err, &busy) || !time.Now().Before(deadline) {
-			return kept, fresh, err
-		}
-		select {
-		case <-time.After(betweenEntries):
-		case <-ctx.Done():
-			return kept, fresh, err
+		err := call()
+		if !errors.As(err, new(*journal.BusyError)) || !time.Now().Before(deadline) || wait.Sleep(ctx, betweenQuestions) != nil {
+			return err
 		}
 	}
 }
 
-// betweenEntries is the pause between two attempts to begin an entry.
-const betweenEntries = 50 * time.Millisecond
+// busy returns a *journal.BusyError if an operation that f selects has not ended.
+func (e *Engine) busy(ctx context.Context, f journal.Filter) error {
+	f.Unfinished, f.Limit = true, 1
+	entries, err := e.journal.List(ctx, f)
+	if err == nil && len(entries) > 0 {
+		err = &journal.BusyError{Other: entries[0]}
+	}
+	return err
+}
+
+// Free fails with a *journal.BusyError if an operation works on a checkpoint, be it one
+// that changes or that reads it, and does not end at once.
+func (e *Engine) Free(ctx context.Context, checkpointID string) error {
+	err := e.patiently(ctx, func() error {
+		err := e.busy(ctx, journal.Filter{CheckpointID: checkpointID})
+		if err == nil {
+			err = e.busy(ctx, journal.Filter{Subject: checkpointID})
+		}
+		return err
+	})
+	if err != nil && !errors.As(err, new(*journal.BusyError)) {
+		return unrecorded(err)
+	}
+	return err
+}
 
 // recordable checks what users can make too large for the journal and the tables.
 // What a checkpoint of somebody else's has is no reason to refuse an operation on it.

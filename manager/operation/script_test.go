@@ -41,6 +41,22 @@ const (
 	answerLost
 )
 
+// store is what may be away.
+type store string
+
+const (
+	bankWrites store = "bank writes"
+	wholeBank  store = "bank" // leases and all
+	tables     store = "database"
+)
+
+// outage is a while in which a store does not answer.
+type outage struct {
+	store store
+	at    int // the moment at which it begins, counted over all processes
+	lasts time.Duration
+}
+
 // scenario is everything that is drawn.
 type scenario struct {
 	kind      protection.Kind
@@ -49,8 +65,9 @@ type scenario struct {
 	acts      map[string]act // by hook and resource
 	fates     []fate
 	hiccups   map[int]hiccup // by the number of the write, counted over all processes
-	cancelAt  int            // the moment, counted over all processes, from which on a user asks for the end; 0: never
-	sources   int            // checkpoints, more than one in a copy
+	outage    outage
+	cancelAt  int // the moment, counted over all processes, from which on a user asks for the end; 0: never
+	sources   int // checkpoints, more than one in a copy
 	workers   int
 	seed      uint64
 }
@@ -88,6 +105,12 @@ func drawScenario(t *rapid.T) *scenario {
 	}
 	for range rapid.IntRange(0, 3).Draw(t, "hiccups") {
 		s.hiccups[rapid.IntRange(1, calls/2).Draw(t, "write")] = rapid.SampledFrom([]hiccup{away, answerLost}).Draw(t, "hiccup")
+	}
+	if s.sources == 1 && rapid.IntRange(0, 2).Draw(t, "outage") == 0 {
+		s.outage = outage{
+			store: rapid.SampledFrom([]store{bankWrites, wholeBank, tables}).Draw(t, "away"), at: rapid.IntRange(1, calls).Draw(t, "away from"),
+			lasts: rapid.SampledFrom([]time.Duration{5 * time.Second, time.Minute, 2 * bank.DefaultLeaseWindows().Expire}).Draw(t, "away for"),
+		}
 	}
 	if rapid.IntRange(0, 2).Draw(t, "cancels") == 0 {
 		s.cancelAt = rapid.IntRange(1, calls).Draw(t, "cancel at")

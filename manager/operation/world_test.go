@@ -33,8 +33,9 @@ type world struct {
 	wrong     []string
 	calls     map[string]int
 	ids       map[string]string
-	written   int // calls of hiccup
-	passed    int // moments at which a process could have died
+	written   int       // calls of hiccup
+	passed    int       // moments at which a process could have died
+	back      time.Time // when what is away comes back
 	accepted  bool
 	asked     bool // for the end of the operation
 	cancelled bool

@@ -111,6 +111,8 @@ type Mark struct {
 
 // Filter selects entries. The zero value selects all.
 type Filter struct {
+	ID           string
+	Subject      string
 	ProjectID    string
 	ProviderID   string
 	CheckpointID string

@@ -444,7 +444,7 @@ func list(ctx context.Context, tx database.Tx, f Filter) ([]Entry, error) {
 		conditions, args = append(conditions, condition), append(args, values...)
 	}
 	for _, c := range []struct{ column, want string }{
-		{"project_id", f.ProjectID}, {"provider_id", f.ProviderID}, {"checkpoint_id", f.CheckpointID}, {"owner", f.Owner}, {"kind", f.Kind},
+		{"id", f.ID}, {"subject", f.Subject}, {"project_id", f.ProjectID}, {"provider_id", f.ProviderID}, {"checkpoint_id", f.CheckpointID}, {"owner", f.Owner}, {"kind", f.Kind},
 	} {
 		switch {
 		case !storable(c.want):

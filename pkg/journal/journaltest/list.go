@@ -39,7 +39,7 @@ func testList(t *testing.T, f Factory) {
 		now = now.Add(time.Second)
 		return begin(t, j, e)
 	}
-	add("a", journal.Entry{Kind: "protect", ProjectID: "p", ProviderID: "v", CheckpointID: "c", Claim: claim("w")})
+	add("a", journal.Entry{Kind: "protect", Subject: "s", ProjectID: "p", ProviderID: "v", CheckpointID: "c", Claim: claim("w")})
 	b := add("b", journal.Entry{Kind: "protect", ProjectID: "q", ProviderID: "v", CheckpointID: "c", Claim: claim("x")})
 	add("c", journal.Entry{Kind: "restore", ProjectID: "p", ProviderID: "u", CheckpointID: "d", Claim: claim("w")})
 	d := add("d", journal.Entry{Kind: "restore", ProjectID: "p", ProviderID: "u", CheckpointID: "c", Claim: claim("x")})
@@ -51,6 +51,7 @@ func testList(t *testing.T, f Factory) {
 		"d c a":   {ProjectID: "p"},
 		"b a":     {ProviderID: "v"},
 		"d b a":   {CheckpointID: "c"},
+		"a":       {Subject: "s"},
 		"d b":     {Owner: "x"},
 		"d c":     {Kind: "restore"},
 		"c a":     {Unfinished: true, Owner: "w"},

@@ -426,7 +426,7 @@ func newestFirst(a, b journal.Entry) int {
 // matches reports whether a filter selects an entry.
 func matches(f *journal.Filter, e *journal.Entry) bool {
 	same := func(want, got string) bool { return want == "" || want == got }
-	return same(f.ProjectID, e.ProjectID) && same(f.ProviderID, e.ProviderID) && same(f.CheckpointID, e.CheckpointID) &&
+	return same(f.ID, e.ID) && same(f.Subject, e.Subject) && same(f.ProjectID, e.ProjectID) && same(f.ProviderID, e.ProviderID) && same(f.CheckpointID, e.CheckpointID) &&
 		same(f.Owner, e.Owner) && same(f.Kind, e.Kind) &&
 		(!f.Unfinished || e.State != journal.Ended) && (!f.Cancelling || e.CancelledBy != "")
 }
