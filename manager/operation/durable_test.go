@@ -50,7 +50,7 @@ func BenchmarkDurableProtect(b *testing.B) {
 	for range 16 {
 		callers.Go(func() {
 			for next.Add(1) <= int64(b.N) {
-				if _, err := e.engine.Protect(e.ctx, e.provider, plan, nil); err != nil {
+				if _, err := e.engine.Protect(e.ctx, Message{}, e.provider, plan, nil); err != nil {
 					b.Error(err)
 					return
 				}
