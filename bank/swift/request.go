@@ -15,6 +15,7 @@ import (
 	"github.com/karbor-project/karbor/bank"
 	"github.com/karbor-project/karbor/pkg/guard"
 	"github.com/karbor-project/karbor/pkg/httpclient"
+	"github.com/karbor-project/karbor/pkg/wait"
 )
 
 // request is one call of Swift's API, to be sent once or more.
@@ -152,7 +153,7 @@ const maxBackoff = 64 * time.Second
 // do sends the request until it is answered with success, at most retries
 // times again. The caller ends the response. Errors name what was tried.
 func (s *session) do(ctx context.Context, r request, retries int) (*response, error) {
-	backoff, start := s.cfg.RetryBackoff, time.Now()
+	delays, start := wait.Exponential(min(s.cfg.RetryBackoff, maxBackoff), maxBackoff), time.Now()
 	for attempt := 1; ; attempt++ {
 		res, err := s.attempt(ctx, r)
 		if err == nil {
@@ -170,10 +171,9 @@ func (s *session) do(ctx context.Context, r request, retries int) (*response, er
 			}
 			return nil, s.failed(r, err)
 		}
-		if err := pause(ctx, min(backoff, maxBackoff)); err != nil {
+		if err := wait.Sleep(ctx, delays.NextBackOff()); err != nil {
 			return nil, s.failed(r, err)
 		}
-		backoff = min(2*backoff, maxBackoff)
 	}
 }
 
@@ -254,15 +254,4 @@ func (s *session) failed(r request, err error) error {
 	default:
 	}
 	return fmt.Errorf("Connection to swift failed: %s %s: %w", r.method, where, err) //nolint:staticcheck // wording of the original
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }
