@@ -24,6 +24,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/karbor-project/karbor/pkg/telemetry"
+	"github.com/karbor-project/karbor/pkg/wait"
 )
 
 // Options of a database. The zero value is usable.
@@ -322,7 +323,7 @@ func (db *DB) doWith(ctx context.Context, o *sql.TxOptions, f func(context.Conte
 			}
 			return asRefusal(err, c)
 		}
-		if !sleep(ctx, retry.wait(n, c)) {
+		if wait.Sleep(ctx, retry.wait(n, c)) != nil {
 			return fmt.Errorf("%w: %w", context.Cause(ctx), err)
 		}
 	}

@@ -3,7 +3,6 @@
 package database
 
 import (
-	"context"
 	"errors"
 	"math/rand/v2"
 	"time"
@@ -59,14 +58,3 @@ func (r *Retry) wait(n int, c class) time.Duration {
 // errAttempt marks what an attempt came to that took too long, for drivers
 // report that in many ways.
 var errAttempt = errors.New("no answer in time")
-
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
-	}
-}
