@@ -5,6 +5,7 @@ package service
 import (
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/karbor-project/karbor/manager/janitor"
 	"github.com/karbor-project/karbor/manager/operation"
 	"github.com/karbor-project/karbor/pkg/journal"
 	"github.com/karbor-project/karbor/providers"
@@ -16,6 +17,7 @@ type collector struct {
 	providers *providers.Registry
 	engine    *operation.Engine
 	journal   *journal.SQL
+	janitor   *janitor.Janitor
 }
 
 var _ prometheus.Collector = collector{}
@@ -31,6 +33,8 @@ var (
 		"Writes of marks that failed and are repeated.", nil, nil)
 	journalWaiting = prometheus.NewDesc("karbor_journal_waiting_writes",
 		"Writes of marks that wait for the database.", nil, nil)
+	bankOrphans = prometheus.NewDesc("karbor_bank_orphans",
+		"Index entries and data without an index.json that the janitor's last look has found and kept.", nil, nil)
 	refusedCheckpoints = prometheus.NewDesc("karbor_refused_checkpoints_total",
 		"Times that a checkpoint was read whose signature does not hold.", []string{"provider"}, nil)
 )
@@ -54,6 +58,7 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	counter(journalMarks, float64(stats.Marks))
 	counter(journalFailed, float64(stats.Failed))
 	gauge(journalWaiting, float64(stats.Waiting))
+	gauge(bankOrphans, float64(c.janitor.Orphans()))
 	for _, p := range c.providers.All() {
 		counter(refusedCheckpoints, float64(p.Checkpoints.Refused()), p.ID)
 	}

@@ -133,7 +133,7 @@ func (i *instance) measure() []rpc.Middleware {
 	i.metrics = metrics.New()
 	// The registry is new and has nothing of these yet.
 	_ = i.metrics.Watch(i.transport)
-	i.metrics.Registry().MustRegister(collector{i.providers, i.engine, i.journal}, i.clients.Metrics())
+	i.metrics.Registry().MustRegister(collector{i.providers, i.engine, i.journal, i.janitor}, i.clients.Metrics())
 	return []rpc.Middleware{i.metrics.Middleware(), middleware.Recovery()}
 }
 
