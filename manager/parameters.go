@@ -44,6 +44,30 @@ func checkParameters(p *providers.Provider, kind protection.Kind, parameters ope
 	return nil
 }
 
+// checkOptions refuses parameters of a protect that no plugin of the provider has. The original ignores them, so that a mistyped
+// key makes another backup than the one that was asked for.
+func checkOptions(p *providers.Provider, parameters operation.Parameters) error {
+	for _, key := range slices.Sorted(maps.Keys(parameters)) {
+		resourceType, _, _ := strings.Cut(key, "#")
+		if !slices.Contains(p.Types(), resourceType) {
+			return fault.InvalidInput("parameters of " + key + ": the provider does not protect this type")
+		}
+		schema, _ := p.Schema(protection.Protect, resourceType)
+		known := propertyNames(schema)
+		for _, name := range parameters[key].Names() {
+			if slices.Contains(known, name) {
+				continue
+			}
+			text := "; there are none"
+			if len(known) > 0 {
+				text = "; there are: " + strings.Join(known, ", ")
+			}
+			return fault.InvalidInput("parameters of " + key + ": unknown parameter " + name + text)
+		}
+	}
+	return nil
+}
+
 // isUUID accepts the forms that Python's uuid.UUID reads: urn:uuid: before it,
 // braces around it, dashes anywhere or nowhere, any case.
 // oslo.utils: uuidutils.is_uuid_like
@@ -57,16 +81,17 @@ func isUUID(text string) bool {
 // hasProperties reports whether a schema has all the names. A schema without
 // properties has none.
 func hasProperties(schema json.RawMessage, names []string) bool {
+	known := propertyNames(schema)
+	return !slices.ContainsFunc(names, func(name string) bool { return !slices.Contains(known, name) })
+}
+
+// propertyNames lists the properties of a schema, in the order of the alphabet.
+func propertyNames(schema json.RawMessage) []string {
 	var s struct {
 		Properties map[string]json.RawMessage `json:"properties"`
 	}
 	if json.Unmarshal(schema, &s) != nil {
-		return false
+		return nil
 	}
-	for _, name := range names {
-		if _, ok := s.Properties[name]; !ok {
-			return false
-		}
-	}
-	return true
+	return slices.Sorted(maps.Keys(s.Properties))
 }

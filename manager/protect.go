@@ -34,6 +34,9 @@ func (m *Manager) protectPlan(ctx context.Context, message operation.Message, pl
 	if err != nil {
 		return nil, err
 	}
+	if err := checkOptions(p, plan.Parameters); err != nil {
+		return nil, err
+	}
 	if plan.ProjectID, err = projectFor(ctx, plan.ProjectID); err != nil {
 		return nil, err
 	}

@@ -382,14 +382,20 @@ func TestProtectWithoutBank(t *testing.T) {
 func TestParameters(t *testing.T) {
 	t.Parallel()
 	var got protection.Parameters
+	other := resource.Resource{Type: resource.Volume, ID: "w", Name: "other"}
 	b := setup(t, hookPlugin{func(protection.Kind, resource.Resource) (*protection.Operation, error) {
-		return &protection.Operation{Main: func(_ context.Context, c *protection.Call) error { got = c.Parameters; return nil }}, nil
+		return &protection.Operation{Main: func(_ context.Context, c *protection.Call) error {
+			if c.Resource.ID == volume.ID {
+				got = c.Parameters
+			}
+			return nil
+		}}, nil
 	}}, nil)
-	plan := planOf(volume)
+	plan := planOf(volume, other)
 	plan.Parameters = Parameters{
-		resource.Volume:        {"a": json.RawMessage(`"type"`), "b": json.RawMessage(`"type"`)},
-		resource.Volume + "#v": {"b": json.RawMessage(`"one"`)},
-		resource.Volume + "#w": {"b": json.RawMessage(`"other"`)},
+		resource.Volume:             {"a": json.RawMessage(`"type"`), "b": json.RawMessage(`"type"`)},
+		resource.Volume + "#v":      {"b": json.RawMessage(`"one"`)},
+		other.Type + "#" + other.ID: {"b": json.RawMessage(`"other"`)},
 	}
 	if _, err := b.engine.Protect(b.ctx, Message{}, b.provider, plan, nil); err != nil {
 		t.Fatal(err)
@@ -398,4 +404,7 @@ func TestParameters(t *testing.T) {
 	if string(got["a"]) != `"type"` || string(got["b"]) != `"one"` {
 		t.Errorf("parameters %s", got)
 	}
+	plan.Parameters[resource.Volume+"#nosuch"] = protection.Parameters{}
+	_, err := b.engine.Protect(b.ctx, Message{}, b.provider, plan, nil)
+	requireFault(t, err, "InvalidInput", "Invalid input received: parameters of OS::Cinder::Volume#nosuch: there is no such resource among those of the operation")
 }

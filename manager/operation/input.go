@@ -9,12 +9,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/karbor-project/karbor/bank/checkpoint"
 	"github.com/karbor-project/karbor/pkg/database"
+	"github.com/karbor-project/karbor/pkg/fault"
 	"github.com/karbor-project/karbor/pkg/journal"
 	"github.com/karbor-project/karbor/pkg/requestcontext"
 	"github.com/karbor-project/karbor/pkg/resource"
@@ -228,6 +231,20 @@ type Parameters map[string]protection.Parameters
 // of returns the parameters of one resource.
 func (p Parameters) of(r resource.Resource) protection.Parameters {
 	return p[r.Type].Overlay(p[r.Key().String()])
+}
+
+// check refuses parameters of types and resources that the graph does not have: nothing would heed them.
+func (p Parameters) check(graph *resource.Graph) error {
+	known := map[string]bool{}
+	for _, node := range graph.Nodes() {
+		known[node.Type], known[node.Key().String()] = true, true
+	}
+	for _, key := range slices.Sorted(maps.Keys(p)) {
+		if !known[key] {
+			return fault.InvalidInput("parameters of " + key + ": there is no such resource among those of the operation")
+		}
+	}
+	return nil
 }
 
 func (p Plan) stored() checkpoint.Plan {

@@ -316,6 +316,11 @@ func (e *Engine) Protect(ctx context.Context, m Message, p *providers.Provider, 
 	if errors.Is(graphErr, resource.ErrTooLarge) {
 		return "", graphErr
 	}
+	if graphErr == nil {
+		if err := plan.Parameters.check(graph); err != nil {
+			return "", err
+		}
+	}
 	id := newID()
 	in := &input{Checkpoint: id, Plan: &plan, ExtraInfo: extraInfo, Graph: packed, Digests: true}
 	recording := ctx
@@ -426,6 +431,16 @@ func (e *Engine) read(ctx context.Context, m Message, kind protection.Kind, p *p
 		err := fault.InvalidInput("Checkpoint " + cp.ID() + " holds no resources.")
 		e.refuseRecord(ctx, kind, rec, err)
 		return err
+	}
+	if packed, ok := cp.ResourceGraph(); ok && len(rec.Parameters) > 0 {
+		graph, err := unpack(packed)
+		if err == nil {
+			err = rec.Parameters.check(graph)
+		}
+		if err != nil {
+			e.refuseRecord(ctx, kind, rec, err)
+			return err
+		}
 	}
 	var answer *string
 	if rec.New != nil {

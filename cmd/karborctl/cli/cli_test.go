@@ -372,3 +372,23 @@ func TestLoginFails(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+// What nothing would heed is refused before there is a checkpoint or a record.
+func TestParametersOfNothing(t *testing.T) {
+	t.Parallel()
+	c := newTool(t, managerEndpoints(t)...)
+	id := strings.TrimSpace(c.must(t, "checkpoint", "create", "No-Op", "--resource", "volume=1", "--wait", "-f", "value", "-c", "id"))
+	for command, want := range map[string]string{
+		"checkpoint create No-Op --resource volume=1 --parameter volume:backup_mod=full": "parameters of OS::Cinder::Volume: unknown parameter backup_mod",
+		"checkpoint create No-Op --resource volume=1 --parameter X::Y:a=b":               "parameters of X::Y: the provider does not protect this type",
+		"restore No-Op " + id + " --parameter volume:name=x":                             "The restore property of restore parameters is invalid.",
+		"verify No-Op " + id + " --parameter volume:name=x":                              "The verify schema of plugin must be provided.",
+	} {
+		if got := c.run(t.Context(), strings.Fields(command)...); got.code != ExitFailed || got.out != "" || !strings.Contains(got.err, want) {
+			t.Errorf("%s: %+v", command, got)
+		}
+	}
+	if left := strings.Fields(c.must(t, "checkpoint", "list", "No-Op", "-f", "value", "-c", "id")); len(left) != 1 {
+		t.Errorf("checkpoints: %v", left)
+	}
+}
