@@ -26,7 +26,7 @@ type directory struct {
 
 // open opens the directory at a path below the root, as rename and the like need it.
 func (s *store) open(path string) (directory, error) {
-	fd, err := openat(unix.AT_FDCWD, s.root, unix.O_PATH|unix.O_DIRECTORY, 0)
+	fd, err := openat(unix.AT_FDCWD, s.root, searchOnly, 0)
 	if err != nil {
 		return directory{}, &fs.PathError{Op: "open", Path: s.root, Err: err}
 	}
@@ -34,10 +34,7 @@ func (s *store) open(path string) (directory, error) {
 	if path = strings.Trim(path, "/"); path == "" {
 		return d, nil
 	}
-	// The kernel can do it in one step; those before 5.6 cannot.
-	fd, err = unix.Openat2(d.fd, path, &unix.OpenHow{
-		Flags: unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_BENEATH,
-	})
+	fd, err = openBeneath(d.fd, path)
 	if err != nil { // the steps tell where, too
 		return d.follow(path)
 	}
@@ -106,7 +103,7 @@ func (d directory) follow(path string) (directory, error) {
 // enter opens a directory in d.
 func (d directory) enter(name string) (directory, error) {
 	path := filepath.Join(d.path, name)
-	fd, err := openat(d.fd, name, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	fd, err := openat(d.fd, name, searchOnly|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return directory{}, &fs.PathError{Op: "open", Path: path, Err: err}
 	}

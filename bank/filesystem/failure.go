@@ -23,8 +23,8 @@ import (
 var ofOneFile = []error{
 	syscall.EACCES, syscall.EPERM, // its mode or its attributes
 	syscall.ELOOP, syscall.ENOTDIR, syscall.EISDIR, syscall.ENXIO, syscall.ENODEV, syscall.EINVAL, // it is something else
-	syscall.EIO, syscall.EBADMSG, syscall.EUCLEAN, syscall.EREMOTEIO, syscall.ENODATA, // bad blocks and checksums
-	syscall.ESTALE, syscall.EOVERFLOW, syscall.ENOKEY,
+	syscall.EIO, syscall.EBADMSG, syscall.ENODATA, // bad blocks and checksums
+	syscall.ESTALE, syscall.EOVERFLOW,
 	errNotFile, io.ErrUnexpectedEOF,
 }
 
@@ -36,7 +36,8 @@ var errNotFile = errors.New("Object is not a file") //nolint:staticcheck // show
 // the file is blamed.
 func (s *store) failed(path string, err error) error {
 	gone := missing(err)
-	if !gone && !slices.ContainsFunc(ofOneFile, func(target error) bool { return errors.Is(err, target) }) {
+	itself := func(target error) bool { return errors.Is(err, target) }
+	if !gone && !slices.ContainsFunc(ofOneFile, itself) && !slices.ContainsFunc(ofOneFileHere, itself) {
 		return err
 	}
 	if outage := s.outage(path); outage != nil {
@@ -67,7 +68,7 @@ func (s *store) unusable(dir string) error {
 	if dir == s.root {
 		links = 0
 	}
-	fd, err := openat(unix.AT_FDCWD, dir, unix.O_PATH|unix.O_DIRECTORY|links, 0)
+	fd, err := openat(unix.AT_FDCWD, dir, searchOnly|links, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		if linked(filepath.Dir(dir), dir) || dir == s.root && s.seen.Load() {
 			return fmt.Errorf("the bank is not there, is it mounted?: %w", err)

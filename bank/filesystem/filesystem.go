@@ -121,9 +121,9 @@ func (s *store) openObject(key string) (*os.File, error) {
 	return d.openFile(name, unix.O_RDONLY|unix.O_NONBLOCK, 0)
 }
 
-// Delete implements bank.Plugin. Directories that become empty are removed,
-// too; the original leaves all but the first. It is not forced to disk: an
-// object that is back after a crash is deleted by the same operation again.
+// Delete implements bank.Plugin. That the object is gone is on disk when it returns: an
+// operation that has ended is not repeated after a crash. Directories that become empty are
+// removed, too; the original leaves all but the first.
 func (s *store) Delete(ctx context.Context, key string) error {
 	path, err := s.path(ctx, key)
 	if err != nil {
@@ -142,6 +142,9 @@ func (s *store) Delete(ctx context.Context, key string) error {
 		if errors.Is(err, syscall.EISDIR) {
 			err = fmt.Errorf("%w: %s", errNotFile, path)
 		}
+		return s.failed(path, err)
+	}
+	if err := d.sync(); err != nil {
 		return s.failed(path, err)
 	}
 	s.prune(folder)

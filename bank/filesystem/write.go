@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -165,18 +166,46 @@ func rename(from directory, temp string, to directory, name string) error {
 	return unix.Renameat(from.fd, temp, to.fd, name)
 }
 
-// renameNew moves a file to a place where there must be none.
+// renameNew moves a file to a place where there must be none, by the first way that the
+// file system knows.
 func renameNew(from directory, temp string, to directory, name string) error {
-	err := unix.Linkat(from.fd, temp, to.fd, name, 0)
-	if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.ENOTSUP) || errors.Is(err, syscall.ENOSYS) {
-		// A file system without links. Most of these know this.
-		return unix.Renameat2(from.fd, temp, to.fd, name, unix.RENAME_NOREPLACE)
+	return moveNew(from, temp, to, name, link, renameNoReplace, lookAndRename)
+}
+
+type mover func(from directory, temp string, to directory, name string) error
+
+func moveNew(from directory, temp string, to directory, name string, ways ...mover) (err error) {
+	for _, move := range ways {
+		err = move(from, temp, to, name)
+		if !slices.ContainsFunc(unsupported, func(target error) bool { return errors.Is(err, target) }) {
+			return err
+		}
 	}
-	if err != nil {
+	return err
+}
+
+// unsupported is what file systems say to a way that they do not know.
+var unsupported = []error{syscall.EPERM, syscall.ENOTSUP, syscall.ENOSYS, syscall.EINVAL, syscall.EMLINK}
+
+func link(from directory, temp string, to directory, name string) error {
+	if err := unix.Linkat(from.fd, temp, to.fd, name, 0); err != nil {
 		return err
 	}
 	_ = from.remove(temp, 0) // else it goes in time
 	return nil
+}
+
+// lookAndRename is for file systems without links that can only replace. Who writes the
+// same object in the instant between the two steps is overwritten.
+func lookAndRename(from directory, temp string, to directory, name string) error {
+	err := unix.Fstatat(to.fd, name, new(unix.Stat_t), unix.AT_SYMLINK_NOFOLLOW)
+	if err == nil {
+		return syscall.EEXIST
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return rename(from, temp, to, name)
 }
 
 // removeAbandoned removes what dead processes left in the incoming directory.
