@@ -45,6 +45,7 @@ type Engine struct {
 	runs        map[string]*run // queued and running here
 	coming      map[string]bool // about to be one of them
 	unresumable map[string]unresumable
+	shown       shown
 	held        map[string]int // bytes of what the operations of a project are about
 	stopping    bool
 	alive       sync.WaitGroup // runs

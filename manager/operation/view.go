@@ -121,15 +121,16 @@ func (e *Engine) explain(ctx context.Context, entries []journal.Entry, views []V
 // Operation shows one operation. Of one that another worker has, the progress is
 // as that worker last wrote it. It fails with InvalidInput when there is none.
 func (e *Engine) Operation(ctx context.Context, id string) (*Detail, error) {
-	entry, err := e.journal.Get(ctx, id)
-	if errors.Is(err, journal.ErrNotFound) {
-		return nil, NotFound(id)
-	}
+	entries, err := e.journal.List(ctx, journal.Filter{ID: id, Limit: 1})
 	if err != nil {
 		return nil, unrecorded(err)
 	}
+	if len(entries) == 0 {
+		return nil, NotFound(id)
+	}
+	entry := &entries[0]
 	views := []View{e.view(entry, e.queue.Positions())}
-	if err := e.explain(ctx, []journal.Entry{*entry}, views); err != nil {
+	if err := e.explain(ctx, entries, views); err != nil {
 		return nil, err
 	}
 	d := &Detail{View: views[0]}
@@ -141,8 +142,14 @@ func (e *Engine) Operation(ctx context.Context, id string) (*Detail, error) {
 	if d.Reports, err = notes[progress.Report](ctx, e, id, progress.ReportMarks); err != nil {
 		return nil, unrecorded(err)
 	}
+	if entry.State != journal.Ended {
+		planned, err := e.planned(ctx, id)
+		if err != nil {
+			return nil, unrecorded(err)
+		}
+		d.Resources = withWaiting(d.Resources, planned)
+	}
 	progress.Sort(d.Resources)
-	d.Resources = withWaiting(d.Resources, entry)
 	return d, nil
 }
 
@@ -161,29 +168,52 @@ func notes[T any](ctx context.Context, e *Engine, id, kind string) ([]T, error) 
 	return list, nil
 }
 
-// withWaiting adds the resources whose turn has not come, as far as the entry
-// knows them: those of a protection and a copy.
-func withWaiting(list []progress.Resource, entry *journal.Entry) []progress.Resource {
-	if entry.State == journal.Ended {
-		return list
+// planned returns the resources that an operation is about, as far as its entry knows
+// them: those of a protection and a copy. Of the operation that was asked about last
+// they are kept, since an entry may be large, and is asked about each second.
+func (e *Engine) planned(ctx context.Context, id string) ([]resource.Key, error) {
+	e.mu.Lock()
+	last := e.shown
+	e.mu.Unlock()
+	if last.id == id {
+		return last.planned, nil
 	}
-	in, err := decodeInput(entry.Input)
-	if err != nil || in.Graph == "" {
-		return list
-	}
-	graph, err := resource.Unpack(in.Graph)
+	entry, err := e.journal.Get(ctx, id)
 	if err != nil {
-		return list
+		return nil, err
 	}
-	known := make(map[resource.Key]bool, len(list))
-	for _, p := range list {
-		known[resource.Key{Type: p.Type, ID: p.ID}] = true
-	}
-	for _, node := range graph.Nodes() {
-		if !known[node.Key()] {
-			list = append(list, progress.Resource{Type: node.Type, ID: node.ID, State: progress.Waiting})
+	var planned []resource.Key
+	if in, err := decodeInput(entry.Input); err == nil && in.Graph != "" {
+		if graph, err := resource.Unpack(in.Graph); err == nil {
+			for _, node := range graph.Nodes() {
+				planned = append(planned, node.Key())
+			}
 		}
 	}
-	progress.Sort(list)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if entry.State != journal.Ended { // which has no input any more
+		e.shown = shown{id, planned}
+	}
+	return planned, nil
+}
+
+// shown is what is kept of the operation that was asked about last.
+type shown struct {
+	id      string
+	planned []resource.Key
+}
+
+// withWaiting adds the resources whose turn has not come.
+func withWaiting(list []progress.Resource, planned []resource.Key) []progress.Resource {
+	known := make(map[resource.Key]bool, len(list))
+	for _, r := range list {
+		known[r.Key()] = true
+	}
+	for _, key := range planned {
+		if !known[key] {
+			list = append(list, progress.Resource{Type: key.Type, ID: key.ID, State: progress.Waiting})
+		}
+	}
 	return list
 }

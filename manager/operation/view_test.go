@@ -4,13 +4,16 @@ package operation
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/karbor-project/karbor/manager/progress"
 	"github.com/karbor-project/karbor/pkg/journal"
+	"github.com/karbor-project/karbor/pkg/journal/journaltest"
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers/protection"
 )
@@ -58,4 +61,46 @@ func TestProgressShown(t *testing.T) {
 	}
 	close(goOn)
 	b.finish()
+}
+
+// inputs is a journal that counts how often the input of an entry is read.
+type inputs struct {
+	journal.Journal
+	read *atomic.Int64
+}
+
+func (i inputs) Get(ctx context.Context, id string) (*journal.Entry, error) {
+	i.read.Add(1)
+	return i.Journal.Get(ctx, id)
+}
+
+// Who looks at an operation each second does not have its input read each second.
+func TestShownWithoutInput(t *testing.T) {
+	t.Parallel()
+	var read atomic.Int64
+	entered, goOn := make(chan struct{}), make(chan struct{})
+	b := setup(t, onMain(protection.Protect, func(context.Context, *protection.Call) error {
+		close(entered)
+		<-goOn
+		return nil
+	}), nil, func(c *Config) { c.Journal = inputs{journaltest.NewMemory(time.Now), &read} })
+	if _, err := b.engine.Protect(b.ctx, Message{}, b.provider, planOf(volume), nil); err != nil {
+		t.Fatal(err)
+	}
+	<-entered
+	id := b.engine.only(t).entry.ID
+	for range 3 {
+		d, err := b.engine.Operation(t.Context(), id)
+		if err != nil || len(d.Resources) != 1 || d.Status != "running" {
+			t.Errorf("%+v, %v", d, err)
+		}
+	}
+	close(goOn)
+	b.finish()
+	if d, err := b.engine.Operation(t.Context(), id); err != nil || d.Status != "succeeded" {
+		t.Errorf("%+v, %v", d, err)
+	}
+	if n := read.Load(); n != 1 {
+		t.Errorf("the input was read %d times", n)
+	}
 }
