@@ -5,14 +5,15 @@ set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")"
 WORK=$PWD/.tox-like
 STATICCHECK=honnef.co/go/tools/cmd/staticcheck@v0.8.2
+DEADCODE=golang.org/x/tools/cmd/deadcode@v0.51.0
 GOSEC=github.com/securego/gosec/v2/cmd/gosec@v2.30.0
 DEFAULT=lint,arch,unit,rpc,interop,functional
 export GOFLAGS="${GOFLAGS:-} -buildvcs=false"   # versions are stamped by the Makefile; a foreign checkout must build too
 
 ENVIRONMENTS=(
   'quick|formatting, vet, staticcheck and short tests of the packages that differ from origin/main'
-  'lint|gofmt, go vet (for macOS too), staticcheck, tidy go.mod, shellcheck, Python syntax'
-  'static|gosec: what attackers look for in code (built the first time, minutes)'
+  'lint|gofmt, go vet, staticcheck, tidy go.mod, shellcheck, Python syntax'
+  'static|gosec: what attackers look for in code; deadcode: functions that nothing calls (built the first time, minutes)'
   'arch|import rules between the packages'
   'unit|every package with -race -short; no services'
   'rpc|the RPC library against a real RabbitMQ'
@@ -171,7 +172,6 @@ env_lint() {
   go vet ./... || status=1
   # the other half of the one pair of files that the tag chooses between
   go vet -tags nokubernetes ./manager/service ./cmd/karbor-protection || status=1
-  GOOS=darwin CGO_ENABLED=0 go vet ./... || status=1   # developers have Macs
   go run "$STATICCHECK" ./... || status=1
   scripts | xargs -d '\n' shellcheck -x || status=1
   find . -name '*.py' -not -path './.*' -print0 |
@@ -200,11 +200,16 @@ env_static() {
     'pkg/telemetry/file\.go:G302'                    # so is a log file's
     'pkg/fault/fault\.go:G602'                       # the length is checked above
   )
-  local rules paths
+  local rules paths dead status=0
   rules=$(IFS=,; echo "${everywhere[*]}")
   paths=$(IFS=';'; echo "${in_files[*]}")
   # shellcheck disable=SC2046  # patterns hold no spaces
-  go run "$GOSEC" -quiet -exclude-generated -exclude="$rules" -exclude-rules="$paths" $(present ./bank/... ./cmd/... ./manager/... ./pkg/... ./providers/... ./rpc/...)
+  go run "$GOSEC" -quiet -exclude-generated -exclude="$rules" -exclude-rules="$paths" $(present ./bank/... ./cmd/... ./manager/... ./pkg/... ./providers/... ./rpc/...) || status=1
+  # other programs use what rpc exports, and go vet compiles examples without output that nothing runs
+  dead=$(go run "$DEADCODE" -test ./...) || status=1
+  dead=$(grep -vE '^rpc/|example_test\.go:' <<<"$dead") || true
+  [ -z "$dead" ] || { printf '%s\n' "$dead"; status=1; }
+  return "$status"
 }
 
 env_arch() { go_test ./test/arch/...; }
