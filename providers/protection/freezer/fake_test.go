@@ -16,13 +16,14 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/karbor-project/karbor/pkg/openstack/openstacktest"
+	"github.com/karbor-project/karbor/pkg/openstack/openstacktest/storage"
 )
 
 // fakeFreezer is a Freezer with a scheduler that does what jobs say at the second
 // look at them, written from the API's reference and code.
 // freezer-api: api-ref/source/v2, api/v1/jobs.py, common/json_schemas.py
 type fakeFreezer struct {
-	*openstacktest.Cloud
+	*storage.Cloud
 	mu      sync.Mutex
 	jobs    []*fakeJob
 	actions map[string]bool
@@ -30,6 +31,8 @@ type fakeFreezer struct {
 	fails   bool           // the next job
 	stuck   bool           // jobs end only when they are aborted
 	clients []string
+	// restoring is called when a volume is restored.
+	restoring func()
 }
 
 type fakeJob struct {
@@ -42,7 +45,7 @@ func (j *fakeJob) schedule() map[string]any { return j.doc["job_schedule"].(map[
 // newFreezer has version 2 of the API, or the one before.
 func newFreezer(t testing.TB, two bool) *fakeFreezer {
 	t.Helper()
-	f := &fakeFreezer{Cloud: openstacktest.New(t), actions: map[string]bool{}, backups: map[string]int{}, clients: []string{"node_1"}}
+	f := &fakeFreezer{Cloud: storage.New(t), actions: map[string]bool{}, backups: map[string]int{}, clients: []string{"node_1"}}
 	base, slash := "/freezer/"+openstacktest.Project+"/v1/", "/{$}"
 	if two {
 		base, slash = "/freezer/v2/"+openstacktest.Project+"/", ""
@@ -78,6 +81,9 @@ func (f *fakeFreezer) Inventory(context.Context) ([]string, error) {
 	var there []string
 	for range f.jobs {
 		there = append(there, "job")
+	}
+	for _, v := range f.Things(storage.Volumes) {
+		there = append(there, "volume "+v.Name)
 	}
 	for range f.actions {
 		there = append(there, "action")
@@ -224,7 +230,14 @@ func (f *fakeFreezer) look(j *fakeJob) {
 		case "restore":
 			if f.backups[key] == 0 {
 				schedule["result"] = "fail"
+				continue
 			}
+			if f.restoring != nil {
+				f.restoring()
+			}
+			// freezer: openstack/restore.py restore_cinder_by_glance
+			f.AddVolume(uuid.NewString(), fmt.Sprintf("%v~1700000000", action["backup_name"]), nil).ImageName =
+				fmt.Sprintf("freezer_restore_%v_segments/%v/1700000000", action["container"], action["cinder_vol_id"])
 		}
 	}
 }

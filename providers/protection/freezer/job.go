@@ -44,6 +44,10 @@ type state struct {
 	// what is to be noted of it is.
 	Job  remote.Created `json:"job"`
 	Done bool           `json:"done,omitempty"`
+	// Known are the volumes that Freezer had restored before the job of a restore, once
+	// they are Listed.
+	Known  []string `json:"known,omitempty"`
+	Listed bool     `json:"listed,omitempty"`
 	// Removal is the job that removes a backup, Removed that it has succeeded.
 	Removal remote.Created `json:"removal"`
 	Removed bool           `json:"removed,omitempty"`

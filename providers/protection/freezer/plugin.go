@@ -19,6 +19,8 @@ import (
 	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/hook"
 	"github.com/karbor-project/karbor/providers/protection/poll"
+	"github.com/karbor-project/karbor/providers/protection/remote"
+	"github.com/karbor-project/karbor/providers/protection/volume"
 )
 
 // Names are those by which provider files ask for the plugin.
@@ -37,8 +39,9 @@ type Config struct {
 	Storage     Storage
 }
 
-// Clients makes Freezer clients for the caller of a context.
+// Clients makes Freezer and Cinder clients for the caller of a context.
 type Clients interface {
+	volume.Clients
 	Backup(ctx context.Context) (*gophercloud.ServiceClient, error)
 }
 
@@ -46,6 +49,7 @@ type Clients interface {
 type Plugin struct {
 	cfg     Config
 	clients Clients
+	cinder  *remote.Client
 	polls   *poll.Batch
 	poll    poll.Options
 	newID   func() string
@@ -59,6 +63,7 @@ func New(cfg Config, clients Clients) *Plugin {
 	return &Plugin{
 		cfg:     cfg,
 		clients: clients,
+		cinder:  remote.NewClient(cfg.Config, clients.BlockStorage),
 		polls:   poll.NewBatch(poll.BatchOptions{Interval: cfg.PollInterval}),
 		poll:    poll.Options{Timeout: cfg.PollTimeout, Transient: openstack.IsTransient, Patience: 5},
 		newID:   uuid.NewString,

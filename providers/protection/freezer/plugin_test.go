@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +19,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/fault"
 	"github.com/karbor-project/karbor/pkg/leaktest"
 	"github.com/karbor-project/karbor/pkg/openstack/openstacktest"
+	"github.com/karbor-project/karbor/pkg/openstack/openstacktest/storage"
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/plugintest"
@@ -80,10 +82,12 @@ func TestThereAndBack(t *testing.T) {
 			}
 			h.State = &plugintest.State{}
 			must(t, h.Run(ctx, p, protection.Restore, h.Call(disk)))
-			if id, _ := h.NewResources.Get(disk.ID); id != disk.ID {
-				t.Errorf("new resource is %s", id)
+			// Freezer makes a new volume of each restore.
+			id, _ := h.NewResources.Get(disk.ID)
+			if volumes := f.Things(storage.Volumes); len(volumes) != 1 || volumes[0].ID != id {
+				t.Errorf("new resource is %s of %v", id, volumes)
 			}
-			records := []plugintest.Record{{Type: disk.Type, ID: disk.ID, Status: "restoring"}, {Type: disk.Type, ID: disk.ID, Status: "available"}}
+			records := []plugintest.Record{{Type: disk.Type, ID: id, Status: "restoring"}, {Type: disk.Type, ID: id, Status: "available"}}
 			if diff := cmp.Diff(records, h.Status.Records()); diff != "" {
 				t.Errorf("records (-want +got):\n%s", diff)
 			}
@@ -100,6 +104,7 @@ func TestThereAndBack(t *testing.T) {
 func nothingLeft(t *testing.T, f *fakeFreezer) {
 	t.Helper()
 	there, err := f.Inventory(t.Context())
+	there = slices.DeleteFunc(there, func(what string) bool { return strings.HasPrefix(what, "volume ") }) // those restored
 	if err != nil || len(there) != 0 {
 		t.Errorf("Freezer still has %v, %v", there, err)
 	}
@@ -306,4 +311,39 @@ func TestSchemasOfTheOriginal(t *testing.T) {
 func failPuts(h *plugintest.Harness, after int) {
 	faults := make([]banktest.Fault, after, after+1)
 	h.Faults.Queue(banktest.Put, append(faults, banktest.Fault{Err: errors.New("full")})...)
+}
+
+// A volume that Freezer restored before is not taken for the new one, and a restore
+// whose volume is not to be found, or cannot be told from another, fails.
+func TestNewVolumeOfARestore(t *testing.T) {
+	t.Parallel()
+	image := "freezer_restore_" + disk.ID
+	for name, tc := range map[string]struct {
+		before func(f *fakeFreezer)
+		during func(f *fakeFreezer)
+		want   string
+	}{
+		"restored before": {func(f *fakeFreezer) { f.AddVolume("earlier", "disk~1600000000", nil).ImageName = image }, nil, ""},
+		"not to be found": {nil, func(f *fakeFreezer) { f.Refuse("GET /volumes/detail", http.StatusOK, "none") }, "is not to be found"},
+		"two at a time":   {nil, func(f *fakeFreezer) { f.AddVolume("other", "disk~1600000000", nil).ImageName = image }, "cannot be told"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f, h := newFreezer(t, true), plugintest.New(t)
+			p, ctx := plugin(f, swiftStorage), openstacktest.Context(t)
+			must(t, h.Run(ctx, p, protection.Protect, h.Call(disk)))
+			if tc.before != nil {
+				tc.before(f)
+			}
+			h.State = &plugintest.State{}
+			if tc.during != nil {
+				f.restoring = func() { tc.during(f) }
+			}
+			err := h.Run(ctx, p, protection.Restore, h.Call(disk))
+			id, _ := h.NewResources.Get(disk.ID)
+			if tc.want == "" && (err != nil || id == "earlier" || id == "") || tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want)) {
+				t.Errorf("restored %s, %v", id, err)
+			}
+		})
+	}
 }

@@ -67,6 +67,9 @@ func (c *Cloud) view(collection string, t *Thing) map[string]any {
 	switch collection {
 	case Volumes:
 		v["volume_type"], v["availability_zone"], v["encrypted"] = t.Type, t.Zone, c.Types[t.Type]
+		if t.ImageName != "" {
+			v["volume_image_metadata"] = map[string]string{"image_name": t.ImageName}
+		}
 	case Snapshots:
 		v["volume_id"] = t.VolumeID
 		v["os-extended-snapshot-attributes:progress"] = map[string]string{"creating": "40%", "available": "100%"}[t.Status]

@@ -55,6 +55,8 @@ type Thing struct {
 	Data                  []byte
 	// Type and Zone are a volume's; a backup and a snapshot have those of their volume.
 	Type, Zone string
+	// ImageName is the name of the image that a volume was made of.
+	ImageName string
 	// Properties are those of an image.
 	Properties map[string]any
 
