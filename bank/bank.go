@@ -78,6 +78,16 @@ func (b *Bank) Section(path string) (*Section, error) {
 // the caller has taken over: see Plugin.
 func (b *Bank) Disown(ctx context.Context, work string) error { return b.plugin.Disown(ctx, work) }
 
+// Probe asks the store for one name and returns the error of a store that does not
+// answer.
+func (b *Bank) Probe(ctx context.Context) error {
+	_, err := b.plugin.List(ctx, ListOptions{Prefix: "/leases/", Limit: 1})
+	if err != nil && !errors.As(err, new(*PartialError)) {
+		return wrap(err, fault.BankListObjectsFailed)
+	}
+	return nil
+}
+
 // Close stops the lease, which then runs out by itself, and closes the plugin.
 func (b *Bank) Close() error {
 	if b.lease != nil {

@@ -71,6 +71,7 @@ func (l *Loader) Load(dir string) (*Registry, error) {
 		return nil, fmt.Errorf("read the folder of providers: %w", err)
 	}
 	var all []*Provider
+	var left []LeftOut
 	seen := map[string]string{}
 	for _, file := range files {
 		if file.IsDir() || !strings.HasSuffix(file.Name(), ".conf") {
@@ -81,6 +82,7 @@ func (l *Loader) Load(dir string) (*Registry, error) {
 		p, err := l.loadFile(path, log)
 		if err != nil {
 			log.Errorf("provider is left out: %s", fault.Detail(err))
+			left = append(left, LeftOut{File: file.Name(), Err: err})
 			continue
 		}
 		if p == nil {
@@ -94,7 +96,9 @@ func (l *Loader) Load(dir string) (*Registry, error) {
 		log.Infof("provider %s (%s) is loaded and protects %s", p.Name, p.ID, strings.Join(p.types, ", "))
 		all = append(all, p)
 	}
-	return NewRegistry(all...), nil
+	registry := NewRegistry(all...)
+	registry.leftOut = left
+	return registry, nil
 }
 
 func (l *Loader) closeReplaced(all []*Provider, id string, log logrus.FieldLogger) {

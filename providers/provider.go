@@ -123,6 +123,9 @@ func (p *Provider) Schema(kind protection.Kind, resourceType string) (schema jso
 // Lease returns the lease of the provider's bank, or nil when the bank has none.
 func (p *Provider) Lease() *bank.Lease { return p.bank.Lease() }
 
+// Probe reports whether the bank answers, by one cheap request.
+func (p *Provider) Probe(ctx context.Context) error { return p.bank.Probe(ctx) }
+
 // Close ends the bank's lease and connections.
 func (p *Provider) Close() error { return p.bank.Close() }
 

@@ -14,9 +14,19 @@ import (
 
 // Registry holds the loaded providers. It is immutable and safe for concurrent use.
 type Registry struct {
-	byID map[string]*Provider
-	ids  []string // sorted
+	byID    map[string]*Provider
+	ids     []string // sorted
+	leftOut []LeftOut
 }
+
+// LeftOut is a provider file that could not be loaded.
+type LeftOut struct {
+	File string // its name without the folder
+	Err  error
+}
+
+// LeftOut returns the files that could not be loaded.
+func (r *Registry) LeftOut() []LeftOut { return r.leftOut }
 
 // NewRegistry makes a registry of the given providers; of two with one id the
 // later counts.

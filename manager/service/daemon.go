@@ -150,6 +150,7 @@ func (d *daemon) retire(a *attempt) {
 		<-a.finished
 		if a.instance != nil {
 			a.instance.stop(d.hard)
+			d.monitor.retired(a.instance.view())
 		}
 	})
 }

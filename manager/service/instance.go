@@ -51,6 +51,7 @@ type instance struct {
 	server    *rpc.Server
 	metrics   *metrics.Metrics // nil without metrics_listen
 	heartbeat *heartbeat
+	banks     *bankProbe
 
 	ending context.Context // ended by stop
 	end    context.CancelFunc
@@ -91,6 +92,7 @@ func newInstance(ctx context.Context, cfg *config.Config, setup Setup, log *tele
 	if i.providers, err = loadProviders(cfg, setup, clients, cluster, log); err != nil {
 		return nil, usageError{err}
 	}
+	i.banks = newBankProbe(i.providers, time.Duration(cfg.Int("DEFAULT", "bank_check_interval"))*time.Second, telemetry.Named(log, "providers"))
 	registry := protectable.NewRegistry(protectable.Options{Log: telemetry.Named(log, "protectable"), MaxLinks: cfg.Int("DEFAULT", "max_links_per_operation")},
 		protectables.FromConfig(cfg, clients, cluster)...)
 	if err = i.makeEngine(cfg, setup.Wrap, registry); err != nil {
@@ -133,7 +135,7 @@ func (i *instance) measure() []rpc.Middleware {
 	i.metrics = metrics.New()
 	// The registry is new and has nothing of these yet.
 	_ = i.metrics.Watch(i.transport)
-	i.metrics.Registry().MustRegister(collector{i.providers, i.engine, i.journal, i.janitor}, i.clients.Metrics())
+	i.metrics.Registry().MustRegister(collector{i.providers, i.engine, i.journal, i.janitor}, i.clients.Metrics(), i.banks)
 	return []rpc.Middleware{i.metrics.Middleware(), middleware.Recovery()}
 }
 
@@ -142,7 +144,7 @@ func (i *instance) view() view {
 	if i.metrics == nil {
 		return view{}
 	}
-	return view{metrics: i.metrics.Handler(), consuming: func() bool { return i.transport.Stats().Consuming }}
+	return view{metrics: i.metrics.Registry(), consuming: func() bool { return i.transport.Stats().Consuming }, ready: i.readiness}
 }
 
 func loadProviders(cfg *config.Config, setup Setup, clients *openstack.Factory, cluster kubernetes.Cluster, log *telemetry.Log) (*providers.Registry, error) {
@@ -171,6 +173,7 @@ func (i *instance) start(ctx context.Context) error {
 	// What others see of this node, and what it does for them, begins when it serves:
 	// an instance that cannot start leaves no trace.
 	i.heartbeat.start()
+	i.banks.start()
 	i.janitor.Start()
 	return nil
 }
@@ -204,6 +207,9 @@ func (i *instance) close(ctx context.Context) {
 	defer cancel()
 	if i.heartbeat != nil {
 		i.heartbeat.stop()
+	}
+	if i.banks != nil {
+		i.banks.stop()
 	}
 	if i.transport != nil {
 		i.warn("closing the connection to the broker", i.transport.Close(ctx))

@@ -17,6 +17,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/journal"
 	"github.com/karbor-project/karbor/pkg/systemd"
 	"github.com/karbor-project/karbor/pkg/telemetry"
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // The exit codes of the daemon.
@@ -71,11 +72,15 @@ func Main(version string, args []string, setup Setup, stdout, stderr io.Writer) 
 	if fix {
 		return repair(cfg, setup, log, dry, removeOrphans, stdout, stderr)
 	}
+	counts := newBusiness()
+	if cfg.String("DEFAULT", "metrics_listen") != "" {
+		setup = counts.observe(setup)
+	}
 	d := &daemon{version: version, load: load, log: log, notify: systemd.FromEnvironment(), hangUp: hangUp,
 		make: func(ctx context.Context, cfg *config.Config) (service, error) {
 			return newInstance(ctx, cfg, setup, log)
 		}}
-	if err := serve(d, cfg); err != nil {
+	if err := serve(d, cfg, counts.registry); err != nil {
 		log.Errorf("the service ends: %v", err)
 		if !log.OnStderr() {
 			fmt.Fprintf(stderr, "%s: %v\n", Program, err)
@@ -89,9 +94,9 @@ func Main(version string, args []string, setup Setup, stdout, stderr io.Writer) 
 }
 
 // serve gives a daemon its signals and its monitor, and runs it.
-func serve(d *daemon, cfg *config.Config) error {
+func serve(d *daemon, cfg *config.Config, process prometheus.Gatherer) error {
 	var err error
-	if d.monitor, err = newMonitor(cfg.String("DEFAULT", "metrics_listen"), d.log); err != nil {
+	if d.monitor, err = newMonitor(cfg.String("DEFAULT", "metrics_listen"), process, d.log); err != nil {
 		return err
 	}
 	defer d.monitor.close()

@@ -3,6 +3,8 @@
 package service
 
 import (
+	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +16,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/sirupsen/logrus"
 )
 
@@ -53,24 +57,28 @@ func (c *idleConns) note(conn net.Conn, state http.ConnState) {
 
 // view is what the monitor shows of an instance.
 type view struct {
-	metrics   http.Handler
+	metrics   prometheus.Gatherer
 	consuming func() bool
+	ready     func(context.Context) readiness
 }
 
 // monitor answers HTTP requests about the instance that serves now: /metrics for
-// Prometheus and /healthz for load balancers and probes. It knows no operation
-// that changes anything, and tells nothing of users or what they have protected.
+// Prometheus, /healthz for load balancers and probes, and /readyz for operators. None of
+// them changes anything, or tells of users or what they have protected.
 type monitor struct {
 	server   http.Server
 	listener net.Listener
 	idle     idleConns
+	tally    *tally
+	metrics  http.Handler
 	current  atomic.Pointer[view]
 	ended    chan struct{}
 }
 
 // newMonitor listens on the address of option metrics_listen. Without one there
-// is no monitor, and nil is returned, whose methods do nothing.
-func newMonitor(address string, log logrus.FieldLogger) (*monitor, error) {
+// is no monitor, and nil is returned, whose methods do nothing. The metrics of the
+// process are shown beside those of the instance.
+func newMonitor(address string, process prometheus.Gatherer, log logrus.FieldLogger) (*monitor, error) {
 	if address == "" {
 		return nil, nil
 	}
@@ -78,10 +86,12 @@ func newMonitor(address string, log logrus.FieldLogger) (*monitor, error) {
 	if err != nil {
 		return nil, fmt.Errorf("option metrics_listen: %w", err)
 	}
-	m := &monitor{listener: l, idle: idleConns{limit: maxConnections}, ended: make(chan struct{})}
+	m := &monitor{listener: l, idle: idleConns{limit: maxConnections}, tally: &tally{process: process}, ended: make(chan struct{})}
+	m.metrics = promhttp.HandlerFor(m.tally, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /metrics", m.metrics)
+	mux.HandleFunc("GET /metrics", m.serveMetrics)
 	mux.HandleFunc("GET /healthz", m.health)
+	mux.HandleFunc("GET /readyz", m.ready)
 	m.server = http.Server{
 		Handler: mux, ReadHeaderTimeout: headerTime, ReadTimeout: headerTime, WriteTimeout: answerTime, IdleTimeout: answerTime,
 		MaxHeaderBytes: 16 << 10, ConnState: m.idle.note, ErrorLog: stdlog.New(io.Discard, "", 0),
@@ -99,7 +109,15 @@ func newMonitor(address string, log logrus.FieldLogger) (*monitor, error) {
 // show makes v what is answered from now on.
 func (m *monitor) show(v view) {
 	if m != nil && v.metrics != nil {
+		m.tally.serve(v.metrics)
 		m.current.Store(&v)
+	}
+}
+
+// retired keeps the counts of an instance that has ended.
+func (m *monitor) retired(v view) {
+	if m != nil && v.metrics != nil {
+		m.tally.end(v.metrics)
 	}
 }
 
@@ -110,12 +128,29 @@ func (m *monitor) close() {
 	}
 }
 
-func (m *monitor) metrics(w http.ResponseWriter, r *http.Request) {
-	if v := m.current.Load(); v != nil {
-		v.metrics.ServeHTTP(w, r)
+func (m *monitor) serveMetrics(w http.ResponseWriter, r *http.Request) {
+	if m.current.Load() == nil {
+		http.Error(w, "starting", http.StatusServiceUnavailable)
 		return
 	}
-	http.Error(w, "starting", http.StatusServiceUnavailable)
+	m.metrics.ServeHTTP(w, r)
+}
+
+// ready tells as JSON what the instance depends on, with 503 unless all of it is up.
+func (m *monitor) ready(w http.ResponseWriter, r *http.Request) {
+	v := m.current.Load()
+	if v == nil {
+		http.Error(w, "starting", http.StatusServiceUnavailable)
+		return
+	}
+	answer := v.ready(r.Context())
+	w.Header().Set("Content-Type", "application/json")
+	if !answer.Ready {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+	encoder := json.NewEncoder(w)
+	encoder.SetIndent("", "  ")
+	_ = encoder.Encode(answer)
 }
 
 // health is 200 while requests can arrive: not before the start, during an outage

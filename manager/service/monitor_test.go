@@ -13,6 +13,7 @@ import (
 
 	"github.com/karbor-project/karbor/pkg/config"
 	"github.com/karbor-project/karbor/pkg/telemetry"
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // ask gets a page of the monitor.
@@ -43,13 +44,13 @@ func quietLog(t *testing.T) *telemetry.Log {
 
 func TestMonitorIsOffWithoutAnAddress(t *testing.T) {
 	t.Parallel()
-	m, err := newMonitor("", quietLog(t))
+	m, err := newMonitor("", nil, quietLog(t))
 	if m != nil || err != nil {
 		t.Fatalf("%v, %v", m, err)
 	}
 	m.show(view{})
 	m.close()
-	if _, err := newMonitor("127.0.0.1:none", quietLog(t)); err == nil || !strings.Contains(err.Error(), "metrics_listen") {
+	if _, err := newMonitor("127.0.0.1:none", nil, quietLog(t)); err == nil || !strings.Contains(err.Error(), "metrics_listen") {
 		t.Errorf("a wrong address: %v", err)
 	}
 }
@@ -59,12 +60,12 @@ func TestMonitorIsOffWithoutAnAddress(t *testing.T) {
 // more than its limit.
 func TestMonitorAmongSilentConnections(t *testing.T) {
 	t.Parallel()
-	m, err := newMonitor("127.0.0.1:0", quietLog(t))
+	m, err := newMonitor("127.0.0.1:0", nil, quietLog(t))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(m.close)
-	m.show(view{metrics: http.NotFoundHandler(), consuming: func() bool { return true }})
+	m.show(view{metrics: prometheus.NewRegistry(), consuming: func() bool { return true }})
 	for range 2 * maxConnections {
 		c, err := net.Dial("tcp", m.listener.Addr().String())
 		if err != nil {
@@ -84,12 +85,12 @@ func TestMonitorAmongSilentConnections(t *testing.T) {
 
 func TestMonitorShowsTheInstanceThatServes(t *testing.T) {
 	t.Parallel()
-	m, err := newMonitor("127.0.0.1:0", quietLog(t))
+	m, err := newMonitor("127.0.0.1:0", nil, quietLog(t))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(m.close)
-	for _, path := range []string{"/metrics", "/healthz"} {
+	for _, path := range []string{"/metrics", "/healthz", "/readyz"} {
 		if code, _ := ask(t, m, path); code != http.StatusServiceUnavailable {
 			t.Errorf("%s before the start: %d", path, code)
 		}
@@ -98,12 +99,20 @@ func TestMonitorShowsTheInstanceThatServes(t *testing.T) {
 		t.Errorf("another page: %d", code)
 	}
 	up := false
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "first_total"}, func() float64 { return 1 }))
 	m.show(view{
-		metrics:   http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "first") }),
+		metrics:   registry,
 		consuming: func() bool { return up },
+		ready: func(context.Context) readiness {
+			return readiness{Ready: up, Broker: condition{Up: up, Reason: "away"}}
+		},
 	})
-	if code, text := ask(t, m, "/metrics"); code != http.StatusOK || text != "first" {
+	if code, text := ask(t, m, "/metrics"); code != http.StatusOK || !strings.Contains(text, "first_total 1\n") {
 		t.Errorf("%d %s", code, text)
+	}
+	if code, text := ask(t, m, "/readyz"); code != http.StatusServiceUnavailable || !strings.Contains(text, `"reason": "away"`) {
+		t.Errorf("ready without a broker: %d %s", code, text)
 	}
 	if code, _ := ask(t, m, "/healthz"); code != http.StatusServiceUnavailable {
 		t.Errorf("healthy while nothing can arrive: %d", code)
@@ -135,7 +144,7 @@ func TestHealthOfAnInstance(t *testing.T) {
 func checkHealth(t *testing.T, cfg *config.Config) {
 	t.Helper()
 	ctx := context.Background()
-	m, err := newMonitor(cfg.String("DEFAULT", "metrics_listen"), quietLog(t))
+	m, err := newMonitor(cfg.String("DEFAULT", "metrics_listen"), nil, quietLog(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,6 +162,9 @@ func checkHealth(t *testing.T, cfg *config.Config) {
 	}
 	if code, text := ask(t, m, "/healthz"); code != http.StatusOK {
 		t.Errorf("while it serves: %d %s", code, text)
+	}
+	if code, text := ask(t, m, "/readyz"); code != http.StatusOK || !strings.Contains(text, `"ready": true`) {
+		t.Errorf("ready while it serves: %d %s", code, text)
 	}
 	_, text := ask(t, m, "/metrics")
 	for _, line := range []string{"rpc_consuming 1\n", `rpc_connected{link="consume"} 1`, `openstack_calls_in_flight{service="cinder"} 0`} {

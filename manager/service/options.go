@@ -72,7 +72,9 @@ func serviceOptions() []config.Option {
 			Help: "Seconds that what is at work may take to finish after SIGTERM. Operations that are not done then, and those that only " +
 				"wait for a service, are left as they are: another worker goes on with them, or this one when it is started again. 0 means no limit."},
 		{Name: "metrics_listen", Kind: config.String, Default: "",
-			Help: "host:port on which to serve /metrics for Prometheus and /healthz over HTTP, without authentication. Empty turns it off. A change needs a restart."},
+			Help: "host:port on which to serve /metrics for Prometheus, /healthz and /readyz over HTTP, without authentication. Empty turns it off. A change needs a restart."},
+		{Name: "bank_check_interval", Kind: config.Int, Default: 60, Min: config.Bound(0),
+			Help: "Seconds between two requests that find out whether the bank of a provider answers, for /readyz, metrics and the log. 0 turns them off."},
 	}
 }
 

@@ -1,0 +1,296 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package service
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/sirupsen/logrus"
+
+	"github.com/karbor-project/karbor/bank"
+	"github.com/karbor-project/karbor/pkg/config"
+	"github.com/karbor-project/karbor/pkg/journal"
+	"github.com/karbor-project/karbor/providers"
+	"github.com/karbor-project/karbor/providers/protection"
+)
+
+// operationTypes are the values of the label type. Each has its series from the start,
+// so that a first failure is an increase.
+var operationTypes = []protection.Kind{protection.Protect, protection.Restore, protection.Verify, protection.Delete, protection.Copy}
+
+// operationBuckets are the upper bounds of the histogram in seconds, from a second to
+// two days.
+var operationBuckets = []float64{1, 5, 15, 60, 300, 900, 3600, 3 * 3600, 6 * 3600, 12 * 3600, 24 * 3600, 48 * 3600}
+
+// business are the metrics of what the service is for: operations and banks. They belong
+// to the process, so that a reload does not reset them. Labels hold operation types,
+// providers and outcomes, never projects or resources.
+type business struct {
+	registry   *prometheus.Registry
+	operations *prometheus.CounterVec
+	duration   *prometheus.HistogramVec
+	successes  *lastSuccesses
+	requests   *prometheus.CounterVec
+	bytes      *prometheus.CounterVec
+}
+
+func newBusiness() *business {
+	b := &business{
+		registry: prometheus.NewRegistry(),
+		operations: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "karbor_operations_total", Help: "Operations that this worker has ended, by type and outcome.",
+		}, []string{"type", "outcome"}),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "karbor_operation_duration_seconds", Help: "Time from the acceptance of an operation to its end.", Buckets: operationBuckets,
+		}, []string{"type"}),
+		successes: &lastSuccesses{at: map[success]time.Time{}},
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "karbor_bank_requests_total", Help: "Requests to the bank of a provider, by how they ended.",
+		}, []string{"provider", "code"}),
+		bytes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "karbor_bank_bytes_total", Help: "Bytes of objects written to and read from the bank of a provider.",
+		}, []string{"provider", "direction"}),
+	}
+	for _, kind := range operationTypes {
+		for _, outcome := range []journal.Outcome{journal.Succeeded, journal.Failed, journal.Cancelled} {
+			b.operations.WithLabelValues(string(kind), string(outcome))
+		}
+		b.duration.WithLabelValues(string(kind))
+	}
+	b.registry.MustRegister(b.operations, b.duration, b.successes, b.requests, b.bytes)
+	return b
+}
+
+// observe returns the setup with decorators around its journal and banks that measure
+// them.
+func (b *business) observe(s Setup) Setup {
+	wrap := s.Wrap.Journal
+	s.Wrap.Journal = func(j journal.Journal) journal.Journal {
+		b.successes.readFrom(j)
+		return &measuredJournal{Journal: wrapped(wrap, j), business: b}
+	}
+	banks := &providers.BankRegistry{}
+	for _, entry := range s.Banks.Entries() {
+		banks.Register(entry.Names, entry.Options, func(cfg *config.Config, log logrus.FieldLogger) (bank.Plugin, *bank.Lease, error) {
+			plugin, lease, err := entry.Build(cfg, log)
+			if err != nil {
+				return nil, nil, err
+			}
+			return b.measuredBank(plugin, cfg.String("provider", "id")), lease, nil
+		})
+	}
+	s.Banks = banks
+	return s
+}
+
+// measuredJournal counts the operations that end.
+type measuredJournal struct {
+	journal.Journal
+	business *business
+}
+
+// End implements journal.Journal.
+func (m *measuredJournal) End(ctx context.Context, id string, c journal.Claim, o journal.Outcome, reason string, left json.RawMessage) error {
+	if err := m.Journal.End(ctx, id, c, o, reason, left); err != nil {
+		return err
+	}
+	e, err := m.Get(ctx, id)
+	if err != nil {
+		// The operation has ended whether or not it can be read again.
+		m.business.operations.WithLabelValues("unknown", string(o)).Inc()
+		return nil
+	}
+	m.business.operations.WithLabelValues(e.Kind, string(o)).Inc()
+	m.business.duration.WithLabelValues(e.Kind).Observe(e.EndedAt.Sub(e.CreatedAt).Seconds())
+	if o == journal.Succeeded {
+		m.business.successes.record(success{e.Kind, e.ProviderID}, e.EndedAt)
+	}
+	return nil
+}
+
+// success identifies a series of lastSuccesses.
+type success struct{ kind, provider string }
+
+// lastSuccesses is when the last operation of each type and provider succeeded. What
+// ended before the process began, or in other workers until then, is read from the
+// journal when the metrics are read first.
+type lastSuccesses struct {
+	mu      sync.Mutex
+	at      map[success]time.Time
+	journal journal.Journal // nil when it has been read
+	marker  string          // the last entry of it that has been read
+}
+
+const (
+	// journalTime bounds the reading of the journal for the metrics.
+	journalTime = 5 * time.Second
+	// journalPage is how many entries are read at a time.
+	journalPage = 500
+)
+
+var lastSuccess = prometheus.NewDesc("karbor_last_success_timestamp_seconds",
+	"When the last operation of a type and provider succeeded, in seconds since 1970.", []string{"type", "provider"}, nil)
+
+// Describe implements prometheus.Collector.
+func (l *lastSuccesses) Describe(out chan<- *prometheus.Desc) { out <- lastSuccess }
+
+// Collect implements prometheus.Collector.
+func (l *lastSuccesses) Collect(out chan<- prometheus.Metric) {
+	l.read()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for s, at := range l.at {
+		out <- prometheus.MustNewConstMetric(lastSuccess, prometheus.GaugeValue, float64(at.UnixMilli())/1000, s.kind, s.provider)
+	}
+}
+
+func (l *lastSuccesses) record(s success, at time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if at.After(l.at[s]) {
+		l.at[s] = at
+	}
+}
+
+// readFrom has the next reading of the metrics read the journal.
+func (l *lastSuccesses) readFrom(j journal.Journal) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.journal, l.marker = j, ""
+}
+
+// read takes the successes from the journal. When the database is away or takes too
+// long, the next reading of the metrics goes on.
+func (l *lastSuccesses) read() {
+	ctx, cancel := context.WithTimeout(context.Background(), journalTime)
+	defer cancel()
+	for l.readPage(ctx) {
+	}
+}
+
+// readPage reports whether there is more to read now.
+func (l *lastSuccesses) readPage(ctx context.Context) bool {
+	l.mu.Lock()
+	j, marker := l.journal, l.marker
+	l.mu.Unlock()
+	if j == nil {
+		return false
+	}
+	page, err := j.List(ctx, journal.Filter{Limit: journalPage, Marker: marker})
+	for _, e := range page {
+		if e.Outcome == journal.Succeeded {
+			l.record(success{e.Kind, e.ProviderID}, e.EndedAt)
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.journal != j: // a reload has begun to read its own
+	case errors.Is(err, journal.ErrNotFound): // the entry of the marker was pruned
+		l.marker = ""
+	case err != nil:
+		return false
+	case len(page) < journalPage:
+		l.journal = nil
+		return false
+	default:
+		l.marker = page[len(page)-1].ID
+	}
+	return true
+}
+
+// measuredBank counts the requests to a bank, and the bytes of objects.
+type measuredBank struct {
+	bank.Plugin
+	requests      *prometheus.CounterVec
+	read, written prometheus.Counter
+}
+
+func (b *business) measuredBank(p bank.Plugin, provider string) bank.Plugin {
+	label := prometheus.Labels{"provider": provider}
+	requests := b.requests.MustCurryWith(label)
+	for _, code := range []string{codeOK, codeError} {
+		requests.WithLabelValues(code)
+	}
+	return &measuredBank{
+		Plugin: p, requests: requests,
+		read: b.bytes.WithLabelValues(provider, "read"), written: b.bytes.WithLabelValues(provider, "write"),
+	}
+}
+
+// The values of the label code of requests to a bank.
+const (
+	codeOK        = "ok"
+	codeNotFound  = "not_found"
+	codeExists    = "exists"
+	codeUnusable  = "unusable"  // one object cannot be read or removed
+	codeCancelled = "cancelled" // by the operation
+	codeError     = "error"
+)
+
+func (m *measuredBank) count(ctx context.Context, err error) error {
+	code := codeError
+	switch {
+	case err == nil:
+		code = codeOK
+	case errors.Is(err, bank.ErrNotFound):
+		code = codeNotFound
+	case errors.Is(err, bank.ErrExists):
+		code = codeExists
+	case errors.Is(err, bank.ErrUnusable):
+		code = codeUnusable
+	case ctx.Err() != nil:
+		code = codeCancelled
+	}
+	m.requests.WithLabelValues(code).Inc()
+	return err
+}
+
+// Put implements bank.Plugin.
+func (m *measuredBank) Put(ctx context.Context, key string, u bank.Upload) error {
+	err := m.count(ctx, m.Plugin.Put(ctx, key, u))
+	if err == nil {
+		m.written.Add(float64(u.Size))
+	}
+	return err
+}
+
+// Get implements bank.Plugin.
+func (m *measuredBank) Get(ctx context.Context, key string) (*bank.Object, error) {
+	o, err := m.Plugin.Get(ctx, key)
+	if m.count(ctx, err) != nil {
+		return nil, err
+	}
+	o.Body = measuredBody{o.Body, m.read}
+	return o, nil
+}
+
+// List implements bank.Plugin.
+func (m *measuredBank) List(ctx context.Context, o bank.ListOptions) ([]string, error) {
+	keys, err := m.Plugin.List(ctx, o)
+	return keys, m.count(ctx, err)
+}
+
+// Delete implements bank.Plugin.
+func (m *measuredBank) Delete(ctx context.Context, key string) error {
+	return m.count(ctx, m.Plugin.Delete(ctx, key))
+}
+
+// measuredBody counts the bytes of an object that are read.
+type measuredBody struct {
+	io.ReadCloser
+	read prometheus.Counter
+}
+
+// Read implements io.Reader.
+func (b measuredBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.read.Add(float64(n))
+	return n, err
+}

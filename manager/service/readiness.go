@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package service
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/sirupsen/logrus"
+
+	"github.com/karbor-project/karbor/pkg/fault"
+	"github.com/karbor-project/karbor/providers"
+	"github.com/karbor-project/karbor/rpc/rabbit"
+)
+
+const (
+	// probeTime bounds one probe of a bank.
+	probeTime = 10 * time.Second
+	// pingTime bounds the question whether the database answers.
+	pingTime = 2 * time.Second
+)
+
+// readiness is the answer of /readyz.
+type readiness struct {
+	Ready     bool             `json:"ready"`
+	Broker    condition        `json:"broker"`
+	Database  condition        `json:"database"`
+	Providers []providerStatus `json:"providers"`
+}
+
+// condition tells whether something is up, and why it is not.
+type condition struct {
+	Up     bool   `json:"up"`
+	Reason string `json:"reason,omitempty"`
+}
+
+// providerStatus is the condition of a provider: that its bank answers, or why its file
+// could not be loaded.
+type providerStatus struct {
+	ID     string `json:"id,omitempty"`
+	Name   string `json:"name,omitempty"`
+	File   string `json:"file,omitempty"` // of a provider that could not be loaded
+	Loaded bool   `json:"loaded"`
+	condition
+}
+
+func conditionOf(err error) condition {
+	if err != nil {
+		return condition{Reason: fault.Detail(err)}
+	}
+	return condition{Up: true}
+}
+
+// readiness asks all that the instance depends on.
+func (i *instance) readiness(ctx context.Context) readiness {
+	ctx, cancel := context.WithTimeout(ctx, pingTime)
+	defer cancel()
+	r := readiness{
+		Broker: conditionOf(brokerError(i.transport.Stats())), Database: conditionOf(i.db.Ping(ctx)), Providers: i.banks.status(),
+	}
+	for _, left := range i.providers.LeftOut() {
+		r.Providers = append(r.Providers, providerStatus{File: left.File, condition: conditionOf(left.Err)})
+	}
+	r.Ready = r.Broker.Up && r.Database.Up
+	for _, p := range r.Providers {
+		r.Ready = r.Ready && p.Up
+	}
+	return r
+}
+
+// brokerError returns why requests cannot arrive.
+func brokerError(s rabbit.Stats) error {
+	if s.Consuming {
+		return nil
+	}
+	return cmp.Or(s.Consume.Err, errors.New("no requests are consumed"))
+}
+
+// bankProbe asks the bank of each provider at intervals whether it answers.
+type bankProbe struct {
+	providers *providers.Registry
+	interval  time.Duration
+	log       logrus.FieldLogger
+
+	mu      sync.Mutex
+	results map[string]error // by provider; none before the first probe
+
+	cancel context.CancelFunc
+	done   sync.WaitGroup
+}
+
+func newBankProbe(all *providers.Registry, interval time.Duration, log logrus.FieldLogger) *bankProbe {
+	return &bankProbe{providers: all, interval: interval, log: log, results: map[string]error{}}
+}
+
+// start probes until stop. Banks do not wait for each other. An interval of 0 turns
+// probing off.
+func (b *bankProbe) start() {
+	if b.interval <= 0 {
+		return
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	b.cancel = cancel
+	for _, p := range b.providers.All() {
+		b.done.Go(func() {
+			ticker := time.NewTicker(b.interval)
+			defer ticker.Stop()
+			for {
+				b.probe(ctx, p)
+				select {
+				case <-ticker.C:
+				case <-ctx.Done():
+					return
+				}
+			}
+		})
+	}
+}
+
+func (b *bankProbe) stop() {
+	if b.cancel != nil {
+		b.cancel()
+		b.done.Wait()
+	}
+}
+
+func (b *bankProbe) probe(ctx context.Context, p *providers.Provider) {
+	probing, cancel := context.WithTimeout(ctx, probeTime)
+	defer cancel()
+	err := p.Probe(probing)
+	if ctx.Err() != nil {
+		return
+	}
+	b.mu.Lock()
+	before, known := b.results[p.ID]
+	b.results[p.ID] = err
+	b.mu.Unlock()
+	log := b.log.WithField("provider", p.ID)
+	switch {
+	case err != nil && before == nil:
+		log.Errorf("the bank of provider %s does not answer: %s", p.Name, fault.Detail(err))
+	case err == nil && known && before != nil:
+		log.Infof("the bank of provider %s answers again", p.Name)
+	}
+}
+
+// status returns the condition of each loaded provider. A bank that has not been probed
+// yet counts as up.
+func (b *bankProbe) status() []providerStatus {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	all := []providerStatus{}
+	for _, p := range b.providers.All() {
+		all = append(all, providerStatus{ID: p.ID, Name: p.Name, Loaded: true, condition: conditionOf(b.results[p.ID])})
+	}
+	return all
+}
+
+var (
+	bankUp = prometheus.NewDesc("karbor_bank_up",
+		"Whether the bank of a provider answered the last probe.", []string{"provider"}, nil)
+	providerLoaded = prometheus.NewDesc("karbor_provider_loaded",
+		"Whether a provider is loaded; one whose file could not be loaded has the file's name.", []string{"provider"}, nil)
+)
+
+var _ prometheus.Collector = (*bankProbe)(nil)
+
+// Describe implements prometheus.Collector.
+func (b *bankProbe) Describe(out chan<- *prometheus.Desc) {
+	out <- bankUp
+	out <- providerLoaded
+}
+
+// Collect implements prometheus.Collector.
+func (b *bankProbe) Collect(out chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, value float64, provider string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, provider)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, p := range b.providers.All() {
+		gauge(providerLoaded, 1, p.ID)
+		if err, probed := b.results[p.ID]; probed && err == nil {
+			gauge(bankUp, 1, p.ID)
+		} else if probed {
+			gauge(bankUp, 0, p.ID)
+		}
+	}
+	for _, left := range b.providers.LeftOut() {
+		gauge(providerLoaded, 0, left.File)
+	}
+}
