@@ -17,6 +17,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	"github.com/sirupsen/logrus"
 
 	"github.com/karbor-project/karbor/bank"
@@ -118,7 +119,7 @@ func TestMetricsOfBanks(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := []byte("twelve bytes")
-	if err := p.Put(t.Context(), "/k", bank.Upload{Body: bytes.NewReader(text), Size: int64(len(text))}); err != nil {
+	if err := p.Put(t.Context(), "/k", bank.Upload{Open: bank.Bytes(text), Size: int64(len(text))}); err != nil {
 		t.Fatal(err)
 	}
 	o, err := p.Get(t.Context(), "/k")
@@ -145,6 +146,29 @@ func TestMetricsOfBanks(t *testing.T) {
 		`karbor_bank_requests_total{code="error",provider="p1"} 1`,
 		`karbor_bank_bytes_total{direction="write",provider="p1"} 12`, `karbor_bank_bytes_total{direction="read",provider="p1"} 12`,
 	)
+}
+
+// Names, types and helps of the metrics are as Prometheus wants them.
+func TestMetricsFollowTheConventions(t *testing.T) {
+	t.Parallel()
+	b := newBusiness()
+	b.successes.record(success{"protect", "p1"}, time.Unix(1, 0))
+	b.measuredBank(banktest.NewMemory(), "p1")
+	p, err := providers.New(providers.Definition{ID: "p1", Bank: bank.New(banktest.NewMemory(), nil)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	probe := newBankProbe(providers.NewRegistry(p), time.Minute, quietLog(t))
+	probe.probe(t.Context(), p)
+	b.registry.MustRegister(probe)
+	families, err := b.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	problems, err := promlint.NewWithMetricFamilies(families).Lint()
+	if err != nil || len(problems) > 0 {
+		t.Errorf("%v, %v", problems, err)
+	}
 }
 
 // A bank that does not answer is down from the next probe on until it answers again.
