@@ -47,7 +47,7 @@ func testsByFolder(t *testing.T) map[string]map[string]bool {
 	return found
 }
 
-// rows are those of the tables of a document by what stands in the first column.
+// rows returns the rows of the tables of a document by their first column.
 func rows(t *testing.T, document string) map[string]string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(root, "docs", document))

@@ -65,7 +65,7 @@ func (b *bench) hire(ctx context.Context, w worker) (*process, error) {
 	}
 	if w.database != "" {
 		if out, err := exec.CommandContext(ctx, self, waiting, "--config-file", config, "--db-sync").CombinedOutput(); err != nil {
-			return nil, fmt.Errorf("make tables: %w\n%s", err, out)
+			return nil, fmt.Errorf("making tables: %w\n%s", err, out)
 		}
 	}
 	p, err := start("worker "+w.state, self, waiting, "--config-file", config)

@@ -48,11 +48,11 @@ func (b *bench) listing(ctx context.Context) error {
 	}
 	all, err := list(count, map[string]any{})
 	if err != nil {
-		return fmt.Errorf("list all: %w", err)
+		return fmt.Errorf("listing all: %w", err)
 	}
 	newest, err := list(10, map[string]any{"limit": 10, "sort_dirs": []string{"desc"}})
 	if err != nil {
-		return fmt.Errorf("list the newest: %w", err)
+		return fmt.Errorf("listing the newest: %w", err)
 	}
 	var peer load
 	if !b.size.alone {
@@ -92,7 +92,7 @@ func (b *bench) fillArchive(ctx context.Context, count int) error {
 	}
 	for _, key := range keys {
 		if err := copyOut(ctx, memory, key, filepath.Join(b.site.bank(archive), "karbor", filepath.FromSlash(key))); err != nil {
-			return fmt.Errorf("write %s: %w", key, err)
+			return fmt.Errorf("writing %s: %w", key, err)
 		}
 	}
 	return nil
@@ -138,13 +138,13 @@ func printed(ctx context.Context, program string, arguments ...string) ([]float6
 	command.Stderr = &complaint
 	output, err := command.Output()
 	if err != nil {
-		return nil, fmt.Errorf("run %s: %w\n%s", program, err, complaint.String())
+		return nil, fmt.Errorf("running %s: %w\n%s", program, err, complaint.String())
 	}
 	var numbers []float64
 	for _, field := range strings.Fields(string(output)) {
 		number, err := strconv.ParseFloat(field, 64)
 		if err != nil {
-			return nil, fmt.Errorf("run %s: %w", program, err)
+			return nil, fmt.Errorf("running %s: %w", program, err)
 		}
 		numbers = append(numbers, number)
 	}

@@ -35,7 +35,7 @@ func scratch(ctx context.Context, server string) (made string, drop func() error
 	db := sql.OpenDB(connector)
 	name := "bench_" + rpc.NewID()[:8]
 	if _, err := db.ExecContext(ctx, "CREATE DATABASE "+name+" CHARACTER SET utf8mb3"); err != nil {
-		return "", nil, errors.Join(fmt.Errorf("make a database: %w", err), db.Close())
+		return "", nil, errors.Join(fmt.Errorf("making a database: %w", err), db.Close())
 	}
 	u.Path = "/" + name
 	return u.String(), func() error {

@@ -44,7 +44,7 @@ type site struct {
 func newSite(broker string) (*site, error) {
 	dir, err := os.MkdirTemp("", "karbor-bench-")
 	if err != nil {
-		return nil, fmt.Errorf("make a folder for the run: %w", err)
+		return nil, fmt.Errorf("making a folder for the run: %w", err)
 	}
 	s := &site{dir: dir, broker: broker, name: "bench-" + rpc.NewID()[:8]}
 	if s.memory, err = os.MkdirTemp(memoryFolder, "karbor-bench-"); err != nil {
@@ -139,7 +139,7 @@ func caller() (rpc.Context, error) {
 	for name, value := range who.Encode(time.Now()) {
 		text, err := json.Marshal(value)
 		if err != nil {
-			return nil, fmt.Errorf("encode the request context: %w", err)
+			return nil, fmt.Errorf("encoding the request context: %w", err)
 		}
 		c[name] = text
 	}

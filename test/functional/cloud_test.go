@@ -23,7 +23,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/resource"
 )
 
-// password is that of every account of the test services.
+// password is the password of every account of the test services.
 const password = "password"
 
 // user is somebody who has logged in to the cloud.

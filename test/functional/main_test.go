@@ -19,7 +19,7 @@ import (
 var program string
 
 // TestMain builds the program once, as a release is built: without the race
-// detector, whose memory would make that of the worker meaningless.
+// detector, whose memory use would hide the memory use of the worker.
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {

@@ -51,7 +51,7 @@ func (s shift) text(text string) string {
 	})
 }
 
-// objects are those of a bank by key.
+// objects are the objects of a bank by key.
 type objects map[string]string
 
 // remember brings a bank to the state that a scenario left.

@@ -7,7 +7,7 @@
 // left of it but what the error names, which the next deletion removes; what the
 // daemon has left in a status for ever, an administrator declares broken first.
 //
-// The daemons are those of tools/services and tools/openstack, and nobody else may
+// tools/services and tools/openstack start the daemons, and nobody else may
 // use them meanwhile: the tests run when KARBOR_TEST_DAEMONS is set, the folder of
 // the scripts stop and start.
 package outage

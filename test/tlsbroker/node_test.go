@@ -43,7 +43,7 @@ type node struct {
 	log   string // file
 }
 
-// url is that of the node as "localhost".
+// url is the URL of the node, whose host is "localhost".
 func (n node) url(user string) string {
 	login := ""
 	if user != "" {

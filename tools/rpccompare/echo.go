@@ -20,7 +20,7 @@ import (
 // Go costs that does nothing but use the AMQP library.
 const echoCommand = "raw-echo"
 
-// echoPrefetch is that of this project's server with its default of 64 workers.
+// echoPrefetch is the prefetch of this project's server with its default of 64 workers.
 const echoPrefetch = 128
 
 // replyMember precedes the name of the reply queue in the text of a request.

@@ -134,16 +134,16 @@ func readFile(in io.Reader, name string) ([]byte, error) {
 	if name != "-" {
 		text, err := os.ReadFile(name)
 		if err != nil {
-			return nil, fmt.Errorf("read the plan: %w", err)
+			return nil, fmt.Errorf("reading the plan: %w", err)
 		}
 		return text, nil
 	}
 	var text bytes.Buffer
 	if _, err := text.ReadFrom(in); err != nil {
-		return nil, fmt.Errorf("read the plan from the standard input: %w", err)
+		return nil, fmt.Errorf("reading the plan from the standard input: %w", err)
 	}
 	if text.Len() == 0 {
-		return nil, errors.New("read the plan from the standard input: it is empty")
+		return nil, errors.New("reading the plan from the standard input: it is empty")
 	}
 	return text.Bytes(), nil
 }

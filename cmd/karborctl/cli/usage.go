@@ -49,7 +49,7 @@ func between(least int, names ...string) cobra.PositionalArgs {
 }
 
 // notEmpty refuses flags that are given and empty, as by a script whose variable is
-// not set: for the one who wrote it they do not mean everything.
+// not set: an empty value there does not mean "all".
 func notEmpty(cmd *cobra.Command, names ...string) error {
 	for _, name := range names {
 		if f := cmd.Flags().Lookup(name); f.Changed && f.Value.String() == "" {

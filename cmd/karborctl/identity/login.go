@@ -32,7 +32,7 @@ func (c *credentials) login(ctx context.Context) (*requestcontext.RequestContext
 	})
 	provider, err := config.NewProviderClient(ctx, c.auth, config.WithHTTPClient(client))
 	if err != nil {
-		return nil, fmt.Errorf("log in at %s: %w", c.auth.IdentityEndpoint, plain(err))
+		return nil, fmt.Errorf("logging in at %s: %w", c.auth.IdentityEndpoint, plain(err))
 	}
 	switch result := provider.GetAuthResult().(type) {
 	case tokens.CreateResult:
@@ -40,7 +40,7 @@ func (c *credentials) login(ctx context.Context) (*requestcontext.RequestContext
 	case tokens.GetResult:
 		return callerOf(provider.TokenID, result.Body, result)
 	}
-	return nil, fmt.Errorf("log in at %s: this is no Keystone with the v3 API", c.auth.IdentityEndpoint)
+	return nil, fmt.Errorf("logging in at %s: this is no Keystone with the v3 API", c.auth.IdentityEndpoint)
 }
 
 // plain takes out of an error of HTTP what an operator can act on. Bodies and

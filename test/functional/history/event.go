@@ -98,7 +98,7 @@ type Recorder struct {
 func NewRecorder(path, process string) (*Recorder, error) {
 	file, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("open the history: %w", err)
+		return nil, fmt.Errorf("opening the history: %w", err)
 	}
 	return &Recorder{process: process, file: file}, nil
 }
@@ -122,10 +122,10 @@ func (r *Recorder) Add(e Event) error {
 	e.At, e.Process = Now(), r.process
 	line, err := json.Marshal(e)
 	if err != nil {
-		return fmt.Errorf("write the history: %w", err)
+		return fmt.Errorf("writing the history: %w", err)
 	}
 	if _, err := r.file.Write(append(line, '\n')); err != nil {
-		return fmt.Errorf("write the history: %w", err)
+		return fmt.Errorf("writing the history: %w", err)
 	}
 	return nil
 }
@@ -146,7 +146,7 @@ func Read(path string) ([]Event, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read the history: %w", err)
+		return nil, fmt.Errorf("reading the history: %w", err)
 	}
 	defer file.Close()
 	var events []Event
@@ -162,7 +162,7 @@ func Read(path string) ([]Event, error) {
 			err = json.Unmarshal(line, &e)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("read the history: %w", err)
+			return nil, fmt.Errorf("reading the history: %w", err)
 		}
 		events = append(events, e)
 	}

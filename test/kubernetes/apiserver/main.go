@@ -33,11 +33,11 @@ func run(data string, port int) error {
 	address := fmt.Sprintf("https://%s:%d", loopback, port)
 	files, err := issue(filepath.Join(data, "pki"), address)
 	if err != nil {
-		return fmt.Errorf("make certificates: %w", err)
+		return fmt.Errorf("making certificates: %w", err)
 	}
 	store, err := startEtcd(filepath.Join(data, "etcd"), port+1)
 	if err != nil {
-		return fmt.Errorf("start etcd: %w", err)
+		return fmt.Errorf("starting etcd: %w", err)
 	}
 	defer store.Close()
 	command := app.NewAPIServerCommand()

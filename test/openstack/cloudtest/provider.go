@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// password is that of every account of the test services.
+// password is the password of every account of the test services.
 const password = "password"
 
 // Kind is what a site protects.

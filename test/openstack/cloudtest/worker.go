@@ -100,13 +100,6 @@ func (w *Worker) Stop() {
 	}
 }
 
-// Kill ends the worker as a power cut does.
-func (w *Worker) Kill() {
-	w.t.Helper()
-	must(w.t, w.cmd.Process.Signal(syscall.SIGKILL))
-	w.wait()
-}
-
 func (w *Worker) wait() int {
 	w.t.Helper()
 	select {
