@@ -57,6 +57,7 @@ install: ## what make build has made, samples and the systemd unit, under PREFIX
 	  t=$(DESTDIR)/etc/karbor/providers.d/$$(basename $$f); test -e $$t || install -m 640 $$f $$t; done
 	install -m 644 etc/logrotate.d/karbor-protection $(DESTDIR)/etc/logrotate.d/
 	install -m 644 etc/sysusers.d/karbor.conf $(DESTDIR)/usr/lib/sysusers.d/
+	install -D -m 644 etc/prometheus/karbor.rules.yml $(DESTDIR)$(PREFIX)/share/karbor/prometheus/karbor.rules.yml
 	sed 's|/usr/bin/karbor-protection|$(PREFIX)/bin/karbor-protection|' etc/systemd/karbor-protection.service \
 	  >$(DESTDIR)$(UNITS)/karbor-protection.service
 	chmod 644 $(DESTDIR)$(UNITS)/karbor-protection.service
@@ -65,6 +66,7 @@ install: ## what make build has made, samples and the systemd unit, under PREFIX
 uninstall: ## remove what make install has put there, but for /etc/karbor
 	rm -f $(PROGRAMS:%=$(DESTDIR)$(PREFIX)/bin/%) $(DESTDIR)/etc/logrotate.d/karbor-protection \
 	  $(DESTDIR)/usr/lib/sysusers.d/karbor.conf $(DESTDIR)$(UNITS)/karbor-protection.service
+	rm -rf $(DESTDIR)$(PREFIX)/share/karbor/prometheus
 
 .PHONY: clean
 clean: ## remove what was built and the logs of checks
