@@ -255,10 +255,16 @@ func (o *deleting) complete(ctx context.Context) error {
 	return o.endLog(ctx, o.record, string(o.succeeded), "")
 }
 
-// fail implements work. A deletion that was refused leaves the status as it was.
+// fail implements work. A deletion that was refused leaves the status as it was. One
+// that was not opened is, for only what is being deleted can become error-deleting.
 func (o *deleting) fail(ctx context.Context, out *outcome) error {
 	if out.Refused != "" {
 		return o.failWith(ctx, o.input.Before, out)
+	}
+	if o.provider != nil {
+		if err := o.run.open(ctx); err != nil && (!failure.Final(err) || failure.HandedOver(err)) {
+			return err
+		}
 	}
 	return o.failWith(ctx, o.failed, out)
 }

@@ -120,7 +120,7 @@ func (e *Engine) Stop(ctx context.Context) {
 	<-done
 }
 
-// Working tells whether this worker has an operation, or is about to have it.
+// Working reports whether this worker has an operation, or is about to have it.
 func (e *Engine) Working(id string) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()

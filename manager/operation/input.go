@@ -50,7 +50,7 @@ type input struct {
 	Graph     string          `json:"graph,omitempty"`
 	// Refusal is why there is no graph.
 	Refusal string `json:"refusal,omitempty"`
-	// Digests tells that those of all objects are on record, from the first hook on.
+	// Digests is set when those of all objects are on record, from the first hook on.
 	Digests bool `json:"digests,omitempty"`
 
 	Source string            `json:"source,omitempty"` // of a copy
@@ -61,7 +61,7 @@ type input struct {
 func decodeInput(text json.RawMessage) (*input, error) {
 	in := &input{}
 	if err := json.Unmarshal(text, in); err != nil {
-		return nil, fmt.Errorf("read the input of the operation: %w", err)
+		return nil, fmt.Errorf("reading the input of the operation: %w", err)
 	}
 	if in.Version > inputVersion {
 		return nil, fmt.Errorf("the input of the operation has version %d, this worker knows %d", in.Version, inputVersion)
@@ -168,14 +168,14 @@ func (in *input) putCaller(caller *requestcontext.RequestContext, sealer Sealer,
 	}
 	text, err := json.Marshal(caller.Encode(now))
 	if err != nil {
-		return fmt.Errorf("encode the request context: %w", err)
+		return fmt.Errorf("encoding the request context: %w", err)
 	}
 	in.Caller = string(text)
 	if sealer == nil {
 		return nil
 	}
 	if in.Caller, err = sealer.Seal(text, about); err != nil {
-		return fmt.Errorf("seal the request context: %w", err)
+		return fmt.Errorf("sealing the request context: %w", err)
 	}
 	in.Sealed = true
 	return nil
@@ -193,12 +193,12 @@ func (in *input) caller(sealer Sealer, about string) (*requestcontext.RequestCon
 		}
 		var err error
 		if text, err = sealer.Open(in.Caller, about); err != nil {
-			return nil, fmt.Errorf("open the caller's credentials: %w", err)
+			return nil, fmt.Errorf("opening the caller's credentials: %w", err)
 		}
 	}
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(text, &members); err != nil {
-		return nil, fmt.Errorf("read the request context: %w", err)
+		return nil, fmt.Errorf("reading the request context: %w", err)
 	}
 	return requestcontext.Decode(members)
 }

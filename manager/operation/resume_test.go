@@ -449,3 +449,31 @@ func TestNextOperationAtOnce(t *testing.T) {
 		t.Errorf("status %s", status)
 	}
 }
+
+// A deletion that is cancelled before its worker could open it ends as one that has begun.
+func TestCancelOfADeletionThatWasNotOpened(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	p := s.process(t, hookPlugin{}, nil)
+	cp := protected(t, p.bench, volume)
+	text, err := json.Marshal(input{Version: inputVersion, Checkpoint: cp.ID(), Before: checkpoint.Available})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _, err = s.journal.Begin(t.Context(), journal.Entry{ID: "deletion", Kind: string(protection.Delete), Subject: cp.ID(), Exclusive: true,
+		CheckpointID: cp.ID(), ProviderID: "provider", ProjectID: project, Input: text, Claim: journal.Claim{Owner: "dead"}})
+	if err == nil {
+		err = s.journal.Cancel(t.Context(), "deletion", "alice")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.adopt(t, s.journal)
+	entry, err := s.journal.Get(t.Context(), "deletion")
+	if err != nil || entry.Outcome != journal.Cancelled {
+		t.Errorf("%+v, %v", entry, err)
+	}
+	if status, row := s.checkpoint(t, cp.ID()).Status(), s.records.log(t, protection.Delete); status != checkpoint.ErrorDeleting || row.Status != string(status) {
+		t.Errorf("the checkpoint is %s, the operation log says %s", status, row.Status)
+	}
+}

@@ -162,7 +162,7 @@ func notes[T any](ctx context.Context, e *Engine, id, kind string) ([]T, error) 
 	list := make([]T, len(marks))
 	for i, m := range marks {
 		if err := json.Unmarshal(m.Value, &list[i]); err != nil {
-			return nil, fmt.Errorf("read mark %q of operation %s: %w", m.Key, id, err)
+			return nil, fmt.Errorf("reading mark %q of operation %s: %w", m.Key, id, err)
 		}
 	}
 	return list, nil

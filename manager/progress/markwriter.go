@@ -158,7 +158,7 @@ func (w *MarkWriter) persist(marks []journal.Mark) error {
 // fail ends the writer: nothing that is noted after a mark that was lost may
 // become durable.
 func (w *MarkWriter) fail(err error, waiting []chan error) {
-	err = fmt.Errorf("write the journal: %w", err)
+	err = fmt.Errorf("writing the journal: %w", err)
 	w.mu.Lock()
 	w.broken = err
 	waiting = append(waiting, w.waiting...)
