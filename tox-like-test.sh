@@ -12,7 +12,7 @@ export GOFLAGS="${GOFLAGS:-} -buildvcs=false"   # versions are stamped by the Ma
 
 ENVIRONMENTS=(
   'quick|formatting, vet, staticcheck and short tests of the packages that differ from origin/main'
-  'lint|gofmt, go vet, staticcheck, tidy go.mod, shellcheck, Python syntax'
+  'lint|gofmt, go vet (for macOS too), staticcheck, tidy go.mod, shellcheck, Python syntax'
   'static|gosec: what attackers look for in code; deadcode: functions that nothing calls (built the first time, minutes)'
   'arch|import rules between the packages'
   'unit|every package with -race -short; no services'
@@ -172,6 +172,7 @@ env_lint() {
   go vet ./... || status=1
   # the other half of the one pair of files that the tag chooses between
   go vet -tags nokubernetes ./manager/service ./cmd/karbor-protection || status=1
+  GOOS=darwin CGO_ENABLED=0 go vet ./... || status=1   # developers have Macs
   go run "$STATICCHECK" ./... || status=1
   scripts | xargs -d '\n' shellcheck -x || status=1
   find . -name '*.py' -not -path './.*' -print0 |
