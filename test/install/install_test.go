@@ -80,6 +80,7 @@ func TestInstall(t *testing.T) {
 		"usr/bin/karborctl",
 		"usr/lib/systemd/system/karbor-protection.service", // /lib is a link in Debian, which a folder of that name would replace
 		"usr/lib/sysusers.d/karbor.conf",
+		"usr/share/karbor/prometheus/karbor.rules.yml",
 	)
 	if got := files(t, tree); !slices.Equal(got, want) {
 		t.Errorf("installed:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
