@@ -12,8 +12,8 @@ export GOFLAGS="${GOFLAGS:-} -buildvcs=false"   # versions are stamped by the Ma
 
 ENVIRONMENTS=(
   'quick|formatting, vet, staticcheck and short tests of the packages that differ from origin/main'
-  'lint|gofmt, go vet (for macOS too), staticcheck, tidy go.mod, shellcheck, Python syntax'
-  'static|gosec: what attackers look for in code; deadcode: functions that nothing calls (built the first time, minutes)'
+  'lint|gofmt, go vet, staticcheck, tidy go.mod, shellcheck, Python syntax'
+  'static|gosec: what attackers look for in code; deadcode: functions that nothing calls; go vet for macOS (built the first time, minutes)'
   'arch|import rules between the packages'
   'unit|every package with -race -short; no services'
   'rpc|the RPC library against a real RabbitMQ'
@@ -172,7 +172,6 @@ env_lint() {
   go vet ./... || status=1
   # the other half of the one pair of files that the tag chooses between
   go vet -tags nokubernetes ./manager/service ./cmd/karbor-protection || status=1
-  GOOS=darwin CGO_ENABLED=0 go vet ./... || status=1   # developers have Macs
   go run "$STATICCHECK" ./... || status=1
   scripts | xargs -d '\n' shellcheck -x || status=1
   find . -name '*.py' -not -path './.*' -print0 |
@@ -202,6 +201,7 @@ env_static() {
     'pkg/fault/fault\.go:G602'                       # the length is checked above
   )
   local rules paths dead status=0
+  GOOS=darwin CGO_ENABLED=0 go vet ./... || status=1   # developers have Macs; here, since it compiles all dependencies once more
   rules=$(IFS=,; echo "${everywhere[*]}")
   paths=$(IFS=';'; echo "${in_files[*]}")
   # shellcheck disable=SC2046  # patterns hold no spaces

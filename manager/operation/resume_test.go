@@ -75,8 +75,6 @@ func newSite(t *testing.T) *site {
 	return &site{bench: setup(t, hookPlugin{}, nil), journal: journaltest.NewMemory(time.Now)}
 }
 
-func (s *site) Get(string) (*providers.Provider, error) { return s.provider, nil }
-
 // process starts a worker with a plugin, and lets it adopt what others left.
 func (s *site) process(t *testing.T, plugin hookPlugin, cloud children, edit ...func(*Config)) *process {
 	t.Helper()
