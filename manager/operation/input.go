@@ -250,10 +250,3 @@ func (p Parameters) check(graph *resource.Graph) error {
 func (p Plan) stored() checkpoint.Plan {
 	return checkpoint.Plan{ID: p.ID, Name: p.Name, Unnamed: p.Unnamed, ProviderID: p.ProviderID, ProjectID: p.ProjectID, Resources: p.Resources}
 }
-
-func (in *input) subject() string {
-	if in.Source != "" {
-		return in.Source
-	}
-	return in.Checkpoint
-}
