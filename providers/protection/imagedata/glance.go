@@ -13,9 +13,9 @@ import (
 	"github.com/gophercloud/gophercloud/v2"
 
 	"github.com/karbor-project/karbor/pkg/openstack"
-	"github.com/karbor-project/karbor/pkg/requestcontext"
 	"github.com/karbor-project/karbor/providers/protection/hook"
 	"github.com/karbor-project/karbor/providers/protection/poll"
+	"github.com/karbor-project/karbor/providers/protection/remote"
 )
 
 // ready are the statuses of an image that gets its data. "NotFound" of the original is
@@ -59,36 +59,27 @@ func text(s *string) string {
 }
 
 // Client is a plugin's access to Glance. All its waits share their listings.
-type Client struct {
-	connect func(context.Context) (*gophercloud.ServiceClient, error)
-	polls   *poll.Batch
-	options poll.Options
-}
+type Client struct{ client *remote.Client }
 
 // NewClient returns the access to Glance of a plugin. connect makes a client for the
 // caller of a context.
 func NewClient(cfg poll.Config, connect func(context.Context) (*gophercloud.ServiceClient, error)) *Client {
-	return &Client{
-		connect: connect,
-		polls:   poll.NewBatch(poll.BatchOptions{Interval: cfg.PollInterval}),
-		options: poll.Options{Timeout: cfg.PollTimeout, Transient: openstack.IsTransient, Patience: 5},
-	}
+	return &Client{remote.NewClient(cfg, connect)}
 }
 
 // Glance is Glance as one caller sees it.
 type Glance struct {
 	*gophercloud.ServiceClient
-	client  *Client
-	project string
+	service *remote.Service
 }
 
 // For returns Glance for the caller of ctx.
 func (c *Client) For(ctx context.Context) (*Glance, error) {
-	client, err := c.connect(ctx)
+	service, err := c.client.For(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return &Glance{ServiceClient: client, client: c, project: requestcontext.From(ctx).ProjectID}, nil
+	return &Glance{service.ServiceClient, service}, nil
 }
 
 // Image returns an image.
@@ -123,9 +114,7 @@ func (g *Glance) Await(ctx context.Context, id string) error {
 }
 
 func (g *Glance) await(ctx context.Context, id string) error {
-	return g.client.polls.Until(ctx, poll.Key{Service: "glance", Project: g.project, Kind: "images"}, poll.Wait{
-		ID: id, Statuses: ready, Options: g.client.options, Source: g,
-	})
+	return g.service.Until(ctx, "glance", "images", poll.Wait{ID: id, Statuses: ready, Source: g})
 }
 
 // Remove deletes an image. One that is gone is as good.
@@ -173,7 +162,7 @@ var _ poll.Source = (*Glance)(nil)
 // marker is the query of the next page.
 func (g *Glance) Page(ctx context.Context, marker string) (map[string]poll.Status, string, error) {
 	if marker == "" {
-		marker = url.Values{"owner": {g.project}, "sort": {"created_at:desc"}, "limit": {"1000"}}.Encode()
+		marker = url.Values{"owner": {g.service.Project}, "sort": {"created_at:desc"}, "limit": {"1000"}}.Encode()
 	}
 	images, next, err := openstack.Page[Image](ctx, g.ServiceClient, "images", "images", marker)
 	page := make(map[string]poll.Status, len(images))

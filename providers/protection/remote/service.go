@@ -38,8 +38,8 @@ func NewClient(cfg poll.Config, connect func(context.Context) (*gophercloud.Serv
 // Service is a service as one caller sees it.
 type Service struct {
 	*gophercloud.ServiceClient
+	Project string // the caller's
 	client  *Client
-	project string
 }
 
 // For returns the service for the caller of ctx.
@@ -48,7 +48,7 @@ func (c *Client) For(ctx context.Context) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Service{ServiceClient: client, client: c, project: requestcontext.From(ctx).ProjectID}, nil
+	return &Service{ServiceClient: client, client: c, Project: requestcontext.From(ctx).ProjectID}, nil
 }
 
 // Session is one run of an operation on a resource, with what it has to know of
@@ -81,13 +81,18 @@ func (s *Service) Show(ctx context.Context, kind Kind, id string) (*Item, error)
 // Await waits until an item has one of the statuses, with a listing for all that
 // wait. report, which may be nil, is told how far the item is.
 func (s *Service) Await(ctx context.Context, kind Kind, id string, statuses poll.Statuses, report func(percent int)) error {
-	err := s.client.polls.Until(ctx, poll.Key{Service: kind.Service, Project: s.project, Kind: kind.Collection}, poll.Wait{
-		ID: id, Statuses: statuses, Options: s.client.options, Source: source{s, kind}, Report: report,
-	})
+	err := s.Until(ctx, kind.Service, kind.Collection, poll.Wait{ID: id, Statuses: statuses, Source: source{s, kind}, Report: report})
 	if err != nil {
 		return fmt.Errorf("waiting for %s %s: %w", kind.Member, id, err)
 	}
 	return nil
+}
+
+// Until waits for an item of a collection with the options of the client, which it
+// sets. Waits of a project share their listings.
+func (s *Service) Until(ctx context.Context, service, collection string, w poll.Wait) error {
+	w.Options = s.client.options
+	return s.client.polls.Until(ctx, poll.Key{Service: service, Project: s.Project, Kind: collection}, w)
 }
 
 // deletions is how many times a deletion is asked for at most, when the item is busy.
