@@ -69,7 +69,12 @@ func (l *life) pass(call string) error {
 	l.mu.Lock()
 	l.passed++
 	due := l.passed == l.fate.at
+	endless := l.passed == 100_000
 	l.mu.Unlock()
+	if endless {
+		w.complain("it goes in circles: %s", call)
+		l.kill()
+	}
 	if due && l.fate.stops {
 		l.stops.Go(l.stop)
 	} else if due {

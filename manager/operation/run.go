@@ -515,10 +515,11 @@ func (r *run) tell(ctx context.Context) error {
 	err := r.persist(ctx, "writing that the "+r.entry.Kind+" failed", func(ctx context.Context) error {
 		return r.work.fail(ctx, r.outcome)
 	})
-	if failure.HandedOver(err) || ctx.Err() != nil {
+	switch {
+	case err == nil:
+	case failure.HandedOver(err) || ctx.Err() != nil:
 		return err
-	}
-	if err != nil {
+	default:
 		r.log.Errorf("that the %s failed could not be written everywhere: %s", r.entry.Kind, fault.Detail(err))
 	}
 	if r.outcome.Cancelled {

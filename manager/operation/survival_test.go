@@ -39,6 +39,51 @@ func TestOperationSurvives(t *testing.T) {
 	})
 }
 
+// A process is killed, or stopped with and without time for what it is doing, at each
+// moment of an operation, whether that succeeds, fails or is cancelled.
+func TestOperationSurvivesAtAnyMoment(t *testing.T) {
+	t.Parallel()
+	kinds := []protection.Kind{protection.Protect, protection.Restore, protection.Verify, protection.Delete, protection.Copy}
+	ends := []fate{{}, {stops: true}, {stops: true, grace: 7 * time.Millisecond}}
+	for _, kind := range kinds {
+		for _, way := range []string{"succeeds", "fails", "cancelled"} {
+			t.Run(string(kind)+" "+way, func(t *testing.T) {
+				t.Parallel()
+				r := resource.Resource{Type: resource.Server, ID: "r0", Name: "n"}
+				s := scenario{kind: kind, resources: []resource.Resource{r}, sources: 1, workers: 2, acts: map[string]act{}}
+				switch way {
+				case "fails":
+					s.acts[step{"", r.Key(), "on_main"}.String()] = fails
+				case "cancelled":
+					s.cancelAt = 25
+				}
+				last := s.survives(t, fate{})
+				for _, f := range ends {
+					for f.at = 1; f.at <= last; f.at++ {
+						s.survives(t, f)
+					}
+				}
+			})
+		}
+	}
+}
+
+// survives plays the scenario with a first process of that fate, and returns how many
+// moments there were.
+func (s scenario) survives(t *testing.T, f fate) int {
+	t.Helper()
+	s.fates = []fate{f}
+	var w *world
+	synctest.Test(t, func(*testing.T) {
+		w = newWorld(&s)
+		w.play()
+	})
+	if len(w.wrong) > 0 {
+		t.Fatalf("%+v: %s", f, strings.Join(w.wrong, "\n"))
+	}
+	return w.passed
+}
+
 // The scenario's request, as its caller knows it.
 type request struct {
 	ids    []string // of the checkpoints that are to change, or to be read
