@@ -122,13 +122,16 @@ func (l *life) write(name string, do func() error) error {
 	return l.call(name, l.before(name, do))
 }
 
-// before lets a call complain that comes after the end.
+// before complains of a call that has changed something after the end. A process that
+// has lost the answer to the last call may still ask the journal, which refuses it.
 func (l *life) before(name string, do func() error) func() error {
 	return func() error {
-		if l.world.over() {
+		over := l.world.over()
+		err := do()
+		if over && err == nil {
 			l.world.complain("%s after the end", name)
 		}
-		return do()
+		return err
 	}
 }
 

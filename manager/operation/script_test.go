@@ -107,8 +107,6 @@ func drawScenario(t *rapid.T) *scenario {
 		s.hiccups[rapid.IntRange(1, calls/2).Draw(t, "write")] = rapid.SampledFrom([]hiccup{away, answerLost}).Draw(t, "hiccup")
 	}
 	if s.sources == 1 && rapid.IntRange(0, 2).Draw(t, "outage") == 0 {
-		// A refusal whose last answer is lost is written again, after the end.
-		s.hiccups = map[int]hiccup{}
 		s.outage = outage{
 			store: rapid.SampledFrom([]store{bankWrites, wholeBank, tables}).Draw(t, "away"), at: rapid.IntRange(1, calls).Draw(t, "away from"),
 			lasts: rapid.SampledFrom([]time.Duration{5 * time.Second, time.Minute, 2 * bank.DefaultLeaseWindows().Expire}).Draw(t, "away for"),
