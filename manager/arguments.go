@@ -23,6 +23,7 @@ import (
 type arguments struct {
 	values  map[string]json.RawMessage
 	message operation.Message // that the call came in
+	version string            // of the API that was asked for; "" is the first
 	asked   map[string]bool
 	err     error
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/journal"
 	"github.com/karbor-project/karbor/pkg/requestcontext"
 	"github.com/karbor-project/karbor/providers"
+	"github.com/karbor-project/karbor/rpc"
 )
 
 // listCheckpoints answers a list of checkpoint.View, within the bounds of answers: the caller's own project's,
@@ -58,7 +59,7 @@ func (m *Manager) listCheckpoints(ctx context.Context, a *arguments) (any, error
 	views := m.listings.begin()
 	defer views.done()
 	if err := p.Checkpoints.Each(ctx, o, func(cp *checkpoint.Checkpoint) error {
-		view := cp.View()
+		view := a.view(cp)
 		if err := checkView(view); err != nil {
 			m.log.WithField("checkpoint", cp.ID()).Warnf("left out of a listing: %v", err)
 			return nil
@@ -126,6 +127,15 @@ func filterDate(filters map[string]json.RawMessage, name string) (string, error)
 	return date, nil
 }
 
+// view is a checkpoint as the version of the API shows it that was asked for.
+func (a *arguments) view(cp *checkpoint.Checkpoint) checkpoint.View {
+	view := cp.View()
+	if a.version != "" && a.version != rpc.DefaultVersion {
+		view.Timestamp = cp.Timestamp()
+	}
+	return view
+}
+
 // showCheckpoint answers a checkpoint.View. A deleted checkpoint is shown too.
 func (m *Manager) showCheckpoint(ctx context.Context, a *arguments) (any, error) {
 	p, id, err := m.checkpointArguments(a)
@@ -136,7 +146,7 @@ func (m *Manager) showCheckpoint(ctx context.Context, a *arguments) (any, error)
 	if err != nil {
 		return nil, err
 	}
-	view := cp.View()
+	view := a.view(cp)
 	if err := checkView(view); err != nil {
 		return nil, fault.KarborException("Checkpoint " + id + " cannot be shown: " + err.Error())
 	}

@@ -282,3 +282,27 @@ func decoded[T any](t *testing.T, answer any) (list []T) {
 	}
 	return list
 }
+
+// Version 1.1 tells the second in which a checkpoint was made. What 1.0 answers stays the original's.
+func TestTimestampSinceVersion11(t *testing.T) {
+	t.Parallel()
+	methods := fourCheckpoints(t).Endpoints()[0].Methods
+	made := fmt.Sprintf(`"timestamp":%d`, time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC).Unix())
+	for method, args := range map[string]string{
+		"list_checkpoints": `{"provider_id": "provider", "limit": 1}`,
+		"show_checkpoint":  `{"provider_id": "provider", "checkpoint_id": "a"}`,
+	} {
+		for version, tells := range map[string]bool{"": false, "1.0": false, "1.1": true} {
+			request := requestOf("mine")
+			request.Version, request.Args = version, argumentsOf(t, args).values
+			answer, err := methods[method].Handler(t.Context(), request)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text, err := json.Marshal(answer)
+			if err != nil || strings.Contains(string(text), made) != tells || strings.Contains(string(text), "timestamp") != tells {
+				t.Errorf("%s of version %q: %s, %v", method, version, text, err)
+			}
+		}
+	}
+}

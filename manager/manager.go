@@ -143,7 +143,9 @@ func (m *Manager) handler(call method, delivery rpc.Delivery) rpc.Handler {
 			return nil, m.report(ctx, req.Method, fault.InvalidInput(err.Error()+": ask again later"))
 		}
 		defer leave()
-		result, err := call(ctx, newArguments(req.Args, operation.Message{Key: req.UniqueID, Accepted: req.Accept}))
+		a := newArguments(req.Args, operation.Message{Key: req.UniqueID, Accepted: req.Accept})
+		a.version = req.Version
+		result, err := call(ctx, a)
 		if err == nil {
 			return result, nil
 		}

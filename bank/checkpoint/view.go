@@ -16,6 +16,9 @@ type View struct {
 	ProjectID      string          `json:"project_id"`
 	ResourceGraph  string          `json:"resource_graph"`
 	CreatedAt      string          `json:"created_at"`
+	// Timestamp is when it was made, in seconds since 1970: CreatedAt is but the day. The
+	// original shows none, so View leaves it out; version 1.1 of the RPC has it.
+	Timestamp int64 `json:"timestamp,omitempty"`
 }
 
 // emptyGraph is shown until the graph is built: karborclient and the dashboard
