@@ -158,7 +158,27 @@ func TestPlanFile(t *testing.T) {
 	if len(got.Resources) != 1 || got.Resources[0].Name != "9" || got.ID == "" || got.Name != defaultName {
 		t.Errorf("the plan of the standard input is %+v", got)
 	}
+	yaml := planFlags{file: write(`# the web shop
+id: 5dd57c17-1eb3-4f0e-b1a4-05e3a4bd6b0a
+name: nightly
+resources:
+  - {type: volume, id: "1", name: one}
+  - type: image
+    id: 0f9e2d3c-6a57-4c1e-9b9e-3d4b5a697881
+parameters:
+  volume: {a: "3", force: true, count: 2}
+`)}
+	if got, err = yaml.read(nil, "provider"); err != nil {
+		t.Fatal(err)
+	}
+	want.Name, want.Resources[0].ExtraInfo = "nightly", nil
+	want.Resources[1] = planResource{Type: resource.Image, ID: "0f9e2d3c-6a57-4c1e-9b9e-3d4b5a697881", Name: "0f9e2d3c-6a57-4c1e-9b9e-3d4b5a697881"}
+	want.Parameters = parameters{resource.Volume: {"a": json.RawMessage(`"3"`), "force": json.RawMessage("true"), "count": json.RawMessage("2")}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
 	for text, want := range map[string]string{
+		"resources: []\nresources: [a]\n": "line 2: key \"resources\" already set", "resources:\n\t- a": "line 2", "- a": "cannot unmarshal array", "id: 5\n": "cannot unmarshal number", "a: .nan": "no form in JSON",
 		"{": "unexpected end", `{"resources": [{"type": "image"}]}`: "resource 1 has no id",
 		`{"resources": [{"type": "router", "id": "1"}]}`: "unknown resource type", `{"id": "x"}`: "is no UUID",
 	} {

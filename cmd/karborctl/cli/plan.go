@@ -13,6 +13,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
+
+	"github.com/karbor-project/karbor/cmd/karborctl/document"
 )
 
 // plan is what a checkpoint is made of.
@@ -40,7 +42,7 @@ func (f *planFlags) register(cmd *cobra.Command) {
 	flags.StringArrayVar(&f.parameters, "parameter", nil, parameterHelp)
 	flags.StringVar(&f.name, "name", "", "the name of the plan (default: karborctl)")
 	flags.StringVar(&f.id, "plan-id", "", "the id of the plan, a UUID; checkpoints can be listed by it (default: a new one)")
-	flags.StringVar(&f.file, "plan-file", "", "a plan as JSON, {\"resources\": [{\"type\", \"id\", \"name\"}], \"parameters\": {}, \"name\", \"id\"}; - is the standard input. Flags add to it")
+	flags.StringVar(&f.file, "plan-file", "", "a plan as YAML or JSON, {\"resources\": [{\"type\", \"id\", \"name\"}], \"parameters\": {}, \"name\", \"id\"}; - is the standard input. Flags add to it")
 }
 
 // defaultName is the name of plans that were given none; karbor-api requires one.
@@ -100,6 +102,9 @@ func (f *planFlags) fromFile(in io.Reader) (*plan, error) {
 	if err != nil {
 		return nil, usageError{err}
 	}
+	if text, err = jsonOf(text); err != nil {
+		return nil, usagef("plan file %s: %w", f.file, err)
+	}
 	var body struct {
 		Plan json.RawMessage `json:"plan"`
 	}
@@ -128,6 +133,21 @@ func (f *planFlags) fromFile(in io.Reader) (*plan, error) {
 		}
 	}
 	return p, nil
+}
+
+// jsonOf returns a plan as JSON. What begins with a brace is JSON, anything else YAML.
+func jsonOf(text []byte) ([]byte, error) {
+	if bytes.HasPrefix(bytes.TrimSpace(text), []byte{'{'}) {
+		return text, nil
+	}
+	value, err := document.StrictYAML(text)
+	if err != nil {
+		return nil, err
+	}
+	if text, err = json.Marshal(value); err != nil {
+		return nil, fmt.Errorf("a value of it has no form in JSON: %w", err)
+	}
+	return text, nil
 }
 
 func readFile(in io.Reader, name string) ([]byte, error) {

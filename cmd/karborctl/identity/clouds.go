@@ -12,7 +12,7 @@ import (
 	"strconv"
 	"strings"
 
-	"gopkg.in/yaml.v2"
+	"github.com/karbor-project/karbor/cmd/karborctl/document"
 )
 
 // entry is a cloud as openstacksdk understands clouds.yaml: what its profile, its
@@ -58,11 +58,11 @@ func (o Options) file(name, override string) (path string, content map[string]an
 		if err != nil {
 			continue
 		}
-		var whole any // JSON is YAML
-		if err := yaml.Unmarshal(text, &whole); err != nil {
+		whole, err := document.YAML(text) // JSON is YAML
+		if err != nil {
 			return path, nil, fmt.Errorf("reading %s: it is not YAML%s", path, lineOf(err))
 		}
-		content, ok := stringKeys(whole).(map[string]any)
+		content, ok := whole.(map[string]any)
 		if !ok && whole != nil {
 			return path, nil, fmt.Errorf("reading %s: it is not a mapping", path)
 		}
@@ -317,23 +317,6 @@ func text(value any) string {
 func mapping(value any) map[string]any {
 	m, _ := value.(map[string]any)
 	return m
-}
-
-// stringKeys turns the mappings of YAML into those of JSON.
-func stringKeys(value any) any {
-	switch v := value.(type) {
-	case map[any]any:
-		m := make(map[string]any, len(v))
-		for key, value := range v {
-			m[fmt.Sprint(key)] = stringKeys(value)
-		}
-		return m
-	case []any:
-		for i := range v {
-			v[i] = stringKeys(v[i])
-		}
-	}
-	return value
 }
 
 // merged returns a with what b says, mapping by mapping.
