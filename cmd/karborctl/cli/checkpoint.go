@@ -23,7 +23,7 @@ import (
 
 func checkpointCommand(a *App) *cobra.Command {
 	return holder("checkpoint", "Protect resources, and look after what was protected",
-		checkpointCreateCommand(a), checkpointListCommand(a), checkpointShowCommand(a), checkpointDeleteCommand(a), checkpointResetCommand(a), checkpointCopyCommand(a))
+		checkpointCreateCommand(a), checkpointListCommand(a), checkpointShowCommand(a), checkpointDeleteCommand(a), checkpointPruneCommand(a), checkpointResetCommand(a), checkpointCopyCommand(a))
 }
 
 // checkpointView is a checkpoint as the workers show it.
@@ -32,6 +32,7 @@ type checkpointView struct {
 	Status        checkpoint.Status `json:"status"`
 	ProjectID     string            `json:"project_id"`
 	CreatedAt     string            `json:"created_at"`
+	Timestamp     int64             `json:"timestamp"` // since version 1.1
 	ExtraInfo     json.RawMessage   `json:"extra_info"`
 	ResourceGraph string            `json:"resource_graph"`
 	Plan          struct {
@@ -462,13 +463,15 @@ func deleteCheckpoints(ctx context.Context, a *App, args []string, wait bool) er
 	t := table.New("id", "status")
 	started := make([]string, 0, len(ids))
 	for _, id := range ids {
-		r := client.Request{Method: "delete", Args: map[string]any{"provider_id": provider, "checkpoint_id": id}}
-		if _, err := s.Call(ctx, r); err != nil {
+		if _, err := s.Call(ctx, deletion(provider, id)); err != nil {
 			var refused *rpc.Failure
 			if !errors.As(err, &refused) {
 				return err
 			}
-			failures = append(failures, deletionError(ids, id, err))
+			if len(ids) > 1 {
+				err = aboutCheckpoint(id, err)
+			}
+			failures = append(failures, err)
 			continue
 		}
 		started = append(started, id)
@@ -493,10 +496,9 @@ func deleteCheckpoints(ctx context.Context, a *App, args []string, wait bool) er
 	return errors.Join(failures...)
 }
 
-// deletionError names the checkpoint when there are several and the worker's
-// text does not.
-func deletionError(ids []string, id string, err error) error {
-	if len(ids) == 1 || strings.Contains(err.Error(), id) {
+// aboutCheckpoint names the checkpoint when the worker's text does not.
+func aboutCheckpoint(id string, err error) error {
+	if strings.Contains(err.Error(), id) {
 		return err
 	}
 	return fmt.Errorf("checkpoint %s: %w", id, err)

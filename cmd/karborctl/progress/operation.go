@@ -53,6 +53,7 @@ const (
 	Queued    = "queued"
 	Running   = "running"
 	Succeeded = "succeeded"
+	Failed    = "failed"
 	Cancelled = "cancelled"
 )
 
