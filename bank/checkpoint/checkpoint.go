@@ -246,11 +246,14 @@ func (c *Checkpoint) mayFollow(now Status) error {
 	return nil
 }
 
-// Delete puts the checkpoint into status deleted and drops it from the
-// indices. index.json stays, so that the checkpoint can still be shown. It may
+// Delete puts the checkpoint into status deleted, removes its remarks and drops it from
+// the indices. index.json stays, so that the checkpoint can still be shown. It may
 // be repeated until it works.
 func (c *Checkpoint) Delete(ctx context.Context) error {
 	if err := c.SetStatus(Deleted); err != nil {
+		return err
+	}
+	if err := c.removeRemarks(ctx); err != nil {
 		return err
 	}
 	if err := c.Commit(ctx); err != nil {
@@ -266,7 +269,11 @@ func (c *Checkpoint) Section(resourceID string) (*bank.Section, error) {
 	if err := checkKeyPart("id of the resource", resourceID); err != nil {
 		return nil, err
 	}
-	section, err := c.collection.checkpoints.Section(dataPath(c.id) + resourceID)
+	return c.section(dataPath(c.id) + resourceID)
+}
+
+func (c *Checkpoint) section(path string) (*bank.Section, error) {
+	section, err := c.collection.checkpoints.Section(path)
 	if err != nil {
 		return nil, err
 	}

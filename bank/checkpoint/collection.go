@@ -4,13 +4,15 @@
 // original:
 //
 //	/checkpoints/<id>/index.json
+//	/checkpoints/<id>/remarks.json
 //	/checkpoints/<id>/resource-data/<resource id>/...
 //	/indices/by-provider/<provider>/<project>/<timestamp>@<id>
 //	/indices/by-date/<date>/<project>/<timestamp>@<id>
 //	/indices/by-plan/<plan>/<project>/<date>/<timestamp>@<id>
 //
 // index.json is the truth about a checkpoint. The indices, whose objects hold
-// the checkpoint's id, only find it.
+// the checkpoint's id, only find it. remarks.json, of which the original knows nothing,
+// says what of the resources will not come back as it was; most checkpoints have none.
 package checkpoint
 
 import (

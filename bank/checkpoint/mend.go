@@ -28,8 +28,22 @@ func (s Status) Ended() Status {
 	return s
 }
 
-// dataPath is where the keys of a checkpoint's data begin.
-func dataPath(id string) string { return id + "/resource-data/" }
+// dataFolder is where the data of a checkpoint's resources are, and dataPath where their
+// keys begin.
+const dataFolder = "resource-data/"
+
+func dataPath(id string) string { return id + "/" + dataFolder }
+
+// hasData reports whether there is anything of a checkpoint beside its index.json.
+func (c *Collection) hasData(ctx context.Context, id string) (bool, error) {
+	for _, prefix := range []string{dataPath(id), remarksPath(id)} {
+		keys, err := c.checkpoints.List(ctx, bank.ListOptions{Prefix: prefix, Limit: 1})
+		if err := c.goOn(err); err != nil || len(keys) > 0 {
+			return len(keys) > 0, err
+		}
+	}
+	return false, nil
+}
 
 // Holds reads again whether a finding is still so. It fails with the bank's own
 // errors.
@@ -45,8 +59,7 @@ func (c *Collection) Holds(ctx context.Context, f Finding) (bool, error) {
 		case missing && f.Flaw == OrphanedEntry:
 			return c.entryIs(ctx, key)
 		case missing && f.Flaw == OrphanedData:
-			data, err := c.checkpoints.List(ctx, bank.ListOptions{Prefix: dataPath(f.ID), Limit: 1})
-			return len(data) > 0, c.goOn(err)
+			return c.hasData(ctx, f.ID)
 		}
 		return false, nil
 	}
@@ -124,11 +137,25 @@ func (c *Collection) giveUp(ctx context.Context, f Finding) error {
 // again.
 const removedData = 200
 
-// removeData removes the data of a checkpoint without an index.json. What cannot be
-// removed stays behind, and fails it in the end.
+// removeData removes the data of a checkpoint without an index.json, its remarks among
+// them. What cannot be removed stays behind, and fails it in the end.
 func (c *Collection) removeData(ctx context.Context, f Finding) (removed bool, failed error) {
+	for _, prefix := range []string{dataPath(f.ID), remarksPath(f.ID)} {
+		more, err := c.removeBelow(ctx, f, prefix)
+		removed = removed || more
+		if err == nil {
+			continue
+		}
+		if failed = join(failed, err); !errors.Is(err, bank.ErrUnusable) {
+			break
+		}
+	}
+	return removed, failed
+}
+
+func (c *Collection) removeBelow(ctx context.Context, f Finding, prefix string) (removed bool, failed error) {
 	for marker := ""; ; {
-		keys, err := c.checkpoints.List(ctx, bank.ListOptions{Prefix: dataPath(f.ID), Marker: marker, Limit: removedData})
+		keys, err := c.checkpoints.List(ctx, bank.ListOptions{Prefix: prefix, Marker: marker, Limit: removedData})
 		if err := c.goOn(err); err != nil {
 			return removed, join(failed, err)
 		}

@@ -12,17 +12,17 @@ import (
 	"github.com/karbor-project/karbor/bank"
 )
 
-// covered reports whether a signature covers an object of a resource, by <resource id>/<key>:
-// all but the status, which deletions change, and the data, whose digests are in a manifest.
+// covered reports whether a signature covers an object, by its name: all but the statuses of
+// resources, which deletions change, and the data, whose digests are in a manifest.
 func covered(name string) bool {
 	_, key, _ := strings.Cut(name, "/")
 	return key != "status" && !strings.HasPrefix(key, "data_")
 }
 
 // RecordObjects records the digests of the objects that are written into the sections that
-// Section returns from now on, for Seal. known are those that earlier runs have recorded.
-// keep makes each durable before the write returns: its name, <resource id>/<key>, and the
-// SHA-256 in hexadecimal, "" for an object that was deleted. A checkpoint that is not signed
+// Section returns from now on, and of the remarks, for Seal. known are those that earlier runs
+// have recorded. keep makes each durable before the write returns: its name, <resource id>/<key>
+// or remarks.json, and the SHA-256 in hexadecimal, "" for an object that was deleted. A checkpoint that is not signed
 // records nothing.
 func (c *Checkpoint) RecordObjects(known map[string]string, keep func(ctx context.Context, name, digest string) error) {
 	c.mu.Lock()
@@ -33,7 +33,7 @@ func (c *Checkpoint) RecordObjects(known map[string]string, keep func(ctx contex
 	digests := map[string]string{}
 	maps.Copy(digests, known)
 	maps.DeleteFunc(digests, func(_, digest string) bool { return digest == "" })
-	c.recorder = &objects{path: c.dataPath(), keep: keep, digests: digests}
+	c.recorder = &objects{path: c.path(), keep: keep, digests: digests}
 }
 
 // Seal has the next commit sign the digests of the objects that were recorded: with it the
@@ -76,16 +76,17 @@ func (c *Checkpoint) digests() bank.Digests {
 		return nil
 	}
 	if digests := c.document.objects(); digests != nil {
-		return &objects{path: c.dataPath(), digests: digests}
+		return &objects{path: c.path(), digests: digests}
 	}
 	return nil
 }
 
-func (c *Checkpoint) dataPath() string { return c.collection.checkpoints.Path() + dataPath(c.id) }
+func (c *Checkpoint) path() string { return c.collection.checkpoints.Path() + c.id + "/" }
 
-// objects are the digests of a checkpoint's objects, by <resource id>/<key>.
+// objects are the digests of a checkpoint's objects by name: that of a resource's is
+// <resource id>/<key>, that of the checkpoint's own is its key, in which there is no slash.
 type objects struct {
-	path string                                               // of all of them in the bank
+	path string                                               // of the checkpoint in the bank
 	keep func(ctx context.Context, name, digest string) error // nil: the checkpoint is complete
 
 	mu      sync.Mutex
@@ -95,11 +96,20 @@ type objects struct {
 var _ bank.Digests = (*objects)(nil)
 
 // Covers implements bank.Digests.
-func (o *objects) Covers(key string) bool { return covered(key[len(o.path):]) }
+func (o *objects) Covers(key string) bool { return covered(o.name(key)) }
+
+func (o *objects) name(key string) string { return strings.TrimPrefix(key[len(o.path):], dataFolder) }
+
+func (o *objects) key(name string) string {
+	if strings.Contains(name, "/") {
+		return o.path + dataFolder + name
+	}
+	return o.path + name
+}
 
 // Record implements bank.Digests. What is deleted of a complete checkpoint stays on record.
 func (o *objects) Record(ctx context.Context, key, digest string) error {
-	name := key[len(o.path):]
+	name := o.name(key)
 	if o.keep == nil || o.of(name) == digest {
 		return nil
 	}
@@ -115,7 +125,7 @@ func (o *objects) Record(ctx context.Context, key, digest string) error {
 }
 
 // Want implements bank.Digests.
-func (o *objects) Want(key string) (string, bool) { return o.of(key[len(o.path):]), o.keep == nil }
+func (o *objects) Want(key string) (string, bool) { return o.of(o.name(key)), o.keep == nil }
 
 func (o *objects) of(name string) string {
 	o.mu.Lock()
@@ -127,7 +137,7 @@ func (o *objects) of(name string) string {
 func (o *objects) Keys(prefix string) []string {
 	var keys []string
 	for name := range o.all() {
-		if key := o.path + name; strings.HasPrefix(key, prefix) {
+		if key := o.key(name); strings.HasPrefix(key, prefix) {
 			keys = append(keys, key)
 		}
 	}

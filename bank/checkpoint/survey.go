@@ -26,7 +26,7 @@ const (
 	OrphanedEntry Flaw = "orphaned entry"
 	// MissingEntry is an index entry that a checkpoint ought to have.
 	MissingEntry Flaw = "missing entry"
-	// OrphanedData are resource data without an index.json.
+	// OrphanedData are resource data, or remarks, without an index.json.
 	OrphanedData Flaw = "orphaned data"
 )
 
@@ -211,8 +211,7 @@ func (s *survey) withoutIndex(ctx context.Context, id string, entries []string) 
 	if err := s.each(OrphanedEntry, id, entries); err != nil {
 		return err
 	}
-	data, err := s.checkpoints.List(ctx, bank.ListOptions{Prefix: dataPath(id), Limit: 1})
-	if err := s.goOn(err); err != nil || len(data) == 0 {
+	if there, err := s.hasData(ctx, id); err != nil || !there {
 		return err
 	}
 	return s.visit(Finding{Flaw: OrphanedData, ID: id})
