@@ -44,6 +44,8 @@ type Recorder interface {
 	Percent(r resource.Key, percent int)
 	// State is what the plugin keeps of a resource.
 	State(r resource.Key) protection.State
+	// Remarks is what takes the remarks of hooks.
+	Remarks() protection.Remarks
 }
 
 // Flow is one operation's way through a graph of resources: the hooks of every
@@ -225,6 +227,7 @@ func (f *Flow) call(r resource.Resource) *protection.Call {
 		NewResources: f.NewResources,
 		Status:       f.Status,
 		State:        f.Recorder.State(r.Key()),
+		Remarks:      f.Recorder.Remarks(),
 		Progress:     func(percent int) { f.Recorder.Percent(r.Key(), percent) },
 		Log:          f.Log.WithFields(logrus.Fields{"resource": r.ID, "type": r.Type}),
 	}

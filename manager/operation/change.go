@@ -16,6 +16,7 @@ import (
 	"github.com/karbor-project/karbor/manager/progress"
 	"github.com/karbor-project/karbor/pkg/database"
 	"github.com/karbor-project/karbor/pkg/fault"
+	"github.com/karbor-project/karbor/pkg/remark"
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers/protection"
 )
@@ -94,6 +95,14 @@ func (o *change) begin(context.Context) error { return nil }
 
 // complete implements work.
 func (o *change) complete(ctx context.Context) error {
+	return o.completeWith(ctx, o.tracker.Remarked())
+}
+
+// completeWith completes a checkpoint that is told to be not as it was in some ways.
+func (o *change) completeWith(ctx context.Context, remarks remark.Document) error {
+	if err := o.cp.PutRemarks(ctx, remarks); err != nil {
+		return err
+	}
 	o.cp.Seal()
 	if err := setStatus(ctx, o.cp, o.succeeded); err != nil {
 		return err
@@ -198,10 +207,17 @@ func (o *copying) begin(ctx context.Context) error {
 	return nil
 }
 
-// complete implements work.
+// complete implements work. What was remarked of the source goes for the copy.
 func (o *copying) complete(ctx context.Context) error {
+	remarks, err := o.flow.Checkpoint.Remarks(ctx)
+	if errors.Is(err, checkpoint.ErrRemarks) {
+		return failure.Permanent(err)
+	}
+	if err != nil {
+		return err
+	}
 	o.cp.SetExtraInfo(json.RawMessage(`"{\"copy_status\": \"` + copyFinished + `\"}"`))
-	return o.change.complete(ctx)
+	return o.completeWith(ctx, remark.Merge(remarks, o.tracker.Remarked()))
 }
 
 // deleting is a deletion.

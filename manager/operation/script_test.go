@@ -12,6 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/karbor-project/karbor/bank"
+	"github.com/karbor-project/karbor/pkg/remark"
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers/protection"
 )
@@ -250,7 +251,7 @@ func (l *life) act(ctx context.Context, c *protection.Call, s step) error {
 }
 
 // make makes something that must not be made twice. What the service calls it is
-// kept before it is asked for.
+// kept before it is asked for, and that is remarked but once.
 func (l *life) make(ctx context.Context, c *protection.Call, s step) error {
 	names := map[string]string{}
 	if err := c.LoadState(ctx, &names); err != nil {
@@ -258,6 +259,7 @@ func (l *life) make(ctx context.Context, c *protection.Call, s step) error {
 	}
 	if names[s.hook] == "" {
 		names[s.hook] = newID()
+		c.Remark(remark.Remark{Aspect: s.hook})
 		if err := c.SaveState(ctx, names); err != nil {
 			return err
 		}

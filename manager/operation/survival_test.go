@@ -12,10 +12,12 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
 	"github.com/karbor-project/karbor/bank"
 	"github.com/karbor-project/karbor/bank/checkpoint"
+	"github.com/karbor-project/karbor/manager/progress"
 	"github.com/karbor-project/karbor/pkg/database"
 	"github.com/karbor-project/karbor/pkg/journal"
 	"github.com/karbor-project/karbor/pkg/requestcontext"
@@ -380,6 +382,34 @@ func (w *world) judgeEntry(e *journal.Entry) {
 		}
 	}
 	w.judgeData(e)
+	if good {
+		w.judgeRemarks(e)
+	}
+}
+
+// judgeRemarks finds a remark of each hook in an operation that succeeded, and in the
+// checkpoint that it has made.
+func (w *world) judgeRemarks(e *journal.Entry) {
+	marks, err := w.journal.Marks(context.Background(), e.ID, progress.RemarkMarks)
+	if err != nil {
+		w.complain("%v", err)
+		return
+	}
+	said, err := progress.ReadRemarks(marks)
+	if want := len(w.scenario.resources) * len(hookNames); err != nil || len(said.Remarks) != want {
+		w.complain("%d remarks are on record, want %d: %v", len(said.Remarks), want, err)
+	}
+	if kind := w.scenario.kind; kind != protection.Protect && kind != protection.Copy {
+		return
+	}
+	cp, err := w.checkpoints().Get(context.Background(), e.CheckpointID)
+	if err != nil {
+		w.complain("%v", err)
+		return
+	}
+	if stored, err := cp.Remarks(context.Background()); err != nil || !cmp.Equal(said, stored) {
+		w.complain("the remarks of the checkpoint: %v (-recorded +stored):\n%s", err, cmp.Diff(said, stored))
+	}
 }
 
 // failing are the hooks that fail and were reached.

@@ -12,6 +12,7 @@ import (
 	"github.com/karbor-project/karbor/manager/progress"
 	"github.com/karbor-project/karbor/pkg/fault"
 	"github.com/karbor-project/karbor/pkg/journal"
+	"github.com/karbor-project/karbor/pkg/remark"
 	"github.com/karbor-project/karbor/pkg/resource"
 )
 
@@ -45,6 +46,10 @@ type Detail struct {
 	View
 	Resources []progress.Resource `json:"resources"`
 	Reports   []progress.Report   `json:"reports,omitempty"`
+	// Remarks are what the hooks have remarked of resources, and MoreRemarks how many more
+	// there were about.
+	Remarks     []remark.Remark `json:"remarks"`
+	MoreRemarks int             `json:"more_remarks,omitempty"`
 }
 
 func (e *Engine) view(entry *journal.Entry, positions map[string]int) View {
@@ -142,6 +147,9 @@ func (e *Engine) Operation(ctx context.Context, id string) (*Detail, error) {
 	if d.Reports, err = notes[progress.Report](ctx, e, id, progress.ReportMarks); err != nil {
 		return nil, unrecorded(err)
 	}
+	if err := e.addRemarks(ctx, d); err != nil {
+		return nil, unrecorded(err)
+	}
 	if entry.State != journal.Ended {
 		planned, err := e.planned(ctx, id)
 		if err != nil {
@@ -151,6 +159,19 @@ func (e *Engine) Operation(ctx context.Context, id string) (*Detail, error) {
 	}
 	progress.Sort(d.Resources)
 	return d, nil
+}
+
+func (e *Engine) addRemarks(ctx context.Context, d *Detail) error {
+	marks, err := e.journal.Marks(ctx, d.ID, progress.RemarkMarks)
+	if err != nil {
+		return err
+	}
+	document, err := progress.ReadRemarks(marks)
+	if err != nil {
+		return fmt.Errorf("reading the remarks of operation %s: %w", d.ID, err)
+	}
+	d.Remarks, d.MoreRemarks = document.Remarks, document.More
+	return nil
 }
 
 // notes reads the marks of one kind.

@@ -15,13 +15,14 @@ import (
 )
 
 // The prefixes of the keys of marks: what has become of a resource's hooks, what its
-// plugin keeps, what hooks have reported of a resource of a restore or verification,
-// and the digests of the objects that they have written.
+// plugin keeps, what hooks have reported of a resource of a restore or verification, the
+// digests of the objects that they have written, and what they have remarked.
 const (
 	ResourceMarks = "p/"
 	stateMarks    = "s/"
 	ReportMarks   = "r/"
 	objectMarks   = "d/"
+	RemarkMarks   = "m/"
 )
 
 // longestKey is what a journal's mark key may have.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/karbor-project/karbor/manager/failure"
 	"github.com/karbor-project/karbor/pkg/journal"
+	"github.com/karbor-project/karbor/pkg/remark"
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers/protection"
 )
@@ -23,8 +24,9 @@ import (
 // those of an operation that is not open, unless earlier runs have recorded them. It
 // is safe for concurrent use.
 type Tracker struct {
-	marks *MarkWriter
-	now   func() time.Time
+	marks   *MarkWriter
+	now     func() time.Time
+	remarks *Remarks
 
 	mu        sync.Mutex
 	resources map[resource.Key]*Resource
@@ -36,7 +38,7 @@ type Tracker struct {
 
 // NewTracker makes a tracker that records by marks.
 func NewTracker(marks *MarkWriter, now func() time.Time) *Tracker {
-	t := &Tracker{marks: marks, now: now}
+	t := &Tracker{marks: marks, now: now, remarks: NewRemarks(marks)}
 	t.Reset()
 	return t
 }
@@ -47,6 +49,7 @@ func (t *Tracker) Reset() {
 	defer t.mu.Unlock()
 	t.resources, t.states, t.restored, t.reports = map[resource.Key]*Resource{}, map[string]json.RawMessage{}, map[string]string{}, nil
 	t.objects = map[string]string{}
+	t.remarks.reset()
 }
 
 // Recall takes what an earlier run has recorded. Marks of other kinds it leaves alone.
@@ -73,6 +76,8 @@ func (t *Tracker) Recall(m journal.Mark) error {
 			return err
 		}
 		t.objects[o.Name] = o.SHA256
+	case strings.HasPrefix(m.Key, RemarkMarks):
+		return t.remarks.recall(m)
 	case strings.HasPrefix(m.Key, stateMarks):
 		t.states[m.Key] = m.Value
 	}
@@ -213,6 +218,12 @@ func (s pluginState) Save(ctx context.Context, document json.RawMessage) error {
 	s.tracker.states[s.key] = document
 	return nil
 }
+
+// Remarks implements flow.Recorder.
+func (t *Tracker) Remarks() protection.Remarks { return t.remarks }
+
+// Remarked returns what the hooks have remarked, now or before.
+func (t *Tracker) Remarked() remark.Document { return t.remarks.Document() }
 
 // Objects returns the digests of the objects that hooks have written, by name.
 func (t *Tracker) Objects() map[string]string {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/karbor-project/karbor/bank"
 	"github.com/karbor-project/karbor/bank/checkpoint"
+	"github.com/karbor-project/karbor/pkg/remark"
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/pkg/telemetry"
 )
@@ -40,6 +41,9 @@ type Call struct {
 	// State keeps a little of the resource's own between hooks and over a
 	// restart of the service. Nil means that nothing is kept.
 	State State
+	// Remarks takes what is not as it was, though the hook succeeds. Nil takes nothing; hooks
+	// call Remark.
+	Remarks Remarks
 	// Progress is told how far the hook is. It returns at once and is safe for
 	// concurrent use. Nil means that nobody wants to know; hooks call Report.
 	Progress func(percent int)
@@ -66,6 +70,32 @@ type State interface {
 	// Save replaces the document. When it returns nil the document is durable;
 	// after an error it is the old or the new one.
 	Save(ctx context.Context, document json.RawMessage) error
+}
+
+// Remarks keeps the remarks of a flow. It is safe for concurrent use and does not wait: a
+// remark is durable when the State is that is saved after it, or the end of the hook. The
+// same one may be added again.
+type Remarks interface {
+	Add(r remark.Remark)
+	// Of returns what was remarked on a resource, in earlier runs too.
+	Of(r remark.Resource) []remark.Remark
+}
+
+// Remark tells users what of the resource is not as it was, or cannot come back. A hook
+// calls it before it saves the state by which a second run passes over that.
+func (c *Call) Remark(r remark.Remark) {
+	if c.Remarks != nil {
+		r.Resource = remark.Resource(c.Resource.Key())
+		c.Remarks.Add(r)
+	}
+}
+
+// Remarked returns on one line what was remarked on the resource, "" for nothing.
+func (c *Call) Remarked() string {
+	if c.Remarks == nil {
+		return ""
+	}
+	return remark.Text(c.Remarks.Of(remark.Resource(c.Resource.Key())))
 }
 
 // UpdateStatus records a status if the flow has a record for it.

@@ -14,7 +14,6 @@ import (
 	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/hook"
 	"github.com/karbor-project/karbor/providers/protection/poll"
-	"github.com/karbor-project/karbor/providers/protection/remark"
 	"github.com/karbor-project/karbor/providers/protection/remote"
 	"github.com/karbor-project/karbor/providers/protection/volume"
 )
@@ -94,7 +93,7 @@ func (p *Plugin) Operation(kind protection.Kind, r resource.Resource) (*protecti
 		}
 		return o, nil
 	case protection.Restore:
-		return &protection.Operation{Main: remark.Restore(p.Frame, p.restore, p.undoRestore), Undo: p.Frame.UndoRestore(p.undoRestore)}, nil
+		return &protection.Operation{Main: p.Frame.Restore(p.restore, p.undoRestore), Undo: p.Frame.UndoRestore(p.undoRestore)}, nil
 	}
 	return p.Plugin.Operation(kind, r)
 }

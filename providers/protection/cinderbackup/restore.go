@@ -13,7 +13,6 @@ import (
 	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/hook"
 	"github.com/karbor-project/karbor/providers/protection/poll"
-	"github.com/karbor-project/karbor/providers/protection/remark"
 	"github.com/karbor-project/karbor/providers/protection/remote"
 	"github.com/karbor-project/karbor/providers/protection/volume"
 )
@@ -64,7 +63,7 @@ func (p *Plugin) beginRestore(ctx context.Context, c *protection.Call) (*restori
 // it no metadata to find it by: a run that gets no answer to a restore does not
 // know whether it has begun, and does no harm when it asks once more, as long as
 // it is the same volume.
-func (p *Plugin) restore(ctx context.Context, c *protection.Call, remarks *remark.List) (string, error) {
+func (p *Plugin) restore(ctx context.Context, c *protection.Call) (string, error) {
 	var about metadata
 	if err := c.Section.GetJSON(ctx, protection.MetadataKey, &about); err != nil {
 		return "", err
@@ -78,7 +77,6 @@ func (p *Plugin) restore(ctx context.Context, c *protection.Call, remarks *remar
 		if id, err = r.make(ctx, about.BackupID); err != nil {
 			return id, err
 		}
-		r.volume.AddRemarks(remarks)
 	}
 	if r.state.Done {
 		return id, nil

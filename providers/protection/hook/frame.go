@@ -64,7 +64,8 @@ func (f Frame) Protect(last bool, work protection.Hook, clean Clean) protection.
 
 // Restore returns the hook of a Restore. restore restores the resource and returns
 // the id of the new one, also with an error if there was one for a while. When that
-// fails, undo deletes the new resource, in the time that is left for that.
+// fails, undo deletes the new resource, in the time that is left for that. Remarks are the
+// reason beside the status "available".
 func (f Frame) Restore(restore func(context.Context, *protection.Call) (string, error), undo protection.Hook) protection.Hook {
 	clean := func(ctx context.Context, c *protection.Call, _ error) error { return undo(ctx, c) }
 	return func(ctx context.Context, c *protection.Call) error {
@@ -77,7 +78,7 @@ func (f Frame) Restore(restore func(context.Context, *protection.Call) (string, 
 			id, err = restore(ctx, c)
 		}
 		if err == nil {
-			err = c.UpdateStatus(ctx, id, protection.StatusAvailable, "")
+			err = c.UpdateStatus(ctx, id, protection.StatusAvailable, c.Remarked())
 		}
 		if err == nil {
 			c.NewResources.Set(c.Resource.ID, id)

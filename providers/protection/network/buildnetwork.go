@@ -2,7 +2,12 @@
 
 package network
 
-import "context"
+import (
+	"context"
+	"fmt"
+
+	"github.com/karbor-project/karbor/pkg/remark"
+)
 
 func (r *rebuild) buildNetworks(ctx context.Context) error {
 	return each(ctx, r, r.about.Networks, func(ctx context.Context, id string, n network) error {
@@ -18,7 +23,8 @@ func (r *rebuild) buildNetworks(ctx context.Context) error {
 		}
 		made, err := r.make(ctx, o)
 		if err == nil && n.Shared && !made.Shared {
-			r.remarks.Add("Network %q is not shared any more: only an administrator may share one.", n.Name)
+			r.call.Remark(remark.Remark{Aspect: "sharing of a network", Was: fmt.Sprintf("network %q was shared with all projects", n.Name),
+				Is: "not shared", Why: made.why()})
 		}
 		return err
 	})

@@ -4,9 +4,11 @@ package network
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 
+	"github.com/karbor-project/karbor/pkg/remark"
 	"github.com/karbor-project/karbor/providers/protection/hook"
 )
 
@@ -23,8 +25,8 @@ func (r *rebuild) buildPorts(ctx context.Context) error {
 			return r.buildForeign(ctx, id, old)
 		}
 		made, err := r.make(ctx, r.portOrder(id, old, networkID))
-		if err == nil && !sameAddresses(r.addresses(old), made.FixedIPs) {
-			r.remarks.Add("Port %s has other addresses than port %s had.", made.ID, id)
+		if err == nil {
+			r.compare(id, old, made)
 		}
 		return err
 	})
@@ -39,12 +41,30 @@ func (r *rebuild) buildForeign(ctx context.Context, id string, old port) error {
 	made, err := r.make(ctx, r.portOrder(id, old, old.NetworkID))
 	switch {
 	case refused(err):
-		r.remarks.Add("Port %s on network %s, which is not the project's own, was not restored: %s", id, old.NetworkID, hook.Reason(err))
+		r.call.Remark(remark.Remark{Aspect: "port", Was: fmt.Sprintf("port %s on network %s, which is not the project's own", id, old.NetworkID), Why: hook.Reason(err)})
 		return nil
-	case err == nil && !sameAddresses(r.addresses(old), made.FixedIPs):
-		r.remarks.Add("Port %s has other addresses than port %s had.", made.ID, id)
+	case err == nil:
+		r.compare(id, old, made)
 	}
 	return err
+}
+
+// compare remarks what a port has that is not what the old one had.
+func (r *rebuild) compare(id string, old port, made *item) {
+	if !sameAddresses(r.addresses(old), made.FixedIPs) {
+		r.call.Remark(remark.Remark{Aspect: "addresses of a port", Was: addressesOf(id, old.FixedIPs), Is: addressesOf(made.ID, made.FixedIPs), Why: made.why()})
+	}
+	if old.MAC != "" && !strings.EqualFold(old.MAC, made.MAC) {
+		r.call.Remark(remark.Remark{Aspect: "MAC address of a port", Was: old.MAC + " of port " + id, Is: made.MAC + " of port " + made.ID, Why: made.why()})
+	}
+}
+
+func addressesOf(id string, ips []fixedIP) string {
+	var all []string
+	for _, ip := range ips {
+		all = append(all, ip.Address)
+	}
+	return strings.Join(all, ", ") + " of port " + id
 }
 
 func (r *rebuild) portOrder(id string, old port, networkID string) order {

@@ -11,6 +11,8 @@ import (
 	"slices"
 
 	"github.com/gophercloud/gophercloud/v2"
+
+	"github.com/karbor-project/karbor/pkg/remark"
 )
 
 // buildRouters makes the routers, with a way to the outside if the caller may have
@@ -31,7 +33,7 @@ func (r *rebuild) buildRouters(ctx context.Context) error {
 		}
 		made, err := r.make(ctx, o)
 		if err == nil && leads && (made.Gateway == nil || made.Gateway.NetworkID == "") {
-			r.remarks.Add("Router %q has no gateway to external network %s any more.", old.Name, old.Gateway.NetworkID)
+			r.call.Remark(remark.Remark{Aspect: "gateway of a router", Was: fmt.Sprintf("external network %s of router %q", old.Gateway.NetworkID, old.Name), Why: made.why()})
 		}
 		return err
 	})
@@ -47,7 +49,8 @@ func (r *rebuild) buildInterfaces(ctx context.Context) error {
 		routerID, routed := r.new(routers, old.DeviceID)
 		_, ours := r.new(networks, old.NetworkID)
 		if !routed || !ours {
-			r.remarks.Add("A router of the project is not connected with network %s any more, which is not the project's own.", old.NetworkID)
+			r.call.Remark(remark.Remark{Aspect: "interface of a router", Was: fmt.Sprintf("network %s of router %s", old.NetworkID, old.DeviceID),
+				Why: "the network or the router is not the project's own"})
 			continue
 		}
 		if err := r.connect(ctx, id, old, routerID); err != nil {
@@ -77,6 +80,7 @@ func (r *rebuild) connect(ctx context.Context, id string, old port, routerID str
 		if err != nil {
 			return err
 		}
+		r.compare(id, old, made)
 		at = map[string]any{"port_id": made.ID}
 	}
 	var answer struct {

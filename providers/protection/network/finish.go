@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/url"
 
+	"github.com/karbor-project/karbor/pkg/remark"
 	"github.com/karbor-project/karbor/providers/protection/hook"
 )
 
@@ -18,7 +19,7 @@ func (r *rebuild) finish(ctx context.Context) error {
 			return err
 		}
 	}
-	r.state.Done, r.state.Remarks = true, r.remarks.Texts()
+	r.state.Done = true
 	return r.call.SaveState(ctx, r.state)
 }
 
@@ -91,7 +92,7 @@ func (r *rebuild) finishRouters(ctx context.Context) error {
 		}
 		err := r.change(ctx, routers, made, body)
 		if _, routes := body["routes"]; routes && refused(err) {
-			r.remarks.Add("Router %q has no routes of its own any more: %s", old.Name, hook.Reason(err))
+			r.call.Remark(remark.Remark{Aspect: "routes of a router", Was: fmt.Sprintf("%s of router %q", old.Routes, old.Name), Why: hook.Reason(err)})
 			delete(body, "routes")
 			return r.change(ctx, routers, made, body)
 		}

@@ -137,7 +137,7 @@ func TestRestoreInASecondCopy(t *testing.T) {
 	}
 	records := h.Status.Records()
 	last := records[len(records)-1]
-	if last.Status != protection.StatusAvailable || last.ID != openstacktest.Project || !strings.Contains(last.Reason, "has other addresses") {
+	if last.Status != protection.StatusAvailable || last.ID != openstacktest.Project || !strings.Contains(last.Reason, "addresses of a port: was ") {
 		t.Errorf("the last of %v", records)
 	}
 }
@@ -250,7 +250,7 @@ func TestRestoreOfAnOriginalsBackup(t *testing.T) {
 		}
 	}
 	records := h.Status.Records()
-	if reason := records[len(records)-1].Reason; !strings.Contains(reason, `Router "r1" has no gateway`) {
+	if reason := records[len(records)-1].Reason; !strings.Contains(reason, `of router "r1", is none`) {
 		t.Errorf("the external network is gone, but the reason is %q", reason)
 	}
 }

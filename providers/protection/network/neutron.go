@@ -3,6 +3,7 @@
 package network
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -46,11 +47,17 @@ type item struct {
 	Shared      bool      `json:"shared"`
 	DeviceID    string    `json:"device_id"`
 	DeviceOwner string    `json:"device_owner"`
+	MAC         string    `json:"mac_address"`
 	FixedIPs    []fixedIP `json:"fixed_ips"`
 	Gateway     *gateway  `json:"external_gateway_info"`
 	Routes      []any     `json:"routes"`
 	Rules       []rule    `json:"security_group_rules"`
+
+	refusal string // why it could not be as it was, where this run has asked
 }
+
+// why is the reason of a remark on something that was made.
+func (i *item) why() string { return cmp.Or(i.refusal, "Neutron refused what was there before") }
 
 // ready are the statuses of what was made. One that nobody is connected with is
 // DOWN. neutron-lib: constants.py, karbor: neutron_protection_plugin.py

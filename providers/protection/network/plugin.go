@@ -22,7 +22,6 @@ import (
 	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/hook"
 	"github.com/karbor-project/karbor/providers/protection/poll"
-	"github.com/karbor-project/karbor/providers/protection/remark"
 )
 
 // Names are those by which provider files ask for the plugin.
@@ -83,7 +82,7 @@ func (p *Plugin) Operation(kind protection.Kind, r resource.Resource) (*protecti
 	case protection.Protect:
 		return &protection.Operation{Main: p.protect}, nil
 	case protection.Restore:
-		return &protection.Operation{Main: located(remark.Restore(frame, p.restore, p.undoRestore)), Undo: frame.UndoRestore(p.undoRestore)}, nil
+		return &protection.Operation{Main: located(frame.Restore(p.restore, p.undoRestore)), Undo: frame.UndoRestore(p.undoRestore)}, nil
 	case protection.Verify:
 		return &protection.Operation{Main: located(frame.Verify(hook.LookAtStatus("network", whole)))}, nil
 	case protection.Delete:

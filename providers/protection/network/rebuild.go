@@ -16,7 +16,6 @@ import (
 
 	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/hook"
-	"github.com/karbor-project/karbor/providers/protection/remark"
 )
 
 // atATime is how many things of a kind are made at the same time.
@@ -25,10 +24,9 @@ const atATime = 4
 // rebuild is one run of a restore.
 type rebuild struct {
 	*service
-	call    *protection.Call
-	about   saved
-	state   restoreState
-	remarks *remark.List
+	call  *protection.Call
+	about saved
+	state restoreState
 	// found is what the project had before this run, by collection, and there is
 	// what an earlier run has made of that, by original id.
 	found map[string][]item
@@ -48,7 +46,8 @@ type order struct {
 	name     string // for texts
 	body     map[string]any
 	// concessions change the body, one after the other, after it was refused: they
-	// take out what the caller may lack the right to, or what is taken.
+	// take out what the caller may lack the right to, or what is taken. Who made the order
+	// compares what was made with it, for an earlier run may have conceded, and remarks.
 	concessions []func(body map[string]any)
 }
 
@@ -82,6 +81,7 @@ func (r *rebuild) ask(ctx context.Context, o order) (*item, error) {
 		return &i, nil
 	}
 	o.body["description"] = r.mark() + o.original
+	refusal := ""
 	i, err := r.post(ctx, o.kind, o.body)
 	for _, concede := range o.concessions {
 		if !refused(err) {
@@ -91,8 +91,11 @@ func (r *rebuild) ask(ctx context.Context, o order) (*item, error) {
 		if concede(o.body); len(o.body) == before {
 			continue
 		}
-		r.call.Logger().Warnf("%s %q cannot be restored as it was: %v", o.kind.noun, o.name, err)
+		refusal = hook.Reason(err)
 		i, err = r.post(ctx, o.kind, o.body)
+	}
+	if err == nil {
+		i.refusal = refusal
 	}
 	return i, err
 }

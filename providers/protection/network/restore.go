@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/karbor-project/karbor/providers/protection"
-	"github.com/karbor-project/karbor/providers/protection/remark"
 )
 
 // restoreState is what a second run of a restore knows of the first.
@@ -18,15 +17,13 @@ type restoreState struct {
 	Made map[string]map[string]string `json:"made,omitempty"`
 	// Kept are the ids of what is there already and stands for the original.
 	Kept map[string]string `json:"kept,omitempty"`
-	// Remarks are for the user.
-	Remarks []string `json:"remarks,omitempty"`
 	// Done: all is as it was.
 	Done bool `json:"done,omitempty"`
 }
 
 // restore returns the project that the topology was restored into.
-func (p *Plugin) restore(ctx context.Context, c *protection.Call, remarks *remark.List) (string, error) {
-	r, err := p.begin(ctx, c, remarks)
+func (p *Plugin) restore(ctx context.Context, c *protection.Call) (string, error) {
+	r, err := p.begin(ctx, c)
 	if err != nil {
 		return "", err
 	}
@@ -60,17 +57,14 @@ func (p *Plugin) restore(ctx context.Context, c *protection.Call, remarks *remar
 
 // begin reads what earlier runs have left. Before anything is made the state has
 // the mark by which it is found.
-func (p *Plugin) begin(ctx context.Context, c *protection.Call, remarks *remark.List) (*rebuild, error) {
+func (p *Plugin) begin(ctx context.Context, c *protection.Call) (*rebuild, error) {
 	neutron, err := p.service(ctx)
 	if err != nil {
 		return nil, err
 	}
-	r := &rebuild{service: neutron, call: c, remarks: remarks, made: map[string]map[string]string{}}
+	r := &rebuild{service: neutron, call: c, made: map[string]map[string]string{}}
 	if err := c.LoadState(ctx, &r.state); err != nil {
 		return nil, err
-	}
-	for _, text := range r.state.Remarks {
-		remarks.Add("%s", text)
 	}
 	switch {
 	case r.state.Mark == "":
@@ -121,6 +115,6 @@ func (r *rebuild) build(ctx context.Context) error {
 			return err
 		}
 	}
-	r.state.Made, r.state.Kept, r.state.Remarks = r.made, r.kept, r.remarks.Texts()
+	r.state.Made, r.state.Kept = r.made, r.kept
 	return r.call.SaveState(ctx, r.state)
 }

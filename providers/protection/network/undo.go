@@ -13,13 +13,12 @@ import (
 	"github.com/karbor-project/karbor/pkg/openstack"
 	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/hook"
-	"github.com/karbor-project/karbor/providers/protection/remark"
 )
 
 // undoRestore removes what a restore has made, what needs others first. Subnets go
 // with their networks. Its error names what is left.
 func (p *Plugin) undoRestore(ctx context.Context, c *protection.Call) error {
-	r := &rebuild{call: c, remarks: &remark.List{}}
+	r := &rebuild{call: c}
 	if err := c.LoadState(ctx, &r.state); err != nil {
 		return err
 	}

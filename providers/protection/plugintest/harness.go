@@ -11,6 +11,7 @@ import (
 	"github.com/karbor-project/karbor/bank"
 	"github.com/karbor-project/karbor/bank/banktest"
 	"github.com/karbor-project/karbor/bank/checkpoint"
+	"github.com/karbor-project/karbor/pkg/remark"
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers/protection"
 )
@@ -22,6 +23,7 @@ type Harness struct {
 	Checkpoint   *checkpoint.Checkpoint
 	Status       *Recorder
 	State        *State
+	Remarks      *Remarks
 	NewResources *protection.NewResources
 
 	t testing.TB
@@ -44,7 +46,7 @@ func Over(t testing.TB, plugin bank.Plugin) *Harness {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &Harness{Checkpoint: cp, Status: &Recorder{}, State: &State{}, NewResources: &protection.NewResources{}, t: t}
+	h := &Harness{Checkpoint: cp, Status: &Recorder{}, State: &State{}, Remarks: &Remarks{}, NewResources: &protection.NewResources{}, t: t}
 	h.Faults, _ = plugin.(*banktest.Faulty)
 	return h
 }
@@ -66,6 +68,7 @@ func (h *Harness) Call(r resource.Resource, parameters ...string) *protection.Ca
 		NewResources: h.NewResources,
 		Status:       h.Status,
 		State:        h.State,
+		Remarks:      h.Remarks,
 	}
 	for i := 0; i+1 < len(parameters); i += 2 {
 		text, err := json.Marshal(parameters[i+1])
@@ -150,6 +153,31 @@ func (r *Recorder) Records() []Record {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return append([]Record{}, r.records...)
+}
+
+// Remarks keeps what hooks remark.
+type Remarks struct{ list remark.List }
+
+var _ protection.Remarks = (*Remarks)(nil)
+
+// Add implements protection.Remarks.
+func (r *Remarks) Add(one remark.Remark) { r.list.Add(one) }
+
+// Of implements protection.Remarks.
+func (r *Remarks) Of(resource remark.Resource) []remark.Remark { return r.list.Of(resource) }
+
+// Aspects returns what each remark says without its reason, by its aspect: "was -> is".
+// Texts of several remarks on one aspect are in order, with "; " between them.
+func (r *Remarks) Aspects() map[string]string {
+	all := map[string]string{}
+	for _, one := range r.list.Document().Remarks {
+		text := one.Was + " -> " + one.Is
+		if before := all[one.Aspect]; before != "" {
+			text = before + "; " + text
+		}
+		all[one.Aspect] = text
+	}
+	return all
 }
 
 // State keeps one document.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/karbor-project/karbor/bank"
 	"github.com/karbor-project/karbor/bank/checkpoint"
+	"github.com/karbor-project/karbor/pkg/remark"
 	"github.com/karbor-project/karbor/providers/protection"
 )
 
@@ -24,6 +25,7 @@ type outcome struct {
 	Objects   map[string]string // of the resource's section
 	Restored  []string          // original and new ids
 	Statuses  []string          // the last ones of each resource that is not deleted
+	Remarks   []string          // of all runs, without their reasons
 }
 
 var uuids = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
@@ -58,16 +60,25 @@ func (s *stage) outcome() (outcome, error) {
 	for _, original := range slices.Sorted(maps.Keys(s.restored)) {
 		o.Restored = append(o.Restored, plain(original+" as "+s.restored[original]))
 	}
+	// A later run may give another reason for the same remark.
+	said := s.remarks.list.Document().Remarks
+	full := remark.Text(said)
+	for i := range said {
+		said[i].Why = ""
+	}
 	last := map[string]Record{}
 	for _, record := range s.status.Records() {
 		last[record.ID] = record
 	}
 	for _, record := range last {
 		if record.Status != protection.StatusDeleted {
-			o.Statuses = append(o.Statuses, fmt.Sprintf("%s %s %s", record.Type, record.Status, plain(record.Reason)))
+			o.Statuses = append(o.Statuses, fmt.Sprintf("%s %s %s", record.Type, record.Status, plain(strings.Replace(record.Reason, full, remark.Text(said), 1))))
 		}
 	}
 	slices.Sort(o.Statuses)
+	for _, r := range said {
+		o.Remarks = append(o.Remarks, plain(r.Resource.Type+" "+r.Resource.ID+" "+r.String()))
+	}
 	return o, nil
 }
 

@@ -34,6 +34,7 @@ type stage struct {
 
 	state    *State
 	status   *Recorder
+	remarks  *Remarks
 	restored map[string]string // by hooks that have ended
 	next     int               // the hook at which the next process begins
 	base     []string          // inventory before the operation
@@ -82,7 +83,7 @@ func plan() checkpoint.CreateOptions {
 // begin starts another operation in the same world.
 func (s *stage) begin(kind protection.Kind) {
 	s.kind, s.next, s.restored = kind, 0, nil
-	s.state, s.status = &State{}, &Recorder{}
+	s.state, s.status, s.remarks = &State{}, &Recorder{}, &Remarks{}
 }
 
 func (s *stage) collection(p bank.Plugin) *checkpoint.Collection {
@@ -91,13 +92,15 @@ func (s *stage) collection(p bank.Plugin) *checkpoint.Collection {
 
 // call makes what the hooks get in a process.
 func (s *stage) call(p *Process) (*protection.Call, error) {
+	remarks := &remarks{kept: s.remarks}
 	c := &protection.Call{
 		Resource:     s.world.Resource,
 		Graph:        s.world.Graph,
 		Parameters:   s.world.Parameters[s.kind],
 		NewResources: &protection.NewResources{},
 		Status:       &recorder{s.status, p},
-		State:        &state{s.state, p},
+		State:        &state{s.state, p, remarks},
+		Remarks:      remarks,
 		Progress:     func(int) {},
 	}
 	if c.Graph == nil {
@@ -160,7 +163,10 @@ func (s *stage) hook(p *Process, c *protection.Call, hook protection.Hook) error
 	}
 	err := hook(p.ctx, c)
 	// A hook has ended when that is on record, which is one call more.
-	if gone := p.call(s.ctx, "record the end of the hook", false, func(int) error { return nil }); gone != nil {
+	if gone := p.call(s.ctx, "record the end of the hook", false, func(int) error {
+		c.Remarks.(*remarks).keep()
+		return nil
+	}); gone != nil {
 		return gone
 	}
 	if err == nil {

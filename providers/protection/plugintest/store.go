@@ -6,8 +6,10 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"sync"
 
 	"github.com/karbor-project/karbor/bank"
+	"github.com/karbor-project/karbor/pkg/remark"
 	"github.com/karbor-project/karbor/providers/protection"
 )
 
@@ -65,6 +67,7 @@ func (o *object) Read(b []byte) (int, error) {
 type state struct {
 	protection.State
 	process *Process
+	remarks *remarks
 }
 
 func (s *state) Load(ctx context.Context) (document json.RawMessage, err error) {
@@ -76,7 +79,48 @@ func (s *state) Load(ctx context.Context) (document json.RawMessage, err error) 
 }
 
 func (s *state) Save(ctx context.Context, document json.RawMessage) error {
-	return s.process.call(ctx, "save state", true, func(int) error { return s.State.Save(ctx, document) })
+	return s.process.call(ctx, "save state", true, func(int) error {
+		s.remarks.keep()
+		return s.State.Save(ctx, document)
+	})
+}
+
+// remarks are the remarks of a process. They outlive it once something is saved after
+// them: the state, or the end of a hook.
+type remarks struct {
+	kept *Remarks
+
+	mu  sync.Mutex
+	new []remark.Remark
+}
+
+var _ protection.Remarks = (*remarks)(nil)
+
+// Add implements protection.Remarks.
+func (r *remarks) Add(one remark.Remark) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.new = append(r.new, one)
+}
+
+// Of implements protection.Remarks.
+func (r *remarks) Of(resource remark.Resource) []remark.Remark {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var all remark.List
+	for _, one := range append(r.kept.Of(resource), r.new...) {
+		all.Add(one)
+	}
+	return all.Of(resource)
+}
+
+func (r *remarks) keep() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, one := range r.new {
+		r.kept.Add(one)
+	}
+	r.new = nil
 }
 
 // recorder is a StatusRecorder of a process.

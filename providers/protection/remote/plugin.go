@@ -10,7 +10,6 @@ import (
 	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/hook"
 	"github.com/karbor-project/karbor/providers/protection/poll"
-	"github.com/karbor-project/karbor/providers/protection/remark"
 )
 
 // Plugin protects resources of a service by backups that the service makes and keeps,
@@ -59,7 +58,7 @@ func (p *Plugin[M]) Operation(kind protection.Kind, r resource.Resource) (*prote
 		clean := func(ctx context.Context, c *protection.Call, _ error) error { return p.Begin.Undo(ctx, c, "") }
 		return &protection.Operation{Main: p.Frame.Protect(true, p.BackUp, clean), Undo: p.Frame.Delete(p.Begin.Undo)}, nil
 	case protection.Restore:
-		return &protection.Operation{Main: remark.Restore(p.Frame, p.restore, p.undoRestore), Undo: p.Frame.UndoRestore(p.undoRestore)}, nil
+		return &protection.Operation{Main: p.Frame.Restore(p.restore, p.undoRestore), Undo: p.Frame.UndoRestore(p.undoRestore)}, nil
 	case protection.Verify:
 		return &protection.Operation{Main: p.Frame.Verify(p.Kept.Look(p.Client))}, nil
 	case protection.Delete:
@@ -98,7 +97,7 @@ func (p *Plugin[M]) BackUp(ctx context.Context, c *protection.Call) error {
 }
 
 // restore makes a new resource of the backup and returns its id.
-func (p *Plugin[M]) restore(ctx context.Context, c *protection.Call, remarks *remark.List) (string, error) {
+func (p *Plugin[M]) restore(ctx context.Context, c *protection.Call) (string, error) {
 	var about M
 	if err := c.Section.GetJSON(ctx, protection.MetadataKey, &about); err != nil {
 		return "", err
@@ -114,7 +113,6 @@ func (p *Plugin[M]) restore(ctx context.Context, c *protection.Call, remarks *re
 		return r.Created.ID, err
 	}
 	id := r.Created.ID
-	r.AddRemarks(remarks)
 	if err := c.UpdateStatus(ctx, id, protection.StatusRestoring, ""); err != nil {
 		return id, err
 	}

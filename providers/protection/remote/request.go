@@ -18,7 +18,6 @@ import (
 	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/hook"
 	"github.com/karbor-project/karbor/providers/protection/poll"
-	"github.com/karbor-project/karbor/providers/protection/remark"
 )
 
 // Request is a request for an item that is created once.
@@ -36,12 +35,11 @@ type Request struct {
 	Body map[string]any
 	// Ready are the statuses of an item that is finished or has failed.
 	Ready poll.Statuses
-	// Concede, unless it is nil, takes out of Body what the service has refused, or
-	// returns the error.
+	// Concede, unless it is nil, takes out of Body what the service has refused, with a
+	// remark, or returns the error.
 	Concede func(ctx context.Context, refused error) error
-	// Created and Remarks, which may be nil, are parts of the session's state.
+	// Created is a part of the session's state.
 	Created *Created
-	Remarks *[]string
 }
 
 // uncertain reports whether there may be items that the state does not name.
@@ -65,16 +63,6 @@ func (r *Request) Create(ctx context.Context) error {
 		return err
 	}
 	return r.once(ctx)
-}
-
-// AddRemarks adds the remarks of the state to a list.
-func (r *Request) AddRemarks(list *remark.List) {
-	if r.Remarks == nil {
-		return
-	}
-	for _, text := range *r.Remarks {
-		list.Add("%s", text)
-	}
 }
 
 func (r *Request) once(ctx context.Context) error {

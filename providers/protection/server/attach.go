@@ -11,6 +11,7 @@ import (
 	"github.com/gophercloud/gophercloud/v2"
 
 	"github.com/karbor-project/karbor/pkg/openstack"
+	"github.com/karbor-project/karbor/pkg/remark"
 	"github.com/karbor-project/karbor/providers/protection/hook"
 	"github.com/karbor-project/karbor/providers/protection/poll"
 	"github.com/karbor-project/karbor/providers/protection/volume"
@@ -84,7 +85,10 @@ func (r *run) attach(ctx context.Context, id, device string) error {
 	}
 	if device != "" && gophercloud.ResponseCodeIs(err, http.StatusBadRequest) {
 		delete(body, "device")
-		err = ask()
+		why := hook.Reason(err)
+		if err = ask(); err == nil {
+			r.call.Remark(remark.Remark{Aspect: "device of a volume", Was: device, Is: "Nova's choice, of volume " + id, Why: why})
+		}
 	}
 	if refused(err) {
 		return &hook.Failure{Text: notAttached + ": " + hook.Reason(err), Err: err}

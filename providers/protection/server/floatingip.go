@@ -6,6 +6,7 @@ import (
 	"context"
 
 	"github.com/karbor-project/karbor/pkg/openstack"
+	"github.com/karbor-project/karbor/pkg/remark"
 	"github.com/karbor-project/karbor/providers/protection/hook"
 )
 
@@ -34,8 +35,12 @@ func (r *run) lead(ctx context.Context, address string, ports []port) error {
 	if err != nil {
 		return err
 	}
-	if len(ips) == 0 || len(ports) == 0 {
-		r.remarks.Add("Floating IP %s is not there any more.", address)
+	switch {
+	case len(ports) == 0:
+		r.noFloatingIP(address, "the server has no network card")
+		return nil
+	case len(ips) == 0:
+		r.noFloatingIP(address, "it is not there any more")
 		return nil
 	}
 	ip := ips[0]
@@ -45,7 +50,7 @@ func (r *run) lead(ctx context.Context, address string, ports []port) error {
 				return nil // an earlier run did it
 			}
 		}
-		r.remarks.Add("Floating IP %s is in use.", address)
+		r.noFloatingIP(address, "it is in use")
 		return nil
 	}
 	target := r.about.Server.FloatingTargets[address]
@@ -57,10 +62,14 @@ func (r *run) lead(ctx context.Context, address string, ports []port) error {
 	}
 	err = r.changeNeutron(ctx, "floatingips", "floatingip", ip.ID, body)
 	if refused(err) {
-		r.remarks.Add("Floating IP %s does not lead to the server: %s", address, hook.Reason(err))
+		r.noFloatingIP(address, hook.Reason(err))
 		return nil
 	}
 	return err
+}
+
+func (r *run) noFloatingIP(address, why string) {
+	r.call.Remark(remark.Remark{Aspect: "floating IP", Was: address, Why: why})
 }
 
 // dissociate frees the floating IPs that lead to a server. Those at ports that

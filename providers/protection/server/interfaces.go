@@ -6,8 +6,11 @@ import (
 	"context"
 	"net/url"
 	"slices"
+	"strings"
 
 	"github.com/karbor-project/karbor/pkg/openstack"
+	"github.com/karbor-project/karbor/pkg/remark"
+	"github.com/karbor-project/karbor/providers/protection/hook"
 )
 
 // addNetworks adds a network card for each that the server had: the port that was
@@ -95,7 +98,7 @@ func (r *run) addGroups(ctx context.Context, body map[string]any) error {
 		_, err := openstack.Show[struct{}](ctx, r.neutron, "security-groups", id, "security_group")
 		switch {
 		case openstack.IsNotFound(err):
-			r.remarks.Add("Security group %s is not there any more.", id)
+			r.noGroup(id)
 		case err != nil:
 			return err
 		default:
@@ -114,6 +117,10 @@ func (r *run) addGroups(ctx context.Context, body map[string]any) error {
 	return nil
 }
 
+func (r *run) noGroup(name string) {
+	r.call.Remark(remark.Remark{Aspect: "security group", Was: name, Why: "it is not there any more"})
+}
+
 // groupsByName finds the groups of which nothing but the name is known. One that was
 // restored now comes before others.
 func (r *run) groupsByName(ctx context.Context) ([]named, error) {
@@ -126,7 +133,7 @@ func (r *run) groupsByName(ctx context.Context) ([]named, error) {
 			return nil, err
 		}
 		if len(found) == 0 {
-			r.remarks.Add("Security group %s is not there any more.", wanted.Name)
+			r.noGroup(wanted.Name)
 			continue
 		}
 		id := found[0].ID
@@ -183,7 +190,7 @@ func (r *run) fixAddresses(ctx context.Context, old, now port) error {
 	}
 	err := r.changeNeutron(ctx, "ports", "port", now.PortID, map[string]any{"fixed_ips": wanted})
 	if refused(err) {
-		r.remarks.Add("The server has other addresses on network %s than it had.", now.NetworkID)
+		r.call.Remark(remark.Remark{Aspect: "addresses", Was: addressesOf(old), Is: addressesOf(now), Why: hook.Reason(err)})
 		return nil
 	}
 	return err
@@ -204,7 +211,7 @@ func (r *run) fixGroups(ctx context.Context, old, now port) error {
 	}
 	err := r.changeNeutron(ctx, "ports", "port", now.PortID, map[string]any{"security_groups": wanted})
 	if refused(err) {
-		r.remarks.Add("The server has other security groups on network %s than it had.", now.NetworkID)
+		r.call.Remark(remark.Remark{Aspect: "security groups of a card", Was: groupsOf(old), Is: groupsOf(now), Why: hook.Reason(err)})
 		return nil
 	}
 	return err
@@ -226,6 +233,19 @@ func closest(ports []port, network string, old nic) int {
 		}
 	}
 	return found
+}
+
+// addressesOf and groupsOf say what a card has, and where.
+func addressesOf(n nic) string {
+	var all []string
+	for _, ip := range n.FixedIPs {
+		all = append(all, ip.Address)
+	}
+	return strings.Join(all, ", ") + " on network " + n.NetworkID
+}
+
+func groupsOf(n nic) string {
+	return strings.Join(n.SecurityGroups, ", ") + " on network " + n.NetworkID
 }
 
 func sameAddresses(wanted, now []fixedIP) bool {

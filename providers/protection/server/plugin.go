@@ -20,7 +20,6 @@ import (
 	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/hook"
 	"github.com/karbor-project/karbor/providers/protection/poll"
-	"github.com/karbor-project/karbor/providers/protection/remark"
 	"github.com/karbor-project/karbor/providers/protection/remote"
 )
 
@@ -88,7 +87,7 @@ func (p *Plugin) Operation(kind protection.Kind, r resource.Resource) (*protecti
 		nothing := func(context.Context, *protection.Call, error) error { return nil }
 		return &protection.Operation{Main: frame.Protect(true, p.protect, nothing)}, nil
 	case protection.Restore:
-		return &protection.Operation{Complete: remark.Restore(frame, p.restore, p.undoRestore), Uses: []string{resource.Network}, Undo: frame.UndoRestore(p.undoRestore)}, nil
+		return &protection.Operation{Complete: frame.Restore(p.restore, p.undoRestore), Uses: []string{resource.Network}, Undo: frame.UndoRestore(p.undoRestore)}, nil
 	case protection.Verify:
 		return &protection.Operation{Main: frame.Verify(hook.LookAtStatus("server", whole))}, nil
 	case protection.Delete:

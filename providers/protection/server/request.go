@@ -13,6 +13,7 @@ import (
 	"github.com/gophercloud/gophercloud/v2"
 
 	"github.com/karbor-project/karbor/pkg/openstack"
+	"github.com/karbor-project/karbor/pkg/remark"
 	"github.com/karbor-project/karbor/providers/protection/hook"
 	"github.com/karbor-project/karbor/providers/protection/imagedata"
 )
@@ -124,7 +125,7 @@ func (r *run) addZone(ctx context.Context, body map[string]any) error {
 		body["availability_zone"] = wanted
 		return nil
 	}
-	r.remarks.Add("Availability zone %s is not available any more.", wanted)
+	r.call.Remark(remark.Remark{Aspect: "availability zone", Was: wanted, Is: "Nova's choice", Why: "it is not available any more"})
 	return nil
 }
 
@@ -135,7 +136,7 @@ func (r *run) addKey(ctx context.Context, body map[string]any) error {
 	}
 	_, err := openstack.Show[struct{}](ctx, r.nova, "os-keypairs", *name, "keypair")
 	if openstack.IsNotFound(err) {
-		r.remarks.Add("Key pair %s of the user is not there any more.", *name)
+		r.call.Remark(remark.Remark{Aspect: "key pair", Was: *name, Why: "the user who restores has none of that name"})
 		return nil
 	}
 	body["key_name"] = *name

@@ -10,7 +10,6 @@ import (
 	"github.com/karbor-project/karbor/pkg/openstack"
 	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/hook"
-	"github.com/karbor-project/karbor/providers/protection/remark"
 	"github.com/karbor-project/karbor/providers/protection/remote"
 )
 
@@ -21,8 +20,6 @@ type restoreState struct {
 	// Asked: Nova has been, or is about to be, asked for the server.
 	Asked    bool   `json:"asked,omitempty"`
 	ServerID string `json:"server_id,omitempty"`
-	// Remarks are for the user.
-	Remarks []string `json:"remarks,omitempty"`
 }
 
 // Keys of a server's metadata that tell whose it is.
@@ -35,16 +32,15 @@ const (
 // run is one run of a restore.
 type run struct {
 	*cloud
-	call    *protection.Call
-	about   metadata
-	state   restoreState
-	remarks *remark.List
+	call  *protection.Call
+	about metadata
+	state restoreState
 
 	multiattach bool // of the volume that the server boots from
 }
 
-func (p *Plugin) restore(ctx context.Context, c *protection.Call, remarks *remark.List) (string, error) {
-	r, err := p.begin(ctx, c, remarks)
+func (p *Plugin) restore(ctx context.Context, c *protection.Call) (string, error) {
+	r, err := p.begin(ctx, c)
 	if err != nil {
 		return "", err
 	}
@@ -66,28 +62,22 @@ func (p *Plugin) restore(ctx context.Context, c *protection.Call, remarks *remar
 	return id, nil
 }
 
-func (p *Plugin) begin(ctx context.Context, c *protection.Call, remarks *remark.List) (*run, error) {
+func (p *Plugin) begin(ctx context.Context, c *protection.Call) (*run, error) {
 	cloud, err := p.cloud(ctx)
 	if err != nil {
 		return nil, err
 	}
-	r := &run{cloud: cloud, call: c, remarks: remarks}
+	r := &run{cloud: cloud, call: c}
 	if err := c.LoadState(ctx, &r.state); err != nil {
 		return nil, err
 	}
 	if r.state.Mark == "" {
 		r.state.Mark = p.newID()
 	}
-	for _, text := range r.state.Remarks {
-		remarks.Add("%s", text)
-	}
 	return r, nil
 }
 
-func (r *run) save(ctx context.Context) error {
-	r.state.Remarks = r.remarks.Texts()
-	return r.call.SaveState(ctx, r.state)
-}
+func (r *run) save(ctx context.Context) error { return r.call.SaveState(ctx, r.state) }
 
 // marks are the metadata by which this restore finds its server.
 func (r *run) marks() map[string]string {

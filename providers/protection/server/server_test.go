@@ -228,7 +228,7 @@ func TestRestoredServerIsAsItWas(t *testing.T) {
 	if !slices.Equal(floating, []string{"203.0.113.9"}) {
 		t.Errorf("floating IPs %v", floating)
 	}
-	if record.Status != protection.StatusAvailable || record.ID != s.ID || !strings.Contains(record.Reason, "other addresses on network "+f.back.ID()) {
+	if record.Status != protection.StatusAvailable || record.ID != s.ID || !strings.Contains(record.Reason, "addresses: was 10.2.0.20, 10.2.0.21 on network "+f.back.ID()+", is 10.2.0.2 on network "+f.back.ID()) {
 		t.Errorf("recorded %+v: the old port keeps its addresses", record)
 	}
 }
@@ -299,7 +299,7 @@ func TestServerOnRestoredPorts(t *testing.T) {
 		t.Errorf("the port is for %v", port["device_id"])
 	}
 	// The old server is there still.
-	if !strings.Contains(record.Reason, "Floating IP 203.0.113.9 is in use.") {
+	if !strings.Contains(record.Reason, "floating IP: was 203.0.113.9, is none (it is in use)") {
 		t.Errorf("recorded %+v", record)
 	}
 	for _, call := range f.Calls("POST " + openstacktest.Nova + "/servers") {
@@ -316,9 +316,11 @@ func TestWhatIsGoneIsLeftOutWithARemark(t *testing.T) {
 	f.Drop(neutron.FloatingIPs, f.ip.ID())
 	f.Delete(f.frontNic)
 	f.Delete(f.backNic)
+	webID := ""
 	for _, group := range f.Things(neutron.Groups) {
 		if group["name"] == "web" {
-			f.Drop(neutron.Groups, group.ID())
+			webID = group.ID()
+			f.Drop(neutron.Groups, webID)
 		}
 	}
 	must(t, f.do(protection.Restore))
@@ -326,10 +328,13 @@ func TestWhatIsGoneIsLeftOutWithARemark(t *testing.T) {
 	if s.Key != "" || s.Zone != "" || len(s.Groups) > 0 {
 		t.Errorf("server %+v", s)
 	}
-	for _, what := range []string{"Key pair mine", "Availability zone nova", "Floating IP 203.0.113.9", "Security group"} {
-		if !strings.Contains(record.Reason, what) {
-			t.Errorf("%s is not in %q", what, record.Reason)
-		}
+	want := map[string]string{"key pair": "mine -> ", "availability zone": "nova -> Nova's choice", "floating IP": "203.0.113.9 -> ",
+		"security group": webID + " -> "}
+	if diff := cmp.Diff(want, f.Remarks.Aspects()); diff != "" {
+		t.Errorf("remarks (-want +got):\n%s", diff)
+	}
+	if !strings.Contains(record.Reason, "key pair: was mine, is none (the user who restores has none of that name)") {
+		t.Errorf("the reason is %q", record.Reason)
 	}
 }
 

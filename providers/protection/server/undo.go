@@ -12,14 +12,13 @@ import (
 
 	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/hook"
-	"github.com/karbor-project/karbor/providers/protection/remark"
 	"github.com/karbor-project/karbor/providers/protection/remote"
 )
 
 // undoRestore deletes the new server, as far as it has come, and waits until it is
 // gone: then its volumes and ports are free.
 func (p *Plugin) undoRestore(ctx context.Context, c *protection.Call) error {
-	r, err := p.begin(ctx, c, &remark.List{})
+	r, err := p.begin(ctx, c)
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/karbor-project/karbor/bank"
 	"github.com/karbor-project/karbor/pkg/openstack"
+	"github.com/karbor-project/karbor/pkg/remark"
 	"github.com/karbor-project/karbor/providers/protection/hook"
 	"github.com/karbor-project/karbor/providers/protection/remote"
 )
@@ -74,6 +75,8 @@ func Resemble(ctx context.Context, request *remote.Request) error {
 	return nil
 }
 
+const gone = "it is not there any more"
+
 // concede leaves out of a request that was refused what there is no more, or returns
 // the refusal.
 func concede(ctx context.Context, request *remote.Request, p Properties, refused error) error {
@@ -94,11 +97,11 @@ func concede(ctx context.Context, request *remote.Request, p Properties, refused
 			return &hook.Failure{Text: fmt.Sprintf("The volume is encrypted, and its type %s is not there any more", p.Type), Err: refused}
 		}
 		delete(request.Body, "volume_type")
-		*request.Remarks = append(*request.Remarks, fmt.Sprintf("Volume type %s is not there any more.", p.Type))
+		request.Call.Remark(remark.Remark{Aspect: "volume type", Was: p.Type, Is: "the default", Why: gone})
 	}
 	if p.Zone != "" && !slices.Contains(zones, p.Zone) {
 		delete(request.Body, "availability_zone")
-		*request.Remarks = append(*request.Remarks, fmt.Sprintf("Availability zone %s is not there any more.", p.Zone))
+		request.Call.Remark(remark.Remark{Aspect: "availability zone", Was: p.Zone, Is: "the default", Why: gone})
 	}
 	if len(request.Body) == before {
 		return refused

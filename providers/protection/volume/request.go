@@ -38,8 +38,6 @@ type Restored struct {
 	// Mark is this restore's own.
 	Mark   string         `json:"mark,omitempty"`
 	Volume remote.Created `json:"volume"`
-	// Remarks say what the new volume has not.
-	Remarks []string `json:"remarks,omitempty"`
 }
 
 // Request returns the request for the new volume. The mark is saved with the state
@@ -48,7 +46,5 @@ func (r *Restored) Request(s *remote.Session) *remote.Request {
 	if r.Mark == "" {
 		r.Mark = uuid.NewString()
 	}
-	request := New(s, remote.MarksOf(s.Call).Restore(r.Mark), &r.Volume)
-	request.Remarks = &r.Remarks
-	return request
+	return New(s, remote.MarksOf(s.Call).Restore(r.Mark), &r.Volume)
 }

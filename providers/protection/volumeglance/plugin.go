@@ -19,7 +19,6 @@ import (
 	"github.com/karbor-project/karbor/providers/protection/hook"
 	"github.com/karbor-project/karbor/providers/protection/imagedata"
 	"github.com/karbor-project/karbor/providers/protection/poll"
-	"github.com/karbor-project/karbor/providers/protection/remark"
 	"github.com/karbor-project/karbor/providers/protection/remote"
 	"github.com/karbor-project/karbor/providers/protection/volume"
 )
@@ -108,7 +107,7 @@ func (p *Plugin) Operation(kind protection.Kind, r resource.Resource) (*protecti
 	case protection.Protect:
 		return &protection.Operation{Main: frame.Protect(true, p.backUp, p.cleanBackUp), Undo: frame.Delete(p.undoProtect)}, nil
 	case protection.Restore:
-		return &protection.Operation{Main: remark.Restore(frame, p.restore, p.undoRestore), Undo: frame.UndoRestore(p.undoRestore)}, nil
+		return &protection.Operation{Main: frame.Restore(p.restore, p.undoRestore), Undo: frame.UndoRestore(p.undoRestore)}, nil
 	case protection.Verify:
 		return &protection.Operation{Main: frame.Verify(hook.LookAtStatus("volume", whole))}, nil
 	case protection.Delete:

@@ -10,7 +10,6 @@ import (
 	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/hook"
 	"github.com/karbor-project/karbor/providers/protection/imagedata"
-	"github.com/karbor-project/karbor/providers/protection/remark"
 	"github.com/karbor-project/karbor/providers/protection/remote"
 	"github.com/karbor-project/karbor/providers/protection/volume"
 )
@@ -45,7 +44,7 @@ func (p *Plugin) beginRestore(ctx context.Context, c *protection.Call) (*restori
 }
 
 // restore makes an image of what is in the bank, and a volume from the image.
-func (p *Plugin) restore(ctx context.Context, c *protection.Call, remarks *remark.List) (string, error) {
+func (p *Plugin) restore(ctx context.Context, c *protection.Call) (string, error) {
 	var about metadata
 	if err := c.Section.GetJSON(ctx, protection.MetadataKey, &about); err != nil {
 		return "", err
@@ -65,7 +64,6 @@ func (p *Plugin) restore(ctx context.Context, c *protection.Call, remarks *remar
 	}
 	err = r.volume.Create(ctx)
 	id := r.state.Volume.ID
-	r.volume.AddRemarks(remarks)
 	if err != nil {
 		return id, err
 	}

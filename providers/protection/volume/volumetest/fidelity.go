@@ -3,8 +3,10 @@
 package volumetest
 
 import (
-	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/karbor-project/karbor/pkg/openstack/openstacktest"
 	"github.com/karbor-project/karbor/pkg/openstack/openstacktest/storage"
@@ -21,12 +23,12 @@ func Fidelity(t *testing.T, newPlugin func(*storage.Cloud) protection.Plugin) {
 	for name, tc := range map[string]struct {
 		lose       func(c *storage.Cloud)
 		kind, zone string
-		reason     []string
+		remarks    map[string]string
 	}{
 		"as it was":    {func(*storage.Cloud) {}, "fast", "az2", nil},
-		"no type":      {func(c *storage.Cloud) { delete(c.Types, "fast") }, storage.DefaultType, "az2", []string{"type fast"}},
-		"no zone":      {func(c *storage.Cloud) { c.Zones = c.Zones[:1] }, "fast", "nova", []string{"zone az2"}},
-		"neither":      {func(c *storage.Cloud) { delete(c.Types, "fast"); c.Zones = c.Zones[:1] }, storage.DefaultType, "nova", []string{"type fast", "zone az2"}},
+		"no type":      {func(c *storage.Cloud) { delete(c.Types, "fast") }, storage.DefaultType, "az2", map[string]string{"volume type": "fast -> the default"}},
+		"no zone":      {func(c *storage.Cloud) { c.Zones = c.Zones[:1] }, "fast", "nova", map[string]string{"availability zone": "az2 -> the default"}},
+		"neither":      {func(c *storage.Cloud) { delete(c.Types, "fast"); c.Zones = c.Zones[:1] }, storage.DefaultType, "nova", map[string]string{"volume type": "fast -> the default", "availability zone": "az2 -> the default"}},
 		"not Karbor's": {nil, storage.DefaultType, "nova", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -54,12 +56,10 @@ func Fidelity(t *testing.T, newPlugin func(*storage.Cloud) protection.Plugin) {
 			}
 			records := h.Status.Records()
 			last := records[len(records)-1]
-			for _, want := range tc.reason {
-				if !strings.Contains(last.Reason, want) {
-					t.Errorf("recorded %+v, want %s", last, want)
-				}
+			if diff := cmp.Diff(tc.remarks, h.Remarks.Aspects(), cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("remarks (-want +got):\n%s", diff)
 			}
-			if tc.reason == nil && last.Reason != "" {
+			if (tc.remarks == nil) != (last.Reason == "") {
 				t.Errorf("recorded %+v", last)
 			}
 			must(t, h.Run(ctx, p, protection.Delete, h.Call(disk)))
