@@ -14,6 +14,7 @@ import (
 	"github.com/karbor-project/karbor/manager/failure"
 	"github.com/karbor-project/karbor/pkg/fault"
 	"github.com/karbor-project/karbor/pkg/journal"
+	"github.com/karbor-project/karbor/pkg/remark"
 	"github.com/karbor-project/karbor/pkg/requestcontext"
 	"github.com/karbor-project/karbor/providers"
 	"github.com/karbor-project/karbor/rpc"
@@ -127,16 +128,27 @@ func filterDate(filters map[string]json.RawMessage, name string) (string, error)
 	return date, nil
 }
 
+// original reports whether the version of the API was asked for that the original serves.
+func (a *arguments) original() bool { return a.version == "" || a.version == rpc.DefaultVersion }
+
 // view is a checkpoint as the version of the API shows it that was asked for.
 func (a *arguments) view(cp *checkpoint.Checkpoint) checkpoint.View {
 	view := cp.View()
-	if a.version != "" && a.version != rpc.DefaultVersion {
+	if !a.original() {
 		view.Timestamp = cp.Timestamp()
 	}
 	return view
 }
 
-// showCheckpoint answers a checkpoint.View. A deleted checkpoint is shown too.
+// remarkedCheckpoint is a checkpoint and what will not come back from it as it was.
+type remarkedCheckpoint struct {
+	checkpoint.View
+	Remarks     []remark.Remark `json:"remarks"`
+	MoreRemarks int             `json:"more_remarks,omitempty"`
+}
+
+// showCheckpoint answers a checkpoint.View, in version 1.1 a remarkedCheckpoint. A deleted
+// checkpoint is shown too.
 func (m *Manager) showCheckpoint(ctx context.Context, a *arguments) (any, error) {
 	p, id, err := m.checkpointArguments(a)
 	if err != nil {
@@ -150,7 +162,22 @@ func (m *Manager) showCheckpoint(ctx context.Context, a *arguments) (any, error)
 	if err := checkView(view); err != nil {
 		return nil, fault.KarborException("Checkpoint " + id + " cannot be shown: " + err.Error())
 	}
-	return view, nil
+	if a.original() {
+		return view, nil
+	}
+	said, err := remarksOf(ctx, cp)
+	return remarkedCheckpoint{View: view, Remarks: append([]remark.Remark{}, said.Remarks...), MoreRemarks: said.More}, err
+}
+
+// remarksOf reads the remarks of a checkpoint. That they are not those that were written is
+// a remark itself, so that the rest can be seen.
+func remarksOf(ctx context.Context, cp *checkpoint.Checkpoint) (remark.Document, error) {
+	said, err := cp.Remarks(ctx)
+	if errors.Is(err, checkpoint.ErrRemarks) {
+		damage := remark.Remark{Resource: remark.Resource{Type: "checkpoint", ID: cp.ID()}, Aspect: "remarks", Is: "not readable", Why: fault.From(err).Message()}
+		return remark.Document{Remarks: []remark.Remark{damage}}, nil
+	}
+	return said, err
 }
 
 // errForeign is why the log says that something was not found which is there: the answer

@@ -72,7 +72,7 @@ type method func(ctx context.Context, a *arguments) (any, error)
 
 // Endpoints returns what an RPC server is to serve: version 1.1 in the null
 // namespace, which is 1.0, what karbor-api calls, and what is known of running
-// operations; and the namespace of records.
+// operations and remarks; and the namespace of records.
 func (m *Manager) Endpoints() []rpc.Endpoint {
 	const read, work = rpc.AtMostOnce, rpc.UntilAccepted
 	api := rpc.Endpoint{Version: Version, Methods: map[string]rpc.Method{}}
