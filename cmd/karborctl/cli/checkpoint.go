@@ -46,14 +46,46 @@ type checkpointView struct {
 func checkpointShowCommand(a *App) *cobra.Command {
 	return &cobra.Command{
 		Use: "show PROVIDER CHECKPOINT", Short: "Show a checkpoint", Args: exactly("PROVIDER", "CHECKPOINT"),
+		Long: "Show a checkpoint, and below it a table of what will not come back from it as it was, if there is anything.\n" +
+			"With --column the fields of the checkpoint are shown alone.",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.askAbout(cmd, args, func(ids []string) client.Request { return showCheckpoint(ids[0], ids[1]) }, checkpointFields)
+			s, err := a.open(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer a.close(s)
+			ids, err := s.resolve(cmd.Context(), args)
+			if err != nil {
+				return err
+			}
+			answer, err := s.showCheckpoint(cmd.Context(), ids[0], ids[1], false)
+			if err != nil {
+				return err
+			}
+			return a.printCheckpoint(answer)
 		},
 	}
 }
 
-func showCheckpoint(provider, id string) client.Request {
-	return client.Request{Method: "show_checkpoint", Args: map[string]any{"provider_id": provider, "checkpoint_id": id}}
+// showCheckpoint asks for a checkpoint with its remarks, of which older workers know
+// nothing.
+func (s *session) showCheckpoint(ctx context.Context, provider, id string, patient bool) (json.RawMessage, error) {
+	r := operationRequest("show_checkpoint", map[string]any{"provider_id": provider, "checkpoint_id": id})
+	r.Patient = patient
+	answer, err := s.Call(ctx, r)
+	if tooOld(err) {
+		r.Version = ""
+		answer, err = s.Call(ctx, r)
+	}
+	return answer, err
+}
+
+// printCheckpoint shows a checkpoint and what was remarked of it.
+func (a *App) printCheckpoint(answer json.RawMessage) error {
+	if err := a.print(answer, func() (*table.Table, error) { return checkpointFields(answer) }); err != nil {
+		return err
+	}
+	return a.printRemarks(answer)
 }
 
 func checkpointFields(answer json.RawMessage) (*table.Table, error) {
@@ -125,10 +157,8 @@ func resourceLine(depth int, resourceType, id, name string) string {
 
 // checkpointStatus is a look at a checkpoint that is waited for.
 func checkpointStatus(s *session, provider, id string) func(context.Context) (json.RawMessage, string, error) {
-	r := showCheckpoint(provider, id)
-	r.Patient = true
 	return func(ctx context.Context) (json.RawMessage, string, error) {
-		answer, err := s.Call(ctx, r)
+		answer, err := s.showCheckpoint(ctx, provider, id, true)
 		if err != nil {
 			return nil, "", err
 		}
@@ -308,7 +338,7 @@ func createCheckpoint(cmd *cobra.Command, a *App, p *plan, check, wait bool) err
 	if err != nil || !wait {
 		return err
 	}
-	answer, _, problem, err := a.wait(ctx, s, waiting{
+	answer, _, problem, err := a.wait(ctx, s, &waiting{
 		what: "checkpoint " + id, look: "karborctl checkpoint show " + p.ProviderID + " " + id,
 		operation: selection{kind: "protect", provider: p.ProviderID, checkpoint: id},
 		status:    checkpointStatus(s, p.ProviderID, id),
@@ -318,7 +348,7 @@ func createCheckpoint(cmd *cobra.Command, a *App, p *plan, check, wait bool) err
 	if err != nil {
 		return err
 	}
-	if err := a.print(answer, func() (*table.Table, error) { return checkpointFields(answer) }); err != nil {
+	if err := a.printCheckpoint(answer); err != nil {
 		return err
 	}
 	return problem
@@ -417,7 +447,7 @@ func copyCheckpoints(ctx context.Context, a *App, p *plan, wait bool) error {
 }
 
 func waitCopied(ctx context.Context, a *App, s *session, provider, id string) (status string, problem, err error) {
-	_, status, problem, err = a.wait(ctx, s, waiting{
+	_, status, problem, err = a.wait(ctx, s, &waiting{
 		what: "checkpoint " + id, look: "karborctl checkpoint show " + provider + " " + id,
 		operation: selection{kind: "copy", provider: provider, checkpoint: id},
 		status:    checkpointStatus(s, provider, id),
@@ -523,7 +553,7 @@ func printDeleted(a *App, t *table.Table, answers []json.RawMessage) error {
 // one: the workers of the original remove its index too.
 func waitDeleted(ctx context.Context, a *App, s *session, provider, id string) (answer json.RawMessage, status string, problem, err error) {
 	look := checkpointStatus(s, provider, id)
-	return a.wait(ctx, s, waiting{
+	return a.wait(ctx, s, &waiting{
 		what: "checkpoint " + id, look: "karborctl checkpoint show " + provider + " " + id,
 		operation: selection{kind: "delete", provider: provider, checkpoint: id},
 		status: func(ctx context.Context) (json.RawMessage, string, error) {

@@ -24,14 +24,15 @@ func TestTextsOfStrangersAreNotObeyed(t *testing.T) {
 	answers := func(answer any, err error) rpc.Method {
 		return rpc.Method{Handler: func(context.Context, *rpc.Request) (any, error) { return answer, err }}
 	}
+	remarks := []any{map[string]any{"resource": map[string]any{"type": hostile, "id": hostile}, "aspect": hostile, "was": hostile, "is": hostile, "why": hostile}}
 	operation := map[string]any{"id": hostile, "type": hostile, "status": "failed", "ended_at": noon, "reason": hostile, "plan_id": hostile,
-		"resources": []any{map[string]any{"type": hostile, "id": hostile, "name": hostile, "hook": hostile, "state": "failed", "error": hostile}}}
+		"resources": []any{map[string]any{"type": hostile, "id": hostile, "name": hostile, "hook": hostile, "state": "failed", "error": hostile}}, "remarks": remarks}
 	graph, err := json.Marshal([]any{map[string]any{"0x0": []any{hostile, hostile, hostile, nil}}, []any{}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	checkpoint := map[string]any{"id": hostile, "status": "available", "project_id": hostile, "resource_graph": string(graph),
-		"protection_plan": map[string]any{"id": hostile, "name": hostile, "resources": []any{}}}
+		"protection_plan": map[string]any{"id": hostile, "name": hostile, "resources": []any{}}, "remarks": remarks}
 	c := newTool(t,
 		rpc.Endpoint{Version: "1.0", Methods: map[string]rpc.Method{
 			"list_checkpoints":           answers([]any{checkpoint}, nil),

@@ -29,7 +29,8 @@ func operationCommand(a *App) *cobra.Command {
 func operationShowCommand(a *App) *cobra.Command {
 	return &cobra.Command{
 		Use: "show ID", Short: "Show an operation and how far each of its resources is", Args: exactly("ID"),
-		Long: "Show an operation, and below it a table of its resources: each with the hook that runs or ran last.\n" +
+		Long: "Show an operation, and below it a table of its resources: each with the hook that runs or ran last. Another\n" +
+			"table has what is not as it was, if there is anything.\n" +
 			"With --column the fields of the operation are shown alone.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := a.open(cmd.Context())
@@ -46,7 +47,7 @@ func operationShowCommand(a *App) *cobra.Command {
 	}
 }
 
-// printOperation shows an operation and its resources.
+// printOperation shows an operation, its resources, and what was remarked of them.
 func printOperation(a *App, answer json.RawMessage) error {
 	var o progress.Operation
 	if err := decode(answer, &o); err != nil {
@@ -55,7 +56,18 @@ func printOperation(a *App, answer json.RawMessage) error {
 	if err := a.print(answer, func() (*table.Table, error) { return operationFields(&o), nil }); err != nil {
 		return err
 	}
-	if a.options.format == formatJSON || len(a.options.columns) > 0 || len(o.Resources) == 0 {
+	if len(o.Resources) > 0 {
+		if err := a.printBelow(resourceTable(&o)); err != nil {
+			return err
+		}
+	}
+	return a.printRemarks(answer)
+}
+
+// printBelow shows a table below what was printed of an answer, which as JSON has it
+// already, and from which columns may have been chosen.
+func (a *App) printBelow(t *table.Table) error {
+	if a.options.format == formatJSON || len(a.options.columns) > 0 {
 		return nil
 	}
 	if a.options.format == formatTable {
@@ -63,7 +75,7 @@ func printOperation(a *App, answer json.RawMessage) error {
 			return err
 		}
 	}
-	return a.print(answer, func() (*table.Table, error) { return resourceTable(&o), nil })
+	return a.print(nil, func() (*table.Table, error) { return t, nil })
 }
 
 func operationFields(o *progress.Operation) *table.Table {

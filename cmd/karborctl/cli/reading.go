@@ -88,17 +88,26 @@ func (r reading) start(ctx context.Context, a *App, args []string, p parameters,
 	if err != nil || !wait {
 		return err
 	}
-	answer, _, problem, err := a.wait(ctx, s, waiting{
+	w := &waiting{
 		what: r.noun + " " + id, look: "karborctl " + r.action + " show " + id,
 		operation: selection{kind: r.action, provider: provider, checkpoint: checkpointID, record: id},
 		status:    r.status(s, id),
 		running:   func(status string) bool { return status == readingRunning },
 		good:      readingDone,
-	})
+	}
+	answer, _, problem, err := a.wait(ctx, s, w)
 	if err != nil {
 		return err
 	}
+	if w.ended != nil {
+		if answer, err = withRemarks(answer, w.ended.Remarked); err != nil {
+			return err
+		}
+	}
 	if err := a.print(answer, func() (*table.Table, error) { return recordFields(answer) }); err != nil {
+		return err
+	}
+	if err := a.printRemarks(answer); err != nil {
 		return err
 	}
 	return problem

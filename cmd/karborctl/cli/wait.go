@@ -29,17 +29,20 @@ type waiting struct {
 	running func(status string) bool
 	// good is the last status when all went well.
 	good string
+	// ended is what became of the operation; nil if no worker can tell of it.
+	ended *progress.Operation
 }
 
 // wait follows the operation, where the worker knows it, and then asks for the
 // status until that is a last one. It returns the last answer and status;
 // problem is why the operation counts as failed, or nil. err is why nothing is
 // known, the end of ctx an *interrupted.
-func (a *App) wait(ctx context.Context, s *session, w waiting) (answer json.RawMessage, status string, problem, err error) {
+func (a *App) wait(ctx context.Context, s *session, w *waiting) (answer json.RawMessage, status string, problem, err error) {
 	o, err := a.followOperation(ctx, s, w)
 	if err != nil {
 		return nil, "", nil, err
 	}
+	w.ended = o
 	if o != nil && o.Status != progress.Succeeded {
 		// That it failed may not have reached the bank: the status is no more
 		// than what is left there.
@@ -60,7 +63,7 @@ func (a *App) wait(ctx context.Context, s *session, w waiting) (answer json.RawM
 
 // poll looks again and again until the status is a last one, and tells of each
 // change.
-func (a *App) poll(ctx context.Context, w waiting) (json.RawMessage, string, error) {
+func (a *App) poll(ctx context.Context, w *waiting) (json.RawMessage, string, error) {
 	last := ""
 	for p := a.pauses(longestPause); ; {
 		answer, status, err := w.status(ctx)
@@ -120,7 +123,7 @@ func (p *pauses) wait(ctx context.Context) bool {
 }
 
 // operationsVersion is the first version of the workers' interface that has
-// operations.
+// operations, and shows the remarks of a checkpoint.
 const operationsVersion = "1.1"
 
 // operationRequest is a request about operations. Workers of an older version
@@ -182,7 +185,7 @@ func (q selection) find(ctx context.Context, s *session) (string, error) {
 
 // followOperation shows the progress of what is waited for until it has ended.
 // It returns nil when no worker can tell of it: then the status has to do.
-func (a *App) followOperation(ctx context.Context, s *session, w waiting) (*progress.Operation, error) {
+func (a *App) followOperation(ctx context.Context, s *session, w *waiting) (*progress.Operation, error) {
 	id, err := w.operation.find(ctx, s)
 	if ctx.Err() != nil {
 		return nil, w.interrupted("")

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/karbor-project/karbor/pkg/remark"
 )
 
 // Operation is one as the workers show it. Resources are those whose turn has
@@ -32,6 +34,13 @@ type Operation struct {
 	Reason       string     `json:"reason"`
 	Position     int        `json:"position"`
 	Resources    []Resource `json:"resources"`
+	Remarked
+}
+
+// Remarked is what was remarked of resources, and how much more there was.
+type Remarked struct {
+	Remarks []remark.Remark `json:"remarks"`
+	More    int             `json:"more_remarks,omitempty"`
 }
 
 // Resource is one of an operation's. manager/operation: Progress
