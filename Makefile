@@ -13,6 +13,7 @@ SAMPLE    ?= etc/karbor.conf.sample
 REFERENCE ?= docs/configuration.md
 
 PROGRAMS := karbor-protection karborctl
+UNIT_FILES := $(notdir $(wildcard etc/systemd/*))
 LDFLAGS  := -s -w -X main.version=$(VERSION)
 TOX      := ./tox-like-test.sh
 
@@ -48,9 +49,10 @@ docs: ## check that generated files are fresh and that the documents hold togeth
 	@$(TOX) -e docs
 
 .PHONY: install
-install: ## what make build has made, samples and the systemd unit, under PREFIX (/usr/local); DESTDIR is honoured
+install: ## what make build has made, samples and the systemd units, under PREFIX (/usr/local); DESTDIR is honoured
 	@test -x bin/karbor-protection -a -x bin/karborctl || { echo 'nothing is built yet: run make build first' >&2; exit 1; }
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)/etc/karbor/providers.d $(DESTDIR)/etc/logrotate.d $(DESTDIR)$(UNITS) $(DESTDIR)/usr/lib/sysusers.d
+	install -d -m 750 $(DESTDIR)/etc/karbor/plans.d
 	install -m 755 $(PROGRAMS:%=bin/%) $(DESTDIR)$(PREFIX)/bin/
 	install -m 640 etc/karbor.conf.sample $(DESTDIR)/etc/karbor/
 	for f in etc/providers.d/*.conf; do \
@@ -58,14 +60,13 @@ install: ## what make build has made, samples and the systemd unit, under PREFIX
 	install -m 644 etc/logrotate.d/karbor-protection $(DESTDIR)/etc/logrotate.d/
 	install -m 644 etc/sysusers.d/karbor.conf $(DESTDIR)/usr/lib/sysusers.d/
 	install -D -m 644 etc/prometheus/karbor.rules.yml $(DESTDIR)$(PREFIX)/share/karbor/prometheus/karbor.rules.yml
-	sed 's|/usr/bin/karbor-protection|$(PREFIX)/bin/karbor-protection|' etc/systemd/karbor-protection.service \
-	  >$(DESTDIR)$(UNITS)/karbor-protection.service
-	chmod 644 $(DESTDIR)$(UNITS)/karbor-protection.service
+	for f in $(UNIT_FILES); do \
+	  sed 's|=/usr/bin/|=$(PREFIX)/bin/|' etc/systemd/$$f >$(DESTDIR)$(UNITS)/$$f && chmod 644 $(DESTDIR)$(UNITS)/$$f || exit 1; done
 
 .PHONY: uninstall
 uninstall: ## remove what make install has put there, but for /etc/karbor
 	rm -f $(PROGRAMS:%=$(DESTDIR)$(PREFIX)/bin/%) $(DESTDIR)/etc/logrotate.d/karbor-protection \
-	  $(DESTDIR)/usr/lib/sysusers.d/karbor.conf $(DESTDIR)$(UNITS)/karbor-protection.service
+	  $(DESTDIR)/usr/lib/sysusers.d/karbor.conf $(UNIT_FILES:%=$(DESTDIR)$(UNITS)/%)
 	rm -rf $(DESTDIR)$(PREFIX)/share/karbor/prometheus
 
 .PHONY: clean

@@ -65,8 +65,15 @@ func must(t *testing.T, err error) {
 func TestInstall(t *testing.T) {
 	t.Parallel()
 	dir, tree := checkout(t, true), t.TempDir()
-	if out, err := run(t, dir, "install", "PREFIX=/usr", "DESTDIR="+tree); err != nil {
+	if out, err := run(t, dir, "install", "PREFIX=/opt", "DESTDIR="+tree); err != nil {
 		t.Fatalf("make install: %v\n%s", err, out)
+	}
+	for unit, command := range map[string]string{"karbor-protection.service": "karbor-protection --use-journal", "karbor-backup@.service": "karborctl checkpoint prune "} {
+		text, err := os.ReadFile(filepath.Join(tree, "usr/lib/systemd/system", unit))
+		must(t, err)
+		if !strings.Contains(string(text), "\nExecStart=/opt/bin/"+command) || strings.Contains(string(text), "/usr/bin") {
+			t.Errorf("%s does not run /opt/bin/%s:\n%s", unit, command, text)
+		}
 	}
 	configuration := []string{
 		"etc/karbor/karbor.conf.sample",
@@ -76,11 +83,13 @@ func TestInstall(t *testing.T) {
 	}
 	want := append(slices.Clone(configuration),
 		"etc/logrotate.d/karbor-protection",
-		"usr/bin/karbor-protection",
-		"usr/bin/karborctl",
+		"opt/bin/karbor-protection",
+		"opt/bin/karborctl",
+		"opt/share/karbor/prometheus/karbor.rules.yml",
+		"usr/lib/systemd/system/karbor-backup@.service",
+		"usr/lib/systemd/system/karbor-backup@.timer",
 		"usr/lib/systemd/system/karbor-protection.service", // /lib is a link in Debian, which a folder of that name would replace
 		"usr/lib/sysusers.d/karbor.conf",
-		"usr/share/karbor/prometheus/karbor.rules.yml",
 	)
 	if got := files(t, tree); !slices.Equal(got, want) {
 		t.Errorf("installed:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
@@ -92,7 +101,7 @@ func TestInstall(t *testing.T) {
 			t.Errorf("%s is enabled", provider)
 		}
 	}
-	if out, err := run(t, dir, "uninstall", "PREFIX=/usr", "DESTDIR="+tree); err != nil {
+	if out, err := run(t, dir, "uninstall", "PREFIX=/opt", "DESTDIR="+tree); err != nil {
 		t.Fatalf("make uninstall: %v\n%s", err, out)
 	}
 	if got := files(t, tree); !slices.Equal(got, configuration) {
