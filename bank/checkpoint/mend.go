@@ -67,6 +67,8 @@ func (c *Collection) Holds(ctx context.Context, f Finding) (bool, error) {
 	switch f.Flaw {
 	case Unended:
 		return now.status == f.Status && now.owner == f.Owner, nil
+	case Tombstone:
+		return now.status == Deleted, nil
 	case StrayEntry:
 		if now.status == Deleted {
 			return c.entryIs(ctx, key)
@@ -95,7 +97,7 @@ func (c *Collection) entryIs(ctx context.Context, key string) (bool, error) {
 
 // Mend ends a finding, if it still is one, and tells whether it did: an unended
 // checkpoint gets the status Ended, stray and orphaned entries and orphaned data are removed,
-// a missing entry is written. Who may do that is the caller's to decide. It may
+// a missing entry is written, of a tombstone nothing stays. Who may do that is the caller's to decide. It may
 // be repeated.
 func (c *Collection) Mend(ctx context.Context, f Finding) (bool, error) {
 	if still, err := c.Holds(ctx, f); err != nil || !still {
@@ -112,6 +114,8 @@ func (c *Collection) Mend(ctx context.Context, f Finding) (bool, error) {
 		err = c.indices.PutText(ctx, key, f.ID)
 	case OrphanedData:
 		return c.removeData(ctx, f)
+	case Tombstone:
+		err = c.removeTombstone(ctx, f)
 	}
 	if errors.Is(err, bank.ErrNotFound) || errors.Is(err, ErrConflict) || errors.Is(err, ErrTransition) {
 		return false, nil // somebody else was first
@@ -131,6 +135,24 @@ func (c *Collection) giveUp(ctx context.Context, f Finding) error {
 		return err
 	}
 	return cp.Commit(ctx)
+}
+
+// removeTombstone removes index.json last: without it nobody knows whose the rest is.
+func (c *Collection) removeTombstone(ctx context.Context, f Finding) error {
+	cp, err := c.own(ctx, f.ID)
+	if err != nil {
+		return err
+	}
+	if cp == nil || cp.Status() != Deleted {
+		return fmt.Errorf("checkpoint %s: %w", f.ID, ErrConflict)
+	}
+	if _, err := c.removeData(ctx, f); err != nil {
+		return err
+	}
+	if err := c.dropIndices(ctx, cp.read()); err != nil {
+		return err
+	}
+	return c.checkpoints.Delete(ctx, indexPath(f.ID))
 }
 
 // removedData is how many objects are removed until index.json is looked for

@@ -28,6 +28,9 @@ const (
 	MissingEntry Flaw = "missing entry"
 	// OrphanedData are resource data, or remarks, without an index.json.
 	OrphanedData Flaw = "orphaned data"
+	// Tombstone is what is left of a checkpoint that was deleted: index.json, and what tells of
+	// its resources. It is right so. Whether it has been there for long enough is the caller's to decide.
+	Tombstone Flaw = "tombstone"
 )
 
 // Orphan reports whether the flaw rests on the absence of an index.json alone, which
@@ -41,6 +44,7 @@ type Finding struct {
 	Key    string // of the index entry, in the bank; else empty
 	Status Status // of an unended checkpoint; else empty
 	Owner  string // likewise
+	Made   int64  // when the checkpoint of a tombstone was made, in seconds since 1970; else 0
 }
 
 // What is read at a time.
@@ -228,6 +232,9 @@ func (s *survey) each(flaw Flaw, id string, entries []string) error {
 
 func (s *survey) one(f fields, entries []string) error {
 	if f.status == Deleted {
+		if len(entries) == 0 {
+			return s.visit(Finding{Flaw: Tombstone, ID: f.id, Made: f.timestamp})
+		}
 		return s.each(StrayEntry, f.id, entries)
 	}
 	if f.status.Unfinished() {

@@ -19,11 +19,14 @@ import (
 	"github.com/karbor-project/karbor/bank/checkpoint"
 )
 
+// survey returns what is wrong: a tombstone is not.
 func survey(t rapid.TB, w *world) []checkpoint.Finding {
 	t.Helper()
 	found := []checkpoint.Finding{}
 	err := w.Survey(context.Background(), func(f checkpoint.Finding) error {
-		found = append(found, f)
+		if f.Flaw != checkpoint.Tombstone {
+			found = append(found, f)
+		}
 		return nil
 	})
 	if err != nil {
@@ -121,6 +124,60 @@ func TestSurveyFindsEachFlaw(t *testing.T) {
 		if _, there := w.memory.Objects()[key]; !there {
 			t.Errorf("%s is gone", key)
 		}
+	}
+}
+
+// Of a tombstone nothing stays, index.json goes last, and of other checkpoints nothing goes.
+func TestTombstone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(checkpoint.Options{})
+	w.createAs(t, "good", provider, checkpoint.Available)
+	others := w.memory.Keys()
+	foreign := w.createAs(t, "foreign", "provider-2", checkpoint.Deleting)
+	cp := w.createAs(t, "gone", provider, checkpoint.Deleting)
+	w.put("/checkpoints/gone/resource-data/r/status")
+	stray := w.entries("gone")[0]
+	for _, one := range []*checkpoint.Checkpoint{cp, foreign} {
+		if err := one.Delete(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	others = append(others, "/checkpoints/foreign/index.json")
+	tombstones := func() (found []checkpoint.Finding) {
+		if err := w.Survey(t.Context(), func(f checkpoint.Finding) error {
+			if f.Flaw == checkpoint.Tombstone {
+				found = append(found, f)
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return found
+	}
+	want := checkpoint.Finding{Flaw: checkpoint.Tombstone, ID: "gone", Made: cp.Timestamp()}
+	if diff := gocmp.Diff([]checkpoint.Finding{want}, tombstones()); diff != "" {
+		t.Fatalf("findings (-want +got):\n%s", diff)
+	}
+	w.put(stray) // which a listing may not have shown yet
+	if found := tombstones(); found != nil {
+		t.Errorf("with an entry in the index: %v", found)
+	}
+	errAway := errors.New("the store is away")
+	w.faulty.Queue(banktest.Delete, banktest.Fault{Err: errAway})
+	if _, err := w.Mend(t.Context(), want); !errors.Is(err, errAway) || w.get(t, "gone").Status() != checkpoint.Deleted {
+		t.Errorf("the data cannot be removed: %v", err)
+	}
+	for _, done := range []bool{true, false} {
+		if got, err := w.Mend(t.Context(), want); err != nil || got != done {
+			t.Errorf("mended: %t, %v, want %t", got, err, done)
+		}
+	}
+	slices.Sort(others)
+	if diff := gocmp.Diff(others, w.memory.Keys()); diff != "" {
+		t.Errorf("objects (-want +got):\n%s", diff)
+	}
+	if done, err := w.Mend(t.Context(), checkpoint.Finding{Flaw: checkpoint.Tombstone, ID: "good"}); err != nil || done {
+		t.Errorf("a checkpoint that is there: %t, %v", done, err)
 	}
 }
 

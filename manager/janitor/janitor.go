@@ -2,7 +2,8 @@
 
 // Package janitor repairs banks and clears the journal: it ends checkpoints that
 // nobody will go on with, mends the indices, removes data that belong to no
-// checkpoint, and drops operations that ended long ago.
+// checkpoint, and drops operations that ended long ago and, if it is told to, what is
+// left of deleted checkpoints.
 //
 // Banks are only eventually consistent, and an operation may begin at any time.
 // So what looks wrong is merely noted; only what still looks so after a grace is
@@ -59,6 +60,9 @@ type Config struct {
 
 	Interval  time.Duration // from one pass to the next, about; 0: Start does nothing
 	Retention time.Duration // of operations that have ended; 0: 7 days
+	// Tombstones is how long after it was made a checkpoint that was deleted is still shown;
+	// 0: for ever.
+	Tombstones time.Duration
 
 	// RemoveOrphans has entries and data without an index.json removed. They are
 	// reported and kept otherwise, since what is away may come back.

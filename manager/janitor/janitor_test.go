@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -178,6 +179,47 @@ func TestKeepsWhatMayComeBack(t *testing.T) {
 			t.Errorf("%d orphans are counted in a whole bank", n)
 		}
 	})
+}
+
+// What is left of a deleted checkpoint stays for as long as the option says, which is for ever if it says nothing.
+func TestTombstones(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		keep time.Duration
+		goes bool
+	}{"for ever": {0, false}, "two days": {48 * time.Hour, true}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld()
+				w.create(t, "good", checkpoint.Available)
+				for _, id := range []string{"c", "busy"} {
+					if err := w.create(t, id, checkpoint.Deleting).Delete(context.Background()); err != nil {
+						t.Fatal(err)
+					}
+				}
+				w.begin(t, "busy")
+				before := w.store.Keys()
+				k := w.worker(t, "janitor", true, func(config *janitor.Config) { config.Tombstones = c.keep })
+				k.Start()
+				time.Sleep(47 * time.Hour)
+				if lines := k.mended(); len(lines) > 0 {
+					t.Errorf("before their time: %q", lines)
+				}
+				time.Sleep(4 * time.Hour)
+				want := before
+				if c.goes {
+					want = slices.DeleteFunc(slices.Clone(before), func(key string) bool { return key == "/checkpoints/c/index.json" })
+				}
+				if diff := cmp.Diff(want, w.store.Keys()); diff != "" {
+					t.Errorf("objects (-want +got):\n%s", diff)
+				}
+				if lines := k.mended(); c.goes != (len(lines) == 1 && strings.Contains(lines[0], "checkpoint c: index.json removed")) {
+					t.Errorf("the log says %q", lines)
+				}
+			})
+		})
+	}
 }
 
 // Two looks that are closer to each other than the grace are one.

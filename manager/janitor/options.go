@@ -23,6 +23,9 @@ func Options() []config.Option {
 		{Name: "operation_retention", Kind: config.Int, Default: int(defaultRetention / day), Min: config.Bound(1), Max: config.Bound(36500),
 			Help: "Days for which the journal keeps operations that have ended: to list them, and to recognise messages that are " +
 				"delivered again."},
+		{Name: "tombstone_retention", Kind: config.Int, Default: 0, Min: config.Bound(0), Max: config.Bound(36500),
+			Help: "Days, from when it was made, after which the janitor removes what is left of a checkpoint that was deleted: its index.json, " +
+				"by which it is shown as deleted. 0 means never, as in the original."},
 	}
 }
 
@@ -31,5 +34,7 @@ func FromConfig(cfg *config.Config) Config {
 	return Config{
 		Interval:  time.Duration(cfg.Int64(config.DefaultGroup, "janitor_interval")) * time.Second,
 		Retention: time.Duration(cfg.Int64(config.DefaultGroup, "operation_retention")) * day,
+
+		Tombstones: time.Duration(cfg.Int64(config.DefaultGroup, "tombstone_retention")) * day,
 	}
 }

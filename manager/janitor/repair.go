@@ -163,6 +163,9 @@ func (j *Janitor) look(ctx context.Context, p *providers.Provider) ([]checkpoint
 	var found []checkpoint.Finding
 	known := sync.OnceValues(func() (map[string]bool, error) { return j.busy(ctx) })
 	err := p.Checkpoints.Survey(ctx, func(f checkpoint.Finding) error {
+		if f.Flaw == checkpoint.Tombstone && !j.outdated(f) {
+			return nil
+		}
 		if busy, err := known(); err != nil || busy[f.ID] {
 			return err
 		}
@@ -173,6 +176,11 @@ func (j *Janitor) look(ctx context.Context, p *providers.Provider) ([]checkpoint
 		return err
 	})
 	return found, err
+}
+
+// outdated reports whether a tombstone has been kept for long enough.
+func (j *Janitor) outdated(f checkpoint.Finding) bool {
+	return j.config.Tombstones > 0 && j.config.Now().Sub(time.Unix(f.Made, 0)) > j.config.Tombstones
 }
 
 // busy returns the checkpoints that operations are at work on, with one question
@@ -216,6 +224,8 @@ func (j *Janitor) describe(p *providers.Provider, f checkpoint.Finding) string {
 		return head + "index entry " + f.Key + " removed, whose checkpoint was deleted"
 	case checkpoint.MissingEntry:
 		return head + "index entry " + f.Key + " written, which was missing"
+	case checkpoint.Tombstone:
+		return head + "index.json removed, whose checkpoint was deleted (tombstone_retention)"
 	}
 	what, removed := "data", "which have no index.json"
 	if f.Flaw == checkpoint.OrphanedEntry {
