@@ -16,6 +16,7 @@ import (
 	"github.com/karbor-project/karbor/manager/operation"
 	"github.com/karbor-project/karbor/pkg/fault"
 	"github.com/karbor-project/karbor/pkg/journal/journaltest"
+	"github.com/karbor-project/karbor/pkg/remark"
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers"
 	"github.com/karbor-project/karbor/providers/protection"
@@ -92,9 +93,9 @@ func requestOf(project string) *rpc.Request {
 // blocked finds nothing until it is let go on.
 type blocked struct{ goOn chan struct{} }
 
-func (b blocked) Graph(context.Context, []resource.Resource) (*resource.Graph, error) {
+func (b blocked) Graph(context.Context, []resource.Resource) (*resource.Graph, []remark.Remark, error) {
 	<-b.goOn
-	return &resource.Graph{}, nil
+	return &resource.Graph{}, nil, nil
 }
 
 // While one project has cast as many slow requests as the server has handlers, and

@@ -72,11 +72,11 @@ func TestCancelWithoutTheProvider(t *testing.T) {
 					b.records.restores["record"] = database.Record{ID: "record", Status: progress.RecordInProgress, ResourcesStatus: map[string]string{"OS::Cinder::Volume#v": "restoring"}}
 					in := input{Version: 1, Caller: "{}", Checkpoint: "c", Plan: &Plan{}}
 					if c.kind == protection.Protect {
-						_, packed, err := b.engine.graphOf(t.Context(), []resource.Resource{server})
+						drawn, err := b.engine.graphOf(t.Context(), []resource.Resource{server})
 						if err != nil {
 							t.Fatal(err)
 						}
-						in.Graph = packed
+						in.Graph = drawn.packed
 					}
 					if c.kind == protection.Restore || c.kind == protection.Verify {
 						in.Record = &Record{ID: "record", ProjectID: project}

@@ -166,8 +166,13 @@ func (o *protecting) open(ctx context.Context) error {
 	return nil
 }
 
-// build implements work.
-func (o *protecting) build(context.Context) error { return o.link(o.input.Graph) }
+// build implements work. What was left out of the graph is on record before any hook is.
+func (o *protecting) build(context.Context) error {
+	for _, one := range o.input.Remarks {
+		o.tracker.Remarks().Add(one)
+	}
+	return o.link(o.input.Graph)
+}
 
 // copying is one copy.
 type copying struct{ change }

@@ -21,6 +21,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/fault"
 	"github.com/karbor-project/karbor/pkg/journal/journaltest"
 	"github.com/karbor-project/karbor/pkg/leaktest"
+	"github.com/karbor-project/karbor/pkg/remark"
 	"github.com/karbor-project/karbor/pkg/requestcontext"
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers"
@@ -175,10 +176,11 @@ func (p hookPlugin) Operation(kind protection.Kind, r resource.Resource) (*prote
 // children is a cloud: the dependents of each resource.
 type children map[resource.Key][]resource.Resource
 
-func (c children) Graph(ctx context.Context, starts []resource.Resource) (*resource.Graph, error) {
-	return resource.Build(ctx, starts, func(_ context.Context, r resource.Resource) ([]resource.Resource, error) {
+func (c children) Graph(ctx context.Context, starts []resource.Resource) (*resource.Graph, []remark.Remark, error) {
+	graph, err := resource.Build(ctx, starts, func(_ context.Context, r resource.Resource) ([]resource.Resource, error) {
 		return c[r.Key()], nil
 	}, 4)
+	return graph, nil, err
 }
 
 // bench is an engine with all that it works with.

@@ -19,6 +19,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/database"
 	"github.com/karbor-project/karbor/pkg/fault"
 	"github.com/karbor-project/karbor/pkg/journal"
+	"github.com/karbor-project/karbor/pkg/remark"
 	"github.com/karbor-project/karbor/pkg/requestcontext"
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers/protection"
@@ -48,6 +49,8 @@ type input struct {
 	Plan      *Plan           `json:"plan,omitempty"`
 	ExtraInfo json.RawMessage `json:"extra_info,omitempty"`
 	Graph     string          `json:"graph,omitempty"`
+	// Remarks are what was left out of the graph.
+	Remarks []remark.Remark `json:"remarks,omitempty"`
 	// Refusal is why there is no graph.
 	Refusal string `json:"refusal,omitempty"`
 	// Digests is set when those of all objects are on record, from the first hook on.

@@ -13,6 +13,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/config"
 	"github.com/karbor-project/karbor/pkg/database"
 	"github.com/karbor-project/karbor/pkg/journal"
+	"github.com/karbor-project/karbor/pkg/remark"
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers"
 	"github.com/karbor-project/karbor/providers/protection"
@@ -70,9 +71,9 @@ func (c *Config) Configure(cfg *config.Config) {
 // the service stops before they are done.
 var ErrStopping = errors.New("the service was stopped")
 
-// Grapher finds what depends on the resources of a plan.
+// Grapher finds what depends on the resources of a plan, and what of that is left out.
 type Grapher interface {
-	Graph(ctx context.Context, starts []resource.Resource) (*resource.Graph, error)
+	Graph(ctx context.Context, starts []resource.Resource) (*resource.Graph, []remark.Remark, error)
 }
 
 // Records are the tables that operations write to. Their methods are safe for

@@ -161,6 +161,37 @@ func TestRemarksOfACheckpoint(t *testing.T) {
 	}
 }
 
+// incomplete is a cloud in which something is left out.
+type incomplete struct{ children }
+
+func (c incomplete) Graph(ctx context.Context, starts []resource.Resource) (*resource.Graph, []remark.Remark, error) {
+	graph, _, err := c.children.Graph(ctx, starts)
+	return graph, []remark.Remark{remarkOn(server, "no service")}, err
+}
+
+// What was left out of the graph is remarked of the checkpoint, also by the worker that
+// goes on.
+func TestRemarksOfTheGraph(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		var first *process
+		first = s.process(t, inBank(func(ctx context.Context, c *protection.Call) error { return first.dies(ctx, c) }), nil,
+			func(c *Config) { c.Protectables = incomplete{} })
+		id, err := first.engine.Protect(first.bench.ctx, Message{}, first.provider, planOf(volume), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		first.engine.alive.Wait()
+		second := s.process(t, inBank(done), nil)
+		second.adopt(t, s.journal)
+		want := remark.Document{Version: 1, Remarks: []remark.Remark{remarkOn(server, "no service")}}
+		if diff := cmp.Diff(want, storedRemarks(t, second.bench, id)); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+	})
+}
+
 // The remarks of a restore are in the operation, and are the reason of its resource; those
 // of a verification are in the operation.
 func TestRemarksOfARestore(t *testing.T) {

@@ -18,6 +18,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/database"
 	"github.com/karbor-project/karbor/pkg/fault"
 	"github.com/karbor-project/karbor/pkg/journal"
+	"github.com/karbor-project/karbor/pkg/remark"
 	"github.com/karbor-project/karbor/pkg/requestcontext"
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/pkg/wait"
@@ -312,17 +313,17 @@ func (e *Engine) Protect(ctx context.Context, m Message, p *providers.Provider, 
 	if err := plan.stored().CheckIDs(); err != nil {
 		return "", err
 	}
-	graph, packed, graphErr := e.graphOf(ctx, plan.Resources)
+	drawn, graphErr := e.graphOf(ctx, plan.Resources)
 	if errors.Is(graphErr, resource.ErrTooLarge) {
 		return "", graphErr
 	}
 	if graphErr == nil {
-		if err := plan.Parameters.check(graph); err != nil {
+		if err := plan.Parameters.check(drawn.graph); err != nil {
 			return "", err
 		}
 	}
 	id := newID()
-	in := &input{Checkpoint: id, Plan: &plan, ExtraInfo: extraInfo, Graph: packed, Digests: true}
+	in := &input{Checkpoint: id, Plan: &plan, ExtraInfo: extraInfo, Graph: drawn.packed, Remarks: drawn.remarks, Digests: true}
 	recording := ctx
 	if graphErr != nil { // perhaps because ctx is over; the checkpoint tells of the failure all the same
 		in.Refusal = failure.Describe(graphErr)
@@ -331,7 +332,7 @@ func (e *Engine) Protect(ctx context.Context, m Message, p *providers.Provider, 
 		defer done()
 	}
 	return submit(recording, e, m, id, &spec{
-		kind: protection.Protect, subject: id, exclusive: true, project: plan.ProjectID, plan: plan.ID, provider: p, input: in, graph: graph,
+		kind: protection.Protect, subject: id, exclusive: true, project: plan.ProjectID, plan: plan.ID, provider: p, input: in, graph: drawn.graph,
 		refusal: func(r *run, cause error) (string, error) {
 			text := "Error creating checkpoint"
 			if r.work.(*protecting).cp != nil {
@@ -355,27 +356,32 @@ func flowText(ctx context.Context, err error) string {
 	return internalError
 }
 
+// found is what a plan's resources draw in.
+type found struct {
+	graph   *resource.Graph
+	packed  string
+	remarks []remark.Remark // on what is left out
+}
+
 // graphOf finds what the plan's resources draw in, within the bounds of an operation.
-func (e *Engine) graphOf(ctx context.Context, starts []resource.Resource) (*resource.Graph, string, error) {
+func (e *Engine) graphOf(ctx context.Context, starts []resource.Resource) (f found, err error) {
 	if err := e.checkSize(len(starts), 0); err != nil {
-		return nil, "", err
+		return found{}, err
 	}
-	graph, err := e.Protectables.Graph(ctx, starts)
-	if err != nil {
-		return nil, "", fmt.Errorf("finding the resources that depend on the plan's: %w", err)
+	if f.graph, f.remarks, err = e.Protectables.Graph(ctx, starts); err != nil {
+		return found{}, fmt.Errorf("finding the resources that depend on the plan's: %w", err)
 	}
 	links := 0
-	for _, node := range graph.Nodes() {
+	for _, node := range f.graph.Nodes() {
 		links += len(node.Children)
 	}
-	if err := e.checkSize(graph.Len(), links); err != nil {
-		return nil, "", err
+	if err := e.checkSize(f.graph.Len(), links); err != nil {
+		return found{}, err
 	}
-	packed, err := resource.Pack(graph)
-	if err != nil {
-		return nil, "", fmt.Errorf("packing the resource graph: %w", err)
+	if f.packed, err = resource.Pack(f.graph); err != nil {
+		return found{}, fmt.Errorf("packing the resource graph: %w", err)
 	}
-	return graph, packed, nil
+	return f, nil
 }
 
 // graphIn reads the graph of a checkpoint, within the bounds of an operation.
@@ -501,7 +507,9 @@ func (e *Engine) Copy(ctx context.Context, m Message, p *providers.Provider, pla
 		case len(plan.Resources) == 0:
 			graph, packed, err = e.graphIn(ctx, p, pair.Source)
 		case i == 0:
-			graph, packed, err = e.graphOf(ctx, plan.Resources)
+			var drawn found
+			drawn, err = e.graphOf(ctx, plan.Resources)
+			graph, packed = drawn.graph, drawn.packed
 		}
 		if errors.Is(err, resource.ErrTooLarge) {
 			return nil, err

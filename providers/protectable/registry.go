@@ -14,6 +14,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/fault"
 	"github.com/karbor-project/karbor/pkg/kubernetes"
 	"github.com/karbor-project/karbor/pkg/openstack"
+	"github.com/karbor-project/karbor/pkg/remark"
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/pkg/telemetry"
 )
@@ -85,6 +86,10 @@ func (r *Registry) DependentTypes(resourceType string) []string {
 // order. A type that the cloud does not have is logged and left out. Any other error
 // ends the call: a checkpoint must not miss resources because a service was in trouble.
 func (r *Registry) Dependents(ctx context.Context, parent resource.Resource) ([]resource.Resource, error) {
+	return r.dependents(ctx, parent, func(remark.Remark) {})
+}
+
+func (r *Registry) dependents(ctx context.Context, parent resource.Resource, told func(remark.Remark)) ([]resource.Resource, error) {
 	all := []resource.Resource{}
 	for _, p := range r.plugins {
 		if !slices.Contains(p.ParentTypes(), parent.Type) {
@@ -94,6 +99,9 @@ func (r *Registry) Dependents(ctx context.Context, parent resource.Resource) ([]
 		if err != nil && ctx.Err() == nil && missing(err) {
 			r.log.WithFields(logrus.Fields{"parent": parent.Key().String(), "type": p.Type()}).
 				Logf(severity(ctx, err), "dependents are left out: %s", fault.Detail(err))
+			if one, ok := leftOut(parent.Type, p.Type(), err); ok {
+				told(one)
+			}
 			continue
 		}
 		if err != nil {
@@ -115,17 +123,32 @@ func missing(err error) bool {
 	return openstack.IsNotFound(err) && fault.Is(err, "ListProtectableResourceFailed")
 }
 
-// Graph returns the graph of the resources and all that depends on them. It fails
-// with resource.ErrTooLarge.
-func (r *Registry) Graph(ctx context.Context, starts []resource.Resource) (*resource.Graph, error) {
+// leftOut is what is remarked of dependents that are left out, the same for all parents
+// of a type. A cluster that nobody has configured, and a parent that is gone, are nothing
+// that a checkpoint lacks.
+func leftOut(parentType, resourceType string, err error) (remark.Remark, bool) {
+	for _, why := range []error{openstack.ErrNoService, ErrUnlisted} {
+		if errors.Is(err, why) {
+			return remark.Remark{Resource: remark.Resource{Type: resourceType}, Aspect: "dependent resources", Was: "those of " + parentType,
+				Is: "not protected", Why: why.Error()}, true
+		}
+	}
+	return remark.Remark{}, false
+}
+
+// Graph returns the graph of the resources and all that depends on them, and what of that
+// is left out. It fails with resource.ErrTooLarge.
+func (r *Registry) Graph(ctx context.Context, starts []resource.Resource) (*resource.Graph, []remark.Remark, error) {
 	var links atomic.Int64
+	var left remark.List
 	children := func(ctx context.Context, parent resource.Resource) ([]resource.Resource, error) {
-		found, err := r.Dependents(ctx, parent)
+		found, err := r.dependents(ctx, parent, func(one remark.Remark) { left.Add(one) })
 		if n := int(links.Add(int64(len(found)))); err == nil && r.maxLinks > 0 && n > r.maxLinks {
 			return nil, fault.InvalidInput(fmt.Sprintf("The resources have more than %d links to those that depend on them (max_links_per_operation).",
 				r.maxLinks)).WithCause(resource.ErrTooLarge)
 		}
 		return found, err
 	}
-	return resource.Build(withMemo(ctx, starts), starts, children, r.parallel)
+	graph, err := resource.Build(withMemo(ctx, starts), starts, children, r.parallel)
+	return graph, left.Document().Remarks, err
 }

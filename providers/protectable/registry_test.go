@@ -16,8 +16,10 @@ import (
 	"github.com/sirupsen/logrus/hooks/test"
 
 	"github.com/karbor-project/karbor/pkg/fault"
+	"github.com/karbor-project/karbor/pkg/kubernetes"
 	"github.com/karbor-project/karbor/pkg/leaktest"
 	"github.com/karbor-project/karbor/pkg/openstack"
+	"github.com/karbor-project/karbor/pkg/remark"
 	"github.com/karbor-project/karbor/pkg/resource"
 )
 
@@ -87,7 +89,7 @@ func TestGraph(t *testing.T) {
 	t.Parallel()
 	image, server, volume := plugins()
 	r := NewRegistry(Options{Parallel: 2}, image, server, volume)
-	graph, err := r.Graph(t.Context(), []resource.Resource{{Type: resource.Project, ID: "p"}})
+	graph, _, err := r.Graph(t.Context(), []resource.Resource{{Type: resource.Project, ID: "p"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +110,7 @@ func TestListingsThatFailEndTheGraph(t *testing.T) {
 	forbidden := gophercloud.ErrUnexpectedResponseCode{Actual: http.StatusForbidden}
 	for _, p := range []*plugin{image, server, volume} {
 		p.err = ListFailed(p.kind, forbidden)
-		_, err := NewRegistry(Options{}, image, server, volume).Graph(t.Context(), []resource.Resource{{Type: resource.Project, ID: "p"}})
+		_, _, err := NewRegistry(Options{}, image, server, volume).Graph(t.Context(), []resource.Resource{{Type: resource.Project, ID: "p"}})
 		if !fault.Is(err, "ListProtectableResourceFailed") || !gophercloud.ResponseCodeIs(err, http.StatusForbidden) {
 			t.Errorf("%s: got %v", p.kind, err)
 		}
@@ -134,12 +136,42 @@ func TestMissingServiceIsSkippedAndLogged(t *testing.T) {
 	}
 }
 
+// What is left out of a graph is remarked, once for all parents of a type: types without
+// a service, and what could not be looked for.
+func TestWhatIsLeftOutIsRemarked(t *testing.T) {
+	t.Parallel()
+	starts := []resource.Resource{{Type: resource.Server, ID: "s1"}, {Type: resource.Server, ID: "s2"}}
+	left := func(why string) []remark.Remark {
+		return []remark.Remark{{Resource: remark.Resource{Type: resource.Image}, Aspect: "dependent resources", Was: "those of OS::Nova::Server", Is: "not protected", Why: why}}
+	}
+	for name, c := range map[string]struct {
+		err  error
+		want []remark.Remark
+	}{
+		"no service":         {ListFailed(resource.Image, fmt.Errorf("glance: %w", openstack.ErrNoService)), left("the cloud has no such service")},
+		"unlisted":           {ErrUnlisted, left(ErrUnlisted.Error())},
+		"no cluster":         {kubernetes.ErrNotConfigured, []remark.Remark{}},
+		"the parent is gone": {ListFailed(resource.Image, gophercloud.ErrUnexpectedResponseCode{Actual: http.StatusNotFound}), []remark.Remark{}},
+		"all there":          {nil, []remark.Remark{}},
+	} {
+		image, server, volume := plugins()
+		image.err = c.err
+		_, got, err := NewRegistry(Options{}, image, server, volume).Graph(t.Context(), starts)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if diff := cmp.Diff(c.want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
 func TestOtherFailureEndsTheGraph(t *testing.T) {
 	t.Parallel()
 	image, server, volume := plugins()
 	volume.err = ShowFailed(resource.Pod, "x", errors.New("gone"))
 	r := NewRegistry(Options{}, image, server, volume)
-	if _, err := r.Graph(t.Context(), []resource.Resource{{Type: resource.Project, ID: "p"}}); !fault.Is(err, "ProtectableResourceNotFound") {
+	if _, _, err := r.Graph(t.Context(), []resource.Resource{{Type: resource.Project, ID: "p"}}); !fault.Is(err, "ProtectableResourceNotFound") {
 		t.Errorf("got %v", err)
 	}
 }

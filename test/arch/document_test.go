@@ -97,6 +97,53 @@ func TestNamesInDocuments(t *testing.T) {
 	}
 }
 
+// TestAspectsOfRemarks finds the aspects of all remarks in the table of plugins.md, and
+// no others.
+func TestAspectsOfRemarks(t *testing.T) {
+	t.Parallel()
+	told, aspect := map[string]bool{}, regexp.MustCompile("Aspect: +\"([^\"]+)\"")
+	for _, folder := range []string{"providers", "manager"} {
+		err := filepath.WalkDir(filepath.Join(root, folder), func(path string, entry fs.DirEntry, err error) error {
+			if err != nil || entry.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+				return err
+			}
+			text, err := os.ReadFile(path)
+			for _, found := range aspect.FindAllSubmatch(text, -1) {
+				told[string(found[1])] = true
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	text, err := os.ReadFile(filepath.Join(root, "docs", "plugins.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(text), "### Remarks\n")
+	listed, quoted := map[string]bool{}, regexp.MustCompile("`([^`]+)`")
+	for line := range strings.Lines(table) {
+		cells := strings.Split(line, "|")
+		if len(cells) < 2 {
+			continue
+		}
+		for _, name := range quoted.FindAllStringSubmatch(cells[1], -1) {
+			listed[name[1]] = true
+		}
+	}
+	for name := range told {
+		if !listed[name] {
+			t.Errorf("there is no row of the aspect %q", name)
+		}
+	}
+	for name := range listed {
+		if !told[name] {
+			t.Errorf("nothing remarks the aspect %q", name)
+		}
+	}
+}
+
 // TestItemsOfPlugins finds all that plugins, protectables and clients must hold to
 // in the tables.
 func TestItemsOfPlugins(t *testing.T) {

@@ -170,7 +170,7 @@ func TestDependents(t *testing.T) {
 func TestGraphListsVolumesOnce(t *testing.T) {
 	t.Parallel()
 	c, registry := cloud(t)
-	graph, err := registry.Graph(openstacktest.Context(t), []resource.Resource{{Type: resource.Project, ID: tenant, Name: "demo"}})
+	graph, _, err := registry.Graph(openstacktest.Context(t), []resource.Resource{{Type: resource.Project, ID: tenant, Name: "demo"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -309,7 +309,7 @@ func TestRealGlance(t *testing.T) {
 		t.Errorf("(-listed +shown):\n%s", diff)
 	}
 	caller := requestcontext.From(ctx)
-	graph, err := registry.Graph(ctx, []resource.Resource{{Type: resource.Project, ID: caller.ProjectID, Name: caller.ProjectName}})
+	graph, _, err := registry.Graph(ctx, []resource.Resource{{Type: resource.Project, ID: caller.ProjectID, Name: caller.ProjectName}})
 	if err != nil {
 		t.Fatal(err)
 	}
