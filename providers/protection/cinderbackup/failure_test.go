@@ -57,6 +57,23 @@ func TestProtectFails(t *testing.T) {
 	}
 }
 
+// A snapshot that stays costs nobody the backup, but is told of.
+func TestASnapshotThatStays(t *testing.T) {
+	t.Parallel()
+	c, h := storage.New(t), plugintest.New(t)
+	c.AddVolume(disk.ID, "disk", []byte("data"))
+	p, ctx := plugin(c, true), openstacktest.Context(t)
+	call := h.Call(disk)
+	operation, err := p.Operation(protection.Protect, disk)
+	must(t, err)
+	must(t, operation.PrepareFinish(ctx, call))
+	c.Refuse("DELETE /snapshots/"+c.Things(storage.Snapshots)[0].ID, http.StatusForbidden, "no")
+	must(t, operation.Main(ctx, call))
+	if diff := cmp.Diff(map[string]string{"leftovers": " -> the temporary snapshot"}, h.Remarks.Aspects()); diff != "" {
+		t.Errorf("remarks (-want +got):\n%s", diff)
+	}
+}
+
 func TestWhatIsLeftIsNamed(t *testing.T) {
 	t.Parallel()
 	c, h := storage.New(t), plugintest.New(t)

@@ -181,7 +181,7 @@ func (p *Plugin) backUp(ctx context.Context, c *protection.Call) error {
 	}
 	err := hook.Finish(ctx, func(ctx context.Context) error { return p.cleanSnapshot(ctx, c, nil) })
 	if err != nil && protection.Handover(ctx, err) == nil {
-		c.Logger().Warnf("after the backup of volume %s: %v", c.Resource.ID, err)
+		hook.RemarkLeft(c, "the temporary snapshot", err)
 		return nil
 	}
 	return err

@@ -49,7 +49,7 @@ func (p *Plugin) backUp(ctx context.Context, c *protection.Call) error {
 func (s *session) finish(ctx context.Context, c *protection.Call) error {
 	err := s.end(ctx, s.state.Job.ID)
 	if err != nil && ctx.Err() == nil && protection.Handover(ctx, err) == nil {
-		c.Logger().Warnf("after the job for volume %s: %v", c.Resource.ID, err)
+		hook.RemarkLeft(c, "the job of Freezer", err)
 		return nil
 	}
 	return err

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/karbor-project/karbor/pkg/openstack"
+	"github.com/karbor-project/karbor/pkg/remark"
 	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/poll"
 )
@@ -90,4 +91,10 @@ func Join(failures ...error) error {
 		}
 	}
 	return &Failure{Text: text, Err: joined}
+}
+
+// RemarkLeft remarks that something temporary may be left behind of an operation that
+// succeeded all the same.
+func RemarkLeft(c *protection.Call, what string, err error) {
+	c.Remark(remark.Remark{Aspect: "leftovers", Is: what, Why: Reason(err)})
 }

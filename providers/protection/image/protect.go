@@ -8,6 +8,8 @@ import (
 	"fmt"
 
 	"github.com/karbor-project/karbor/pkg/fault"
+	"github.com/karbor-project/karbor/pkg/remark"
+	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/hook"
 	"github.com/karbor-project/karbor/providers/protection/imagedata"
@@ -74,7 +76,7 @@ func (p *Plugin) backUp(ctx context.Context, c *protection.Call) error {
 	}
 	err = hook.Finish(ctx, b.dropSnapshot)
 	if err != nil && ctx.Err() == nil && protection.Handover(ctx, err) == nil {
-		c.Logger().Warnf("temporary image of server %s may be left behind: %v", b.serverID, err) // the backup is worth more
+		hook.RemarkLeft(c, fmt.Sprintf("the temporary image of server %s", b.serverID), err) // the backup is worth more
 		return nil
 	}
 	return err
@@ -84,8 +86,9 @@ func (p *Plugin) backUp(ctx context.Context, c *protection.Call) error {
 // objects.
 func (b *protecting) store(ctx context.Context) error {
 	c, id := b.call, b.call.Resource.ID
+	var temporary []string
 	if b.serverID != "" {
-		id = b.state.SnapshotID
+		id, temporary = b.state.SnapshotID, b.call.Parameters.Names()
 	}
 	source, err := b.Active(ctx, id)
 	if server := serverOf(c.Resource.ExtraInfo); server != "" && b.serverID == "" && hook.StatusOf(err) == poll.NotFound {
@@ -94,6 +97,8 @@ func (b *protecting) store(ctx context.Context) error {
 	if err != nil {
 		return hook.Instead("The status of image is invalid.", err)
 	}
+	imagedata.RemarkUnkept(c, source, temporary...)
+	b.remarkDisks()
 	about := metadata{ResourceID: c.Resource.ID, ServerID: b.serverID, Image: &source.Metadata}
 	if err := c.Section.PutJSON(ctx, protection.MetadataKey, about); err != nil {
 		return err
@@ -108,6 +113,20 @@ func (b *protecting) store(ctx context.Context) error {
 	}
 	b.state.Stored = true
 	return c.SaveState(ctx, b.state)
+}
+
+// remarkDisks remarks the servers whose disks are not protected, for they are not in the
+// image that they were booted from.
+func (b *protecting) remarkDisks() {
+	if b.plugin.cfg.ServerSnapshot || b.call.Graph == nil {
+		return
+	}
+	for _, node := range b.call.Graph.Nodes() {
+		if node.Type == resource.Server && has(node, b.call.Resource.Key()) {
+			b.call.Remark(remark.Remark{Aspect: "disk of a server", Was: "what server " + node.ID + " has written to its disk", Is: "the image that it was booted from",
+				Why: "enable_server_snapshot is off"})
+		}
+	}
 }
 
 // clean removes the temporary image of a protect that has failed.

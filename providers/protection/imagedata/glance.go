@@ -4,6 +4,7 @@ package imagedata
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -13,6 +14,8 @@ import (
 	"github.com/gophercloud/gophercloud/v2"
 
 	"github.com/karbor-project/karbor/pkg/openstack"
+	"github.com/karbor-project/karbor/pkg/remark"
+	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/hook"
 	"github.com/karbor-project/karbor/providers/protection/poll"
 	"github.com/karbor-project/karbor/providers/protection/remote"
@@ -36,6 +39,59 @@ type Image struct {
 	Metadata
 	HashAlgo  *string `json:"os_hash_algo"`
 	HashValue *string `json:"os_hash_value"`
+
+	properties map[string]json.RawMessage // all
+}
+
+// UnmarshalJSON reads an image as Glance shows it.
+func (i *Image) UnmarshalJSON(text []byte) error {
+	type plain Image
+	if err := json.Unmarshal(text, (*plain)(i)); err != nil {
+		return err
+	}
+	return json.Unmarshal(text, &i.properties)
+}
+
+// transient are properties that are Glance's or Nova's own, or those of a temporary image,
+// and initial the values that a new image has of others.
+// glance: api/v2/images.py, nova: compute/utils.py create_image
+var (
+	transient = []string{
+		"id", "name", "status", "size", "virtual_size", "checksum", "os_hash_algo", "os_hash_value", "disk_format", "container_format", "owner",
+		"created_at", "updated_at", "file", "self", "schema", "locations", "direct_url", "stores", "metadata", "os_glance_", "owner_",
+		"karbor_", "base_image_ref", "instance_uuid", "user_id", "boot_roles", "image_type", "image_location", "image_state", "root_device_name",
+	}
+	initial = map[string]string{"min_disk": "0", "min_ram": "0", "protected": "false", "os_hidden": "false", "tags": "[]"}
+)
+
+// unkept returns the properties that a new image made of a backup does not have, as
+// "name=value" in order, "" for none. A new image is seen by its project, as it is if
+// Glance is not told otherwise.
+func (i *Image) unkept(temporary []string) string {
+	var all []string
+	for name, value := range i.properties {
+		own := slices.ContainsFunc(transient, func(t string) bool { return name == t || strings.HasSuffix(t, "_") && strings.HasPrefix(name, t) })
+		text := string(value)
+		switch {
+		case own, slices.Contains(temporary, name), text == "null", text == initial[name], name == "visibility" && (text == `"shared"` || text == `"private"`):
+			continue
+		}
+		var plain string
+		if json.Unmarshal(value, &plain) == nil {
+			text = plain
+		}
+		all = append(all, name+"="+text)
+	}
+	slices.Sort(all)
+	return strings.Join(all, ", ")
+}
+
+// RemarkUnkept remarks the properties of an image that its backup does not keep, but for
+// those that it has for the time of the protection.
+func RemarkUnkept(c *protection.Call, i *Image, temporary ...string) {
+	if unkept := i.unkept(temporary); unkept != "" {
+		c.Remark(remark.Remark{Aspect: "image properties", Was: unkept, Why: "the backup keeps the formats and the data"})
+	}
 }
 
 // Broken reports whether the image will never be active.

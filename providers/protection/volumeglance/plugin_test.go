@@ -254,3 +254,23 @@ func TestSchemasOfTheOriginal(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
+
+// What is temporary and stays costs nobody the backup or the volume, but is told of.
+func TestWhatStaysIsRemarked(t *testing.T) {
+	t.Parallel()
+	c, h := storage.New(t), plugintest.New(t)
+	c.AddVolume(disk.ID, "disk", noise(10))
+	p, ctx := plugin(c, false), openstacktest.Context(t)
+	must(t, h.Run(ctx, p, protection.Protect, h.Call(disk)))
+	if diff := cmp.Diff(map[string]string{}, h.Remarks.Aspects()); diff != "" {
+		t.Errorf("remarks of the protect (-want +got):\n%s", diff)
+	}
+	const image = "0e0f0c0a-0000-4000-8000-00000000000a"
+	p.newID = func() string { return image }
+	c.Refuse("DELETE /images/"+image, http.StatusConflict, "in use")
+	h.State = &plugintest.State{}
+	must(t, h.Run(ctx, p, protection.Restore, h.Call(disk)))
+	if diff := cmp.Diff(map[string]string{"leftovers": " -> the temporary image"}, h.Remarks.Aspects()); diff != "" {
+		t.Errorf("remarks of the restore (-want +got):\n%s", diff)
+	}
+}

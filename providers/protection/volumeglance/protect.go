@@ -69,7 +69,7 @@ func (p *Plugin) backUp(ctx context.Context, c *protection.Call) error {
 	}
 	err = b.tidy(ctx)
 	if err != nil && ctx.Err() == nil && protection.Handover(ctx, err) == nil {
-		c.Logger().Warnf("after the backup of volume %s: %v", c.Resource.ID, err) // the backup is worth more than these
+		hook.RemarkLeft(c, "the temporary snapshot, volume or image", err) // the backup is worth more than these
 		return nil
 	}
 	return err
@@ -103,6 +103,7 @@ func (p *Plugin) store(ctx context.Context, b *protecting) error {
 	if err != nil {
 		return err
 	}
+	imagedata.RemarkUnkept(c, image)
 	about.Image = imageMetadata{Checksum: image.Checksum, DiskFormat: image.DiskFormat, ContainerFormat: image.ContainerFormat}
 	if about.Chunks, err = b.glance.BackUp(ctx, c, image, p.cfg.ObjectSize); err != nil {
 		return err

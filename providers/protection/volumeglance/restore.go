@@ -112,7 +112,7 @@ func (p *Plugin) image(ctx context.Context, r *restoring, about metadata) error 
 func (r *restoring) dropImage(ctx context.Context) error {
 	err := r.removeImage(ctx)
 	if err != nil && ctx.Err() == nil && protection.Handover(ctx, err) == nil {
-		r.Call.Logger().Warnf("after the restore of volume %s: %v", r.Call.Resource.ID, err)
+		hook.RemarkLeft(r.Call, "the temporary image", err)
 		return nil
 	}
 	return err
