@@ -78,9 +78,27 @@ func (b *Bank) Section(path string) (*Section, error) {
 // the caller has taken over: see Plugin.
 func (b *Bank) Disown(ctx context.Context, work string) error { return b.plugin.Disown(ctx, work) }
 
+// Local is a Plugin whose objects are in the file system of this machine.
+type Local interface {
+	// Writable returns why nothing can be written.
+	Writable() error
+}
+
+// Writable returns why nothing can be written into a store that is on this machine. Other
+// stores are not asked.
+func (b *Bank) Writable() error {
+	if p, local := b.plugin.(Local); local {
+		return p.Writable()
+	}
+	return nil
+}
+
 // Probe asks the store for one name and returns the error of a store that does not
-// answer.
+// answer, or cannot be written to as far as this machine knows.
 func (b *Bank) Probe(ctx context.Context) error {
+	if err := b.Writable(); err != nil {
+		return wrap(err, fault.BankListObjectsFailed)
+	}
 	_, err := b.plugin.List(ctx, ListOptions{Prefix: "/leases/", Limit: 1})
 	if err != nil && !errors.As(err, new(*PartialError)) {
 		return wrap(err, fault.BankListObjectsFailed)

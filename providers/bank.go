@@ -4,6 +4,7 @@ package providers
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/sirupsen/logrus"
 
@@ -41,7 +42,11 @@ func (r *BankRegistry) Lookup(name string) (*BankEntry, error) {
 			}
 		}
 	}
-	return nil, fmt.Errorf("bank plugin %q is not known", name)
+	var names []string
+	for _, entry := range r.entries {
+		names = append(names, entry.Names[0])
+	}
+	return nil, fmt.Errorf("bank plugin %q is not known; there are %s", name, strings.Join(names, ", "))
 }
 
 // Entries returns all kinds of banks, for the documentation of their options.

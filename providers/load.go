@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/google/uuid"
 	"github.com/sirupsen/logrus"
 
 	"github.com/karbor-project/karbor/bank"
@@ -71,7 +72,7 @@ func (l *Loader) Load(dir string) (*Registry, error) {
 		return nil, fmt.Errorf("read the folder of providers: %w", err)
 	}
 	var all []*Provider
-	var left []LeftOut
+	registry := &Registry{}
 	seen := map[string]string{}
 	for _, file := range files {
 		if file.IsDir() || !strings.HasSuffix(file.Name(), ".conf") {
@@ -79,25 +80,29 @@ func (l *Loader) Load(dir string) (*Registry, error) {
 		}
 		path := filepath.Join(dir, file.Name())
 		log := l.Log.WithField("file", path)
-		p, err := l.loadFile(path, log)
+		note := func(format string, args ...any) {
+			text := fmt.Sprintf(format, args...)
+			log.Warn(text)
+			registry.notes = append(registry.notes, Note{file.Name(), text})
+		}
+		p, err := l.loadFile(path, log, note)
 		if err != nil {
 			log.Errorf("provider is left out: %s", fault.Detail(err))
-			left = append(left, LeftOut{File: file.Name(), Err: err})
+			registry.leftOut = append(registry.leftOut, LeftOut{File: file.Name(), Err: err})
 			continue
 		}
 		if p == nil {
 			continue
 		}
 		if other, taken := seen[p.ID]; taken {
-			log.Warnf("provider id %s is also that of %s: this file counts", p.ID, other)
+			note("provider id %s is also that of %s: this file counts", p.ID, other)
 			l.closeReplaced(all, p.ID, log)
 		}
 		seen[p.ID] = path
 		log.Infof("provider %s (%s) is loaded and protects %s", p.Name, p.ID, strings.Join(p.types, ", "))
 		all = append(all, p)
 	}
-	registry := NewRegistry(all...)
-	registry.leftOut = left
+	registry.index(all)
 	return registry, nil
 }
 
@@ -113,10 +118,13 @@ func (l *Loader) closeReplaced(all []*Provider, id string, log logrus.FieldLogge
 }
 
 // loadFile makes one provider, or nil if its file does not enable it.
-func (l *Loader) loadFile(path string, log logrus.FieldLogger) (*Provider, error) {
+func (l *Loader) loadFile(path string, log logrus.FieldLogger, note func(format string, args ...any)) (*Provider, error) {
 	cfg, err := config.LoadFile(path, l.options())
 	if err != nil {
 		return nil, err
+	}
+	for _, u := range cfg.Unknown() {
+		note("%s", u)
 	}
 	d := Definition{
 		ID:          cfg.String("provider", "id"),
@@ -127,6 +135,9 @@ func (l *Loader) loadFile(path string, log logrus.FieldLogger) (*Provider, error
 	if !cfg.Bool("provider", "enabled") {
 		log.Infof("provider %s is not enabled", d.Name)
 		return nil, nil
+	}
+	if err := uuid.Validate(d.ID); err != nil {
+		note("provider id %q is not a UUID: karbor-api lets nobody name such a provider", d.ID)
 	}
 	if d.Checkpoints.Log == nil {
 		d.Checkpoints.Log = log

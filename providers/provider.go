@@ -123,6 +123,10 @@ func (p *Provider) Schema(kind protection.Kind, resourceType string) (schema jso
 // Lease returns the lease of the provider's bank, or nil when the bank has none.
 func (p *Provider) Lease() *bank.Lease { return p.bank.Lease() }
 
+// Writable returns why nothing can be written to a bank that is on this machine. Other
+// banks are not asked.
+func (p *Provider) Writable() error { return p.bank.Writable() }
+
 // Probe reports whether the bank answers, by one cheap request.
 func (p *Provider) Probe(ctx context.Context) error { return p.bank.Probe(ctx) }
 

@@ -17,6 +17,7 @@ type Registry struct {
 	byID    map[string]*Provider
 	ids     []string // sorted
 	leftOut []LeftOut
+	notes   []Note
 }
 
 // LeftOut is a provider file that could not be loaded.
@@ -25,18 +26,32 @@ type LeftOut struct {
 	Err  error
 }
 
+// Note is what is remarkable about a provider file that could be loaded all the same.
+type Note struct {
+	File string // its name without the folder
+	Text string
+}
+
+// Notes returns what is remarkable about the files, in the order of their names.
+func (r *Registry) Notes() []Note { return r.notes }
+
 // LeftOut returns the files that could not be loaded.
 func (r *Registry) LeftOut() []LeftOut { return r.leftOut }
 
 // NewRegistry makes a registry of the given providers; of two with one id the
 // later counts.
 func NewRegistry(all ...*Provider) *Registry {
-	r := &Registry{byID: map[string]*Provider{}}
+	r := &Registry{}
+	r.index(all)
+	return r
+}
+
+func (r *Registry) index(all []*Provider) {
+	r.byID = make(map[string]*Provider, len(all))
 	for _, p := range all {
 		r.byID[p.ID] = p
 	}
 	r.ids = slices.Sorted(maps.Keys(r.byID))
-	return r
 }
 
 // Get returns the provider with the id, or ProviderNotFound.

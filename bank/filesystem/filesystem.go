@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -46,7 +47,10 @@ type store struct {
 	seen  atomic.Bool // the root has been there
 }
 
-var _ bank.Plugin = (*store)(nil)
+var (
+	_ bank.Plugin = (*store)(nil)
+	_ bank.Local  = (*store)(nil)
+)
 
 // New returns the bank of cfg. Directories are made when something is written.
 // The bank has no lease; each instance has an owner id of its own. A nil log
@@ -84,6 +88,30 @@ func (s *store) OwnerID() string { return s.owner }
 
 // Close implements bank.Plugin.
 func (s *store) Close() error { return nil }
+
+// Writable implements bank.Local: it makes a folder in the bank and removes it. A bank
+// that nothing was written to yet is not made for that: what counts is the nearest folder
+// above it.
+func (s *store) Writable() error {
+	if err := s.unusable(s.root); err != nil {
+		return err
+	}
+	dir := s.root
+	for dir != filepath.Dir(dir) {
+		if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		dir = filepath.Dir(dir)
+	}
+	made, err := os.MkdirTemp(dir, ".writable-")
+	if err == nil {
+		err = os.Remove(made)
+	}
+	if err != nil {
+		return fmt.Errorf("bank %s cannot be written to: %w", s.root, err)
+	}
+	return nil
+}
 
 // Get implements bank.Plugin.
 func (s *store) Get(ctx context.Context, key string) (*bank.Object, error) {

@@ -301,6 +301,13 @@ func (e *Engine) inputOf(ctx context.Context, entry journal.Entry) (*input, erro
 	return in, in.check(protection.Kind(entry.Kind))
 }
 
+// Readable returns why this worker could not go on with an operation that another has
+// begun, as when it has another key than that.
+func (e *Engine) Readable(ctx context.Context, entry journal.Entry) error {
+	_, err := e.inputOf(ctx, entry)
+	return err
+}
+
 // resume makes the run of an adopted operation. One that was cancelled starts no
 // hook.
 func (e *Engine) resume(entry journal.Entry, in *input, caller *requestcontext.RequestContext, p *providers.Provider) *run {

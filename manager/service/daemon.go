@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -273,7 +274,7 @@ func gracePeriod(cfg *config.Config) time.Duration {
 }
 
 func (d *daemon) logConfig(cfg *config.Config) {
-	for _, warning := range cfg.Warnings() {
+	for _, warning := range slices.Concat(cfg.Warnings(), unknownOptions(cfg)) {
 		d.log.Warn(warning)
 	}
 	for _, line := range cfg.Dump() {

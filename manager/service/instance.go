@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sirupsen/logrus"
+
 	"github.com/karbor-project/karbor/manager"
 	"github.com/karbor-project/karbor/manager/janitor"
 	"github.com/karbor-project/karbor/manager/operation"
@@ -147,7 +149,7 @@ func (i *instance) view() view {
 	return view{metrics: i.metrics.Registry(), consuming: func() bool { return i.transport.Stats().Consuming }, ready: i.readiness}
 }
 
-func loadProviders(cfg *config.Config, setup Setup, clients *openstack.Factory, cluster kubernetes.Cluster, log *telemetry.Log) (*providers.Registry, error) {
+func loadProviders(cfg *config.Config, setup Setup, clients *openstack.Factory, cluster kubernetes.Cluster, log logrus.FieldLogger) (*providers.Registry, error) {
 	dir, err := providers.FindDir(cfg.String("DEFAULT", "provider_config_dir"))
 	if err != nil {
 		return nil, err

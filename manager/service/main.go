@@ -3,6 +3,7 @@
 package service
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,14 +34,13 @@ const dbSync = "--db-sync"
 // Main is the main function of a daemon: it runs until a signal ends it and
 // returns the exit code.
 func Main(version string, args []string, setup Setup, stdout, stderr io.Writer) int {
-	sync, fix := slices.Contains(args, dbSync), slices.Contains(args, repairFlag)
-	dry, removeOrphans := slices.Contains(args, dryRunFlag), slices.Contains(args, removeOrphansFlag)
-	args = slices.DeleteFunc(slices.Clone(args), func(arg string) bool {
-		return slices.Contains([]string{dbSync, repairFlag, dryRunFlag, removeOrphansFlag}, arg)
-	})
-	if (dry || removeOrphans) && !fix || sync && fix {
-		fmt.Fprintf(stderr, "%s: %s and %s go with %s alone, and %s with none of them\n", Program, dryRunFlag, removeOrphansFlag, repairFlag, dbSync)
+	args, t, err := tasks(args)
+	if err != nil {
+		fmt.Fprintf(stderr, "%s: %v\n", Program, err)
 		return ExitUsage
+	}
+	if t[checkFlag] {
+		return runCheck(args, setup, t[onlineFlag], t[jsonFlag], stdout, stderr)
 	}
 	// A request to reload that comes too early waits; one to stop ends the process as
 	// long as nothing has begun.
@@ -66,11 +66,11 @@ func Main(version string, args []string, setup Setup, stdout, stderr io.Writer) 
 		return ExitUsage
 	}
 	defer log.Close()
-	if sync {
+	if t[dbSync] {
 		return syncDatabase(cfg, log, stdout, stderr)
 	}
-	if fix {
-		return repair(cfg, setup, log, dry, removeOrphans, stdout, stderr)
+	if t[repairFlag] {
+		return repair(cfg, setup, log, t[dryRunFlag], t[removeOrphansFlag], stdout, stderr)
 	}
 	counts := newBusiness()
 	if cfg.String("DEFAULT", "metrics_listen") != "" {
@@ -91,6 +91,50 @@ func Main(version string, args []string, setup Setup, stdout, stderr io.Writer) 
 		return ExitFailed
 	}
 	return ExitOK
+}
+
+// taskFlags are the flags of what the program does in place of serving, each with those
+// that go with it.
+var taskFlags = map[string][]string{
+	dbSync:     nil,
+	repairFlag: {dryRunFlag, removeOrphansFlag},
+	checkFlag:  {onlineFlag, jsonFlag},
+}
+
+// tasks takes the flags of one task out of the arguments.
+func tasks(args []string) (rest []string, given map[string]bool, err error) {
+	given = map[string]bool{}
+	task := ""
+	rest = slices.DeleteFunc(slices.Clone(args), func(arg string) bool {
+		_, is := taskFlags[arg]
+		if is && task != "" && task != arg {
+			err = fmt.Errorf("%s and %s do not go together", task, arg)
+		}
+		if is {
+			task = arg
+		}
+		for _, with := range taskFlags {
+			is = is || slices.Contains(with, arg)
+		}
+		given[arg] = given[arg] || is
+		return is
+	})
+	for flag := range given {
+		if given[flag] && flag != task && !slices.Contains(taskFlags[task], flag) {
+			err = cmp.Or(err, fmt.Errorf("%s goes with %s alone", flag, taskOf(flag)))
+		}
+	}
+	return rest, given, err
+}
+
+// taskOf returns the task that a flag goes with.
+func taskOf(flag string) string {
+	for task, with := range taskFlags {
+		if slices.Contains(with, flag) {
+			return task
+		}
+	}
+	return flag
 }
 
 // serve gives a daemon its signals and its monitor, and runs it.
@@ -122,13 +166,19 @@ func loadConfig(args []string) (*config.Config, error) {
 }
 
 func usage(out io.Writer) {
-	fmt.Fprintf(out, "usage: %s [--config-file FILE]... [--config-dir DIR]... [%s | %s [%s] [%s]] [OPTION]...\n\n",
-		Program, dbSync, repairFlag, dryRunFlag, removeOrphansFlag)
-	fmt.Fprintf(out, "  %s\n      Make the tables that are missing in the database, and end.\n", dbSync)
-	fmt.Fprintf(out, "  %s\n      Look at the banks, wait, look again, mend what is still wrong, tell what was done, and end.\n", repairFlag)
-	fmt.Fprintf(out, "  %s\n      With %s: look once, tell what would be done, change nothing.\n", dryRunFlag, repairFlag)
-	fmt.Fprintf(out, "  %s\n      With %s: remove index entries and data without an index.json, too, which are only reported otherwise.\n",
-		removeOrphansFlag, repairFlag)
+	fmt.Fprintf(out, "usage: %s [--config-file FILE]... [--config-dir DIR]... [%s | %s [%s] [%s] | %s [%s] [%s]] [OPTION]...\n\n",
+		Program, dbSync, repairFlag, dryRunFlag, removeOrphansFlag, checkFlag, onlineFlag, jsonFlag)
+	for _, f := range []struct{ flag, text string }{
+		{dbSync, "Make the tables that are missing in the database, and end."},
+		{repairFlag, "Look at the banks, wait, look again, mend what is still wrong, tell what was done, and end."},
+		{dryRunFlag, "With " + repairFlag + ": look once, tell what would be done, change nothing."},
+		{removeOrphansFlag, "With " + repairFlag + ": remove index entries and data without an index.json, too, which are only reported otherwise."},
+		{checkFlag, "Tell what is wrong with the configuration and the provider files, and end: 0 nothing, 1 warnings, 2 failures."},
+		{onlineFlag, "With " + checkFlag + ": ask the broker, the database, Keystone and the banks, too."},
+		{jsonFlag, "With " + checkFlag + ": print JSON."},
+	} {
+		fmt.Fprintf(out, "  %s\n      %s\n", f.flag, f.text)
+	}
 	if err := config.WriteUsage(out, Program, Options()); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 	}

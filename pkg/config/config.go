@@ -23,6 +23,7 @@ type Config struct {
 	values   map[Name]setting
 	order    []Name
 	warnings []string
+	unknown  []Unknown
 }
 
 // setting is the final value of one option and where it comes from.
@@ -103,7 +104,7 @@ func get[T any](c *Config, group, name string, kinds ...Kind) T {
 
 // Load reads the sources and returns the value of every option of the table.
 // Sections and keys that are in no table are ignored, since karbor.conf is
-// shared by several programs.
+// shared by several programs: Config.Unknown tells of them.
 //
 // The error joins all that is wrong: first the files that cannot be read or
 // parsed (*ParseError), and when all could be, every value that its option

@@ -50,7 +50,7 @@ func (r *resolver) resolveAll() (*Config, error) {
 		r.resolve(name)
 	}
 	if len(r.wrong) == 0 {
-		return &Config{values: r.done, order: r.table.order, warnings: r.warnings}, nil
+		return &Config{values: r.done, order: r.table.order, warnings: r.warnings, unknown: r.unknown()}, nil
 	}
 	var wrong []error
 	for _, name := range r.table.order {

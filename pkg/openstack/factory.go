@@ -9,6 +9,7 @@ package openstack
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -104,6 +105,25 @@ func (f *Factory) Database(ctx context.Context) (*gophercloud.ServiceClient, err
 // token: its API does not know it.
 func (f *Factory) Backup(ctx context.Context) (*gophercloud.ServiceClient, error) {
 	return f.client(ctx, freezer)
+}
+
+// ErrUnknownService is returned for a name that is none of a service that clients are
+// made for.
+var ErrUnknownService = errors.New("no service of that name is known")
+
+// Endpoint returns the URL of a service by karbor's name of it, such as "nova": the
+// configured one, or what Keystone tells the service's own identity, with its
+// placeholders. Errors: ErrUnknownService, ErrNoService.
+func (f *Factory) Endpoint(ctx context.Context, name string) (string, error) {
+	i := slices.IndexFunc(services, func(s service) bool { return s.name == name })
+	if i < 0 {
+		return "", ErrUnknownService
+	}
+	cfg := f.cfg.service(services[i])
+	if cfg.Endpoint != "" {
+		return cfg.Endpoint, nil
+	}
+	return f.directory.lookup(ctx, services[i], cfg)
 }
 
 // client puts a client together: endpoint, token and the chain of transports.

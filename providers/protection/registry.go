@@ -4,6 +4,7 @@ package protection
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/sirupsen/logrus"
 
@@ -66,7 +67,11 @@ func (r *Registry) Register(names []string, options []config.Option, build Build
 func (r *Registry) Lookup(name string) (*Entry, error) {
 	entry, ok := r.byName[name]
 	if !ok {
-		return nil, fmt.Errorf("protection plugin %q is not known", name)
+		var names []string
+		for _, known := range r.entries {
+			names = append(names, known.Names[0])
+		}
+		return nil, fmt.Errorf("protection plugin %q is not known; there are %s", name, strings.Join(names, ", "))
 	}
 	return entry, nil
 }

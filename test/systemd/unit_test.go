@@ -42,7 +42,7 @@ func install(t *testing.T, kind string) (units []string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		text = regexp.MustCompile(`(?m)^ExecStart=\S+`).ReplaceAll(text, []byte("ExecStart=/bin/true"))
+		text = regexp.MustCompile(`(?m)^(Exec\w+=-?)/usr/bin/karbor\S+`).ReplaceAll(text, []byte("${1}/bin/true"))
 		text = regexp.MustCompile(`(?m)^(User|Group)=karbor$`).ReplaceAll(text, []byte("$1=daemon"))
 		unit := filepath.Join(dir, entry.Name())
 		if err := os.WriteFile(unit, text, 0o600); err != nil {
