@@ -5,10 +5,15 @@ package service
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/karbor-project/karbor/pkg/database"
+	"github.com/karbor-project/karbor/pkg/journal"
+	"github.com/karbor-project/karbor/pkg/telemetry"
 )
 
 // provided makes a configuration with a provider file, and returns the arguments that name
@@ -141,5 +146,48 @@ func TestTasks(t *testing.T) {
 	rest, given, err := tasks([]string{"--check", "--config-file", "x", "--online"})
 	if err != nil || len(rest) != 2 || !given[checkFlag] || !given[onlineFlag] || given[jsonFlag] {
 		t.Errorf("rest %q, given %v, error %v", rest, given, err)
+	}
+}
+
+// A worker that could not go on with what others have under way is told of before it
+// starts.
+func TestCheckOperationsUnderWay(t *testing.T) {
+	t.Parallel()
+	args := provided(t, "transport_url = rabbit://127.0.0.1:1/\n", goodProvider)
+	var out, errs bytes.Buffer
+	if code := Main("1.0", append([]string{dbSync}, args[1:]...), Builtin(), &out, &errs); code != ExitOK {
+		t.Fatalf("%s: %s", dbSync, errs.String())
+	}
+	cfg, err := loadConfig(args[1:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	db, err := database.FromConfig(t.Context(), cfg, telemetry.OrDiscard(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept := journal.Open(db, journal.Options{})
+	check := func() string {
+		out.Reset()
+		Main("1.0", append(args, "--online"), Builtin(), &out, &errs)
+		return out.String()
+	}
+	if got := check(); strings.Contains(got, "could") || !strings.Contains(got, "every table is there") {
+		t.Errorf("nothing is under way:\n%s", got)
+	}
+	if _, _, err := kept.Begin(t.Context(), journal.Entry{ID: "op-1", Kind: "protect", Claim: journal.Claim{Owner: "other"}, Input: json.RawMessage(`{"version":1}`)}); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := check(), "journal.key: copy theirs"; !strings.Contains(got, want) {
+		t.Errorf("without a key the answer lacks %q:\n%s", want, got)
+	}
+	if _, err := journal.NewSealer(cfg.String("DEFAULT", "journal_key_file")); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := check(), "protect op-1 could not be gone on with: "; !strings.Contains(got, want) {
+		t.Errorf("with another key the answer lacks %q:\n%s", want, got)
+	}
+	if err := errors.Join(kept.Close(), db.Close()); err != nil {
+		t.Error(err)
 	}
 }
