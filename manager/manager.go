@@ -143,7 +143,7 @@ func (m *Manager) handler(call method, delivery rpc.Delivery) rpc.Handler {
 			return nil, m.report(ctx, req.Method, fault.InvalidInput(err.Error()+": ask again later"))
 		}
 		defer leave()
-		a := newArguments(req.Args, operation.Message{Key: req.UniqueID, Accepted: req.Accept})
+		a := newArguments(req.Args, operation.Message{Key: req.UniqueID, Accepted: req.Accept, Reasons: req.Version == Version})
 		a.version = req.Version
 		result, err := call(ctx, a)
 		if err == nil {

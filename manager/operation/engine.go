@@ -63,6 +63,9 @@ func New(c Config) *Engine {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
+	if c.Reachable == nil {
+		c.Reachable = func(context.Context, *providers.Provider) error { return nil }
+	}
 	if c.Patience == 0 {
 		c.Patience = 5 * time.Second
 	}

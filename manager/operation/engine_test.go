@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"slices"
@@ -376,6 +377,31 @@ func TestProtectWithoutBank(t *testing.T) {
 	b.bank.Queue(banktest.Put, banktest.Fault{Err: errDown})
 	_, err := b.engine.Protect(b.ctx, Message{}, b.provider, planOf(volume), nil)
 	requireFault(t, err, "FlowError", "Flow: protect, Error: Error creating checkpoint")
+	if left := keys(t, b.bank); len(left) != 0 {
+		t.Errorf("left in the bank: %v", left)
+	}
+}
+
+// A bank that is known to be down is not waited for. Who asks for reasons reads it, and a
+// repetition of the message, which may come to another worker, reads the same.
+func TestProtectIntoABankThatIsDown(t *testing.T) {
+	t.Parallel()
+	b := setup(t, hookPlugin{}, nil)
+	b.engine.Reachable = func(context.Context, *providers.Provider) error { return errDown }
+	for _, reasons := range []bool{false, true} {
+		want := "Flow: protect, Error: Error creating checkpoint"
+		if reasons {
+			want += ": " + errDown.Error()
+		}
+		m := Message{Key: fmt.Sprint(reasons), Reasons: reasons}
+		_, err := b.engine.Protect(b.ctx, m, b.provider, planOf(volume), nil)
+		requireFault(t, err, "FlowError", want)
+		_, again, err := b.engine.Answered(b.ctx, m)
+		requireFault(t, err, "FlowError", want)
+		if !again {
+			t.Error("a repetition of the message is a new request")
+		}
+	}
 	if left := keys(t, b.bank); len(left) != 0 {
 		t.Errorf("left in the bank: %v", left)
 	}

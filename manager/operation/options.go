@@ -145,6 +145,10 @@ type Config struct {
 	// operation's time counts from its start, over restarts.
 	HookTimeout      time.Duration
 	OperationTimeout time.Duration
+	// Reachable returns why the bank of a provider cannot be reached, of which the worker
+	// knows already: an operation that begins does not wait for it. nil asks nobody.
+	Reachable func(context.Context, *providers.Provider) error
+
 	// Patience is how long a request waits for an operation on the same
 	// checkpoint, which is most often about to end; 0 is 5 s, less is none.
 	Patience time.Duration

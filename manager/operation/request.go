@@ -35,6 +35,17 @@ type Message struct {
 	// Accepted is called once the operation is durable, so that nobody need
 	// keep the message any longer; nil if nobody wants to know.
 	Accepted func()
+	// Reasons says that the caller reads why a request was refused behind the text of
+	// API 1.0, which tells no more than that it was.
+	Reasons bool
+}
+
+// refusalText is what the caller is told of a request that was refused.
+func (m Message) refusalText(text string, cause error) string {
+	if why := failure.Describe(cause); m.Reasons && !strings.Contains(text, why) {
+		return text + ": " + why
+	}
+	return text
 }
 
 func (m Message) accepted() {
@@ -182,7 +193,10 @@ func (e *Engine) begin(ctx context.Context, m Message, s *spec) (*run, error) {
 	if _, ok := e.enlist(r); !ok { // the service stops: who goes on answers nobody
 		return nil, fault.KarborException("The service is stopping; the operation goes on when it is back").WithCause(ErrStopping)
 	}
-	if err = r.open(r.writing(ctx)); err == nil {
+	if err = e.Reachable(ctx, s.provider); err == nil {
+		err = r.open(r.writing(ctx))
+	}
+	if err == nil {
 		err = r.work.build(r.writing(ctx))
 	}
 	if err != nil && (r.ctx.Err() != nil || errors.Is(err, protection.ErrHandover) || errors.Is(context.Cause(ctx), rpc.ErrStopped)) {
@@ -338,6 +352,7 @@ func (e *Engine) Protect(ctx context.Context, m Message, p *providers.Provider, 
 			if r.work.(*protecting).cp != nil {
 				text = flowText(ctx, cmp.Or(graphErr, cause))
 			}
+			text = m.refusalText(text, cmp.Or(graphErr, cause))
 			return text, fault.FlowError("protect", text).WithCause(cmp.Or(graphErr, cause))
 		},
 	})
@@ -456,7 +471,7 @@ func (e *Engine) read(ctx context.Context, m Message, kind protection.Kind, p *p
 		kind: kind, subject: cp.ID(), project: rec.ProjectID, plan: cp.Plan().ID, provider: p,
 		input: &input{Checkpoint: cp.ID(), Record: &rec, held: graphSize(cp)},
 		refusal: func(_ *run, cause error) (string, error) {
-			const text = "Failed to create flow"
+			text := m.refusalText("Failed to create flow", cause)
 			return text, fault.FlowError(string(kind), text).WithCause(cause)
 		},
 	})
@@ -605,7 +620,7 @@ func (e *Engine) Delete(ctx context.Context, m Message, p *providers.Provider, c
 		kind: protection.Delete, subject: cp.ID(), exclusive: true, project: cp.ProjectID(), plan: cp.Plan().ID, provider: p,
 		input: &input{Checkpoint: cp.ID(), Before: cp.Status().Ended(), held: graphSize(cp)},
 		refusal: func(_ *run, cause error) (string, error) {
-			const text = "Failed to create delete checkpoint flow."
+			text := m.refusalText("Failed to create delete checkpoint flow.", cause)
 			if failure.Overtaken(cause) {
 				return text, fault.CheckpointNotBeDeleted(cp.ID()).WithCause(cause)
 			}

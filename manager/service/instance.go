@@ -284,6 +284,7 @@ func (i *instance) makeEngine(cfg *config.Config, wrap Wrap, protectables operat
 		Journal: wrapped[journal.Journal](wrap.Journal, i.journal), Tenure: i.keeper, Sealer: sealer,
 		AcceptUnsigned: cfg.Bool("DEFAULT", "journal_accept_unsigned"),
 		Providers:      i.providers,
+		Reachable:      i.banks.reachable,
 	}
 	c.Configure(cfg)
 	i.engine = operation.New(c)

@@ -20,6 +20,8 @@ import (
 const (
 	// probeTime bounds one probe of a bank.
 	probeTime = 10 * time.Second
+	// askAgainTime bounds the question whether a bank that was down is still.
+	askAgainTime = 5 * time.Second
 	// pingTime bounds the question whether the database answers.
 	pingTime = 2 * time.Second
 )
@@ -110,7 +112,7 @@ func (b *bankProbe) start() {
 			ticker := time.NewTicker(b.interval)
 			defer ticker.Stop()
 			for {
-				b.probe(ctx, p)
+				_ = b.probe(ctx, p) // it is kept
 				select {
 				case <-ticker.C:
 				case <-ctx.Done():
@@ -128,12 +130,27 @@ func (b *bankProbe) stop() {
 	}
 }
 
-func (b *bankProbe) probe(ctx context.Context, p *providers.Provider) {
+// reachable returns nil for a bank that has answered the last probe, or answers now. An
+// operation on a bank that is known to be down fails soon, with the reason.
+func (b *bankProbe) reachable(ctx context.Context, p *providers.Provider) error {
+	b.mu.Lock()
+	last := b.results[p.ID]
+	b.mu.Unlock()
+	if last == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, askAgainTime)
+	defer cancel()
+	return b.probe(ctx, p)
+}
+
+// probe asks the bank and keeps the answer.
+func (b *bankProbe) probe(ctx context.Context, p *providers.Provider) error {
 	probing, cancel := context.WithTimeout(ctx, probeTime)
 	defer cancel()
 	err := p.Probe(probing)
-	if ctx.Err() != nil {
-		return
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return err
 	}
 	b.mu.Lock()
 	before, known := b.results[p.ID]
@@ -146,6 +163,7 @@ func (b *bankProbe) probe(ctx context.Context, p *providers.Provider) {
 	case err == nil && known && before != nil:
 		log.Infof("the bank of provider %s answers again", p.Name)
 	}
+	return err
 }
 
 // status returns the condition of each loaded provider. A bank that has not been probed

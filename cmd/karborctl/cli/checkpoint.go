@@ -332,7 +332,7 @@ func createCheckpoint(cmd *cobra.Command, a *App, p *plan, check, wait bool) err
 		}
 	}
 	p.ProjectID = s.caller.ProjectID
-	r := client.Request{Method: "protect", Args: map[string]any{
+	r := client.Request{Method: "protect", Version: operationsVersion, Args: map[string]any{
 		"plan": p, "checkpoint_properties": map[string]any{"extra_info": createdBy}}}
 	id, err := a.begin(ctx, s, r, wait, [2]string{"plan_id", p.ID})
 	if err != nil || !wait {
@@ -410,7 +410,7 @@ func copyCheckpoints(ctx context.Context, a *App, p *plan, wait bool) error {
 	if p.ProviderID, err = s.resolveProvider(ctx, p.ProviderID); err != nil {
 		return err
 	}
-	answer, err := s.Call(ctx, client.Request{Method: "copy", Args: map[string]any{"plan": p}})
+	answer, err := s.Call(ctx, client.Request{Method: "copy", Version: operationsVersion, Args: map[string]any{"plan": p}})
 	if err != nil {
 		return err
 	}

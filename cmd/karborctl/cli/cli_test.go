@@ -201,7 +201,7 @@ func TestSilence(t *testing.T) {
 
 // slowWorker makes checkpoints whose status is what status returns.
 func slowWorker(status func() string) rpc.Endpoint {
-	return rpc.Endpoint{Version: "1.0", Methods: map[string]rpc.Method{
+	return rpc.Endpoint{Version: "1.1", Methods: map[string]rpc.Method{
 		"list_providers": {Handler: func(context.Context, *rpc.Request) (any, error) { return []any{map[string]any{"id": "p"}}, nil }},
 		"show_protectable_instance": {Handler: func(context.Context, *rpc.Request) (any, error) {
 			return map[string]any{"id": "1"}, nil

@@ -34,7 +34,7 @@ func TestTextsOfStrangersAreNotObeyed(t *testing.T) {
 	checkpoint := map[string]any{"id": hostile, "status": "available", "project_id": hostile, "resource_graph": string(graph),
 		"protection_plan": map[string]any{"id": hostile, "name": hostile, "resources": []any{}}, "remarks": remarks}
 	c := newTool(t,
-		rpc.Endpoint{Version: "1.0", Methods: map[string]rpc.Method{
+		rpc.Endpoint{Version: "1.1", Methods: map[string]rpc.Method{
 			"list_checkpoints":           answers([]any{checkpoint}, nil),
 			"show_checkpoint":            answers(checkpoint, nil),
 			"delete":                     answers(nil, fault.InvalidInput(hostile)),

@@ -183,7 +183,9 @@ func TestOperationRefusals(t *testing.T) {
 			t.Errorf("%s: %s", command, diff)
 		}
 	}
-	old := newTool(t, slowWorker(inTurn("available")))
+	endpoint := slowWorker(inTurn("available"))
+	endpoint.Version = "1.0"
+	old := newTool(t, endpoint)
 	got := old.run(t.Context(), "operation", "list")
 	if got.code != ExitFailed || !strings.HasPrefix(got.err, "karborctl: the worker is too old to tell of operations, it serves no version 1.1 of the interface: UnsupportedVersion: ") {
 		t.Errorf("an old worker: %+v", got)

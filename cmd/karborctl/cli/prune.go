@@ -327,5 +327,5 @@ func deleteCheckpoint(ctx context.Context, a *App, s *session, provider, id stri
 
 // deletion is the request to delete a checkpoint.
 func deletion(provider, id string) client.Request {
-	return client.Request{Method: "delete", Args: map[string]any{"provider_id": provider, "checkpoint_id": id}}
+	return client.Request{Method: "delete", Version: operationsVersion, Args: map[string]any{"provider_id": provider, "checkpoint_id": id}}
 }

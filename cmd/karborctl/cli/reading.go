@@ -81,7 +81,7 @@ func (r reading) start(ctx context.Context, a *App, args []string, p parameters,
 		return err
 	}
 	provider, checkpointID := ids[0], ids[1]
-	request := client.Request{Method: "execute_operation", Args: map[string]any{
+	request := client.Request{Method: "execute_operation", Version: operationsVersion, Args: map[string]any{
 		"backup_plan": map[string]any{"provider_id": provider, "checkpoint_id": checkpointID, "parameters": p},
 		"action":      r.action}}
 	id, err := a.begin(ctx, s, request, wait)
