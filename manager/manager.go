@@ -102,6 +102,7 @@ func (m *Manager) Endpoints() []rpc.Endpoint {
 	add("list_operations", read, m.listOperations)
 	add("show_operation", read, m.showOperation)
 	add("cancel_operation", read, m.cancelOperation)
+	add("list_workers", read, m.listWorkers)
 
 	// The calls of the system's first description.
 	add("execute_operation", work, m.executeOperation)

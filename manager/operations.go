@@ -6,6 +6,7 @@ import (
 	"context"
 
 	"github.com/karbor-project/karbor/manager/operation"
+	"github.com/karbor-project/karbor/pkg/fault"
 	"github.com/karbor-project/karbor/pkg/journal"
 	"github.com/karbor-project/karbor/pkg/requestcontext"
 	"github.com/karbor-project/karbor/rpc"
@@ -94,6 +95,18 @@ func (m *Manager) cancelOperation(ctx context.Context, a *arguments) (any, error
 		return nil, err
 	}
 	return nil, m.operations.Cancel(ctx, id, callerName(requestcontext.From(ctx)))
+}
+
+// listWorkers answers a list of operation.Worker to an administrator: who the workers are
+// is no tenant's business.
+func (m *Manager) listWorkers(ctx context.Context, a *arguments) (any, error) {
+	if err := a.done(); err != nil {
+		return nil, err
+	}
+	if !requestcontext.From(ctx).IsAdmin {
+		return nil, fault.NotAuthorized()
+	}
+	return m.operations.Workers(ctx)
 }
 
 // accessibleOperation hides the operations of other projects: their ids are not

@@ -206,6 +206,7 @@ func (w *tenancy) requests(p *party, letter string) map[string][]map[string]any 
 	return map[string][]map[string]any{
 		".list_providers": one(with(map[string]any{"filters": map[string]any{"name": "x"}}, listing)),
 		".show_provider":  one(map[string]any{"provider_id": tenantsProvider}),
+		".list_workers":   one(map[string]any{}),
 		".list_checkpoints": {
 			{"provider_id": tenantsProvider},
 			with(map[string]any{"provider_id": tenantsProvider}, listing),

@@ -117,7 +117,7 @@ func rootCommand(a *App) *cobra.Command {
 	flags.VarP(&o.format, "format", "f", "table, json (the worker's answer) or value (cells alone, for scripts)")
 	flags.StringSliceVarP(&o.columns, "column", "c", nil, "the columns or fields to show; can be repeated")
 	flags.BoolVar(&o.debug, "debug", false, "print the id of the request and the log of the connection to the standard error")
-	root.AddCommand(providerCommand(a), protectableCommand(a), checkpointCommand(a), restoreCommand(a), verifyCommand(a), operationCommand(a), rpcCommand(a), versionCommand(a))
+	root.AddCommand(providerCommand(a), protectableCommand(a), checkpointCommand(a), restoreCommand(a), verifyCommand(a), operationCommand(a), workerCommand(a), rpcCommand(a), versionCommand(a))
 	return root
 }
 

@@ -165,6 +165,18 @@ func TestCopyWaits(t *testing.T) {
 	}
 }
 
+// Only administrators learn who the workers are.
+func TestWorkerList(t *testing.T) {
+	t.Parallel()
+	c := newTool(t, managerEndpoints(t)...)
+	if got := c.must(t, "--admin", "worker", "list"); !strings.HasPrefix(got, "ID  HOST  STATE  SEEN_AT  OPERATIONS") {
+		t.Errorf("%q", got)
+	}
+	if got := c.run(t.Context(), "worker", "list"); got.code == ExitOK || !strings.Contains(got.err, "NotAuthorized") {
+		t.Errorf("without being an administrator: %+v", got)
+	}
+}
+
 func TestOperationRefusals(t *testing.T) {
 	t.Parallel()
 	c := newTool(t, managerEndpoints(t)...)
