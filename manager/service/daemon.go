@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -25,8 +26,15 @@ type service interface {
 	// closes everything. It may come at any time, once start has returned.
 	stop(ctx context.Context)
 	view() view
+	// status tells, for people, what the service does or waits for. It may be asked from
+	// the beginning of start on.
+	status() string
 	String() string
 }
+
+// statusInterval is how often systemd hears what the service does, and the log what a
+// start waits for.
+const statusInterval = 10 * time.Second
 
 // daemon runs one instance of the service after the other: SIGHUP replaces the
 // one that serves by one with the configuration as it is now. The new instance
@@ -58,6 +66,7 @@ type daemon struct {
 	retiring sync.WaitGroup
 	stopped  chan struct{} // closed when everything has ended; nil before the end has begun
 	failure  error         // why the end has begun
+	trouble  string        // of the last reload, if that failed
 	grace    time.Duration // for operations at the end; 0 is no limit
 }
 
@@ -66,8 +75,9 @@ type attempt struct {
 	cancel   context.CancelFunc
 	finished chan struct{} // closed when the fields below are set
 	cfg      *config.Config
-	instance service // nil when it could not be made
-	err      error   // nil when it serves
+	instance service                 // nil when it could not be made
+	err      error                   // nil when it serves
+	starting atomic.Pointer[service] // the instance from before its start on
 
 	noticed bool // the loop has seen the outcome
 }
@@ -96,6 +106,8 @@ func (d *daemon) run(cfg *config.Config) error {
 		defer ticker.Stop()
 		alive = ticker.C
 	}
+	status := time.NewTicker(statusInterval)
+	defer status.Stop()
 	d.warnNotify(d.notify.Status("starting"))
 	d.grace = gracePeriod(cfg)
 	d.current = d.launch(func() (*config.Config, error) { return cfg, nil }, d.monitor.show)
@@ -116,6 +128,23 @@ func (d *daemon) run(cfg *config.Config) error {
 			return d.failure
 		case <-alive:
 			d.warnNotify(d.notify.Alive())
+		case <-status.C:
+			d.tell()
+		}
+	}
+}
+
+// tell says what the service does, or what its start waits for.
+func (d *daemon) tell() {
+	switch {
+	case d.stopped != nil:
+	case d.current.serves():
+		d.warnNotify(d.notify.Status(d.current.instance.status() + d.trouble))
+	case d.current != nil:
+		if starting := d.current.starting.Load(); starting != nil {
+			text := "starting; " + (*starting).status()
+			d.log.Info(text)
+			d.warnNotify(d.notify.Status(text))
 		}
 	}
 }
@@ -133,6 +162,7 @@ func (d *daemon) launch(load func() (*config.Config, error), made func(view)) *a
 			a.instance = nil
 			return
 		}
+		a.starting.Store(&a.instance)
 		made(a.instance.view())
 		d.logConfig(a.cfg)
 		a.err = a.instance.start(ctx)
@@ -220,12 +250,14 @@ func (d *daemon) nextFinished() {
 // reloadFailed says that the old configuration stays in use.
 func (d *daemon) reloadFailed(reason error) {
 	d.log.Errorf("SIGHUP: the service goes on with the old configuration, since the new one cannot be served: %v", reason)
+	d.trouble = fmt.Sprintf("; the last reload failed: %v", reason)
 	if d.current.serves() {
-		d.warnNotify(d.notify.Ready(fmt.Sprintf("serving %s; the last reload failed: %v", d.current.instance, reason)))
+		d.warnNotify(d.notify.Ready("serving " + d.current.instance.String() + d.trouble))
 	}
 }
 
 func (d *daemon) serving() {
+	d.trouble = ""
 	d.monitor.show(d.current.instance.view())
 	d.log.Infof("version %s serves %s", d.version, d.current.instance)
 	d.warnNotify(d.notify.Ready("serving " + d.current.instance.String()))

@@ -17,6 +17,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/karbor-project/karbor/pkg/config"
 	"github.com/karbor-project/karbor/pkg/systemd"
 	"github.com/karbor-project/karbor/pkg/telemetry"
@@ -43,6 +45,8 @@ type fake struct {
 func (f *fake) String() string { return fmt.Sprintf("fake %d", f.number) }
 
 func (*fake) view() view { return view{} }
+
+func (f *fake) status() string { return fmt.Sprintf("doing fake %d", f.number) }
 
 // step waits for the test.
 func (f *fake) step(ctx context.Context) error {
@@ -502,19 +506,34 @@ func TestWatchdogAndStatus(t *testing.T) {
 		}
 	}
 	synctest.Test(t, func(t *testing.T) {
+		pass := func(d time.Duration) {
+			time.Sleep(d)
+			synctest.Wait()
+		}
 		w := newDaemonWorldNotifying(t, systemd.FromEnvironment(), nil)
 		expect("STATUS=starting")
+		w.pass(w.fakes[0], nil) // the configuration is read
+		w.pass(w.fakes[0], nil) // the instance is made
+		pass(statusInterval)
+		expect("STATUS=starting; doing fake 0")
 		w.serve(w.fakes[0])
 		expect("READY=1", "STATUS=serving fake 0")
-		for range 3 {
-			time.Sleep(30 * time.Second)
-			synctest.Wait()
-			expect("WATCHDOG=1")
+		counts := map[string]int{}
+		for range 2 {
+			pass(30 * time.Second) // the watchdog's and three of the status, in any order at its end
+			for range 4 {
+				counts[told()]++
+			}
+		}
+		if diff := cmp.Diff(map[string]int{"WATCHDOG=1": 2, "STATUS=doing fake 0": 6}, counts); diff != "" {
+			t.Errorf("in a minute systemd was told -want +got:\n%s", diff)
 		}
 		w.reload()
 		expect("RELOADING=1", "MONOTONIC_USEC=", "fake 0 is served meanwhile")
 		w.pass(w.fakes[1], errors.New("a\nREADY=1"))
 		expect("READY=1\nSTATUS=serving fake 0; the last reload failed: a\\nREADY=1")
+		pass(statusInterval)
+		expect("STATUS=doing fake 0; the last reload failed: a\\nREADY=1")
 		w.stop()
 		expect("STOPPING=1", "STATUS=stopping")
 		w.finish()

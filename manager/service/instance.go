@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -18,6 +19,7 @@ import (
 	"github.com/karbor-project/karbor/manager/service/messaging"
 	"github.com/karbor-project/karbor/pkg/config"
 	"github.com/karbor-project/karbor/pkg/database"
+	"github.com/karbor-project/karbor/pkg/fault"
 	"github.com/karbor-project/karbor/pkg/journal"
 	"github.com/karbor-project/karbor/pkg/kubernetes"
 	"github.com/karbor-project/karbor/pkg/openstack"
@@ -59,11 +61,25 @@ type instance struct {
 	end    context.CancelFunc
 	later  sync.WaitGroup // what goes on beside
 
+	refused atomic.Value // string: why the tables of the database cannot be used yet; "" when they can
+
 	once sync.Once
 }
 
 // String names what is served, for people.
 func (i *instance) String() string { return "topic " + i.topic + " as " + i.host }
+
+// status implements service.
+func (i *instance) status() string {
+	if why, _ := i.refused.Load().(string); why != "" {
+		return "waiting for the database: " + why
+	}
+	if err := brokerError(i.transport.Stats()); err != nil {
+		return "waiting for the broker: " + fault.Detail(err)
+	}
+	running, waiting := i.engine.Running()
+	return fmt.Sprintf("serving %s; operations: %d running, %d waiting", i, running, waiting)
+}
 
 // newInstance makes the parts. None of them connects to anything yet.
 func newInstance(ctx context.Context, cfg *config.Config, setup Setup, log *telemetry.Log) (_ *instance, err error) {
@@ -318,8 +334,10 @@ func (i *instance) awaitTables(ctx context.Context) error {
 		err := i.syncTables(first)
 		cancel()
 		if err == nil {
+			i.refused.Store("")
 			return nil
 		}
+		i.refused.Store(fault.Detail(err))
 		refusal := database.Refused(err)
 		if refusal == nil {
 			i.log.Warnf("the journal of operations is not there yet: %v", err)
@@ -351,6 +369,7 @@ func (i *instance) syncLater() {
 		err := i.syncTables(i.ending)
 		switch {
 		case err == nil:
+			i.refused.Store("")
 			i.log.Info("the journal of operations is there")
 			return
 		case i.ending.Err() != nil:

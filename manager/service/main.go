@@ -18,6 +18,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/journal"
 	"github.com/karbor-project/karbor/pkg/systemd"
 	"github.com/karbor-project/karbor/pkg/telemetry"
+	"github.com/karbor-project/karbor/pkg/wait"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -185,7 +186,13 @@ func usage(out io.Writer) {
 }
 
 func syncDatabase(cfg *config.Config, log *telemetry.Log, stdout, stderr io.Writer) int {
-	ctx := context.Background()
+	ctx, done := context.WithCancel(context.Background())
+	defer done()
+	go func() {
+		for waited := statusInterval; wait.Sleep(ctx, statusInterval) == nil; waited += statusInterval {
+			log.Infof("%s has waited %s for the database", dbSync, waited)
+		}
+	}()
 	db, err := openDatabase(ctx, cfg, log)
 	if err == nil {
 		defer db.Close()
