@@ -61,7 +61,7 @@ install: ## what make build has made, samples and the systemd units, under PREFI
 	install -m 644 etc/sysusers.d/karbor.conf $(DESTDIR)/usr/lib/sysusers.d/
 	install -D -m 644 etc/prometheus/karbor.rules.yml $(DESTDIR)$(PREFIX)/share/karbor/prometheus/karbor.rules.yml
 	for f in $(UNIT_FILES); do \
-	  sed 's|=/usr/bin/|=$(PREFIX)/bin/|' etc/systemd/$$f >$(DESTDIR)$(UNITS)/$$f && chmod 644 $(DESTDIR)$(UNITS)/$$f || exit 1; done
+	  sed 's|/usr/bin/karbor|$(PREFIX)/bin/karbor|g' etc/systemd/$$f >$(DESTDIR)$(UNITS)/$$f && chmod 644 $(DESTDIR)$(UNITS)/$$f || exit 1; done
 
 .PHONY: uninstall
 uninstall: ## remove what make install has put there, but for /etc/karbor
