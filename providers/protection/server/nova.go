@@ -41,6 +41,7 @@ type server struct {
 	Fault struct {
 		Message string `json:"message"`
 	} `json:"fault"`
+	ConfigDrive string `json:"config_drive"` // "True", or ""
 }
 
 // Microversions of calls whose form depends on them.

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/karbor-project/karbor/pkg/openstack"
+	"github.com/karbor-project/karbor/pkg/remark"
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/hook"
@@ -42,6 +43,9 @@ func (p *Plugin) protect(ctx context.Context, c *protection.Call) error {
 	if err := checkParts(c, found); err != nil {
 		return err
 	}
+	if err := cloud.remarkUnrestored(ctx, c, found); err != nil {
+		return err
+	}
 	if about.Server, err = cloud.describe(ctx, found); err != nil {
 		return err
 	}
@@ -62,6 +66,25 @@ func checkParts(c *protection.Call, s *server) error {
 		if !protected(resource.Volume, v.ID) {
 			return &hook.Failure{Text: fmt.Sprintf("Volume %s, which is attached to the server, is not protected with it", v.ID)}
 		}
+	}
+	return nil
+}
+
+// remarkUnrestored remarks what of a server will not come back.
+func (c *cloud) remarkUnrestored(ctx context.Context, call *protection.Call, s *server) error {
+	if s.ConfigDrive == "True" {
+		call.Remark(remark.Remark{Aspect: "config drive", Was: "attached", Why: "a server is restored without one"})
+	}
+	flavor, err := openstack.Show[struct {
+		Ephemeral int `json:"OS-FLV-EXT-DATA:ephemeral"` // GiB
+	}](ctx, c.nova, "flavors", s.Flavor.ID, "flavor")
+	switch {
+	case openstack.IsNotFound(err):
+		call.Remark(remark.Remark{Aspect: "flavor", Was: s.Flavor.ID, Why: "it is not there any more: a restore needs the parameter restore_flavor_id"})
+	case err != nil:
+		return err
+	case flavor.Ephemeral > 0:
+		call.Remark(remark.Remark{Aspect: "ephemeral disk", Was: fmt.Sprintf("%d GiB", flavor.Ephemeral), Is: "empty", Why: "its data are neither in an image nor in a volume"})
 	}
 	return nil
 }

@@ -30,6 +30,10 @@ type Cloud struct {
 	PageSize int
 	// Flavors, Images, KeyPairs and Zones are what a request may name.
 	Flavors, Images, KeyPairs, Zones []string
+	// Ephemeral is how many GiB the ephemeral disks of all flavors have, and ConfigDrive
+	// whether all servers have one.
+	Ephemeral   int
+	ConfigDrive bool
 	// Fault, if set, lets the next servers end in status ERROR.
 	Fault string
 	// Newest is the newest minor microversion that the cloud knows; 0 is any.
@@ -96,6 +100,7 @@ func New(t testing.TB) *Cloud {
 	c.handle("DELETE "+base+"/servers/{id}", c.deleteServer)
 	c.handle("GET "+base+"/servers/{id}/os-volume_attachments", c.listAttachments)
 	c.handle("POST "+base+"/servers/{id}/os-volume_attachments", c.attach)
+	c.handle("GET "+base+"/flavors/{id}", c.showFlavor)
 	c.handle("GET "+base+"/os-keypairs/{name}", c.showKeyPair)
 	c.handle("GET "+base+"/os-availability-zone", c.listZones)
 	base = openstacktest.Cinder

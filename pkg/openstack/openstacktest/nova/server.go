@@ -47,7 +47,10 @@ func (c *Cloud) view(s *Server, minor int) map[string]any {
 	shown := map[string]any{
 		"id": s.ID, "name": s.Name, "status": s.Status, "flavor": flavor, "image": "", "key_name": nil, "OS-EXT-STS:task_state": nil,
 		"addresses": addresses, "metadata": s.Metadata, "security_groups": groups, "progress": 0, "OS-EXT-AZ:availability_zone": s.Zone,
-		"os-extended-volumes:volumes_attached": attached,
+		"os-extended-volumes:volumes_attached": attached, "config_drive": "",
+	}
+	if c.ConfigDrive {
+		shown["config_drive"] = "True"
 	}
 	if s.Deleting {
 		shown["OS-EXT-STS:task_state"] = "deleting"
@@ -62,6 +65,15 @@ func (c *Cloud) view(s *Server, minor int) map[string]any {
 		shown["fault"] = map[string]any{"message": s.Fault, "code": 500}
 	}
 	return shown
+}
+
+func (c *Cloud) showFlavor(w http.ResponseWriter, r *http.Request) {
+	id := r.PathValue("id")
+	if !slices.Contains(c.Flavors, id) {
+		refuse(w, http.StatusNotFound, "Flavor %s could not be found.", id)
+		return
+	}
+	answer(w, http.StatusOK, map[string]any{"flavor": map[string]any{"id": id, "name": "flavor-" + id, "OS-FLV-EXT-DATA:ephemeral": c.Ephemeral}})
 }
 
 func (c *Cloud) listServers(w http.ResponseWriter, r *http.Request) {
