@@ -76,6 +76,7 @@ func (p *Plugin) survey(ctx context.Context, c *protection.Call) (*metadata, err
 				return nil, err
 			}
 			(*part.into)[id] = reduced(thing, part.keys)
+			remarkUnrestored(c, part.kind, id, thing)
 		}
 		c.Report((i + 1) * 20)
 	}
