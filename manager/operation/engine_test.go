@@ -12,7 +12,9 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/sirupsen/logrus"
 
 	"github.com/karbor-project/karbor/bank"
@@ -20,6 +22,7 @@ import (
 	"github.com/karbor-project/karbor/bank/checkpoint"
 	"github.com/karbor-project/karbor/pkg/database"
 	"github.com/karbor-project/karbor/pkg/fault"
+	"github.com/karbor-project/karbor/pkg/journal"
 	"github.com/karbor-project/karbor/pkg/journal/journaltest"
 	"github.com/karbor-project/karbor/pkg/leaktest"
 	"github.com/karbor-project/karbor/pkg/remark"
@@ -379,6 +382,41 @@ func TestProtectWithoutBank(t *testing.T) {
 	requireFault(t, err, "FlowError", "Flow: protect, Error: Error creating checkpoint")
 	if left := keys(t, b.bank); len(left) != 0 {
 		t.Errorf("left in the bank: %v", left)
+	}
+}
+
+// Each operation that ends here is told of once, also one that was refused.
+func TestEndedIsTold(t *testing.T) {
+	t.Parallel()
+	b := setup(t, hookPlugin{func(_ protection.Kind, r resource.Resource) (*protection.Operation, error) {
+		return &protection.Operation{Main: func(context.Context, *protection.Call) error {
+			if r.ID == "bad" {
+				return errDown
+			}
+			return nil
+		}}, nil
+	}}, nil)
+	var mu sync.Mutex
+	told := map[journal.Outcome]int{}
+	b.engine.Ended = func(e journal.Entry, o journal.Outcome, at time.Time) {
+		mu.Lock()
+		defer mu.Unlock()
+		if told[o]++; e.Kind != "protect" || at.Before(e.CreatedAt) {
+			t.Errorf("%+v ended at %s", e, at)
+		}
+	}
+	for _, id := range []string{"good", "bad"} {
+		if _, err := b.engine.Protect(b.ctx, Message{}, b.provider, planOf(resource.Resource{Type: resource.Volume, ID: id}), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.finish()
+	b.bank.Queue(banktest.Put, banktest.Fault{Err: errDown})
+	if _, err := b.engine.Protect(b.ctx, Message{}, b.provider, planOf(volume), nil); err == nil {
+		t.Error("a bank that is down is written to")
+	}
+	if diff := cmp.Diff(map[journal.Outcome]int{journal.Succeeded: 1, journal.Failed: 2}, told); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
 	}
 }
 

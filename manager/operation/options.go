@@ -145,6 +145,9 @@ type Config struct {
 	// operation's time counts from its start, over restarts.
 	HookTimeout      time.Duration
 	OperationTimeout time.Duration
+	// Ended is told of each operation that has ended here, with how and when; nil tells nobody.
+	Ended func(journal.Entry, journal.Outcome, time.Time)
+
 	// Reachable returns why the bank of a provider cannot be reached, of which the worker
 	// knows already: an operation that begins does not wait for it. nil asks nobody.
 	Reachable func(context.Context, *providers.Provider) error

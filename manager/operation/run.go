@@ -554,6 +554,7 @@ func (r *run) end(ctx context.Context, o journal.Outcome, reason string) error {
 	})
 	if err == nil {
 		r.phase = ended
+		r.engine.Ended(r.entry, o, r.engine.Now())
 	}
 	return err
 }
@@ -583,6 +584,7 @@ func (r *run) refuse(ctx context.Context, cause error, told string) {
 		err = r.engine.journal.End(ctx, r.entry.ID, r.entry.Claim, journal.Failed, o.Reason, r.input.left())
 	}
 	if err == nil {
+		r.engine.Ended(r.entry, journal.Failed, r.engine.Now())
 		r.engine.forget(r.entry.ID)
 		return
 	}

@@ -113,7 +113,7 @@ func newInstance(ctx context.Context, cfg *config.Config, setup Setup, log *tele
 	i.banks = newBankProbe(i.providers, time.Duration(cfg.Int("DEFAULT", "bank_check_interval"))*time.Second, telemetry.Named(log, "providers"))
 	registry := protectable.NewRegistry(protectable.Options{Log: telemetry.Named(log, "protectable"), MaxLinks: cfg.Int("DEFAULT", "max_links_per_operation")},
 		protectables.FromConfig(cfg, clients, cluster)...)
-	if err = i.makeEngine(cfg, setup.Wrap, registry); err != nil {
+	if err = i.makeEngine(cfg, setup, registry); err != nil {
 		return nil, usageError{err}
 	}
 	m := manager.New(manager.Config{Providers: i.providers, Protectables: registry, Operations: i.engine, Records: i.db,
@@ -290,14 +290,14 @@ func (i *instance) openJournal(cfg *config.Config, wrap Wrap) error {
 }
 
 // makeEngine makes the engine of operations, and the janitor.
-func (i *instance) makeEngine(cfg *config.Config, wrap Wrap, protectables operation.Grapher) error {
+func (i *instance) makeEngine(cfg *config.Config, setup Setup, protectables operation.Grapher) error {
 	sealer, err := journal.NewSealer(cfg.String("DEFAULT", "journal_key_file"))
 	if err != nil {
 		return fmt.Errorf("option journal_key_file in section [DEFAULT]: %w", err)
 	}
 	c := operation.Config{
-		Protectables: protectables, Records: wrapped[operation.Records](wrap.Records, i.db), Log: i.log,
-		Journal: wrapped[journal.Journal](wrap.Journal, i.journal), Tenure: i.keeper, Sealer: sealer,
+		Protectables: protectables, Records: wrapped[operation.Records](setup.Wrap.Records, i.db), Log: i.log,
+		Journal: wrapped[journal.Journal](setup.Wrap.Journal, i.journal), Ended: setup.Ended, Tenure: i.keeper, Sealer: sealer,
 		AcceptUnsigned: cfg.Bool("DEFAULT", "journal_accept_unsigned"),
 		Providers:      i.providers,
 		Reachable:      i.banks.reachable,

@@ -4,7 +4,6 @@ package service
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"sync"
@@ -67,13 +66,14 @@ func newBusiness() *business {
 	return b
 }
 
-// observe returns the setup with decorators around its journal and banks that measure
-// them.
+// observe returns the setup with decorators around its banks that measure them, and with
+// its operations counted.
 func (b *business) observe(s Setup) Setup {
+	s.Ended = b.ended
 	wrap := s.Wrap.Journal
 	s.Wrap.Journal = func(j journal.Journal) journal.Journal {
 		b.successes.readFrom(j)
-		return &measuredJournal{Journal: wrapped(wrap, j), business: b}
+		return wrapped(wrap, j)
 	}
 	banks := &providers.BankRegistry{}
 	for _, entry := range s.Banks.Entries() {
@@ -89,29 +89,13 @@ func (b *business) observe(s Setup) Setup {
 	return s
 }
 
-// measuredJournal counts the operations that end.
-type measuredJournal struct {
-	journal.Journal
-	business *business
-}
-
-// End implements journal.Journal.
-func (m *measuredJournal) End(ctx context.Context, id string, c journal.Claim, o journal.Outcome, reason string, left json.RawMessage) error {
-	if err := m.Journal.End(ctx, id, c, o, reason, left); err != nil {
-		return err
-	}
-	e, err := m.Get(ctx, id)
-	if err != nil {
-		// The operation has ended whether or not it can be read again.
-		m.business.operations.WithLabelValues("unknown", string(o)).Inc()
-		return nil
-	}
-	m.business.operations.WithLabelValues(e.Kind, string(o)).Inc()
-	m.business.duration.WithLabelValues(e.Kind).Observe(e.EndedAt.Sub(e.CreatedAt).Seconds())
+// ended counts an operation.
+func (b *business) ended(e journal.Entry, o journal.Outcome, at time.Time) {
+	b.operations.WithLabelValues(e.Kind, string(o)).Inc()
+	b.duration.WithLabelValues(e.Kind).Observe(at.Sub(e.CreatedAt).Seconds())
 	if o == journal.Succeeded {
-		m.business.successes.record(success{e.Kind, e.ProviderID}, e.EndedAt)
+		b.successes.record(success{e.Kind, e.ProviderID}, at)
 	}
-	return nil
 }
 
 // success identifies a series of lastSuccesses.
@@ -250,6 +234,14 @@ func (m *measuredBank) count(ctx context.Context, err error) error {
 	}
 	m.requests.WithLabelValues(code).Inc()
 	return err
+}
+
+// Writable implements bank.Local, for a plugin that does.
+func (m *measuredBank) Writable() error {
+	if p, local := m.Plugin.(bank.Local); local {
+		return p.Writable()
+	}
+	return nil
 }
 
 // Put implements bank.Plugin.

@@ -78,10 +78,11 @@ func TestMetricsOfOperations(t *testing.T) {
 		end(t, memory, "protect", "p1", now.Add(-time.Minute), journal.Succeeded)
 	}
 	b := newBusiness()
-	counted := b.observe(Setup{Banks: &providers.BankRegistry{}}).Wrap.Journal(memory)
+	s := b.observe(Setup{Banks: &providers.BankRegistry{}})
+	s.Wrap.Journal(memory)
 	now = time.Unix(2000, 0).UTC()
-	end(t, counted, "protect", "p2", now.Add(-20*time.Second), journal.Succeeded)
-	end(t, counted, "restore", "p1", now.Add(-time.Hour), journal.Failed)
+	s.Ended(journal.Entry{Kind: "protect", ProviderID: "p2", CreatedAt: now.Add(-20 * time.Second)}, journal.Succeeded, now)
+	s.Ended(journal.Entry{Kind: "restore", ProviderID: "p1", CreatedAt: now.Add(-time.Hour)}, journal.Failed, now)
 	wantMetrics(t, b.registry,
 		`karbor_operations_total{outcome="succeeded",type="protect"} 1`,
 		`karbor_operations_total{outcome="failed",type="restore"} 1`,
