@@ -42,7 +42,8 @@ func TestOperationSurvives(t *testing.T) {
 }
 
 // A process is killed, or stopped with and without time for what it is doing, at each
-// moment of an operation, whether that succeeds, fails or is cancelled.
+// moment of an operation, whether that succeeds, fails or is cancelled; and at each moment
+// bank or database go away for twice as long as a lease lasts.
 func TestOperationSurvivesAtAnyMoment(t *testing.T) {
 	t.Parallel()
 	kinds := []protection.Kind{protection.Protect, protection.Restore, protection.Verify, protection.Delete, protection.Copy}
@@ -59,10 +60,19 @@ func TestOperationSurvivesAtAnyMoment(t *testing.T) {
 				case "cancelled":
 					s.cancelAt = 25
 				}
-				last := s.survives(t, fate{})
+				last, stride := s.survives(t, fate{}), 1
+				if testing.Short() {
+					stride = 7
+				}
 				for _, f := range ends {
 					for f.at = 1; f.at <= last; f.at++ {
 						s.survives(t, f)
+					}
+				}
+				for _, away := range []store{bankWrites, wholeBank, tables} {
+					for at := 1; at <= last; at += stride {
+						s.outage = outage{store: away, at: at, lasts: 2 * bank.DefaultLeaseWindows().Expire}
+						s.survives(t, fate{})
 					}
 				}
 			})
@@ -81,7 +91,7 @@ func (s scenario) survives(t *testing.T, f fate) int {
 		w.play()
 	})
 	if len(w.wrong) > 0 {
-		t.Fatalf("%+v: %s", f, strings.Join(w.wrong, "\n"))
+		t.Fatalf("%+v, %+v: %s", f, s.outage, strings.Join(w.wrong, "\n"))
 	}
 	return w.passed
 }
