@@ -71,6 +71,7 @@ type Collection struct {
 	options     Options
 	locks       locks
 	refused     atomic.Int64
+	counts      atomic.Pointer[map[Status]int]
 }
 
 // Refused returns how often an index.json was read whose signature does not hold.

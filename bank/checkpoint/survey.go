@@ -5,6 +5,7 @@ package checkpoint
 import (
 	"context"
 	"errors"
+	"maps"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
@@ -64,7 +65,7 @@ const (
 // cannot be read, is left as it is, and so is all that belongs to it. It fails with
 // the errors of the bank that are not about a part of it, and that of visit. It holds the keys of the indices in memory.
 func (c *Collection) Survey(ctx context.Context, visit func(Finding) error) error {
-	s := &survey{Collection: c, visit: visit, entries: map[string][]string{}}
+	s := &survey{Collection: c, visit: visit, entries: map[string][]string{}, counts: map[Status]int{}}
 	// The entries first: a checkpoint has its index.json before them, and loses
 	// it never, so that what is created meanwhile has no stray ones.
 	if err := s.list(ctx); err != nil {
@@ -83,13 +84,27 @@ func (c *Collection) Survey(ctx context.Context, visit func(Finding) error) erro
 			left = left[:0]
 		}
 	}
-	return s.judge(ctx, left)
+	if err := s.judge(ctx, left); err != nil {
+		return err
+	}
+	c.counts.Store(&s.counts)
+	return nil
+}
+
+// Counts returns how many checkpoints of each status the provider had at the last Survey
+// that came to its end; nil before.
+func (c *Collection) Counts() map[Status]int {
+	if counts := c.counts.Load(); counts != nil {
+		return maps.Clone(*counts)
+	}
+	return nil
 }
 
 type survey struct {
 	*Collection
 	visit   func(Finding) error
 	entries map[string][]string // keys of the entries of ids not yet judged
+	counts  map[Status]int
 }
 
 // list reads the keys of the indices. Keys of other shapes are none of ours.
@@ -231,6 +246,7 @@ func (s *survey) each(flaw Flaw, id string, entries []string) error {
 }
 
 func (s *survey) one(f fields, entries []string) error {
+	s.counts[f.status]++
 	if f.status == Deleted {
 		if len(entries) == 0 {
 			return s.visit(Finding{Flaw: Tombstone, ID: f.id, Made: f.timestamp})

@@ -127,6 +127,33 @@ func TestSurveyFindsEachFlaw(t *testing.T) {
 	}
 }
 
+// A survey that comes to its end tells how many checkpoints there are of each status; one
+// that fails leaves what the last one told.
+func TestSurveyCounts(t *testing.T) {
+	t.Parallel()
+	w := newWorld(checkpoint.Options{})
+	if got := w.Counts(); got != nil {
+		t.Errorf("before the first survey: %v", got)
+	}
+	w.createAs(t, "a", provider, checkpoint.Available)
+	w.createAs(t, "b", provider, checkpoint.Available)
+	w.createAs(t, "c", provider, checkpoint.Error)
+	w.createAs(t, "foreign", "provider-2", checkpoint.Available)
+	survey(t, w)
+	want := map[checkpoint.Status]int{checkpoint.Available: 2, checkpoint.Error: 1}
+	if diff := gocmp.Diff(want, w.Counts()); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	w.createAs(t, "d", provider, checkpoint.Available)
+	w.faulty.Queue(banktest.Get, banktest.Fault{Err: errors.New("away")})
+	if err := w.Survey(t.Context(), func(checkpoint.Finding) error { return nil }); err == nil {
+		t.Error("a survey of a bank that is away comes to its end")
+	}
+	if diff := gocmp.Diff(want, w.Counts()); diff != "" {
+		t.Errorf("after a survey that failed -want +got:\n%s", diff)
+	}
+}
+
 // Of a tombstone nothing stays, index.json goes last, and of other checkpoints nothing goes.
 func TestTombstone(t *testing.T) {
 	t.Parallel()

@@ -35,6 +35,8 @@ var (
 		"Writes of marks that wait for the database.", nil, nil)
 	bankOrphans = prometheus.NewDesc("karbor_bank_orphans",
 		"Index entries and data without an index.json that the janitor's last look has found and kept.", nil, nil)
+	checkpoints = prometheus.NewDesc("karbor_checkpoints",
+		"Checkpoints in the bank, as the janitor's last look has found them.", []string{"provider", "status"}, nil)
 	refusedCheckpoints = prometheus.NewDesc("karbor_refused_checkpoints_total",
 		"Times that a checkpoint was read whose signature does not hold.", []string{"provider"}, nil)
 )
@@ -61,5 +63,10 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	gauge(bankOrphans, float64(c.janitor.Orphans()))
 	for _, p := range c.providers.All() {
 		counter(refusedCheckpoints, float64(p.Checkpoints.Refused()), p.ID)
+		for status, n := range p.Checkpoints.Counts() {
+			if status.Known() { // anything may stand in a bank
+				gauge(checkpoints, float64(n), p.ID, string(status))
+			}
+		}
 	}
 }
