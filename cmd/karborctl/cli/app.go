@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/karbor-project/karbor/cmd/karborctl/client"
+	"github.com/karbor-project/karbor/cmd/karborctl/document"
 	"github.com/karbor-project/karbor/cmd/karborctl/identity"
 	"github.com/karbor-project/karbor/cmd/karborctl/progress"
 	"github.com/karbor-project/karbor/cmd/karborctl/table"
@@ -114,7 +115,7 @@ func rootCommand(a *App) *cobra.Command {
 	flags.StringVar(&o.who.Project, "project", "", "without credentials: the id of the project to act in (default "+identity.Anonymous+")")
 	flags.StringVar(&o.who.User, "user", "", "without credentials: the id of the user (default as for --project)")
 	flags.BoolVar(&o.who.Admin, "admin", false, "without credentials: act as an administrator")
-	flags.VarP(&o.format, "format", "f", "table, json (the worker's answer) or value (cells alone, for scripts)")
+	flags.VarP(&o.format, "format", "f", "table, json or yaml (the worker's answer), csv, or value (cells alone)")
 	flags.StringSliceVarP(&o.columns, "column", "c", nil, "the columns or fields to show; can be repeated")
 	flags.BoolVar(&o.debug, "debug", false, "print the id of the request and the log of the connection to the standard error")
 	root.AddCommand(providerCommand(a), protectableCommand(a), checkpointCommand(a), restoreCommand(a), verifyCommand(a), operationCommand(a), workerCommand(a), rpcCommand(a), versionCommand(a))
@@ -231,11 +232,15 @@ func (a *App) askAbout(cmd *cobra.Command, args []string, request func(ids []str
 	return a.print(answer, func() (*table.Table, error) { return fill(answer) })
 }
 
-// print shows an answer: the JSON as it came, or the table that fill makes of
-// it.
+// print shows an answer: the JSON as it came, the same as YAML, or the table that fill
+// makes of it.
 func (a *App) print(answer json.RawMessage, fill func() (*table.Table, error)) error {
-	if a.options.format == formatJSON {
-		return a.printJSON(answer)
+	if a.options.format.whole() {
+		kept, err := members(answer, a.options.columns)
+		if err != nil {
+			return err
+		}
+		return a.printWhole(kept)
 	}
 	t, err := fill()
 	if err != nil {
@@ -245,15 +250,25 @@ func (a *App) print(answer json.RawMessage, fill func() (*table.Table, error)) e
 	if err != nil {
 		return usageError{err}
 	}
-	if a.options.format == formatValue {
+	switch a.options.format {
+	case formatValue:
 		return selected.WriteValues(a.Out)
+	case formatCSV:
+		return selected.WriteCSV(a.Out)
 	}
 	return selected.Write(a.Out)
 }
 
-// printJSON shows a JSON value with indentation, and with escapes for what a terminal
-// obeys.
-func (a *App) printJSON(value json.RawMessage) error {
+// printWhole shows a JSON value with indentation, or as YAML, and with escapes for what a
+// terminal obeys.
+func (a *App) printWhole(value json.RawMessage) error {
+	if a.options.format == formatYAML {
+		text, err := document.ToYAML(value)
+		if err == nil {
+			_, err = a.Out.Write(text)
+		}
+		return err
+	}
 	var text bytes.Buffer
 	if err := json.Indent(&text, value, "", "  "); err != nil {
 		return fmt.Errorf("the answer is no JSON: %w", err)

@@ -538,11 +538,11 @@ func printDeleted(a *App, t *table.Table, answers []json.RawMessage) error {
 	if len(answers) == 0 {
 		return nil
 	}
-	if a.options.format != formatJSON {
+	if !a.options.format.whole() {
 		return a.print(nil, func() (*table.Table, error) { return t, nil })
 	}
 	for _, answer := range answers {
-		if err := a.printJSON(answer); err != nil {
+		if err := a.printWhole(answer); err != nil {
 			return err
 		}
 	}

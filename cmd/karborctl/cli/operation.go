@@ -67,7 +67,7 @@ func printOperation(a *App, answer json.RawMessage) error {
 // printBelow shows a table below what was printed of an answer, which as JSON has it
 // already, and from which columns may have been chosen.
 func (a *App) printBelow(t *table.Table) error {
-	if a.options.format == formatJSON || len(a.options.columns) > 0 {
+	if a.options.format.whole() || len(a.options.columns) > 0 {
 		return nil
 	}
 	if a.options.format == formatTable {

@@ -6,6 +6,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 )
@@ -17,17 +19,25 @@ const (
 	formatTable format = "table"
 	formatJSON  format = "json"
 	formatValue format = "value"
+	formatYAML  format = "yaml"
+	formatCSV   format = "csv"
 )
+
+// formats are all, as help and errors name them.
+var formats = []format{formatTable, formatJSON, formatYAML, formatCSV, formatValue}
 
 // Set implements pflag.Value.
 func (f *format) Set(text string) error {
-	switch known := format(strings.ToLower(text)); known {
-	case formatTable, formatJSON, formatValue:
-		*f = known
-		return nil
+	known := format(strings.ToLower(text))
+	if !slices.Contains(formats, known) {
+		return fmt.Errorf("want table, json, yaml, csv or value")
 	}
-	return fmt.Errorf("want table, json or value")
+	*f = known
+	return nil
 }
+
+// whole reports whether answers are shown as they come, with all that they have.
+func (f format) whole() bool { return f == formatJSON || f == formatYAML }
 
 // String implements pflag.Value.
 func (f *format) String() string { return string(*f) }
@@ -63,6 +73,43 @@ func (s *seconds) String() string {
 
 // Type implements pflag.Value.
 func (s *seconds) Type() string { return "duration" }
+
+// members keeps the named members of an answer, or of each of a list, in that order. Case
+// does not matter.
+func members(answer json.RawMessage, names []string) (json.RawMessage, error) {
+	if len(names) == 0 {
+		return answer, nil
+	}
+	var list []json.RawMessage
+	if json.Unmarshal(answer, &list) == nil {
+		for i := range list {
+			var err error
+			if list[i], err = members(list[i], names); err != nil {
+				return nil, err
+			}
+		}
+		return json.Marshal(list)
+	}
+	var all map[string]json.RawMessage
+	if json.Unmarshal(answer, &all) != nil {
+		return answer, nil // it has none
+	}
+	known := slices.Sorted(maps.Keys(all))
+	var out bytes.Buffer
+	for i, name := range names {
+		at := slices.IndexFunc(known, func(k string) bool { return strings.EqualFold(k, name) })
+		if at < 0 {
+			return nil, usagef("no member %q; there are: %s", name, strings.Join(known, ", "))
+		}
+		fmt.Fprintf(&out, "%c%s:%s", "{,"[min(i, 1)], quoted(known[at]), all[known[at]])
+	}
+	return append(out.Bytes(), '}'), nil
+}
+
+func quoted(text string) []byte {
+	out, _ := json.Marshal(text) // a string encodes
+	return out
+}
 
 // decode reads an answer; its shape is the worker's to keep.
 func decode(answer json.RawMessage, v any) error {

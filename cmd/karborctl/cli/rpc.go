@@ -53,7 +53,7 @@ func rpcCallCommand(a *App) *cobra.Command {
 				_, err := fmt.Fprintln(a.Out, printable.Line(textOf(answer)))
 				return err
 			}
-			return a.printJSON(answer)
+			return a.printWhole(answer)
 		},
 	}
 	f.register(cmd)

@@ -4,6 +4,7 @@
 package table
 
 import (
+	"encoding/csv"
 	"fmt"
 	"io"
 	"slices"
@@ -85,6 +86,22 @@ func (t *Table) WriteValues(w io.Writer) error {
 		}
 	}
 	return nil
+}
+
+// WriteCSV prints the table as comma-separated values, the header in the first line.
+func (t *Table) WriteCSV(w io.Writer) error {
+	out := csv.NewWriter(w)
+	for _, row := range append([][]string{t.Header}, t.Rows...) {
+		cells := make([]string, len(row))
+		for i, cell := range row {
+			cells[i] = printable.Line(cell)
+		}
+		if err := out.Write(cells); err != nil {
+			return err
+		}
+	}
+	out.Flush()
+	return out.Error()
 }
 
 // Select is a table of the named columns only, in that order; a table of fields

@@ -101,3 +101,17 @@ func TestFields(t *testing.T) {
 		t.Errorf("unknown field: %v", err)
 	}
 }
+
+func TestWriteCSV(t *testing.T) {
+	t.Parallel()
+	tab := New("id", "name")
+	tab.Add("1", `say "hi", you`)
+	tab.Add("2", "a\nb\x1b[2J")
+	var out strings.Builder
+	if err := tab.WriteCSV(&out); err != nil {
+		t.Fatal(err)
+	}
+	if want := "id,name\n1,\"say \"\"hi\"\", you\"\n2,a\\nb\\x1b[2J\n"; out.String() != want {
+		t.Errorf("got %q, want %q", out.String(), want)
+	}
+}
