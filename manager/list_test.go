@@ -5,6 +5,7 @@ package manager
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -243,6 +244,35 @@ func TestListProvidersArguments(t *testing.T) {
 				t.Errorf("listed %t, want %t", got, want)
 			}
 		})
+	}
+}
+
+// Version 1.1 tells of a provider whether its bank is up, and why it is not; version 1.0
+// answers what it has always answered.
+func TestProvidersHaveAState(t *testing.T) {
+	t.Parallel()
+	m := fourCheckpoints(t)
+	var down error
+	m.bankError = func(*providers.Provider) error { return down }
+	ask := func(version string) string {
+		a := argumentsOf(t, "{}")
+		a.version = version
+		result, err := m.listProviders(t.Context(), a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fmt.Sprintf("%s", result)
+	}
+	up, first := ask(Version), ask("1.0")
+	if !strings.Contains(up, `"state":"up","reason":""`) || strings.Contains(first, "state") {
+		t.Errorf("version 1.1 %s\nversion 1.0 %s", up, first)
+	}
+	down = errors.New("it is away")
+	if got := ask(Version); !strings.Contains(got, `"state":"down","reason":"it is away"`) {
+		t.Errorf("version 1.1 %s", got)
+	}
+	if got := ask(""); got != first {
+		t.Errorf("version 1.0 %s, want %s", got, first)
 	}
 }
 

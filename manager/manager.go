@@ -39,7 +39,10 @@ type Config struct {
 	Records      Records
 	Handlers     Handlers
 	Answers      Answers
-	Log          logrus.FieldLogger
+	// BankError returns why the bank of a provider did not answer when it was asked last;
+	// nil asks nobody.
+	BankError func(*providers.Provider) error
+	Log       logrus.FieldLogger
 }
 
 // Manager answers the calls. It is safe for concurrent use.
@@ -50,11 +53,15 @@ type Manager struct {
 	records      Records
 	admission    *admission
 	listings     *listings
+	bankError    func(*providers.Provider) error
 	log          logrus.FieldLogger
 }
 
 // New makes a manager.
 func New(c Config) *Manager {
+	if c.BankError == nil {
+		c.BankError = func(*providers.Provider) error { return nil }
+	}
 	return &Manager{
 		providers:    c.Providers,
 		protectables: c.Protectables,
@@ -62,6 +69,7 @@ func New(c Config) *Manager {
 		records:      c.Records,
 		admission:    newAdmission(c.Handlers),
 		listings:     newListings(c.Answers),
+		bankError:    c.BankError,
 		log:          telemetry.Named(c.Log, "manager"),
 	}
 }

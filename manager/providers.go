@@ -11,7 +11,28 @@ import (
 	"github.com/karbor-project/karbor/rpc"
 )
 
-// listProviders answers a list of providers.View, in the order of their ids.
+// statedProvider is a provider as version 1.1 shows it.
+type statedProvider struct {
+	providers.View
+	Bank   string `json:"bank"`  // the name of the plugin
+	State  string `json:"state"` // up or down: whether the bank has answered the last probe
+	Reason string `json:"reason"`
+}
+
+// view is a provider as the version of the API shows it that was asked for.
+func (m *Manager) view(a *arguments, p *providers.Provider) any {
+	if a.original() {
+		return rpc.Encoded(p.Encoded())
+	}
+	stated := statedProvider{View: p.View(), Bank: p.BankName, State: "up"}
+	if err := m.bankError(p); err != nil {
+		stated.State, stated.Reason = "down", fault.Detail(err)
+	}
+	return stated
+}
+
+// listProviders answers a list of providers.View, in the order of their ids, in version
+// 1.1 of statedProvider.
 // Sort arguments have no effect, as in the original.
 func (m *Manager) listProviders(_ context.Context, a *arguments) (any, error) {
 	a.spread("list_options")
@@ -24,14 +45,15 @@ func (m *Manager) listProviders(_ context.Context, a *arguments) (any, error) {
 	list := m.listings.begin()
 	defer list.done()
 	for _, p := range m.providers.List(o) {
-		if err := list.add(rpc.Encoded(p.Encoded())); err != nil {
+		if err := list.add(m.view(a, p)); err != nil {
 			return nil, err
 		}
 	}
 	return list.answer(), nil
 }
 
-// showProvider answers a providers.View, or ProviderNotFound.
+// showProvider answers a providers.View, in version 1.1 a statedProvider, or
+// ProviderNotFound.
 func (m *Manager) showProvider(_ context.Context, a *arguments) (any, error) {
 	p, err := m.provider(a)
 	if err != nil {
@@ -40,7 +62,7 @@ func (m *Manager) showProvider(_ context.Context, a *arguments) (any, error) {
 	if err := a.done(); err != nil {
 		return nil, err
 	}
-	return rpc.Encoded(p.Encoded()), nil
+	return m.view(a, p), nil
 }
 
 // provider finds the provider that the argument provider_id names. Whatever is

@@ -130,6 +130,7 @@ func (l *Loader) loadFile(path string, log logrus.FieldLogger, note func(format 
 		ID:          cfg.String("provider", "id"),
 		Name:        cfg.String("provider", "name"),
 		Description: cfg.String("provider", "description"),
+		BankName:    cfg.String("provider", "bank"),
 		Checkpoints: l.Checkpoints,
 	}
 	if !cfg.Bool("provider", "enabled") {

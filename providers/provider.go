@@ -22,6 +22,8 @@ type Provider struct {
 	ID          string
 	Name        string
 	Description string
+	// BankName is that of the bank plugin, as the provider file has it.
+	BankName    string
 	Checkpoints *checkpoint.Collection
 
 	bank    *bank.Bank
@@ -40,6 +42,8 @@ type Definition struct {
 	// serve, the later one counts.
 	Plugins []protection.Plugin
 	Bank    *bank.Bank
+	// BankName is what users are told of the bank.
+	BankName string
 	// Checkpoints are the options of the provider's checkpoint collection.
 	Checkpoints checkpoint.Options
 }
@@ -47,7 +51,7 @@ type Definition struct {
 // New makes a provider. It owns the bank from then on.
 func New(d Definition) (*Provider, error) {
 	p := &Provider{
-		ID: d.ID, Name: d.Name, Description: d.Description,
+		ID: d.ID, Name: d.Name, Description: d.Description, BankName: d.BankName,
 		bank: d.Bank, plugins: map[string]protection.Plugin{},
 	}
 	for _, plugin := range d.Plugins {

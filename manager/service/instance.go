@@ -117,7 +117,7 @@ func newInstance(ctx context.Context, cfg *config.Config, setup Setup, log *tele
 		return nil, usageError{err}
 	}
 	m := manager.New(manager.Config{Providers: i.providers, Protectables: registry, Operations: i.engine, Records: i.db,
-		Handlers: handlers(cfg), Log: log,
+		Handlers: handlers(cfg), Log: log, BankError: i.banks.last,
 		Answers: manager.Answers{Bytes: cfg.Int("DEFAULT", "max_answer_bytes"), Total: cfg.Int("DEFAULT", "max_listing_bytes")}})
 	if i.transport, err = messaging.NewTransport(cfg, telemetry.Named(log, "rpc")); err != nil {
 		return nil, usageError{err}

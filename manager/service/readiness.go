@@ -130,13 +130,17 @@ func (b *bankProbe) stop() {
 	}
 }
 
+// last returns why the bank did not answer the last probe.
+func (b *bankProbe) last(p *providers.Provider) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.results[p.ID]
+}
+
 // reachable returns nil for a bank that has answered the last probe, or answers now. An
 // operation on a bank that is known to be down fails soon, with the reason.
 func (b *bankProbe) reachable(ctx context.Context, p *providers.Provider) error {
-	b.mu.Lock()
-	last := b.results[p.ID]
-	b.mu.Unlock()
-	if last == nil {
+	if b.last(p) == nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, askAgainTime)

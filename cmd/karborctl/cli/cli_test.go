@@ -103,7 +103,7 @@ func TestProvidersAndProtectables(t *testing.T) {
 	t.Parallel()
 	c := newTool(t, managerEndpoints(t)...)
 	for command, want := range map[string]string{
-		"provider list":                                  "ID                                    NAME   DESCRIPTION\n" + testProvider + "  No-Op  none\n",
+		"provider list":                                  "ID                                    NAME   STATE  DESCRIPTION\n" + testProvider + "  No-Op  up     none\n",
 		"protectable list":                               "TYPE                SHORT\nOS::Nova::Server    server\nOS::Cinder::Volume  volume\n",
 		"protectable list volume":                        "ID                                    NAME\n" + theVolume.ID + "  data\n",
 		"protectable show server":                        "FIELD            VALUE\nname             OS::Nova::Server\ndependent_types  OS::Cinder::Volume\n",
@@ -151,7 +151,7 @@ func TestFailures(t *testing.T) {
 		"operation list --checkpoint=":                         {ExitUsage, "", "--checkpoint is empty (see karborctl operation list --help)"},
 		"checkpoint list a --start 1.1.2020":                   {ExitUsage, "", `--start: want a day such as 2026-01-31, got "1.1.2020" (see karborctl checkpoint list --help)`},
 		"checkpoint list a --sort up":                          {ExitUsage, "", "--sort: want asc or desc (see karborctl checkpoint list --help)"},
-		"provider list -c nosuch":                              {ExitUsage, "", `no column "nosuch"; there are: id, name, description (see karborctl provider list --help)`},
+		"provider list -c nosuch":                              {ExitUsage, "", `no column "nosuch"; there are: id, name, state, description (see karborctl provider list --help)`},
 		"provider list -f xml":                                 {ExitUsage, "", `invalid argument "xml" for "-f, --format" flag: want table, json, yaml, csv or value (see karborctl provider list --help)`},
 		"provider list --timeout soon":                         {ExitUsage, "", `invalid argument "soon" for "--timeout" flag: want a time such as 10s, 1m30s or 90 (see karborctl provider list --help)`},
 		"provider list --nosuch":                               {ExitUsage, "", "unknown flag: --nosuch (see karborctl provider list --help)"},
@@ -284,7 +284,7 @@ func TestInterruptedWait(t *testing.T) {
 func TestInterruptedCall(t *testing.T) {
 	t.Parallel()
 	started, over := make(chan struct{}), make(chan struct{})
-	c := newTool(t, rpc.Endpoint{Methods: map[string]rpc.Method{"list_providers": {Handler: func(context.Context, *rpc.Request) (any, error) {
+	c := newTool(t, rpc.Endpoint{Version: "1.1", Methods: map[string]rpc.Method{"list_providers": {Handler: func(context.Context, *rpc.Request) (any, error) {
 		close(started)
 		<-over
 		return nil, errors.New("too late")

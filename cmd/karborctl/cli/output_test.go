@@ -12,11 +12,11 @@ func TestFormats(t *testing.T) {
 	t.Parallel()
 	c := newTool(t, managerEndpoints(t)...)
 	for command, want := range map[string]string{
-		"provider list -f csv":                       "id,name,description\n",
+		"provider list -f csv":                       "id,name,state,description\n",
 		"provider list -f csv -c name":               "name\n",
 		"provider list -f yaml -c id -c NAME":        "- id: ",
 		"provider list -f json -c name -c id":        "[\n  {\n    \"name\": ",
-		"provider show " + testProvider + " -f yaml": "description: ",
+		"provider show " + testProvider + " -f yaml": "bank: karbor-fs-bank-plugin\ndescription: ",
 	} {
 		if got := c.must(t, strings.Fields(command)...); !strings.HasPrefix(got, want) {
 			t.Errorf("%s: %q, want %q in the beginning", command, got, want)
@@ -24,7 +24,7 @@ func TestFormats(t *testing.T) {
 	}
 	for command, want := range map[string]string{
 		"provider list -f xml":             "want table, json, yaml, csv or value",
-		"provider list -f json -c nothing": `no member "nothing"; there are: description, extended_info_schema, id, name`,
+		"provider list -f json -c nothing": `no member "nothing"; there are: bank, description, extended_info_schema, id, name, reason, state`,
 	} {
 		if got := c.run(t.Context(), strings.Fields(command)...); got.code != ExitUsage || !strings.Contains(got.err, want) {
 			t.Errorf("%s: %+v, want %q", command, got, want)

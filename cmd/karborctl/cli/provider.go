@@ -23,6 +23,9 @@ type providerView struct {
 	ID          string `json:"id"`
 	Name        string `json:"name"`
 	Description string `json:"description"`
+	Bank        string `json:"bank"`
+	State       string `json:"state"`
+	Reason      string `json:"reason"`
 	// Schemas are {"options_schema", "restore_schema", "verify_schema",
 	// "saved_info_schema"} of {type: JSON schema}.
 	Schemas map[string]map[string]json.RawMessage `json:"extended_info_schema"`
@@ -32,7 +35,7 @@ func providerListCommand(a *App) *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Short: "List the providers", Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.ask(cmd, client.Request{Method: "list_providers"}, providersTable)
+			return a.ask(cmd, client.Request{Method: "list_providers", Version: operationsVersion}, providersTable)
 		},
 	}
 }
@@ -42,9 +45,9 @@ func providersTable(answer json.RawMessage) (*table.Table, error) {
 	if err := decode(answer, &views); err != nil {
 		return nil, err
 	}
-	t := table.New("id", "name", "description")
+	t := table.New("id", "name", "state", "description")
 	for _, v := range views {
-		t.Add(v.ID, v.Name, v.Description)
+		t.Add(v.ID, v.Name, v.State, v.Description)
 	}
 	return t, nil
 }
@@ -54,7 +57,7 @@ func providerShowCommand(a *App) *cobra.Command {
 		Use: "show PROVIDER", Short: "Show a provider, and the parameters that it takes for each type", Args: exactly("PROVIDER"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.askAbout(cmd, args, func(ids []string) client.Request {
-				return client.Request{Method: "show_provider", Args: map[string]any{"provider_id": ids[0]}}
+				return client.Request{Method: "show_provider", Version: operationsVersion, Args: map[string]any{"provider_id": ids[0]}}
 			}, providerFields)
 		},
 	}
@@ -70,6 +73,9 @@ func providerFields(answer json.RawMessage) (*table.Table, error) {
 	t.Add("id", v.ID)
 	t.Add("name", v.Name)
 	t.Add("description", v.Description)
+	t.Add("bank", v.Bank)
+	t.Add("state", v.State)
+	t.Add("reason", v.Reason)
 	types := map[string]bool{}
 	for _, ofType := range v.Schemas {
 		for name := range ofType {
