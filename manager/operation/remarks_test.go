@@ -4,11 +4,13 @@ package operation
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"testing/synctest"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/karbor-project/karbor/bank/banktest"
 	"github.com/karbor-project/karbor/bank/checkpoint"
 	"github.com/karbor-project/karbor/pkg/database"
 	"github.com/karbor-project/karbor/pkg/journal"
@@ -158,6 +160,44 @@ func TestRemarksOfACheckpoint(t *testing.T) {
 	failed := protected(t, b, server)
 	if d := storedRemarks(t, b, failed.ID()); failed.Status() != checkpoint.Error || !d.Empty() {
 		t.Errorf("the checkpoint is %s with %v", failed.Status(), d)
+	}
+}
+
+// The remarks of a signed checkpoint go into its copy, which is signed with them. Those
+// that were altered fail the copy, with the key and the reason.
+func TestRemarksOfASignedCheckpoint(t *testing.T) {
+	t.Parallel()
+	for _, altered := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			s, plugin := newSite(t), inBank(remarks("gone", done))
+			p := signs(t, s.process(t, plugin, nil), plugin, s)
+			id, err := p.engine.Protect(p.bench.ctx, Message{}, p.provider, planOf(volume), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p.finish()
+			key := "/checkpoints/" + id + "/remarks.json"
+			if altered {
+				s.bank.Plugin.(*banktest.Memory).Set(key, banktest.Stored{Body: []byte(`{"version":1,"remarks":[]}`)})
+			}
+			pairs, err := p.engine.Copy(p.bench.ctx, Message{}, p.provider, planOf(volume), []*checkpoint.Checkpoint{p.checkpoint(t, id)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			p.finish()
+			copied := p.checkpoint(t, pairs[0].Copy)
+			if !altered {
+				want := remark.Document{Version: 1, Remarks: []remark.Remark{remarkOn(volume, "gone")}}
+				if diff := cmp.Diff(want, storedRemarks(t, p.bench, copied.ID())); diff != "" || copied.Status() != checkpoint.Available {
+					t.Errorf("the copy is %s (-want +got):\n%s", copied.Status(), diff)
+				}
+				return
+			}
+			row := s.records.log(t, protection.Copy)
+			if copied.Status() != checkpoint.Error || !strings.Contains(row.ErrorInfo, key) || !strings.Contains(row.ErrorInfo, "it was altered") {
+				t.Errorf("the copy is %s: %q", copied.Status(), row.ErrorInfo)
+			}
+		})
 	}
 }
 

@@ -3,6 +3,7 @@
 package volume
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,7 +33,7 @@ type Properties struct {
 }
 
 // Describe asks Cinder for the properties of the volume that a session is about, and
-// writes them into the bank.
+// writes them into the bank. What no restore brings back it remarks.
 func Describe(ctx context.Context, s *remote.Session) (*Properties, error) {
 	item, err := s.Show(ctx, Volumes, s.Call.Resource.ID)
 	if err != nil {
@@ -41,6 +42,16 @@ func Describe(ctx context.Context, s *remote.Session) (*Properties, error) {
 	p := &Properties{}
 	if err := item.Decode(p); err != nil {
 		return nil, err
+	}
+	var groups struct {
+		Group       string `json:"group_id"` // null reads as ""
+		Consistency string `json:"consistencygroup_id"`
+	}
+	if err := item.Decode(&groups); err != nil {
+		return nil, err
+	}
+	if group := cmp.Or(groups.Group, groups.Consistency); group != "" {
+		s.Call.Remark(remark.Remark{Aspect: "volume group", Was: group, Why: "a volume is restored into no group"})
 	}
 	// What Cinder shows among a user's metadata, and sets itself.
 	delete(p.Metadata, "readonly")

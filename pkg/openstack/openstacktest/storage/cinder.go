@@ -67,6 +67,10 @@ func (c *Cloud) view(collection string, t *Thing) map[string]any {
 	switch collection {
 	case Volumes:
 		v["volume_type"], v["availability_zone"], v["encrypted"] = t.Type, t.Zone, c.Types[t.Type]
+		v["group_id"] = nil
+		if t.Group != "" {
+			v["group_id"] = t.Group
+		}
 		if t.ImageName != "" {
 			v["volume_image_metadata"] = map[string]string{"image_name": t.ImageName}
 		}

@@ -55,8 +55,9 @@ type Thing struct {
 	Data                  []byte
 	// Type and Zone are a volume's; a backup and a snapshot have those of their volume.
 	Type, Zone string
-	// ImageName is the name of the image that a volume was made of.
-	ImageName string
+	// ImageName is the name of the image that a volume was made of, and Group the id of
+	// the group that it is in.
+	ImageName, Group string
 	// Properties are those of an image.
 	Properties map[string]any
 

@@ -38,7 +38,12 @@ func Fidelity(t *testing.T, newPlugin func(*storage.Cloud) protection.Plugin) {
 			v := c.AddVolume(disk.ID, "disk", []byte("data"))
 			v.Type, v.Zone, v.Metadata = "fast", "az2", map[string]string{"role": "db", "readonly": "False"}
 			p, ctx := newPlugin(c), openstacktest.Context(t)
+			v.Group = "g1"
 			must(t, h.Run(ctx, p, protection.Protect, h.Call(disk)))
+			if diff := cmp.Diff(map[string]string{"volume group": "g1 -> "}, h.Remarks.Aspects()); diff != "" {
+				t.Errorf("remarks of the protect (-want +got):\n%s", diff)
+			}
+			h.Remarks = &plugintest.Remarks{}
 			if tc.lose == nil {
 				must(t, h.Call(disk).Section.Delete(ctx, "volume"))
 			} else {
