@@ -11,13 +11,14 @@ import (
 	"github.com/karbor-project/karbor/cmd/karborctl/table"
 )
 
-// printRemarks shows a table of the remarks in an answer below it, if there are any.
+// printRemarks shows a table of the remarks in an answer below it, if there are any. The
+// forms that programs read line by line stay the answer alone.
 func (a *App) printRemarks(answer json.RawMessage) error {
 	var said progress.Remarked
 	if err := decode(answer, &said); err != nil {
 		return err
 	}
-	if len(said.Remarks) == 0 && said.More == 0 {
+	if a.options.format != formatTable || len(said.Remarks) == 0 && said.More == 0 {
 		return nil
 	}
 	t := table.New("resource", "aspect", "was", "is", "why")

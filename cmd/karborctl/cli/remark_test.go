@@ -51,6 +51,11 @@ func TestRemarksAreShown(t *testing.T) {
 	if got := c.must(t, "checkpoint", "show", testProvider, id, "-f", "value", "-c", "status"); got != "available\n" {
 		t.Errorf("one column: %q", got)
 	}
+	for format, shown := range map[string]bool{"value": false, "csv": false, "yaml": true} {
+		if got := c.must(t, "checkpoint", "show", testProvider, id, "-f", format); strings.Contains(got, "during protect") != shown {
+			t.Errorf("-f %s printed\n%s", format, got)
+		}
+	}
 	for _, action := range []string{"restore", "verify"} {
 		if got := c.must(t, action, testProvider, id, "--wait"); !strings.HasSuffix(got, below(action)) {
 			t.Errorf("%s printed\n%s", action, got)
