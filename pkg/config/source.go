@@ -85,6 +85,12 @@ func (s *Source) paths() ([]string, error) {
 	return all, nil
 }
 
+// Search returns the default files and folders that there are, and the folders that they
+// are looked for in.
+func (s *Source) Search() (found, searched []string) {
+	return append(s.search(".conf"), s.search(".conf.d")...), s.directories()
+}
+
 // search finds the default files or directories: for the project and then the
 // program, the first that exists in the directories of section "Default files"
 // of the package comment.

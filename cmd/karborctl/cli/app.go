@@ -6,6 +6,7 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -69,13 +70,33 @@ func New(version string, in io.Reader, out, err io.Writer, getenv func(string) s
 // Run executes one command line, without the program's name, and returns the
 // exit code.
 func (a *App) Run(ctx context.Context, args []string) int {
+	out := &checkedWriter{Writer: a.Out}
+	a.Out = out
 	root := rootCommand(a)
 	root.SetArgs(args)
 	root.SetIn(a.In)
 	root.SetOut(a.Out)
 	root.SetErr(a.Err)
 	command, err := root.ExecuteContextC(ctx)
+	if err == nil && out.err != nil { // what cobra prints itself, it does not check
+		err = fmt.Errorf("writing the answer: %w", out.err)
+	}
 	return a.report(command, err)
+}
+
+// checkedWriter keeps the first error.
+type checkedWriter struct {
+	io.Writer
+	err error
+}
+
+// Write implements io.Writer.
+func (w *checkedWriter) Write(text []byte) (int, error) {
+	n, err := w.Writer.Write(text)
+	if w.err == nil {
+		w.err = err
+	}
+	return n, err
 }
 
 const about = `karborctl drives the workers of Karbor's protection service through the message broker, without karbor-api.
@@ -98,6 +119,7 @@ func rootCommand(a *App) *cobra.Command {
 		Use: "karborctl", Short: "Drive Karbor's protection workers", Long: about, Version: a.Version,
 		SilenceErrors: true, SilenceUsage: true, Args: cobra.ArbitraryArgs, RunE: group,
 	}
+	root.SetHelpCommand(helpCommand(root))
 	root.SetVersionTemplate("karborctl {{.Version}}\n")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	a.options = options{format: formatTable}
@@ -128,6 +150,21 @@ func group(cmd *cobra.Command, args []string) error {
 		return cmd.Help()
 	}
 	return unknownCommand(cmd, args[0])
+}
+
+// helpCommand is cobra's, but for a command that there is not: that is an error.
+func helpCommand(root *cobra.Command) *cobra.Command {
+	return &cobra.Command{
+		Use: "help [COMMAND]", Short: "Help about any command",
+		RunE: func(_ *cobra.Command, args []string) error {
+			cmd, rest, err := root.Find(args)
+			if err != nil || len(rest) > 0 {
+				return unknownCommand(cmp.Or(cmd, root), cmp.Or(strings.Join(rest, " "), strings.Join(args, " ")))
+			}
+			cmd.InitDefaultHelpFlag()
+			return cmd.Help()
+		},
+	}
 }
 
 // holder makes a command that only holds others.

@@ -152,6 +152,8 @@ func TestFailures(t *testing.T) {
 		"checkpoint list a --start 1.1.2020":                   {ExitUsage, "", `--start: want a day such as 2026-01-31, got "1.1.2020" (see karborctl checkpoint list --help)`},
 		"checkpoint list a --sort up":                          {ExitUsage, "", "--sort: want asc or desc (see karborctl checkpoint list --help)"},
 		"provider list -c nosuch":                              {ExitUsage, "", `no column "nosuch"; there are: id, name, state, description (see karborctl provider list --help)`},
+		"help nosuch":                                          {ExitUsage, "", `unknown command "nosuch" for "karborctl" (see karborctl help --help)`},
+		"help provider lst":                                    {ExitUsage, "", `unknown command "lst" for "karborctl provider"; did you mean list? (see karborctl help --help)`},
 		"provider list -f xml":                                 {ExitUsage, "", `invalid argument "xml" for "-f, --format" flag: want table, json, yaml, csv or value (see karborctl provider list --help)`},
 		"provider list --timeout soon":                         {ExitUsage, "", `invalid argument "soon" for "--timeout" flag: want a time such as 10s, 1m30s or 90 (see karborctl provider list --help)`},
 		"provider list --nosuch":                               {ExitUsage, "", "unknown flag: --nosuch (see karborctl provider list --help)"},

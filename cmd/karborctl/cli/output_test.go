@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"errors"
 	"strings"
 	"testing"
 )
@@ -28,6 +29,23 @@ func TestFormats(t *testing.T) {
 	} {
 		if got := c.run(t.Context(), strings.Fields(command)...); got.code != ExitUsage || !strings.Contains(got.err, want) {
 			t.Errorf("%s: %+v, want %q", command, got, want)
+		}
+	}
+}
+
+// closed is an output that nobody reads.
+type closed struct{}
+
+func (closed) Write([]byte) (int, error) { return 0, errors.New("broken pipe") }
+
+// An answer that cannot be written is a failure, also one that the command tree prints.
+func TestClosedOutput(t *testing.T) {
+	t.Parallel()
+	for _, command := range []string{"version", "--version", "help"} {
+		var errs strings.Builder
+		app := New("1.2.3", strings.NewReader(""), closed{}, &errs, func(string) string { return "" })
+		if code := app.Run(t.Context(), []string{command}); code != ExitFailed || !strings.Contains(errs.String(), "broken pipe") {
+			t.Errorf("%s: exit code %d, %s", command, code, errs.String())
 		}
 	}
 }

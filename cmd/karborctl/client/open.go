@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -95,6 +96,10 @@ func (o Options) load() (*config.Config, error) {
 	}
 	if err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
+	}
+	if found, searched := source.Search(); len(o.ConfigFiles) == 0 && len(found) == 0 && !cfg.IsSet("DEFAULT", "transport_url") {
+		return nil, fmt.Errorf("nothing names the message broker: there is no --url, no KARBOR_TRANSPORT_URL, and neither karbor.conf nor karbor-protection.conf in %s",
+			strings.Join(searched, ", "))
 	}
 	return cfg, nil
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/karbor-project/karbor/pkg/config"
 	"github.com/karbor-project/karbor/pkg/leaktest"
 	"github.com/karbor-project/karbor/pkg/requestcontext"
 	"github.com/karbor-project/karbor/rpc"
@@ -192,4 +193,18 @@ func serveEcho(t *testing.T, c *Client) {
 			t.Error(err)
 		}
 	})
+}
+
+// Without a configuration there is no broker to ask: the default of the service would be
+// one on this machine, which nobody has named.
+func TestOpenWithoutConfiguration(t *testing.T) {
+	home := t.TempDir()
+	t.Setenv("HOME", home)
+	if found, _ := (&config.Source{Project: "karbor", Prog: "karbor-protection", Home: home}).Search(); len(found) > 0 {
+		t.Skipf("this machine has %q", found)
+	}
+	_, err := Open(Options{})
+	if err == nil || !strings.Contains(err.Error(), "nothing names the message broker") || !strings.Contains(err.Error(), home) {
+		t.Errorf("error %v", err)
+	}
 }
