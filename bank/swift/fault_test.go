@@ -151,6 +151,24 @@ func TestExpiredTokenIsReplacedOnce(t *testing.T) {
 }
 
 // A failed attempt may have read a part of the body.
+// Who gives up reads what has failed until then, not only that the time was over.
+func TestGivingUpTellsWhatHasFailed(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	p := newStore(t, config(f))
+	ctx, cancel := context.WithCancel(t.Context())
+	f.fail(1, "GET", "//a", status(503))
+	f.fail(1, "GET", "//a", func(_ http.ResponseWriter, r *http.Request) bool {
+		cancel()
+		<-r.Context().Done()
+		return true
+	})
+	_, err := p.Get(ctx, "/a")
+	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "503 Service Unavailable") {
+		t.Errorf("error %v", err)
+	}
+}
+
 func TestUploadStartsAgain(t *testing.T) {
 	t.Parallel()
 	f := newFake(t)

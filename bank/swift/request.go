@@ -154,13 +154,14 @@ const maxBackoff = 64 * time.Second
 // times again. The caller ends the response. Errors name what was tried.
 func (s *session) do(ctx context.Context, r request, retries int) (*response, error) {
 	delays, start := wait.Exponential(min(s.cfg.RetryBackoff, maxBackoff), maxBackoff), time.Now()
+	var last error // of an attempt that ctx did not end
 	for attempt := 1; ; attempt++ {
 		res, err := s.attempt(ctx, r)
 		if err == nil {
 			return res, nil
 		}
 		if ctx.Err() != nil {
-			return nil, s.failed(r, context.Cause(ctx))
+			return nil, s.failed(r, givenUp(ctx, last))
 		}
 		if !temporary(err) {
 			return nil, s.failed(r, err)
@@ -171,10 +172,19 @@ func (s *session) do(ctx context.Context, r request, retries int) (*response, er
 			}
 			return nil, s.failed(r, err)
 		}
-		if err := wait.Sleep(ctx, delays.NextBackOff()); err != nil {
-			return nil, s.failed(r, err)
+		last = err
+		if wait.Sleep(ctx, delays.NextBackOff()) != nil {
+			return nil, s.failed(r, givenUp(ctx, last))
 		}
 	}
+}
+
+// givenUp is why a caller has given up, with what has failed before.
+func givenUp(ctx context.Context, last error) error {
+	if last == nil {
+		return context.Cause(ctx)
+	}
+	return fmt.Errorf("%w; then %w", last, context.Cause(ctx))
 }
 
 // attempt is one attempt, which includes a new login when the token has run

@@ -117,6 +117,9 @@ func (o *change) fail(ctx context.Context, out *outcome) error { return o.failWi
 // none. What the bank refuses for good keeps the operation log from its end no more
 // than a bank that is missing.
 func (o *change) failWith(ctx context.Context, status checkpoint.Status, out *outcome) error {
+	if o.untouched && out.Refused != "" {
+		return nil // as if it had not been asked for
+	}
 	var err error
 	if o.cp == nil && o.provider != nil {
 		err = o.attach(ctx)

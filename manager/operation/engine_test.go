@@ -440,6 +440,11 @@ func TestProtectIntoABankThatIsDown(t *testing.T) {
 			t.Error("a repetition of the message is a new request")
 		}
 	}
+	for _, m := range []banktest.Method{banktest.Get, banktest.Put, banktest.List} {
+		if n := b.bank.Calls(m); n > 0 {
+			t.Errorf("the bank is asked %d times: %v", n, m)
+		}
+	}
 	if left := keys(t, b.bank); len(left) != 0 {
 		t.Errorf("left in the bank: %v", left)
 	}

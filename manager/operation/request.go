@@ -195,6 +195,8 @@ func (e *Engine) begin(ctx context.Context, m Message, s *spec) (*run, error) {
 	}
 	if err = e.Reachable(ctx, s.provider); err == nil {
 		err = r.open(r.writing(ctx))
+	} else {
+		r.untouched = true
 	}
 	if err == nil {
 		err = r.work.build(r.writing(ctx))

@@ -93,6 +93,8 @@ type run struct {
 	resumed bool
 	// underway is set when hooks had been reached before the operation was resumed.
 	underway bool
+	// untouched is set when the bank was not asked for anything.
+	untouched bool
 	// opened is set when this process knows checkpoint and rows.
 	opened bool
 	// undoBy is when a cancelled operation no longer waits for what it needs to undo.
