@@ -7,6 +7,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/karbor-project/karbor/manager/progress"
@@ -172,6 +175,19 @@ func (e *Engine) addRemarks(ctx context.Context, d *Detail) error {
 	}
 	d.Remarks, d.MoreRemarks = document.Remarks, document.More
 	return nil
+}
+
+// Work lists the operations that this worker has, by id, with what their hooks do now.
+func (e *Engine) Work() []Detail {
+	e.mu.Lock()
+	runs := slices.Collect(maps.Values(e.runs))
+	e.mu.Unlock()
+	slices.SortFunc(runs, func(a, b *run) int { return strings.Compare(a.entry.ID, b.entry.ID) })
+	all := make([]Detail, len(runs))
+	for i, r := range runs { // what changes of an entry is left out
+		all[i] = Detail{View: View{ID: r.entry.ID, Type: r.entry.Kind, CheckpointID: r.entry.CheckpointID}, Resources: r.tracker.All()}
+	}
+	return all
 }
 
 // notes reads the marks of one kind.

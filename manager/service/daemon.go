@@ -5,6 +5,7 @@ package service
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"sync"
@@ -29,6 +30,8 @@ type service interface {
 	// status tells, for people, what the service does or waits for. It may be asked from
 	// the beginning of start on.
 	status() string
+	// report writes what the service is doing, for people. It may be asked for as status may.
+	report(io.Writer)
 	String() string
 }
 
@@ -55,6 +58,7 @@ type daemon struct {
 	// meantime, and reloads cannot hide a request to stop.
 	terminate <-chan os.Signal // SIGTERM and SIGINT
 	hangUp    <-chan os.Signal // SIGHUP
+	inquire   <-chan os.Signal // SIGUSR2
 
 	current *attempt // serves, or is to be the first that does; nil when that one could not
 	next    *attempt // is to follow current; nil without a reload under way
@@ -119,6 +123,8 @@ func (d *daemon) run(cfg *config.Config) error {
 			}
 		case <-d.hangUp:
 			d.reload()
+		case <-d.inquire:
+			d.report(time.Now())
 		case <-d.current.outcome():
 			d.currentFinished()
 		case <-d.next.outcome():

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -45,6 +46,8 @@ type fake struct {
 func (f *fake) String() string { return fmt.Sprintf("fake %d", f.number) }
 
 func (*fake) view() view { return view{} }
+
+func (f *fake) report(out io.Writer) { fmt.Fprintln(out, f.status()) }
 
 func (f *fake) status() string { return fmt.Sprintf("doing fake %d", f.number) }
 

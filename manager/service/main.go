@@ -149,6 +149,10 @@ func serve(d *daemon, cfg *config.Config, process prometheus.Gatherer) error {
 	signal.Notify(terminate, syscall.SIGTERM, syscall.SIGINT)
 	defer signal.Stop(terminate)
 	d.terminate = terminate
+	inquire := make(chan os.Signal, 1)
+	signal.Notify(inquire, syscall.SIGUSR2)
+	defer signal.Stop(inquire)
+	d.inquire = inquire
 	return d.run(cfg)
 }
 

@@ -93,6 +93,7 @@ func Options() []config.Option {
 		janitor.Options(),
 		database.ConfigOptions,
 		messaging.DriverOptions(),
+		reportOptions(),
 		openstack.Options(),
 		protectables.Options(),
 	)

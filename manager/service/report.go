@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package service
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime/pprof"
+	"strings"
+	"time"
+
+	"github.com/karbor-project/karbor/pkg/config"
+	"github.com/karbor-project/karbor/pkg/fault"
+	"github.com/karbor-project/karbor/pkg/printable"
+	"github.com/karbor-project/karbor/rpc/rabbit"
+)
+
+const reportsGroup = "oslo_reports"
+
+// reportOptions say where a report goes.
+// oslo.reports: opts.py
+func reportOptions() []config.Option {
+	return []config.Option{{Group: reportsGroup, Name: "log_dir", Kind: config.String, Default: "",
+		Help: "The folder for reports, a file each, which SIGUSR2 asks for. Empty: they go to the log."}}
+}
+
+// report writes what the process is doing, for SIGUSR2: a file in [oslo_reports] log_dir,
+// or lines in the log. Passwords and tokens are in none of it.
+func (d *daemon) report(at time.Time) {
+	var text bytes.Buffer
+	fmt.Fprintf(&text, "version %s, process %d, %s\n", d.version, os.Getpid(), at.UTC().Format(time.RFC3339))
+	dir := ""
+	for _, a := range []*attempt{d.current, d.next} {
+		if a == nil {
+			continue
+		}
+		if starting := a.starting.Load(); starting != nil {
+			(*starting).report(&text)
+		}
+		if a.serves() {
+			dir = a.cfg.String(reportsGroup, "log_dir")
+		}
+	}
+	text.WriteString("\ngoroutines\n")
+	_ = pprof.Lookup("goroutine").WriteTo(&text, 1) // into memory
+	if dir != "" {
+		path := filepath.Join(dir, Program+"_gurumeditation_"+at.UTC().Format("20060102150405"))
+		err := os.WriteFile(path, text.Bytes(), 0o600)
+		if err == nil {
+			d.log.Infof("SIGUSR2: a report is in %s", path)
+			return
+		}
+		d.log.Errorf("SIGUSR2: the report goes to the log: %v", err)
+	}
+	for line := range strings.Lines(text.String()) {
+		d.log.Info("report: " + strings.TrimRight(line, "\n"))
+	}
+}
+
+// report implements service.
+func (i *instance) report(out io.Writer) {
+	fmt.Fprintf(out, "\n%s: %s\n", i, i.status())
+	fmt.Fprintln(out, "\nconnections to the broker")
+	stats := i.transport.Stats()
+	for _, link := range []struct {
+		name string
+		rabbit.LinkStats
+	}{{"consume", stats.Consume}, {"publish", stats.Publish}} {
+		fmt.Fprintf(out, "  %s: connected %t, %d so far, blocked %t, error %v\n", link.name, link.Connected, link.Connections, link.Blocked, link.Err)
+	}
+	fmt.Fprintln(out, "\nproviders")
+	for _, p := range i.banks.status() {
+		fmt.Fprintf(out, "  %s %s: up %t %s\n", p.ID, printable.Line(p.Name), p.Up, printable.Line(p.Reason))
+	}
+	for _, left := range i.providers.LeftOut() {
+		fmt.Fprintf(out, "  %s is left out: %s\n", left.File, printable.Line(fault.Detail(left.Err)))
+	}
+	fmt.Fprintln(out, "\noperations")
+	for _, o := range i.engine.Work() {
+		fmt.Fprintf(out, "  %s %s, checkpoint %s\n", o.Type, o.ID, o.CheckpointID)
+		for _, r := range o.Resources {
+			fmt.Fprintf(out, "    %s %s: %s %s %d%%\n", printable.Line(r.Type), printable.Line(r.ID), r.Hook, r.State, r.Percent)
+		}
+	}
+	fmt.Fprintln(out, "\nconfiguration")
+	for _, line := range i.cfg.Dump() {
+		fmt.Fprintln(out, "  "+printable.Line(line))
+	}
+}
