@@ -62,7 +62,7 @@ func (d *daemon) report(at time.Time) {
 
 // report implements service.
 func (i *instance) report(out io.Writer) {
-	fmt.Fprintf(out, "\n%s: %s\n", i, i.status())
+	fmt.Fprintf(out, "\n%s\n", i.status())
 	fmt.Fprintln(out, "\nconnections to the broker")
 	stats := i.transport.Stats()
 	for _, link := range []struct {
