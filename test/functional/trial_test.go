@@ -65,6 +65,7 @@ func newTrial(t *testing.T, bank, plugin string) *trial {
 	tr.sync()
 	tr.conf.set("DEFAULT", "operation_owner_hold", "4")
 	tr.conf.set("DEFAULT", "operation_scan_interval", "1")
+	tr.conf.set("DEFAULT", "operation_crash_limit", "0") // it is the test that ends the workers
 	tr.conf.set("DEFAULT", "metrics_listen", "127.0.0.1:0")
 	var p *provider
 	if bank == inSwift {
