@@ -89,14 +89,20 @@ func (s *store) OwnerID() string { return s.owner }
 // Close implements bank.Plugin.
 func (s *store) Close() error { return nil }
 
-// Writable implements bank.Local: it makes a folder in the bank and removes it. A bank
-// that nothing was written to yet is not made for that: what counts is the nearest folder
-// above it.
+// Writable implements bank.Local. A bank that nothing was written to yet is not made.
 func (s *store) Writable() error {
 	if err := s.unusable(s.root); err != nil {
 		return err
 	}
-	dir := s.root
+	if err := Writable(s.root); err != nil {
+		return fmt.Errorf("bank %s cannot be written to: %w", s.root, err)
+	}
+	return nil
+}
+
+// Writable returns why nothing can be made in a folder, or in the nearest one above it
+// that there is. It makes a folder and removes it.
+func Writable(dir string) error {
 	for dir != filepath.Dir(dir) {
 		if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
 			break
@@ -104,13 +110,10 @@ func (s *store) Writable() error {
 		dir = filepath.Dir(dir)
 	}
 	made, err := os.MkdirTemp(dir, ".writable-")
-	if err == nil {
-		err = os.Remove(made)
-	}
 	if err != nil {
-		return fmt.Errorf("bank %s cannot be written to: %w", s.root, err)
+		return err
 	}
-	return nil
+	return os.Remove(made)
 }
 
 // Get implements bank.Plugin.

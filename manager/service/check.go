@@ -19,6 +19,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/karbor-project/karbor/bank/filesystem"
 	"github.com/karbor-project/karbor/manager/operation"
 	"github.com/karbor-project/karbor/manager/service/messaging"
 	"github.com/karbor-project/karbor/pkg/config"
@@ -147,37 +148,22 @@ func (c *check) configuration(args []string) {
 // paths looks at the folders and keys of the worker itself.
 func (c *check) paths() {
 	if state := c.cfg.String("DEFAULT", "state_path"); embedded(c.cfg) {
-		c.result("state_path", writable(state), state+" can be written to")
+		c.result("state_path", filesystem.Writable(state), state+" can be written to")
 	}
 	if log := telemetry.LogConfigFrom(c.cfg, Program); log.File != "" {
-		c.result("log", writable(filepath.Dir(log.File)), filepath.Dir(log.File)+" can be written to")
+		c.result("log", filesystem.Writable(filepath.Dir(log.File)), filepath.Dir(log.File)+" can be written to")
 	}
 	key := c.cfg.String("DEFAULT", "journal_key_file")
 	_, err := keyfile.Read(key)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		c.result("journal key", writable(filepath.Dir(key)), key+" is made at the first start")
+		c.result("journal key", filesystem.Writable(filepath.Dir(key)), key+" is made at the first start")
 	case err != nil:
 		c.result("journal key", err, "")
 	default:
 		_, err = journal.NewSealer(key)
 		c.result("journal key", err, key+" has keys")
 	}
-}
-
-// writable returns why nothing can be made in a folder, or where it would be made.
-func writable(dir string) error {
-	for dir != filepath.Dir(dir) {
-		if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
-			break
-		}
-		dir = filepath.Dir(dir)
-	}
-	made, err := os.CreateTemp(dir, ".writable-")
-	if err != nil {
-		return fmt.Errorf("nothing can be written: %w", err)
-	}
-	return errors.Join(made.Close(), os.Remove(made.Name()))
 }
 
 // providers loads the provider files, and looks at banks that are on this machine.

@@ -3,7 +3,6 @@
 package service
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/karbor-project/karbor/pkg/config"
@@ -106,36 +106,31 @@ var taskFlags = map[string][]string{
 func tasks(args []string) (rest []string, given map[string]bool, err error) {
 	given = map[string]bool{}
 	task := ""
-	rest = slices.DeleteFunc(slices.Clone(args), func(arg string) bool {
-		_, is := taskFlags[arg]
-		if is && task != "" && task != arg {
-			err = fmt.Errorf("%s and %s do not go together", task, arg)
+	for _, arg := range args {
+		of := taskOf(arg)
+		switch {
+		case of == "":
+			rest = append(rest, arg)
+			continue
+		case task != "" && task != of:
+			return nil, nil, fmt.Errorf("%s and %s do not go together", task, arg)
 		}
-		if is {
-			task = arg
-		}
-		for _, with := range taskFlags {
-			is = is || slices.Contains(with, arg)
-		}
-		given[arg] = given[arg] || is
-		return is
-	})
-	for flag := range given {
-		if given[flag] && flag != task && !slices.Contains(taskFlags[task], flag) {
-			err = cmp.Or(err, fmt.Errorf("%s goes with %s alone", flag, taskOf(flag)))
-		}
+		task, given[arg] = of, true
 	}
-	return rest, given, err
+	if task != "" && !given[task] {
+		return nil, nil, fmt.Errorf("%s go with %s alone", strings.Join(taskFlags[task], " and "), task)
+	}
+	return rest, given, nil
 }
 
-// taskOf returns the task that a flag goes with.
-func taskOf(flag string) string {
+// taskOf returns the task that a flag is, or goes with; "" for other arguments.
+func taskOf(arg string) string {
 	for task, with := range taskFlags {
-		if slices.Contains(with, flag) {
+		if arg == task || slices.Contains(with, arg) {
 			return task
 		}
 	}
-	return flag
+	return ""
 }
 
 // serve gives a daemon its signals and its monitor, and runs it.
