@@ -9,17 +9,26 @@ package manager
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"maps"
+	"strings"
 
+	"github.com/google/uuid"
 	"github.com/sirupsen/logrus"
 
+	"github.com/karbor-project/karbor/bank/checkpoint"
 	"github.com/karbor-project/karbor/manager/operation"
 	"github.com/karbor-project/karbor/pkg/database"
 	"github.com/karbor-project/karbor/pkg/fault"
+	"github.com/karbor-project/karbor/pkg/journal"
 	"github.com/karbor-project/karbor/pkg/requestcontext"
+	"github.com/karbor-project/karbor/pkg/resource/pyjson"
 	"github.com/karbor-project/karbor/pkg/telemetry"
 	"github.com/karbor-project/karbor/providers"
 	"github.com/karbor-project/karbor/providers/protectable"
+	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/rpc"
 )
 
@@ -192,4 +201,512 @@ func (m *Manager) report(ctx context.Context, name string, err error) error {
 func Failure(context.Context, *rpc.Request, error) *rpc.Failure {
 	e := fault.KarborException("")
 	return &rpc.Failure{Module: e.Module(), Class: e.Class(), Message: e.Message(), Args: e.Args(), Kwargs: e.Kwargs()}
+}
+
+// executeOperation is the call of the system's first description: a backup plan
+// and what to do with it. It serves callers that have no karbor-api, and so
+// makes the records that karbor-api would have made.
+//
+//	protect   answers the id of the new checkpoint
+//	restore   answers the id of the new restore
+//	verify    answers the id of the new verification
+//	copy      answers pairs of checkpoints
+//	delete    answers null
+//
+// restore, verify and delete are about the checkpoint that the plan's member
+// checkpoint_id names; without one, restore and verify take the plan's newest
+// available checkpoint.
+func (m *Manager) executeOperation(ctx context.Context, a *arguments) (any, error) {
+	value := a.raw("backup_plan")
+	action := strings.ToLower(a.required("action"))
+	if err := a.done(); err != nil {
+		return nil, err
+	}
+	fields, err := decodeObject(value, "Plan")
+	if err != nil {
+		return nil, fault.InvalidPlan(err.Error())
+	}
+	if len(fields) == 0 {
+		return nil, fault.InvalidPlan("the backup plan is missing")
+	}
+	switch action {
+	case "protect", "copy":
+		plan, err := planOf(fields, m.operations.MaxResources)
+		if err != nil {
+			return nil, fault.InvalidPlan(err.Error())
+		}
+		if action == "copy" {
+			return m.copyPlan(ctx, a.message, plan)
+		}
+		return m.protectPlan(ctx, a.message, plan, map[string]json.RawMessage{"extra_info": fields["extra_info"]})
+	case "restore":
+		return m.executeReading(ctx, a.message, fields, protection.Restore)
+	case "verify":
+		return m.executeReading(ctx, a.message, fields, protection.Verify)
+	case "delete":
+		return m.delete(ctx, newArguments(map[string]json.RawMessage{
+			"provider_id": fields["provider_id"], "checkpoint_id": fields["checkpoint_id"]}, a.message))
+	}
+	return nil, fault.InvalidInput("argument action: want protect, restore, verify, copy or delete")
+}
+
+// executeReading starts a restore or verification that makes its record itself,
+// and answers the record's id.
+func (m *Manager) executeReading(ctx context.Context, message operation.Message, fields map[string]json.RawMessage, kind protection.Kind) (any, error) {
+	planID, err := textField(fields, "id")
+	if err != nil {
+		return nil, fault.InvalidPlan(err.Error())
+	}
+	fields = maps.Clone(fields)
+	if isNull(fields["checkpoint_id"]) {
+		if fields["checkpoint_id"], err = m.newestCheckpoint(ctx, fields, planID); err != nil {
+			return nil, err
+		}
+	}
+	id := uuid.NewString()
+	fields["id"] = json.RawMessage(`"` + id + `"`)
+	r, err := readingOf(fields)
+	if err != nil {
+		return nil, fault.InvalidPlan(err.Error())
+	}
+	if r.ProjectID, err = projectFor(ctx, r.ProjectID); err != nil {
+		return nil, err
+	}
+	p, cp, err := m.prepareReading(ctx, r, kind)
+	if err != nil {
+		return nil, err
+	}
+	r.New = &database.Record{ID: id, ProjectID: r.ProjectID, ProviderID: r.providerID, CheckpointID: r.checkpointID,
+		Status: "in_progress", Parameters: fields["parameters"]}
+	start := m.operations.Restore
+	if kind == protection.Verify {
+		start = m.operations.Verify
+	}
+	return id, start(ctx, message, p, cp, r.Record)
+}
+
+// newestCheckpoint returns the id, as JSON, of the plan's newest checkpoint that
+// is available.
+func (m *Manager) newestCheckpoint(ctx context.Context, fields map[string]json.RawMessage, planID string) (json.RawMessage, error) {
+	providerID, err := textField(fields, "provider_id")
+	if err != nil {
+		return nil, fault.InvalidPlan(err.Error())
+	}
+	if planID == "" {
+		return nil, fault.InvalidPlan("it names neither a checkpoint_id nor the id of a plan")
+	}
+	p, err := m.providers.Get(providerID)
+	if err != nil {
+		return nil, err
+	}
+	found, err := m.checkpointsOf(ctx, p, planID, func(cp *checkpoint.Checkpoint) bool {
+		return cp.Status() == checkpoint.Available
+	})
+	if err != nil {
+		return nil, err
+	}
+	if len(found) == 0 {
+		return nil, fault.InvalidPlan("the plan has no available checkpoint")
+	}
+	return json.RawMessage(`"` + found[len(found)-1].ID() + `"`), nil
+}
+
+// protect starts to protect a plan's resources and answers the id of the new
+// checkpoint.
+func (m *Manager) protect(ctx context.Context, a *arguments) (any, error) {
+	value := a.raw("plan")
+	properties := a.object("checkpoint_properties")
+	if err := a.done(); err != nil {
+		return nil, err
+	}
+	plan, err := decodePlan(value, "the protection plan is None", m.operations.MaxResources)
+	if err != nil {
+		return nil, err
+	}
+	return m.protectPlan(ctx, a.message, plan, properties)
+}
+
+func (m *Manager) protectPlan(ctx context.Context, message operation.Message, plan operation.Plan, properties map[string]json.RawMessage) (any, error) {
+	p, err := m.providers.Get(plan.ProviderID)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkOptions(p, plan.Parameters); err != nil {
+		return nil, err
+	}
+	if plan.ProjectID, err = projectFor(ctx, plan.ProjectID); err != nil {
+		return nil, err
+	}
+	extraInfo, err := checkpointProperties(properties)
+	if err != nil {
+		return nil, err
+	}
+	id, err := m.operations.Protect(ctx, message, p, plan, extraInfo)
+	if err != nil {
+		return nil, err
+	}
+	return id, nil
+}
+
+// checkpointProperties returns the one property that matters: extra_info, a
+// JSON object in a string. The others repeat the plan, or must be what a new
+// checkpoint has.
+func checkpointProperties(properties map[string]json.RawMessage) (json.RawMessage, error) {
+	status, err := textField(properties, "status")
+	if err != nil {
+		return nil, fault.InvalidInput("checkpoint_properties: " + err.Error())
+	}
+	if status != "" && checkpoint.Status(status) != checkpoint.Protecting {
+		return nil, fault.InvalidInput(`checkpoint_properties: status: want "protecting"`)
+	}
+	extra := properties["extra_info"]
+	if isNull(extra) {
+		return nil, nil
+	}
+	var text string
+	var info map[string]json.RawMessage
+	if err := checkReadable(extra, pyjson.MaxDepth); err != nil {
+		return nil, fault.InvalidInput("checkpoint_properties: extra_info: " + err.Error())
+	}
+	if json.Unmarshal(extra, &text) != nil || json.Unmarshal([]byte(text), &info) != nil {
+		return nil, fault.InvalidInput("checkpoint_properties: extra_info: want a string with a JSON object in it")
+	}
+	return extra, nil
+}
+
+// copy starts to copy the available checkpoints of a plan and answers a list of
+// operation.Pair.
+func (m *Manager) copy(ctx context.Context, a *arguments) (any, error) {
+	value := a.raw("plan")
+	if err := a.done(); err != nil {
+		return nil, err
+	}
+	plan, err := decodePlan(value, "The protection plan is None", m.operations.MaxResources)
+	if err != nil {
+		return nil, err
+	}
+	return m.copyPlan(ctx, a.message, plan)
+}
+
+func (m *Manager) copyPlan(ctx context.Context, message operation.Message, plan operation.Plan) (any, error) {
+	p, err := m.providers.Get(plan.ProviderID)
+	if err != nil {
+		return nil, err
+	}
+	if plan.ProjectID, err = projectFor(ctx, plan.ProjectID); err != nil {
+		return nil, err
+	}
+	sources, err := m.checkpointsOf(ctx, p, plan.ID, operation.Copyable)
+	if err != nil {
+		return nil, fault.FlowError("copy", "Failed to get checkpoints").WithCause(err)
+	}
+	pairs, err := m.operations.Copy(ctx, message, p, plan, sources)
+	if err != nil {
+		return nil, err
+	}
+	return pairs, nil
+}
+
+// checkpointsOf returns the caller's checkpoints of a plan that are wanted, the
+// oldest first.
+func (m *Manager) checkpointsOf(ctx context.Context, p *providers.Provider, planID string,
+	want func(*checkpoint.Checkpoint) bool) ([]*checkpoint.Checkpoint, error) {
+	var wanted []*checkpoint.Checkpoint
+	err := p.Checkpoints.Each(ctx, checkpoint.ListOptions{
+		ProjectID: requestcontext.From(ctx).ProjectID, PlanID: planID}, func(cp *checkpoint.Checkpoint) error {
+		if requestcontext.From(ctx).CanAccess(cp.ProjectID()) && want(cp) {
+			wanted = append(wanted, cp)
+		}
+		return nil
+	})
+	return wanted, err
+}
+
+// reading is what a restore and a verification have in common: the record of
+// the database, and the checkpoint that it is about.
+type reading struct {
+	operation.Record
+	providerID   string
+	checkpointID string
+}
+
+// restore starts to restore a checkpoint and answers null. restore_auth is
+// accepted and not used, as in the original; it may hold a password.
+func (m *Manager) restore(ctx context.Context, a *arguments) (any, error) {
+	value := a.raw("restore")
+	a.object("restore_auth")
+	if err := a.done(); err != nil {
+		return nil, err
+	}
+	r, err := decodeReading(value, "Restore")
+	if err != nil {
+		return nil, err
+	}
+	p, cp, err := m.prepareReading(ctx, r, protection.Restore)
+	if err == nil {
+		err = m.checkRecord(ctx, database.Restores, &r)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return nil, m.operations.Restore(ctx, a.message, p, cp, r.Record)
+}
+
+// verification starts to verify a checkpoint and answers null.
+func (m *Manager) verification(ctx context.Context, a *arguments) (any, error) {
+	value := a.raw("verification")
+	if err := a.done(); err != nil {
+		return nil, err
+	}
+	r, err := decodeReading(value, "Verification")
+	if err != nil {
+		return nil, err
+	}
+	p, cp, err := m.prepareReading(ctx, r, protection.Verify)
+	if err == nil {
+		err = m.checkRecord(ctx, database.Verifications, &r)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return nil, m.operations.Verify(ctx, a.message, p, cp, r.Record)
+}
+
+// prepareReading makes the checks in the order of the original: the provider,
+// the parameters, the checkpoint, access, status.
+func (m *Manager) prepareReading(ctx context.Context, r reading, kind protection.Kind) (*providers.Provider, *checkpoint.Checkpoint, error) {
+	p, err := m.providers.Get(r.providerID)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := checkParameters(p, kind, r.Parameters); err != nil {
+		return nil, nil, err
+	}
+	cp, err := readable(ctx, p, r.checkpointID)
+	return p, cp, err
+}
+
+// decodeReading reads a Restore or Verification object.
+// karbor: objects/restore.py, objects/verification.py
+func decodeReading(value json.RawMessage, name string) (reading, error) {
+	fields, err := decodeObject(value, name)
+	if err != nil {
+		return reading{}, fault.InvalidInput(err.Error())
+	}
+	r, err := readingOf(fields)
+	if err != nil {
+		return reading{}, fault.InvalidInput(fmt.Sprintf("%s: %v", name, err))
+	}
+	return r, nil
+}
+
+func readingOf(fields map[string]json.RawMessage) (reading, error) {
+	var r reading
+	if len(fields) == 0 {
+		return r, errors.New("it is missing")
+	}
+	for _, f := range []struct {
+		name     string
+		field    *string
+		required bool
+	}{
+		{"id", &r.ID, true}, {"project_id", &r.ProjectID, false},
+		{"provider_id", &r.providerID, true}, {"checkpoint_id", &r.checkpointID, true},
+	} {
+		var err error
+		if *f.field, err = textField(fields, f.name); err != nil {
+			return r, err
+		}
+		if f.required && *f.field == "" {
+			return r, fmt.Errorf("%s is missing", f.name)
+		}
+	}
+	var err error
+	r.Parameters, err = parametersOf(fields["parameters"])
+	return r, err
+}
+
+// checkRecord refuses a record of another project or checkpoint, by what the request
+// says of it and by its row: the operation would write into it. One that is not there,
+// which no operation could bring to its end, has the same answer.
+func (m *Manager) checkRecord(ctx context.Context, kind database.RecordKind, r *reading) error {
+	var err error
+	if r.ProjectID, err = projectFor(ctx, r.ProjectID); err != nil {
+		return err
+	}
+	row, err := m.records.Get(ctx, kind, r.ID)
+	missing := fault.Is(err, "RestoreNotFound") || fault.Is(err, "VerificationNotFound")
+	switch {
+	case err != nil && !missing:
+		return err
+	case missing, row.ProjectID != r.ProjectID, row.CheckpointID != r.checkpointID:
+		return fault.InvalidInput("the id " + r.ID + " is that of no record of this project and checkpoint").WithCause(err)
+	}
+	return nil
+}
+
+// RecordNamespace is the RPC namespace of the methods that answer the records
+// of restores and verifications, for callers that have no karbor-api to ask.
+const RecordNamespace = "records"
+
+// record is a restore or verification as these methods answer it.
+type record struct {
+	ID              string            `json:"id"`
+	ProjectID       string            `json:"project_id"`
+	ProviderID      string            `json:"provider_id"`
+	CheckpointID    string            `json:"checkpoint_id"`
+	Status          string            `json:"status"`
+	Parameters      json.RawMessage   `json:"parameters,omitempty"`
+	ResourcesStatus map[string]string `json:"resources_status"`
+	ResourcesReason map[string]string `json:"resources_reason"`
+}
+
+// showRestore answers the record of a restore, or RestoreNotFound.
+func (m *Manager) showRestore(ctx context.Context, a *arguments) (any, error) {
+	id := a.required("restore_id")
+	if err := a.done(); err != nil {
+		return nil, err
+	}
+	return m.showRecord(ctx, database.Restores, id)
+}
+
+// showVerification answers the record of a verification, or VerificationNotFound.
+func (m *Manager) showVerification(ctx context.Context, a *arguments) (any, error) {
+	id := a.required("verification_id")
+	if err := a.done(); err != nil {
+		return nil, err
+	}
+	return m.showRecord(ctx, database.Verifications, id)
+}
+
+// showRecord hides the records of other projects: their ids are not known to
+// the caller.
+func (m *Manager) showRecord(ctx context.Context, kind database.RecordKind, id string) (any, error) {
+	r, err := m.records.Get(ctx, kind, id)
+	if err != nil {
+		return nil, err
+	}
+	if !requestcontext.From(ctx).CanAccess(r.ProjectID) {
+		return nil, kind.NotFound(id)
+	}
+	return record{ID: r.ID, ProjectID: r.ProjectID, ProviderID: r.ProviderID, CheckpointID: r.CheckpointID, Status: r.Status,
+		Parameters: r.Parameters, ResourcesStatus: r.ResourcesStatus, ResourcesReason: r.ResourcesReason}, nil
+}
+
+// maxOperations bounds one listing, operationsPage what is held of it at a time: a reason
+// may be long.
+const (
+	maxOperations  = 1000
+	operationsPage = 100
+)
+
+// listOperations answers a list of operation.View, the newest first: those of
+// the caller's project, or of all projects for an administrator that asks for
+// them. A filter that is empty matches none.
+func (m *Manager) listOperations(ctx context.Context, a *arguments) (any, error) {
+	none := false
+	filter := func(name string) string {
+		text := a.text(name)
+		none = none || text == "" && a.raw(name) != nil
+		return text
+	}
+	f := journal.Filter{
+		ProviderID:   filter("provider_id"),
+		CheckpointID: filter("checkpoint_id"),
+		Kind:         filter("operation_type"),
+		Unfinished:   a.boolean("unfinished"),
+		Marker:       a.text("marker"),
+		Limit:        a.limit("limit"),
+	}
+	all := a.boolean("all_tenants")
+	if err := a.done(); err != nil {
+		return nil, err
+	}
+	if none {
+		return rpc.Encoded("[]"), nil
+	}
+	if f.Limit <= 0 || f.Limit > maxOperations {
+		f.Limit = maxOperations
+	}
+	caller := requestcontext.From(ctx)
+	if !all || !caller.IsAdmin {
+		f.ProjectID = caller.ProjectID
+		if f.ProjectID == "" { // which to the journal is that of all
+			return rpc.Encoded("[]"), nil
+		}
+	}
+	list, left := m.listings.begin(), f.Limit
+	defer list.done()
+	for left > 0 {
+		f.Limit = min(left, operationsPage)
+		page, err := m.operations.Operations(ctx, f)
+		if err != nil {
+			return nil, err
+		}
+		for _, view := range page {
+			if err := list.add(view); err != nil {
+				return nil, err
+			}
+			f.Marker = view.ID
+		}
+		if left -= len(page); len(page) < f.Limit {
+			break
+		}
+	}
+	return list.answer(), nil
+}
+
+// showOperation answers an operation.Detail.
+func (m *Manager) showOperation(ctx context.Context, a *arguments) (any, error) {
+	id := a.required("operation_id")
+	if err := a.done(); err != nil {
+		return nil, err
+	}
+	return m.accessibleOperation(ctx, id)
+}
+
+// cancelOperation asks for the end of an operation and answers null. It does
+// not wait for it.
+func (m *Manager) cancelOperation(ctx context.Context, a *arguments) (any, error) {
+	id := a.required("operation_id")
+	if err := a.done(); err != nil {
+		return nil, err
+	}
+	if _, err := m.accessibleOperation(ctx, id); err != nil {
+		return nil, err
+	}
+	return nil, m.operations.Cancel(ctx, id, callerName(requestcontext.From(ctx)))
+}
+
+// listWorkers answers a list of operation.Worker to an administrator: who the workers are
+// is no tenant's business.
+func (m *Manager) listWorkers(ctx context.Context, a *arguments) (any, error) {
+	if err := a.done(); err != nil {
+		return nil, err
+	}
+	if !requestcontext.From(ctx).IsAdmin {
+		return nil, fault.NotAuthorized()
+	}
+	return m.operations.Workers(ctx)
+}
+
+// accessibleOperation hides the operations of other projects: their ids are not
+// known to the caller.
+func (m *Manager) accessibleOperation(ctx context.Context, id string) (*operation.Detail, error) {
+	d, err := m.operations.Operation(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if !requestcontext.From(ctx).CanAccess(d.ProjectID) {
+		return nil, operation.NotFound(id)
+	}
+	return d, nil
+}
+
+// callerName is how a reason names who asked.
+func callerName(c *requestcontext.RequestContext) string {
+	if c.UserID != "" {
+		return "user " + c.UserID
+	}
+	return "request " + c.RequestID
 }

@@ -3,10 +3,20 @@
 package banktest
 
 import (
+	"bytes"
 	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/karbor-project/karbor/bank"
 )
@@ -97,4 +107,394 @@ func (s *suite) list(ctx context.Context, t *testing.T, o bank.ListOptions) []st
 		t.Fatalf("list %+v: %v", o, err)
 	}
 	return keys
+}
+
+func upload(body []byte, serialized bool) bank.Upload {
+	return bank.Upload{Open: bank.Bytes(body), Size: int64(len(body)), Serialized: serialized}
+}
+
+func read(ctx context.Context, p bank.Plugin, key string) ([]byte, bank.Flag, error) {
+	o, err := p.Get(ctx, key)
+	if err != nil {
+		return nil, bank.Unknown, err
+	}
+	defer o.Body.Close()
+	body, err := io.ReadAll(o.Body)
+	if err == nil && o.Size >= 0 && o.Size != int64(len(body)) {
+		err = errors.New("size of the object is not that of its body")
+	}
+	return body, o.Serialized, err
+}
+
+// noise returns n bytes that no two seeds share.
+func noise(n int, seed uint64) []byte {
+	random := rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8), 1})
+	data := make([]byte, n)
+	_, _ = random.Read(data)
+	return data
+}
+
+func (s *suite) testRoundTrip(t *testing.T) {
+	for name, test := range map[string]struct {
+		body       []byte
+		serialized bool
+	}{
+		"text":    {body: []byte("available")},
+		"json":    {body: []byte(`{"backup_id": "b"}`), serialized: true},
+		"empty":   {},
+		"unicode": {body: []byte("Grüße, 世界 \U0001F4BE\n")},
+		"number":  {body: []byte("123")},
+		"binary":  {body: []byte{0, 0xff, '\r', '\n', 0x1a, 0x80, 0}},
+		"noise":   {body: noise(5<<20+17, 1)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			key := s.base + name
+			if err := s.plugin.Put(t.Context(), key, upload(test.body, test.serialized)); err != nil {
+				t.Fatal(err)
+			}
+			body, flag := s.get(t, key)
+			if !bytes.Equal(body, test.body) {
+				t.Errorf("read %d bytes that are not the %d that were written", len(body), len(test.body))
+			}
+			want := bank.Raw
+			if test.serialized {
+				want = bank.JSON
+			}
+			if flag != want && flag != bank.Unknown {
+				t.Errorf("flag is %v, want %v", flag, want)
+			}
+		})
+	}
+}
+
+// testKeys checks every character that a key may have.
+func (s *suite) testKeys(t *testing.T) {
+	keys := []string{
+		s.base + "1795362440@75019568-6138-4274-baaa-09d01c2c2743",
+		s.base + "@/@@",
+		s.base + "UPPER/lower/0123456789",
+		s.base + "-dash_underscore.dot/.hidden/a.b",
+		s.base + strings.Repeat("deep/", 30) + "er",
+		s.base + strings.Repeat("n", 200),
+	}
+	for _, key := range keys {
+		s.put(t, key, key)
+	}
+	for _, key := range keys {
+		if body, _ := s.get(t, key); string(body) != key {
+			t.Errorf("object %s holds %q", key, body)
+		}
+		listed := s.list(t.Context(), t, bank.ListOptions{Prefix: key})
+		if diff := cmp.Diff([]string{key}, listed); diff != "" {
+			t.Errorf("listing of one key (-want +got):\n%s", diff)
+		}
+	}
+}
+
+// testSections goes through a Bank, as all users do.
+func (s *suite) testSections(t *testing.T) {
+	section, err := bank.New(s.plugin, nil).Section(s.base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := section.PutText(t.Context(), "a//b", "text"); err != nil {
+		t.Fatal(err)
+	}
+	if err := section.PutJSON(t.Context(), "c", map[string]string{"ü": "\u2028"}); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := section.GetText(t.Context(), "/a/b"); err != nil || text != "text" {
+		t.Errorf("text is %q, %v", text, err)
+	}
+	var value map[string]string
+	if err := section.GetJSON(t.Context(), "c", &value); err != nil || value["ü"] != "\u2028" {
+		t.Errorf("JSON is %q, %v", value, err)
+	}
+	if _, err := section.GetText(t.Context(), "b"); !errors.Is(err, bank.ErrNotFound) {
+		t.Errorf("missing object gives %v", err)
+	}
+	keys, err := section.List(t.Context(), bank.ListOptions{})
+	if diff := cmp.Diff([]string{"a/b", "c"}, keys); diff != "" || err != nil {
+		t.Errorf("listing (-want +got):\n%s%v", diff, err)
+	}
+}
+
+func (s *suite) testOverwrite(t *testing.T) {
+	key := s.base + "key"
+	for _, body := range []string{"first", "the second is longer", "3", ""} {
+		s.put(t, key, body)
+		if got, _ := s.get(t, key); string(got) != body {
+			t.Errorf("object holds %q, want %q", got, body)
+		}
+	}
+	if keys := s.list(t.Context(), t, bank.ListOptions{Prefix: s.base}); len(keys) != 1 {
+		t.Errorf("overwriting one key left %q", keys)
+	}
+}
+
+// testNew puts objects that must not be there yet.
+func (s *suite) testNew(t *testing.T) {
+	for _, size := range []int{0, 1, 300_000} {
+		key := s.base + "deep/" + strconv.Itoa(size)
+		first, second := upload(noise(size, 3), true), upload(noise(size+1, 4), true)
+		first.New, second.New = true, true
+		if err := s.plugin.Put(t.Context(), key, first); err != nil {
+			t.Fatalf("%d bytes, where nothing was: %v", size, err)
+		}
+		if err := s.plugin.Put(t.Context(), key, second); !errors.Is(err, bank.ErrExists) {
+			t.Errorf("%d bytes, where something was: %v", size, err)
+		}
+		if got, _ := s.get(t, key); !bytes.Equal(got, noise(size, 3)) {
+			t.Errorf("%d bytes: the object holds %d others", size, len(got))
+		}
+		if err := s.plugin.Delete(t.Context(), key); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.plugin.Put(t.Context(), key, second); err != nil {
+			t.Errorf("%d bytes, where something had been: %v", size, err)
+		}
+	}
+}
+
+// disowning is a body in the midst of whose reading a piece of work is disowned.
+type disowning struct {
+	*bytes.Reader
+	disown func()
+}
+
+func (d disowning) Read(p []byte) (int, error) {
+	d.disown()
+	return d.Reader.Read(p)
+}
+
+// testDisown disowns work while there are uploads for it and for other work. The
+// one may fail, and then has stored nothing; the other succeeds.
+func (s *suite) testDisown(t *testing.T) {
+	put := func(work, body string) error {
+		of := bank.WithWork(t.Context(), s.base+"mine")
+		disown := func() {
+			if err := s.plugin.Disown(of, s.base+"mine"); err != nil {
+				t.Errorf("disown: %v", err)
+			}
+		}
+		u := bank.Upload{Open: seekable(disowning{bytes.NewReader([]byte(body)), disown}), Size: int64(len(body))}
+		return s.plugin.Put(bank.WithWork(of, work), s.base+"key", u)
+	}
+	s.put(t, s.base+"key", "old")
+	want := "old"
+	if err := put(s.base+"mine", "mine"); err == nil {
+		want = "mine" // the store has no means
+	}
+	if got, _ := s.get(t, s.base+"key"); string(got) != want {
+		t.Errorf("the object holds %q, want %q", got, want)
+	}
+	for _, work := range []string{s.base + "mine too", ""} {
+		if err := put(work, "of others "+work); err != nil {
+			t.Errorf("an upload for %q: %v", work, err)
+		}
+		if got, _ := s.get(t, s.base+"key"); string(got) != "of others "+work {
+			t.Errorf("the object holds %q", got)
+		}
+	}
+}
+
+func (s *suite) testShortBody(t *testing.T) {
+	key := s.base + "key"
+	s.put(t, key, "old")
+	if err := s.plugin.Put(t.Context(), key, bank.Upload{Open: bank.Bytes([]byte("new")), Size: 4}); err == nil {
+		t.Error("a body that is too short was taken")
+	}
+	if got, _ := s.get(t, key); string(got) != "old" {
+		t.Errorf("the failed put changed the object to %q", got)
+	}
+}
+
+// seekable opens a body that is one for all attempts.
+func seekable(body io.ReadSeeker) func() (io.ReadCloser, error) {
+	return func() (io.ReadCloser, error) {
+		_, err := body.Seek(0, io.SeekStart)
+		return io.NopCloser(body), err
+	}
+}
+
+// brokenBody fails after some bytes, each time it is read.
+type brokenBody struct {
+	*bytes.Reader
+	left int
+}
+
+var errBody = errors.New("the body broke off")
+
+func (b *brokenBody) Read(p []byte) (int, error) {
+	if b.left <= 0 {
+		return 0, errBody
+	}
+	n, err := b.Reader.Read(p[:min(len(p), b.left)])
+	b.left -= n
+	return n, err
+}
+
+func (s *suite) testBrokenBody(t *testing.T) {
+	key := s.base + "key"
+	s.put(t, key, "old")
+	body := &brokenBody{Reader: bytes.NewReader(make([]byte, 1<<20)), left: 100_000}
+	err := s.plugin.Put(t.Context(), key, bank.Upload{Open: seekable(body), Size: 1 << 20})
+	if !errors.Is(err, errBody) {
+		t.Errorf("put gives %v instead of the error of the body", err)
+	}
+	if got, _ := s.get(t, key); string(got) != "old" {
+		t.Errorf("the failed put changed the object to %d bytes", len(got))
+	}
+	if keys := s.list(t.Context(), t, bank.ListOptions{Prefix: s.base}); len(keys) != 1 {
+		t.Errorf("the failed put left %q", keys)
+	}
+}
+
+func (s *suite) testNotFound(t *testing.T) {
+	s.put(t, s.base+"dir/file", "x")
+	for _, key := range []string{s.base + "nothing", s.base + "no/thing", s.base + "dir/file/below"} {
+		if _, _, err := read(t.Context(), s.plugin, key); !errors.Is(err, bank.ErrNotFound) {
+			t.Errorf("get %s gives %v", key, err)
+		}
+		if err := s.plugin.Delete(t.Context(), key); !errors.Is(err, bank.ErrNotFound) {
+			t.Errorf("delete %s gives %v", key, err)
+		}
+	}
+	// Where other keys lie below is no object, or one that cannot be used.
+	for name, err := range map[string]error{
+		"get":    func() error { _, _, err := read(t.Context(), s.plugin, s.base+"dir"); return err }(),
+		"delete": s.plugin.Delete(t.Context(), s.base+"dir"),
+	} {
+		if !errors.Is(err, bank.ErrNotFound) && !errors.Is(err, bank.ErrUnusable) {
+			t.Errorf("%s of a place gives %v", name, err)
+		}
+	}
+	if got, _ := s.get(t, s.base+"dir/file"); string(got) != "x" {
+		t.Errorf("object holds %q", got)
+	}
+}
+
+func (s *suite) testDelete(t *testing.T) {
+	gone, stays, sibling := s.base+"a/b/gone", s.base+"a/stays", s.base+"a/b/gone.not"
+	s.put(t, stays, "1")
+	s.put(t, sibling, "2")
+	for range 2 { // the second time it was made anew
+		s.put(t, gone, "3")
+		if err := s.plugin.Delete(t.Context(), gone); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := read(t.Context(), s.plugin, gone); !errors.Is(err, bank.ErrNotFound) {
+			t.Errorf("get of a deleted object gives %v", err)
+		}
+		if err := s.plugin.Delete(t.Context(), gone); !errors.Is(err, bank.ErrNotFound) {
+			t.Errorf("second delete gives %v", err)
+		}
+		listed := s.list(t.Context(), t, bank.ListOptions{Prefix: s.base})
+		if diff := cmp.Diff([]string{sibling, stays}, listed); diff != "" {
+			t.Errorf("after the deletion (-want +got):\n%s", diff)
+		}
+	}
+}
+
+func (s *suite) testOwnerID(t *testing.T) {
+	first, second := s.plugin.OwnerID(), s.plugin.OwnerID()
+	if _, err := uuid.Parse(first); err != nil || first != second {
+		t.Errorf("owner ids %q and %q are not one UUID", first, second)
+	}
+}
+
+// testListing compares every combination of options with a plain reading of
+// the contract.
+func (s *suite) testListing(t *testing.T) {
+	names := []string{
+		// Byte order is neither that of a walk through directories nor that
+		// of a dictionary: "-" "." "/" "0" "@" "A" "_" "a".
+		"x-1", "x.1", "x/1", "x/10", "x/2", "x/sub/1", "x/sub-1", "x/sub@1", "x0", "x@1", "X", "x_1", "xa",
+		"y/1@a", "y/1@b", "y/2@a",
+	}
+	var all []string
+	for _, name := range names {
+		s.put(t, s.base+name, "")
+		all = append(all, s.base+name)
+	}
+	slices.Sort(all)
+
+	prefixes := []string{"", "x", "x/", "x/sub", "x/sub/", "x/1", "y/1@", "z", "z/", "xa/"}
+	markers := []string{"", "X", "a", "x", "x/", "x/1", "x/15", "x/sub/1", "x/sub/zz", "x0", "y/1@a", "y/2@a", "zz", "0"}
+	for _, prefix := range prefixes {
+		for _, marker := range markers {
+			for _, limit := range []int{0, 1, 2, 5, len(names), 1000} {
+				for _, descending := range []bool{false, true} {
+					o := bank.ListOptions{Prefix: s.base + prefix, Limit: limit, Descending: descending}
+					if marker != "" {
+						o.Marker = s.base + marker
+					}
+					want, got := expected(all, o), s.list(t.Context(), t, o)
+					if diff := cmp.Diff(want, got); diff != "" {
+						t.Fatalf("prefix %q marker %q limit %d descending %t (-want +got):\n%s",
+							prefix, marker, limit, descending, diff)
+					}
+				}
+			}
+		}
+	}
+}
+
+// expected is the listing of sorted keys, one condition after the other.
+func expected(keys []string, o bank.ListOptions) []string {
+	keys = slices.Clone(keys)
+	if o.Descending {
+		slices.Reverse(keys)
+	}
+	listed := []string{}
+	for _, key := range keys {
+		after := o.Marker == "" || !o.Descending && key > o.Marker || o.Descending && key < o.Marker
+		if after && strings.HasPrefix(key, o.Prefix) && (o.Limit == 0 || len(listed) < o.Limit) {
+			listed = append(listed, key)
+		}
+	}
+	return listed
+}
+
+// testLongListing lists more objects than a store gives at a time.
+func (s *suite) testLongListing(t *testing.T) {
+	all := make([]string, s.many)
+	group, ctx := errgroup.WithContext(t.Context())
+	group.SetLimit(16)
+	for i := range all {
+		all[i] = fmt.Sprintf("%sdir%03d/%08d", s.base, i/100, i)
+		group.Go(func() error { return s.plugin.Put(ctx, all[i], upload(nil, false)) })
+	}
+	if err := group.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range []bank.ListOptions{
+		{},
+		{Descending: true},
+		{Limit: s.many - 1},
+		{Limit: s.many, Marker: all[0]},
+		{Limit: s.many - 1, Descending: true, Marker: all[s.many-1]},
+		{Limit: 3, Marker: all[s.many/2]},
+		{Limit: 3, Marker: all[s.many/2], Descending: true},
+	} {
+		o.Prefix = s.base
+		want, got := expected(all, o), s.list(t.Context(), t, o)
+		if !slices.Equal(want, got) {
+			t.Errorf("%+v: listed %d keys instead of %d, or other ones", o, len(got), len(want))
+		}
+	}
+	// A caller may page through it, too.
+	var paged []string
+	marker := ""
+	for page := s.many/3 + 1; ; {
+		keys := s.list(t.Context(), t, bank.ListOptions{Prefix: s.base, Marker: marker, Limit: page})
+		paged = append(paged, keys...)
+		if len(keys) < page {
+			break
+		}
+		marker = keys[len(keys)-1]
+	}
+	if !slices.Equal(all, paged) {
+		t.Errorf("pages hold %d keys instead of %d, or other ones", len(paged), len(all))
+	}
 }

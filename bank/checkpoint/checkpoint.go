@@ -13,6 +13,8 @@ import (
 	"sync"
 
 	"github.com/karbor-project/karbor/bank"
+	"github.com/karbor-project/karbor/pkg/fault"
+	"github.com/karbor-project/karbor/pkg/remark"
 )
 
 // ErrConflict reports that somebody else changed a checkpoint so that a change
@@ -281,4 +283,112 @@ func (c *Checkpoint) section(path string) (*bank.Section, error) {
 		section = section.WithDigests(digests)
 	}
 	return section, nil
+}
+
+// View is a checkpoint as the RPC shows it. It marshals to the dict of the
+// original.
+//
+// karbor: checkpoint.py Checkpoint.to_dict
+type View struct {
+	ID             string          `json:"id"`
+	Status         Status          `json:"status"`
+	ProtectionPlan json.RawMessage `json:"protection_plan"`
+	ExtraInfo      json.RawMessage `json:"extra_info"`
+	ProjectID      string          `json:"project_id"`
+	ResourceGraph  string          `json:"resource_graph"`
+	CreatedAt      string          `json:"created_at"`
+	// Timestamp is when it was made, in seconds since 1970: CreatedAt is but the day. The
+	// original shows none, so View leaves it out; version 1.1 of the RPC has it.
+	Timestamp int64 `json:"timestamp,omitempty"`
+}
+
+// emptyGraph is shown until the graph is built: karborclient and the dashboard
+// parse the text whatever it is, and break on null.
+const emptyGraph = "[{}, []]"
+
+// View returns the checkpoint for the RPC.
+func (c *Checkpoint) View() View {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	graph := emptyGraph
+	if c.fields.graph != nil {
+		graph = *c.fields.graph
+	}
+	return View{
+		ID:             c.id,
+		Status:         c.fields.status,
+		ProtectionPlan: c.document.values[keyPlan],
+		ExtraInfo:      orNull(c.document.values[keyExtraInfo]),
+		ProjectID:      c.fields.project,
+		ResourceGraph:  graph,
+		CreatedAt:      c.fields.createdAt,
+	}
+}
+
+// remarksKey is an object beside index.json that the original does not know, and leaves
+// alone. A checkpoint of which nothing was remarked has none.
+const remarksKey = "remarks.json"
+
+// ErrRemarks is in the chain of every error about the content of a remarks.json, which
+// reading it again does not mend.
+var ErrRemarks = errors.New("remarks.json is not what was written")
+
+func remarksPath(id string) string { return id + "/" + remarksKey }
+
+// PutRemarks stores what is said of the checkpoint's resources, if there is anything to
+// say. Seal signs it with the objects of the resources.
+func (c *Checkpoint) PutRemarks(ctx context.Context, d remark.Document) error {
+	if d.Empty() {
+		return nil
+	}
+	text, err := json.Marshal(d)
+	if err != nil {
+		return fmt.Errorf("encoding the remarks of checkpoint %s: %w", c.id, err)
+	}
+	section, err := c.section(c.id)
+	if err != nil {
+		return err
+	}
+	return section.PutBytes(ctx, remarksKey, text)
+}
+
+// Remarks reads what PutRemarks has stored; a checkpoint that is being deleted has none any
+// more. It fails with ErrRemarks if that cannot be read, is of a later version, or is not
+// what was signed.
+func (c *Checkpoint) Remarks(ctx context.Context) (d remark.Document, err error) {
+	switch c.Status() {
+	case Deleting, Deleted, ErrorDeleting:
+		return d, nil
+	}
+	section, err := c.section(c.id)
+	if err != nil {
+		return d, err
+	}
+	text, err := section.GetBytes(ctx, remarksKey)
+	switch {
+	case errors.Is(err, bank.ErrNotFound):
+		return d, nil
+	case errors.Is(err, bank.ErrAltered), errors.Is(err, bank.ErrUnusable):
+		return d, fmt.Errorf("%w: %w", ErrRemarks, err)
+	case err != nil:
+		return d, err
+	}
+	key := section.Path() + remarksKey
+	if err := json.Unmarshal(text, &d); err != nil {
+		return remark.Document{}, fault.BankGetObjectFailed(key, "it is not JSON of the expected form").WithCause(fmt.Errorf("%w: %w", ErrRemarks, err))
+	}
+	if d.Version != remark.Version {
+		err := fmt.Errorf("%w: version %d is not known", ErrRemarks, d.Version)
+		return remark.Document{}, fault.BankGetObjectFailed(key, err.Error()).WithCause(err)
+	}
+	return remark.Merge(d, remark.Document{}), nil // within the bounds, whoever has written it
+}
+
+// removeRemarks deletes what PutRemarks has stored.
+func (c *Checkpoint) removeRemarks(ctx context.Context) error {
+	err := c.collection.checkpoints.Delete(ctx, remarksPath(c.id))
+	if errors.Is(err, bank.ErrNotFound) {
+		return nil
+	}
+	return err
 }

@@ -3,7 +3,6 @@
 package checkpoint
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -59,18 +58,6 @@ func checkKeyPart(name, id string) error {
 	}
 	return fault.InvalidInput(fmt.Sprintf("%s: %.80q can be no part of a key in the bank: want 1 to %d characters, "+
 		`letters, digits or one of _.-@, and neither "." nor ".."`, name, id, maxID))
-}
-
-// dropIndices removes a checkpoint's entries. Entries that are not there are
-// no error.
-func (c *Collection) dropIndices(ctx context.Context, f fields) error {
-	var failed error
-	for _, key := range indexKeys(f) {
-		if err := c.indices.Delete(ctx, key); err != nil && !errors.Is(err, bank.ErrNotFound) {
-			failed = join(failed, err)
-		}
-	}
-	return failed
 }
 
 // join adds an error to others that do not say the same already: what is wrong

@@ -24,52 +24,6 @@ type directory struct {
 	path string // for errors
 }
 
-// open opens the directory at a path below the root, as rename and the like need it.
-func (s *store) open(path string) (directory, error) {
-	fd, err := openat(unix.AT_FDCWD, s.root, searchOnly, 0)
-	if err != nil {
-		return directory{}, &fs.PathError{Op: "open", Path: s.root, Err: err}
-	}
-	d := directory{fd, s.root}
-	if path = strings.Trim(path, "/"); path == "" {
-		return d, nil
-	}
-	fd, err = openBeneath(d.fd, path)
-	if err != nil { // the steps tell where, too
-		return d.follow(path)
-	}
-	d.close()
-	return directory{fd, filepath.Join(d.path, path)}, nil
-}
-
-// create opens the directory at a path below the root and makes those that are missing,
-// whose entries it forces to disk.
-func (s *store) create(path string) (directory, error) {
-	if err := os.MkdirAll(s.root, s.dirMode()); err != nil {
-		return directory{}, err
-	}
-	d, err := s.open("")
-	if err != nil {
-		return d, err
-	}
-	for name := range parts(path) {
-		made := unix.Mkdirat(d.fd, name, uint32(s.dirMode()))
-		if made == nil {
-			made = errors.Join(d.chmod(name, s.dirMode()), d.sync())
-		} else if errors.Is(made, fs.ErrExist) {
-			made = nil
-		}
-		if made != nil {
-			d.close()
-			return d, &fs.PathError{Op: "mkdir", Path: filepath.Join(d.path, name), Err: made}
-		}
-		if d, err = d.follow(name); err != nil {
-			return d, err
-		}
-	}
-	return d, nil
-}
-
 // parts yields the names in a path.
 func parts(path string) func(func(string) bool) {
 	return func(yield func(string) bool) {

@@ -13,6 +13,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -235,3 +236,143 @@ func (b *body) Read(p []byte) (int, error) {
 }
 
 func (b *body) Close() error { return b.file.Close() }
+
+// open opens the directory at a path below the root, as rename and the like need it.
+func (s *store) open(path string) (directory, error) {
+	fd, err := openat(unix.AT_FDCWD, s.root, searchOnly, 0)
+	if err != nil {
+		return directory{}, &fs.PathError{Op: "open", Path: s.root, Err: err}
+	}
+	d := directory{fd, s.root}
+	if path = strings.Trim(path, "/"); path == "" {
+		return d, nil
+	}
+	fd, err = openBeneath(d.fd, path)
+	if err != nil { // the steps tell where, too
+		return d.follow(path)
+	}
+	d.close()
+	return directory{fd, filepath.Join(d.path, path)}, nil
+}
+
+// create opens the directory at a path below the root and makes those that are missing,
+// whose entries it forces to disk.
+func (s *store) create(path string) (directory, error) {
+	if err := os.MkdirAll(s.root, s.dirMode()); err != nil {
+		return directory{}, err
+	}
+	d, err := s.open("")
+	if err != nil {
+		return d, err
+	}
+	for name := range parts(path) {
+		made := unix.Mkdirat(d.fd, name, uint32(s.dirMode()))
+		if made == nil {
+			made = errors.Join(d.chmod(name, s.dirMode()), d.sync())
+		} else if errors.Is(made, fs.ErrExist) {
+			made = nil
+		}
+		if made != nil {
+			d.close()
+			return d, &fs.PathError{Op: "mkdir", Path: filepath.Join(d.path, name), Err: made}
+		}
+		if d, err = d.follow(name); err != nil {
+			return d, err
+		}
+	}
+	return d, nil
+}
+
+// failed classes the error of an operation on what is at path, as bank.Plugin
+// wants it. A file may be refused since all are, so the bank is looked at before
+// the file is blamed.
+func (s *store) failed(path string, err error) error {
+	gone := missing(err)
+	itself := func(target error) bool { return errors.Is(err, target) }
+	if !gone && !slices.ContainsFunc(ofOneFile, itself) && !slices.ContainsFunc(ofOneFileHere, itself) {
+		return err
+	}
+	if outage := s.outage(path); outage != nil {
+		return outage
+	}
+	if gone && !linked(s.root, path) {
+		return notFile{err}
+	}
+	return fmt.Errorf("%w: %w", bank.ErrUnusable, err)
+}
+
+// outage tells why nothing in the bank, or in the section that path is in, can be
+// used. It is nil for a bank that nothing was written to yet.
+func (s *store) outage(path string) error {
+	if err := s.unusable(s.root); err != nil {
+		return err
+	}
+	section, _, below := strings.Cut(strings.TrimPrefix(path, s.root+string(filepath.Separator)), string(filepath.Separator))
+	if !below {
+		return nil
+	}
+	return s.unusable(filepath.Join(s.root, section))
+}
+
+// unusable tells why a directory that everything depends on cannot be used.
+func (s *store) unusable(dir string) error {
+	links := unix.O_NOFOLLOW
+	if dir == s.root {
+		links = 0
+	}
+	fd, err := openat(unix.AT_FDCWD, dir, searchOnly|links, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		if linked(filepath.Dir(dir), dir) || dir == s.root && s.seen.Load() {
+			return fmt.Errorf("the bank is not there, is it mounted?: %w", err)
+		}
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("the bank cannot be used: %w", err)
+	}
+	d := directory{fd, dir}
+	defer d.close()
+	// The dot needs that the directory can be searched.
+	if err := unix.Fstatat(fd, ".", new(unix.Stat_t), 0); err != nil {
+		return fmt.Errorf("the bank cannot be used: searching %s: %w", dir, err)
+	}
+	if dir == s.root {
+		s.seen.Store(true)
+	}
+	file, err := d.openFile(".", unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	if errors.Is(err, fs.ErrPermission) {
+		return nil // to search it is enough
+	}
+	if err == nil {
+		_, err = file.Readdirnames(1)
+		file.Close()
+	}
+	if err != nil && err != io.EOF {
+		return fmt.Errorf("the bank cannot be used: %w", err)
+	}
+	return nil
+}
+
+// List implements bank.Plugin. The directories are walked in the order of the
+// keys, so that a listing with a marker or a limit reads no more of them than
+// it must. Links are not followed.
+func (s *store) List(ctx context.Context, o bank.ListOptions) ([]string, error) {
+	start := o.Prefix[:strings.LastIndexByte(o.Prefix, '/')+1]
+	if _, err := s.path(ctx, start); err != nil {
+		return nil, err
+	}
+	if start == "" {
+		start = "/"
+	}
+	w := walk{store: s, ctx: ctx, options: o, start: start, keys: []string{}}
+	if err := w.root(); err != nil && !errors.Is(err, errLimit) {
+		return nil, err
+	}
+	if len(w.keys) > 0 {
+		s.seen.Store(true)
+	}
+	if len(w.failures) > 0 {
+		return w.keys, &bank.PartialError{Failures: w.failures}
+	}
+	return w.keys, nil
+}

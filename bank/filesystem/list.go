@@ -13,30 +13,6 @@ import (
 	"github.com/karbor-project/karbor/bank"
 )
 
-// List implements bank.Plugin. The directories are walked in the order of the
-// keys, so that a listing with a marker or a limit reads no more of them than
-// it must. Links are not followed.
-func (s *store) List(ctx context.Context, o bank.ListOptions) ([]string, error) {
-	start := o.Prefix[:strings.LastIndexByte(o.Prefix, '/')+1]
-	if _, err := s.path(ctx, start); err != nil {
-		return nil, err
-	}
-	if start == "" {
-		start = "/"
-	}
-	w := walk{store: s, ctx: ctx, options: o, start: start, keys: []string{}}
-	if err := w.root(); err != nil && !errors.Is(err, errLimit) {
-		return nil, err
-	}
-	if len(w.keys) > 0 {
-		s.seen.Store(true)
-	}
-	if len(w.failures) > 0 {
-		return w.keys, &bank.PartialError{Failures: w.failures}
-	}
-	return w.keys, nil
-}
-
 // errLimit ends a walk that has found enough.
 var errLimit = errors.New("limit reached")
 

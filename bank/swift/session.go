@@ -169,3 +169,13 @@ func (e *authError) temporary() bool {
 }
 
 func (s *session) close() { s.http.CloseIdleConnections() }
+
+// makeContainer makes a container. One that is there stays as it is.
+func (s *session) makeContainer(ctx context.Context, container string, retries int) error {
+	res, err := s.do(ctx, request{method: http.MethodPut, path: containerPath(container)}, retries)
+	if err != nil {
+		return err
+	}
+	res.finish()
+	return nil
+}

@@ -144,16 +144,6 @@ func (s *store) call(ctx context.Context, r request, creates bool) error {
 	return nil
 }
 
-// makeContainer makes a container. One that is there stays as it is.
-func (s *session) makeContainer(ctx context.Context, container string, retries int) error {
-	res, err := s.do(ctx, request{method: http.MethodPut, path: containerPath(container)}, retries)
-	if err != nil {
-		return err
-	}
-	res.finish()
-	return nil
-}
-
 // Get implements bank.Plugin.
 func (s *store) Get(ctx context.Context, key string) (*bank.Object, error) {
 	r := request{method: http.MethodGet, path: objectPath(s.container, key)}

@@ -21,10 +21,8 @@ import (
 	"github.com/karbor-project/karbor/pkg/fault"
 	"github.com/karbor-project/karbor/pkg/guard"
 	"github.com/karbor-project/karbor/pkg/journal"
-	"github.com/karbor-project/karbor/pkg/openstack"
 	"github.com/karbor-project/karbor/pkg/requestcontext"
 	"github.com/karbor-project/karbor/pkg/resource"
-	"github.com/karbor-project/karbor/pkg/telemetry"
 	"github.com/karbor-project/karbor/providers"
 	"github.com/karbor-project/karbor/providers/protection"
 )
@@ -118,28 +116,6 @@ type run struct {
 // outageTolerance is how long each call of an operation waits for a service that is
 // away: longer than one takes to be restarted.
 const outageTolerance = 2 * time.Minute
-
-// newRun makes the run of an entry.
-func (e *Engine) newRun(entry journal.Entry, in *input, caller *requestcontext.RequestContext, p *providers.Provider) *run {
-	r := &run{engine: e, entry: entry, caller: caller, provider: p, done: make(chan struct{})}
-	r.log = telemetry.WithRequest(e.log, caller).
-		WithFields(logrus.Fields{"operation": entry.Kind, "operation_id": entry.ID, "checkpoint": in.Checkpoint})
-	// The worker's tenure ends the work; a new one begins with a new run.
-	tenure := e.Tenure.Context()
-	r.fence = e.Tenure.Fence()
-	r.ctx, r.handOver = context.WithCancelCause(requestcontext.New(r.writing(openstack.WithOutageTolerance(e.ctx, outageTolerance)), caller))
-	r.detachTenure = context.AfterFunc(tenure, func() { r.handOver(errors.Join(protection.ErrHandover, context.Cause(tenure))) })
-	r.hooks, r.cancelHooks = context.WithCancelCause(protection.WithDrain(r.ctx, e.draining.Done()))
-	r.marks = progress.NewMarkWriter(r.ctx, e.journal, e.retry, r.log, entry, func(err error) {
-		r.handOver(errors.Join(protection.ErrHandover, err))
-	})
-	r.tracker = progress.NewTracker(r.marks, e.Now)
-	r.probation = &probation{entry: entry, limit: e.CrashLimit, quarantine: e.quarantine, marks: r.marks, tracker: r.tracker,
-		log: r.log, ctx: r.ctx, draining: e.draining}
-	r.take(in)
-	r.job = &queue.Job{ID: entry.ID, Provider: entry.ProviderID, Project: entry.ProjectID, Run: r.execute, Park: r.park}
-	return r
-}
 
 // take gives the run what the operation starts from.
 func (r *run) take(in *input) {

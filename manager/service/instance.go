@@ -5,6 +5,7 @@ package service
 import (
 	"context"
 	"fmt"
+	"io"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -23,6 +24,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/journal"
 	"github.com/karbor-project/karbor/pkg/kubernetes"
 	"github.com/karbor-project/karbor/pkg/openstack"
+	"github.com/karbor-project/karbor/pkg/printable"
 	"github.com/karbor-project/karbor/pkg/telemetry"
 	"github.com/karbor-project/karbor/pkg/wait"
 	"github.com/karbor-project/karbor/providers"
@@ -378,5 +380,53 @@ func (i *instance) syncLater() {
 		default:
 			i.log.Debugf("making the tables of the journal: %v", err)
 		}
+	}
+}
+
+// readiness asks all that the instance depends on.
+func (i *instance) readiness(ctx context.Context) readiness {
+	ctx, cancel := context.WithTimeout(ctx, pingTime)
+	defer cancel()
+	r := readiness{
+		Broker: conditionOf(brokerError(i.transport.Stats())), Database: conditionOf(i.db.Ping(ctx)), Providers: i.banks.status(),
+	}
+	for _, left := range i.providers.LeftOut() {
+		r.Providers = append(r.Providers, providerStatus{File: left.File, condition: conditionOf(left.Err)})
+	}
+	r.Ready = r.Broker.Up && r.Database.Up
+	for _, p := range r.Providers {
+		r.Ready = r.Ready && p.Up
+	}
+	return r
+}
+
+// report implements service.
+func (i *instance) report(out io.Writer) {
+	fmt.Fprintf(out, "\n%s\n", i.status())
+	fmt.Fprintln(out, "\nconnections to the broker")
+	stats := i.transport.Stats()
+	for _, link := range []struct {
+		name string
+		rabbit.LinkStats
+	}{{"consume", stats.Consume}, {"publish", stats.Publish}} {
+		fmt.Fprintf(out, "  %s: connected %t, %d so far, blocked %t, error %v\n", link.name, link.Connected, link.Connections, link.Blocked, link.Err)
+	}
+	fmt.Fprintln(out, "\nproviders")
+	for _, p := range i.banks.status() {
+		fmt.Fprintf(out, "  %s %s: up %t %s\n", p.ID, printable.Line(p.Name), p.Up, printable.Line(p.Reason))
+	}
+	for _, left := range i.providers.LeftOut() {
+		fmt.Fprintf(out, "  %s is left out: %s\n", left.File, printable.Line(fault.Detail(left.Err)))
+	}
+	fmt.Fprintln(out, "\noperations")
+	for _, o := range i.engine.Work() {
+		fmt.Fprintf(out, "  %s %s, checkpoint %s\n", o.Type, o.ID, o.CheckpointID)
+		for _, r := range o.Resources {
+			fmt.Fprintf(out, "    %s %s: %s %s %d%%\n", printable.Line(r.Type), printable.Line(r.ID), r.Hook, r.State, r.Percent)
+		}
+	}
+	fmt.Fprintln(out, "\nconfiguration")
+	for _, line := range i.cfg.Dump() {
+		fmt.Fprintln(out, "  "+printable.Line(line))
 	}
 }

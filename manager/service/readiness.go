@@ -57,23 +57,6 @@ func conditionOf(err error) condition {
 	return condition{Up: true}
 }
 
-// readiness asks all that the instance depends on.
-func (i *instance) readiness(ctx context.Context) readiness {
-	ctx, cancel := context.WithTimeout(ctx, pingTime)
-	defer cancel()
-	r := readiness{
-		Broker: conditionOf(brokerError(i.transport.Stats())), Database: conditionOf(i.db.Ping(ctx)), Providers: i.banks.status(),
-	}
-	for _, left := range i.providers.LeftOut() {
-		r.Providers = append(r.Providers, providerStatus{File: left.File, condition: conditionOf(left.Err)})
-	}
-	r.Ready = r.Broker.Up && r.Database.Up
-	for _, p := range r.Providers {
-		r.Ready = r.Ready && p.Up
-	}
-	return r
-}
-
 // brokerError returns why requests cannot arrive.
 func brokerError(s rabbit.Stats) error {
 	if s.Consuming {

@@ -5,7 +5,6 @@ package service
 import (
 	"bytes"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"runtime/pprof"
@@ -13,9 +12,6 @@ import (
 	"time"
 
 	"github.com/karbor-project/karbor/pkg/config"
-	"github.com/karbor-project/karbor/pkg/fault"
-	"github.com/karbor-project/karbor/pkg/printable"
-	"github.com/karbor-project/karbor/rpc/rabbit"
 )
 
 const reportsGroup = "oslo_reports"
@@ -57,36 +53,5 @@ func (d *daemon) report(at time.Time) {
 	}
 	for line := range strings.Lines(text.String()) {
 		d.log.Info("report: " + strings.TrimRight(line, "\n"))
-	}
-}
-
-// report implements service.
-func (i *instance) report(out io.Writer) {
-	fmt.Fprintf(out, "\n%s\n", i.status())
-	fmt.Fprintln(out, "\nconnections to the broker")
-	stats := i.transport.Stats()
-	for _, link := range []struct {
-		name string
-		rabbit.LinkStats
-	}{{"consume", stats.Consume}, {"publish", stats.Publish}} {
-		fmt.Fprintf(out, "  %s: connected %t, %d so far, blocked %t, error %v\n", link.name, link.Connected, link.Connections, link.Blocked, link.Err)
-	}
-	fmt.Fprintln(out, "\nproviders")
-	for _, p := range i.banks.status() {
-		fmt.Fprintf(out, "  %s %s: up %t %s\n", p.ID, printable.Line(p.Name), p.Up, printable.Line(p.Reason))
-	}
-	for _, left := range i.providers.LeftOut() {
-		fmt.Fprintf(out, "  %s is left out: %s\n", left.File, printable.Line(fault.Detail(left.Err)))
-	}
-	fmt.Fprintln(out, "\noperations")
-	for _, o := range i.engine.Work() {
-		fmt.Fprintf(out, "  %s %s, checkpoint %s\n", o.Type, o.ID, o.CheckpointID)
-		for _, r := range o.Resources {
-			fmt.Fprintf(out, "    %s %s: %s %s %d%%\n", printable.Line(r.Type), printable.Line(r.ID), r.Hook, r.State, r.Percent)
-		}
-	}
-	fmt.Fprintln(out, "\nconfiguration")
-	for _, line := range i.cfg.Dump() {
-		fmt.Fprintln(out, "  "+printable.Line(line))
 	}
 }

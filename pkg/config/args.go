@@ -177,17 +177,6 @@ func WriteUsage(w io.Writer, prog string, options []Option) error {
 	return nil
 }
 
-func (o *Option) usage() string {
-	flags := flagDisplay(o, "")
-	if o.Short != "" {
-		flags += ", -" + o.Short
-	}
-	if o.Kind == Bool {
-		return flags + ", " + flagDisplay(o, "no")
-	}
-	return flags + " " + strings.ToUpper(o.name().Name)
-}
-
 func line(text *strings.Builder, flags, help string) {
 	fmt.Fprintf(text, "  %s\n        %s\n", flags, strings.Join(strings.Fields(help), " "))
 }

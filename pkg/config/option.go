@@ -467,3 +467,21 @@ func parseHost(text string) (any, error) {
 	}
 	return name, nil
 }
+
+func (o *Option) usage() string {
+	flags := flagDisplay(o, "")
+	if o.Short != "" {
+		flags += ", -" + o.Short
+	}
+	if o.Kind == Bool {
+		return flags + ", " + flagDisplay(o, "no")
+	}
+	return flags + " " + strings.ToUpper(o.name().Name)
+}
+
+func (o *Option) last(found []occurrence) []occurrence {
+	if o.Kind == MultiString {
+		return found
+	}
+	return found[len(found)-1:]
+}

@@ -130,13 +130,6 @@ func (r *resolver) fromFiles(o *Option, names []Name) []occurrence {
 	return all
 }
 
-func (o *Option) last(found []occurrence) []occurrence {
-	if o.Kind == MultiString {
-		return found
-	}
-	return found[len(found)-1:]
-}
-
 func (r *resolver) warn(old, current Name) {
 	if r.warned[[2]Name{old, current}] {
 		return

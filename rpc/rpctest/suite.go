@@ -5,11 +5,16 @@ package rpctest
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"maps"
 	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/karbor-project/karbor/rpc"
+	"github.com/karbor-project/karbor/rpc/notify"
 )
 
 // Pair is what the conformance suite works on: two peers of one broker and a view
@@ -240,5 +245,215 @@ func (h *harness) until(what string, ok func() bool) {
 			h.t.Fatalf("waited in vain until %s", what)
 		}
 		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// successor serves the same queue and reports what it gets.
+func (h *harness) successor() <-chan *rpc.Request {
+	requests := make(chan *rpc.Request, 4)
+	other := h.target
+	other.Server = "host.two"
+	h.serveAt(other, rpc.ServerOptions{}, accepting(func(_ context.Context, r *rpc.Request) (any, error) {
+		requests <- r
+		return "second", nil
+	}))
+	return requests
+}
+
+func (h *harness) doomed(handler rpc.Handler, delivery rpc.Delivery) *rpc.Server {
+	h.t.Helper()
+	s, err := rpc.NewServer(h.Server, h.target, []rpc.Endpoint{
+		{Methods: map[string]rpc.Method{"start": {Handler: handler, Delivery: delivery}}},
+	}, rpc.ServerOptions{})
+	if err == nil {
+		err = s.Start(h.ctx)
+	}
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return s
+}
+
+// deserted starts a server whose answers may never leave, and stops it hard.
+func (h *harness) deserted() {
+	h.t.Helper()
+	s, err := rpc.NewServer(h.Server, h.target, []rpc.Endpoint{methods("", map[string]rpc.Handler{"one": returns(1)})},
+		rpc.ServerOptions{Grace: time.Second})
+	if err == nil {
+		err = s.Start(h.ctx)
+	}
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.t.Cleanup(func() {
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		_ = s.Stop(ctx)
+	})
+}
+
+// tooLarge is a text that no broker of the suite takes; the test is skipped where
+// the limit is not known.
+func (h *harness) tooLarge() string {
+	h.t.Helper()
+	if h.MaxMessage == 0 {
+		h.t.Skip("the limit of the broker is not known")
+	}
+	return strings.Repeat("x", h.MaxMessage)
+}
+
+// carrier is the transport's part for notifications.
+func (h *harness) carrier(t rpc.Transport) notify.Transport {
+	h.t.Helper()
+	c, ok := t.(notify.Transport)
+	if !ok {
+		h.t.Fatalf("%T carries no notifications", t)
+	}
+	return c
+}
+
+// notifier publishes to topics of the check's own, and has the queues of the
+// priority removed in the end.
+func (h *harness) notifier(p notify.Priority, topics ...string) *notify.Notifier {
+	h.t.Helper()
+	for _, topic := range topics {
+		h.forget(topic + "." + string(p))
+	}
+	o := notify.Options{Now: func() time.Time { return time.Date(2026, 11, 22, 15, 46, 41, 700999000, time.UTC) }}
+	return notify.New("svc.host1", o, notify.Messaging(h.carrier(h.Client), notify.MessagingOptions{Topics: topics}))
+}
+
+// forget deletes a queue that is made in the check.
+func (h *harness) forget(queue string) { h.t.Cleanup(func() { h.Wire.Delete(queue) }) }
+
+// listen starts a listener for one priority and stops it with the check.
+func (h *harness) listen(o notify.ListenerOptions, p notify.Priority, handler notify.Handler, topics ...string) *notify.Listener {
+	h.t.Helper()
+	return h.listenOn(h.carrier(h.Server), o, p, handler, topics...)
+}
+
+func (h *harness) listenOn(c notify.Transport, o notify.ListenerOptions, p notify.Priority, handler notify.Handler, topics ...string) *notify.Listener {
+	h.t.Helper()
+	var sources []notify.Source
+	for _, topic := range topics {
+		sources = append(sources, notify.Source{Topic: topic})
+	}
+	endpoint := notify.Endpoint{Handlers: map[notify.Priority]notify.Handler{p: handler}}
+	l, err := notify.NewListener(c, sources, []notify.Endpoint{endpoint}, o)
+	if err == nil {
+		err = l.Start(h.ctx)
+	}
+	if err != nil {
+		h.t.Fatalf("listener: %v", err)
+	}
+	h.t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), soon)
+		defer cancel()
+		if err := l.Stop(ctx); err != nil {
+			h.t.Errorf("Stop: %v", err)
+		}
+	})
+	return l
+}
+
+// members takes a notification off its queue.
+func (h *harness) members(queue string) (RawMessage, map[string]any) {
+	h.t.Helper()
+	m, ok := h.Wire.Get(queue, soon)
+	if !ok {
+		h.t.Fatalf("nothing in %s", queue)
+	}
+	var members map[string]any
+	if err := json.Unmarshal(h.open(m), &members); err != nil {
+		h.t.Fatal(err)
+	}
+	return m, members
+}
+
+// disturbedStarts starts one after the other on the same transport and ends each at
+// another point of its start, from the first to some time behind the last. Each must
+// return, and leave nothing that keeps the next one from starting.
+func (h *harness) disturbedStarts(create func() startable) {
+	h.t.Helper()
+	begin := time.Now()
+	first := create()
+	if err := first.Start(h.ctx); err != nil {
+		h.t.Fatal(err)
+	}
+	if err := first.Stop(h.ctx); err != nil {
+		h.t.Fatal(err)
+	}
+	whole := time.Since(begin) // with the stop
+	const points = 48
+	for i := range points {
+		s := create()
+		ctx, cancel := context.WithCancel(h.ctx)
+		disturbed, started := signal(), signal()
+		time.AfterFunc(whole*time.Duration(i)/points, func() { disturbed <- disturbances[i%len(disturbances)](s, cancel) })
+		go func() { started <- s.Start(ctx) }()
+		err := wait(h.t, started, "the start")
+		if err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, rpc.ErrStopped) {
+			h.t.Errorf("start %d: %v", i, err)
+		}
+		if err := wait(h.t, disturbed, "the disturbance"); err != nil {
+			h.t.Errorf("disturbance %d: %v", i, err)
+		}
+		stopped := signal()
+		go func() { stopped <- s.Stop(h.ctx) }()
+		if err := wait(h.t, stopped, "the stop"); err != nil {
+			h.t.Errorf("stop %d: %v", i, err)
+		}
+		cancel()
+	}
+}
+
+// traffic calls send again and again until the returned function is called, which
+// returns the names of what has been sent.
+func (h *harness) traffic(send func(name string) error) func() []string {
+	end := make(chan struct{})
+	var sent []string
+	var sending sync.WaitGroup
+	sending.Go(func() {
+		for {
+			select {
+			case <-end:
+				return
+			case <-time.After(time.Millisecond):
+			}
+			name := rpc.NewID()
+			if err := send(name); err != nil {
+				h.t.Errorf("sending: %v", err)
+				return
+			}
+			sent = append(sent, name)
+		}
+	})
+	return func() []string {
+		close(end)
+		sending.Wait()
+		return sent
+	}
+}
+
+// serveBreaking serves each handler under both deliveries, "start-" before the names
+// of the UntilAccepted ones, with one worker, so that one lost slot is all of them.
+func (h *harness) serveBreaking(o rpc.ServerOptions, handlers map[string]rpc.Handler) []string {
+	h.t.Helper()
+	e := rpc.Endpoint{Methods: map[string]rpc.Method{"next": {Handler: returns("alive")}}}
+	for name, handler := range handlers {
+		e.Methods[name] = rpc.Method{Handler: handler}
+		e.Methods["start-"+name] = rpc.Method{Handler: handler, Delivery: rpc.UntilAccepted}
+	}
+	o.Workers = 1
+	h.serve(o, e)
+	names := slices.Sorted(maps.Keys(e.Methods))
+	return slices.DeleteFunc(names, func(name string) bool { return name == "next" })
+}
+
+// alive checks that the one worker is there.
+func (h *harness) alive() {
+	h.t.Helper()
+	if r := h.answer(h.ask(`"method": "next"`)); r.Result != "alive" {
+		h.t.Errorf("%+v", r)
 	}
 }

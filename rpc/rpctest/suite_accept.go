@@ -34,32 +34,6 @@ func hardStop(t *testing.T, s *rpc.Server) {
 	}
 }
 
-// successor serves the same queue and reports what it gets.
-func (h *harness) successor() <-chan *rpc.Request {
-	requests := make(chan *rpc.Request, 4)
-	other := h.target
-	other.Server = "host.two"
-	h.serveAt(other, rpc.ServerOptions{}, accepting(func(_ context.Context, r *rpc.Request) (any, error) {
-		requests <- r
-		return "second", nil
-	}))
-	return requests
-}
-
-func (h *harness) doomed(handler rpc.Handler, delivery rpc.Delivery) *rpc.Server {
-	h.t.Helper()
-	s, err := rpc.NewServer(h.Server, h.target, []rpc.Endpoint{
-		{Methods: map[string]rpc.Method{"start": {Handler: handler, Delivery: delivery}}},
-	}, rpc.ServerOptions{})
-	if err == nil {
-		err = s.Start(h.ctx)
-	}
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	return s
-}
-
 func checkAckFirst(t *testing.T, h *harness) {
 	started := make(chan struct{}, 1)
 	s := h.doomed(func(ctx context.Context, _ *rpc.Request) (any, error) {

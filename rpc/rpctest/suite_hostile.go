@@ -189,24 +189,6 @@ func checkReplyQueues(t *testing.T, h *harness) {
 	}
 }
 
-// deserted starts a server whose answers may never leave, and stops it hard.
-func (h *harness) deserted() {
-	h.t.Helper()
-	s, err := rpc.NewServer(h.Server, h.target, []rpc.Endpoint{methods("", map[string]rpc.Handler{"one": returns(1)})},
-		rpc.ServerOptions{Grace: time.Second})
-	if err == nil {
-		err = s.Start(h.ctx)
-	}
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	h.t.Cleanup(func() {
-		ctx, cancel := context.WithCancel(context.Background())
-		cancel()
-		_ = s.Stop(ctx)
-	})
-}
-
 // A client that has gone with many calls under way costs others nothing.
 func checkVanishedClient(t *testing.T, h *harness) {
 	h.deserted()

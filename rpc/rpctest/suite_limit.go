@@ -45,16 +45,6 @@ func beside(h *harness, f func(c *rpc.Client)) {
 	calls.Wait()
 }
 
-// tooLarge is a text that no broker of the suite takes; the test is skipped where
-// the limit is not known.
-func (h *harness) tooLarge() string {
-	h.t.Helper()
-	if h.MaxMessage == 0 {
-		h.t.Skip("the limit of the broker is not known")
-	}
-	return strings.Repeat("x", h.MaxMessage)
-}
-
 // The caller of an answer that is too large gets a failure, and nobody else
 // notices.
 func checkTooLargeAnswer(t *testing.T, h *harness) {

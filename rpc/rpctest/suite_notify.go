@@ -33,60 +33,6 @@ var notifyChecks = []check{
 	{"Hostile_OddNotifications", checkHostileEvents},
 }
 
-// carrier is the transport's part for notifications.
-func (h *harness) carrier(t rpc.Transport) notify.Transport {
-	h.t.Helper()
-	c, ok := t.(notify.Transport)
-	if !ok {
-		h.t.Fatalf("%T carries no notifications", t)
-	}
-	return c
-}
-
-// notifier publishes to topics of the check's own, and has the queues of the
-// priority removed in the end.
-func (h *harness) notifier(p notify.Priority, topics ...string) *notify.Notifier {
-	h.t.Helper()
-	for _, topic := range topics {
-		h.forget(topic + "." + string(p))
-	}
-	o := notify.Options{Now: func() time.Time { return time.Date(2026, 11, 22, 15, 46, 41, 700999000, time.UTC) }}
-	return notify.New("svc.host1", o, notify.Messaging(h.carrier(h.Client), notify.MessagingOptions{Topics: topics}))
-}
-
-// forget deletes a queue that is made in the check.
-func (h *harness) forget(queue string) { h.t.Cleanup(func() { h.Wire.Delete(queue) }) }
-
-// listen starts a listener for one priority and stops it with the check.
-func (h *harness) listen(o notify.ListenerOptions, p notify.Priority, handler notify.Handler, topics ...string) *notify.Listener {
-	h.t.Helper()
-	return h.listenOn(h.carrier(h.Server), o, p, handler, topics...)
-}
-
-func (h *harness) listenOn(c notify.Transport, o notify.ListenerOptions, p notify.Priority, handler notify.Handler, topics ...string) *notify.Listener {
-	h.t.Helper()
-	var sources []notify.Source
-	for _, topic := range topics {
-		sources = append(sources, notify.Source{Topic: topic})
-	}
-	endpoint := notify.Endpoint{Handlers: map[notify.Priority]notify.Handler{p: handler}}
-	l, err := notify.NewListener(c, sources, []notify.Endpoint{endpoint}, o)
-	if err == nil {
-		err = l.Start(h.ctx)
-	}
-	if err != nil {
-		h.t.Fatalf("listener: %v", err)
-	}
-	h.t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), soon)
-		defer cancel()
-		if err := l.Stop(ctx); err != nil {
-			h.t.Errorf("Stop: %v", err)
-		}
-	})
-	return l
-}
-
 // watched tells when a consumption has been cancelled.
 type watched struct {
 	notify.Transport
@@ -134,20 +80,6 @@ func checkEventWaits(t *testing.T, h *harness) {
 	if diff := cmp.Diff(want, got); diff != "" || len(got.ID) != 36 {
 		t.Errorf("%s: %s", got.ID, diff)
 	}
-}
-
-// members takes a notification off its queue.
-func (h *harness) members(queue string) (RawMessage, map[string]any) {
-	h.t.Helper()
-	m, ok := h.Wire.Get(queue, soon)
-	if !ok {
-		h.t.Fatalf("nothing in %s", queue)
-	}
-	var members map[string]any
-	if err := json.Unmarshal(h.open(m), &members); err != nil {
-		h.t.Fatal(err)
-	}
-	return m, members
 }
 
 func checkNoToken(t *testing.T, h *harness) {

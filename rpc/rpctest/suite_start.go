@@ -4,7 +4,6 @@ package rpctest
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"testing"
 	"time"
@@ -33,43 +32,6 @@ var disturbances = []func(s startable, cancel context.CancelFunc) error{
 		cancel()
 		return s.Stop(context.Background())
 	},
-}
-
-// disturbedStarts starts one after the other on the same transport and ends each at
-// another point of its start, from the first to some time behind the last. Each must
-// return, and leave nothing that keeps the next one from starting.
-func (h *harness) disturbedStarts(create func() startable) {
-	h.t.Helper()
-	begin := time.Now()
-	first := create()
-	if err := first.Start(h.ctx); err != nil {
-		h.t.Fatal(err)
-	}
-	if err := first.Stop(h.ctx); err != nil {
-		h.t.Fatal(err)
-	}
-	whole := time.Since(begin) // with the stop
-	const points = 48
-	for i := range points {
-		s := create()
-		ctx, cancel := context.WithCancel(h.ctx)
-		disturbed, started := signal(), signal()
-		time.AfterFunc(whole*time.Duration(i)/points, func() { disturbed <- disturbances[i%len(disturbances)](s, cancel) })
-		go func() { started <- s.Start(ctx) }()
-		err := wait(h.t, started, "the start")
-		if err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, rpc.ErrStopped) {
-			h.t.Errorf("start %d: %v", i, err)
-		}
-		if err := wait(h.t, disturbed, "the disturbance"); err != nil {
-			h.t.Errorf("disturbance %d: %v", i, err)
-		}
-		stopped := signal()
-		go func() { stopped <- s.Stop(h.ctx) }()
-		if err := wait(h.t, stopped, "the stop"); err != nil {
-			h.t.Errorf("stop %d: %v", i, err)
-		}
-		cancel()
-	}
 }
 
 func signal() chan error { return make(chan error, 1) }
@@ -102,34 +64,6 @@ func (r *runs) all(h *harness, sent []string) {
 			}
 			time.Sleep(time.Millisecond)
 		}
-	}
-}
-
-// traffic calls send again and again until the returned function is called, which
-// returns the names of what has been sent.
-func (h *harness) traffic(send func(name string) error) func() []string {
-	end := make(chan struct{})
-	var sent []string
-	var sending sync.WaitGroup
-	sending.Go(func() {
-		for {
-			select {
-			case <-end:
-				return
-			case <-time.After(time.Millisecond):
-			}
-			name := rpc.NewID()
-			if err := send(name); err != nil {
-				h.t.Errorf("sending: %v", err)
-				return
-			}
-			sent = append(sent, name)
-		}
-	})
-	return func() []string {
-		close(end)
-		sending.Wait()
-		return sent
 	}
 }
 

@@ -6,10 +6,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"maps"
 	"math"
 	"runtime"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -93,29 +91,6 @@ func loopingError() error {
 	var cycle any
 	cycle = map[string]any{"err": &cycle}
 	return errors.Join(&rpc.PanicError{Value: cycle})
-}
-
-// serveBreaking serves each handler under both deliveries, "start-" before the names
-// of the UntilAccepted ones, with one worker, so that one lost slot is all of them.
-func (h *harness) serveBreaking(o rpc.ServerOptions, handlers map[string]rpc.Handler) []string {
-	h.t.Helper()
-	e := rpc.Endpoint{Methods: map[string]rpc.Method{"next": {Handler: returns("alive")}}}
-	for name, handler := range handlers {
-		e.Methods[name] = rpc.Method{Handler: handler}
-		e.Methods["start-"+name] = rpc.Method{Handler: handler, Delivery: rpc.UntilAccepted}
-	}
-	o.Workers = 1
-	h.serve(o, e)
-	names := slices.Sorted(maps.Keys(e.Methods))
-	return slices.DeleteFunc(names, func(name string) bool { return name == "next" })
-}
-
-// alive checks that the one worker is there.
-func (h *harness) alive() {
-	h.t.Helper()
-	if r := h.answer(h.ask(`"method": "next"`)); r.Result != "alive" {
-		h.t.Errorf("%+v", r)
-	}
 }
 
 func checkBreaking(t *testing.T, h *harness) {

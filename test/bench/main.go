@@ -8,7 +8,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"runtime"
@@ -136,9 +135,4 @@ func machine() string {
 		text += ", load average at the start " + strings.Join(strings.Fields(string(loads))[:3], " ")
 	}
 	return text
-}
-
-// has reports whether there is a Python peer that needs a module.
-func (b *bench) has(module string) bool {
-	return !b.size.alone && exec.Command(python, "-c", "import "+module).Run() == nil
 }

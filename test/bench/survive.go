@@ -3,11 +3,15 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"time"
+
+	"github.com/karbor-project/karbor/rpc"
 )
 
 // observed is for how long a worker is watched while its operations wait. Their
@@ -100,4 +104,115 @@ func (b *bench) adopt(ctx context.Context, w worker) (took time.Duration, err er
 	}
 	err = b.begun(ctx, 2*b.size.adopted)
 	return time.Since(began), err
+}
+
+// The large plan.
+const (
+	largePlan  = 1000
+	largeTimes = 5
+)
+
+// journaling measures protects of many resources by workers with a journal in
+// different databases.
+func (b *bench) journaling(ctx context.Context) error {
+	bank := onDisk
+	if b.site.memory != "" {
+		bank = inMemory
+	}
+	b.table.heading(fmt.Sprintf("Protect of %d resources until available: no-op plugin, one at a time, median of %d", largePlan, largeTimes))
+	return b.journals(ctx, func(name, url string) error {
+		progress("protecting %d resources with the journal in %s", largePlan, name)
+		w, err := b.hire(ctx, worker{state: "journal-" + name, name: waiting, database: url})
+		if err != nil {
+			return err
+		}
+		return errors.Join(b.protectLarge(ctx, w, bank, name), w.stop())
+	})
+}
+
+func (b *bench) protectLarge(ctx context.Context, w *process, bank, journal string) error {
+	protect, err := b.protect(waiting, bank, largePlan)
+	if err != nil {
+		return err
+	}
+	took, err := measure(ctx, w, largeTimes, 1, protect)
+	if err != nil {
+		return err
+	}
+	b.table.add(row{name: journal + ": latency, median", unit: "ms", ours: milliseconds(took.p50)})
+	b.table.add(row{name: journal + ": CPU for one", unit: "ms", ours: milliseconds(took.cpu)})
+	return nil
+}
+
+// hire starts a worker that can have the plugin that waits, and waits until it
+// serves.
+func (b *bench) hire(ctx context.Context, w worker) (*process, error) {
+	config, err := b.site.configure(w)
+	if err != nil {
+		return nil, fmt.Errorf("configure a worker: %w", err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	if w.database != "" {
+		if out, err := exec.CommandContext(ctx, self, waiting, "--config-file", config, "--db-sync").CombinedOutput(); err != nil {
+			return nil, fmt.Errorf("making tables: %w\n%s", err, out)
+		}
+	}
+	p, err := start("worker "+w.state, self, waiting, "--config-file", config)
+	if err != nil {
+		return nil, err
+	}
+	p.terminate = true
+	// By its own name: the topic may have other workers.
+	target := rpc.Target{Exchange: b.site.name, Topic: b.site.topic(waiting), Server: cmp.Or(w.host, "bench"), Version: "1.0"}
+	client := rpc.NewClient(b.transport, target, rpc.ClientOptions{Timeout: callTime, AtLeastOnce: true})
+	for {
+		err := client.Call(ctx, b.caller, "list_providers", nil, nil)
+		if err == nil {
+			return p, nil
+		}
+		select {
+		case <-p.ended:
+			return nil, errors.Join(err, p.stop())
+		case <-time.After(50 * time.Millisecond):
+		}
+		if !errors.Is(err, rpc.ErrUndeliverable) {
+			return nil, fmt.Errorf("first call of %s: %w", p.name, err)
+		}
+	}
+}
+
+// fill begins operations whose hooks wait for ever, and returns when all wait.
+func (b *bench) fill(ctx context.Context, count int) error {
+	if err := os.WriteFile(b.site.path("begun"), nil, 0o600); err != nil {
+		return err
+	}
+	client := b.client(waiting)
+	_, err := repeat(ctx, count, 64, func(ctx context.Context) error {
+		return client.Call(ctx, b.caller, "protect", map[string]any{"plan": newPlan(onDisk, 1)}, nil)
+	})
+	if err != nil {
+		return err
+	}
+	return b.begun(ctx, count)
+}
+
+// begun waits until so many hooks have begun.
+func (b *bench) begun(ctx context.Context, count int) error {
+	for {
+		f, err := os.Stat(b.site.path("begun"))
+		if err != nil {
+			return err
+		}
+		if f.Size() >= int64(count) {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%d of %d hooks have begun: %w", f.Size(), count, context.Cause(ctx))
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
 }

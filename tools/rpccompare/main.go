@@ -14,11 +14,9 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
 	"runtime"
 	"strings"
@@ -64,39 +62,6 @@ func exit(err error) {
 		os.Exit(1)
 	}
 	os.Exit(0)
-}
-
-func (b *bench) compare(ctx context.Context, alone bool) error {
-	if b.text == "" {
-		return errors.New(`RABBIT_URL is not set; eval "$(tools/services/up rabbitmq)" starts a broker and sets it`)
-	}
-	var err error
-	if b.url, err = rpc.ParseTransportURL(b.text); err != nil {
-		return fmt.Errorf("RABBIT_URL: %w", err)
-	}
-	if b.broker = listenerOf(b.url.Brokers()[0].Port); b.broker == 0 {
-		fmt.Println("The broker's process is not to be found here: its CPU time is left out.")
-	}
-	fmt.Println(machine())
-	servers := []*server{b.raw(), b.ours()}
-	switch {
-	case alone:
-	case exec.Command(python, "-c", "import oslo_messaging").Run() != nil:
-		fmt.Println("python3-oslo.messaging is not installed: there is no server in Python.")
-	default:
-		servers = append(servers, b.python())
-	}
-	defer b.clean(servers)
-	for _, s := range servers {
-		if err := b.measure(ctx, s); err != nil {
-			return fmt.Errorf("%s: %w", s.name, err)
-		}
-	}
-	show(servers)
-	if b.backlog == 0 {
-		return nil
-	}
-	return b.drain(ctx, b.ours())
 }
 
 // machine describes where the figures come from.

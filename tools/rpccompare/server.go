@@ -4,6 +4,8 @@ package main
 
 import (
 	"bufio"
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os/exec"
@@ -13,6 +15,8 @@ import (
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/karbor-project/karbor/rpc"
 )
 
 // stopTime is how long a server may take to end after it was asked to.
@@ -124,4 +128,37 @@ func (b *bench) channel() (*amqp.Channel, func(), error) {
 		return nil, nil, err
 	}
 	return ch, func() { _ = conn.Close() }, nil
+}
+
+func (b *bench) compare(ctx context.Context, alone bool) error {
+	if b.text == "" {
+		return errors.New(`RABBIT_URL is not set; eval "$(tools/services/up rabbitmq)" starts a broker and sets it`)
+	}
+	var err error
+	if b.url, err = rpc.ParseTransportURL(b.text); err != nil {
+		return fmt.Errorf("RABBIT_URL: %w", err)
+	}
+	if b.broker = listenerOf(b.url.Brokers()[0].Port); b.broker == 0 {
+		fmt.Println("The broker's process is not to be found here: its CPU time is left out.")
+	}
+	fmt.Println(machine())
+	servers := []*server{b.raw(), b.ours()}
+	switch {
+	case alone:
+	case exec.Command(python, "-c", "import oslo_messaging").Run() != nil:
+		fmt.Println("python3-oslo.messaging is not installed: there is no server in Python.")
+	default:
+		servers = append(servers, b.python())
+	}
+	defer b.clean(servers)
+	for _, s := range servers {
+		if err := b.measure(ctx, s); err != nil {
+			return fmt.Errorf("%s: %w", s.name, err)
+		}
+	}
+	show(servers)
+	if b.backlog == 0 {
+		return nil
+	}
+	return b.drain(ctx, b.ours())
 }

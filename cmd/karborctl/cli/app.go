@@ -386,3 +386,60 @@ func versionCommand(a *App) *cobra.Command {
 		},
 	}
 }
+
+// printCheckpoint shows a checkpoint and what was remarked of it.
+func (a *App) printCheckpoint(answer json.RawMessage) error {
+	if err := a.print(answer, func() (*table.Table, error) { return checkpointFields(answer) }); err != nil {
+		return err
+	}
+	return a.printRemarks(answer)
+}
+
+// printBelow shows a table below what was printed of an answer, which as JSON has it
+// already, and from which columns may have been chosen.
+func (a *App) printBelow(t *table.Table) error {
+	if a.options.format.whole() || len(a.options.columns) > 0 {
+		return nil
+	}
+	if a.options.format == formatTable {
+		if _, err := fmt.Fprintln(a.Out); err != nil {
+			return err
+		}
+	}
+	return a.print(nil, func() (*table.Table, error) { return t, nil })
+}
+
+func (a *App) printFates(fates []fate) error {
+	answer, err := json.Marshal(fates)
+	if err != nil {
+		return fmt.Errorf("encoding what becomes of the checkpoints: %w", err)
+	}
+	return a.print(answer, func() (*table.Table, error) {
+		t := table.New("id", "created", "status", "action", "reasons")
+		for i := range fates {
+			one := &fates[i]
+			t.Add(one.ID, moment(&one.Created), string(one.Status), one.Action, strings.Join(one.Reasons, ", "))
+		}
+		return t, nil
+	})
+}
+
+// printRemarks shows a table of the remarks in an answer below it, if there are any. The
+// forms that programs read line by line stay the answer alone.
+func (a *App) printRemarks(answer json.RawMessage) error {
+	var said progress.Remarked
+	if err := decode(answer, &said); err != nil {
+		return err
+	}
+	if a.options.format != formatTable || len(said.Remarks) == 0 && said.More == 0 {
+		return nil
+	}
+	t := table.New("resource", "aspect", "was", "is", "why")
+	for _, r := range said.Remarks {
+		t.Add(r.Resource.Type+" "+r.Resource.ID, r.Aspect, r.Was, r.Is, r.Why)
+	}
+	if said.More > 0 {
+		t.Add("", fmt.Sprintf("about %d more", said.More), "", "", "")
+	}
+	return a.printBelow(t)
+}

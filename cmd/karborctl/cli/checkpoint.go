@@ -67,27 +67,6 @@ func checkpointShowCommand(a *App) *cobra.Command {
 	}
 }
 
-// showCheckpoint asks for a checkpoint with its remarks, of which older workers know
-// nothing.
-func (s *session) showCheckpoint(ctx context.Context, provider, id string, patient bool) (json.RawMessage, error) {
-	r := operationRequest("show_checkpoint", map[string]any{"provider_id": provider, "checkpoint_id": id})
-	r.Patient = patient
-	answer, err := s.Call(ctx, r)
-	if tooOld(err) {
-		r.Version = ""
-		answer, err = s.Call(ctx, r)
-	}
-	return answer, err
-}
-
-// printCheckpoint shows a checkpoint and what was remarked of it.
-func (a *App) printCheckpoint(answer json.RawMessage) error {
-	if err := a.print(answer, func() (*table.Table, error) { return checkpointFields(answer) }); err != nil {
-		return err
-	}
-	return a.printRemarks(answer)
-}
-
 func checkpointFields(answer json.RawMessage) (*table.Table, error) {
 	var v checkpointView
 	if err := decode(answer, &v); err != nil {
@@ -352,21 +331,6 @@ func createCheckpoint(cmd *cobra.Command, a *App, p *plan, check, wait bool) err
 		return err
 	}
 	return problem
-}
-
-// checkResources fails for a resource that is not there: a protect of it would leave a checkpoint in error.
-func (s *session) checkResources(ctx context.Context, resources []planResource) error {
-	for _, r := range resources {
-		answer, err := s.Call(ctx, client.Request{Method: "show_protectable_instance",
-			Args: map[string]any{"protectable_type": r.Type, "protectable_id": r.ID, "parameters": map[string]any{}}})
-		if err != nil {
-			return fmt.Errorf("looking for %s %s (--no-check leaves that out): %w", r.Type, r.ID, err)
-		}
-		if string(answer) == "null" {
-			return notFoundf("there is no %s with the id %s", r.Type, r.ID)
-		}
-	}
-	return nil
 }
 
 func checkpointCopyCommand(a *App) *cobra.Command {

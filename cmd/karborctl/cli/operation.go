@@ -5,7 +5,6 @@ package cli
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -62,20 +61,6 @@ func printOperation(a *App, answer json.RawMessage) error {
 		}
 	}
 	return a.printRemarks(answer)
-}
-
-// printBelow shows a table below what was printed of an answer, which as JSON has it
-// already, and from which columns may have been chosen.
-func (a *App) printBelow(t *table.Table) error {
-	if a.options.format.whole() || len(a.options.columns) > 0 {
-		return nil
-	}
-	if a.options.format == formatTable {
-		if _, err := fmt.Fprintln(a.Out); err != nil {
-			return err
-		}
-	}
-	return a.print(nil, func() (*table.Table, error) { return t, nil })
 }
 
 func operationFields(o *progress.Operation) *table.Table {

@@ -4,10 +4,8 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -16,8 +14,6 @@ import (
 
 	"github.com/karbor-project/karbor/bank/checkpoint"
 	"github.com/karbor-project/karbor/cmd/karborctl/client"
-	"github.com/karbor-project/karbor/cmd/karborctl/progress"
-	"github.com/karbor-project/karbor/cmd/karborctl/table"
 	"github.com/karbor-project/karbor/pkg/retention"
 	"github.com/karbor-project/karbor/rpc"
 )
@@ -142,86 +138,6 @@ func prune(ctx context.Context, a *App, provider string, f pruneFlags) error {
 // prunePage is how many checkpoints are asked for at a time: the answer has a bound.
 const prunePage = 100
 
-// checkpointsOfPlan lists the caller's checkpoints of the plan that an operator names, the oldest first. An id is taken as it is;
-// for anything else the plans of all checkpoints are looked at.
-func (s *session) checkpointsOfPlan(ctx context.Context, provider, text string) ([]checkpointView, error) {
-	f := listFlags{sort: "asc", limit: prunePage}
-	if isID(text) {
-		f.plan = text
-	}
-	var all []checkpointView
-	for {
-		page, err := s.page(ctx, provider, f)
-		if err != nil {
-			return nil, err
-		}
-		if len(page) == 0 { // a page that is not full need not be the last
-			break
-		}
-		all = append(all, page...)
-		f.marker = page[len(page)-1].ID
-	}
-	if f.plan != "" {
-		return all, nil
-	}
-	names := map[string]string{}
-	for i := range all {
-		names[all[i].Plan.ID] = all[i].Plan.Name
-	}
-	var plans []candidate
-	for _, id := range slices.Sorted(maps.Keys(names)) {
-		plans = append(plans, candidate{id, names[id]})
-	}
-	id, err := choose("plan of a checkpoint", text, plans)
-	return slices.DeleteFunc(all, func(v checkpointView) bool { return v.Plan.ID != id }), err
-}
-
-// page asks for checkpoints with the times at which they were made, which workers tell since version 1.1.
-func (s *session) page(ctx context.Context, provider string, f listFlags) ([]checkpointView, error) {
-	r, err := f.request(provider)
-	if err != nil {
-		return nil, err
-	}
-	r.Version = operationsVersion
-	answer, err := s.Call(ctx, r)
-	if err != nil && !tooOld(err) {
-		return nil, err
-	}
-	var views []checkpointView
-	if err == nil {
-		err = decode(answer, &views)
-	}
-	if tooOld(err) || slices.ContainsFunc(views, func(v checkpointView) bool { return v.Timestamp == 0 }) {
-		return nil, errors.New("the worker is too old to tell when checkpoints were made: nothing is deleted")
-	}
-	return views, err
-}
-
-// doubtful returns the checkpoints whose last verification failed, of those that the workers remember: the newest 1000
-// within operation_retention.
-func (s *session) doubtful(ctx context.Context, provider string) (map[string]bool, error) {
-	r, err := (&operationFlags{kind: "verify", provider: provider}).request()
-	if err != nil {
-		return nil, err
-	}
-	answer, err := s.Call(ctx, r)
-	if err != nil {
-		return nil, fmt.Errorf("looking for verifications: %w", err)
-	}
-	var newest []progress.Operation
-	if err := decode(answer, &newest); err != nil {
-		return nil, err
-	}
-	failed := map[string]bool{}
-	for i := range newest {
-		o := &newest[i]
-		if _, later := failed[o.CheckpointID]; !later && (o.Status == progress.Succeeded || o.Status == progress.Failed) {
-			failed[o.CheckpointID] = o.Status == progress.Failed
-		}
-	}
-	return failed, nil
-}
-
 // What becomes of a checkpoint.
 const (
 	actionKeep   = "keep"
@@ -268,21 +184,6 @@ func stateOf(status checkpoint.Status, doubtful bool) retention.State {
 		return retention.Failed
 	}
 	return retention.Unfinished
-}
-
-func (a *App) printFates(fates []fate) error {
-	answer, err := json.Marshal(fates)
-	if err != nil {
-		return fmt.Errorf("encoding what becomes of the checkpoints: %w", err)
-	}
-	return a.print(answer, func() (*table.Table, error) {
-		t := table.New("id", "created", "status", "action", "reasons")
-		for i := range fates {
-			one := &fates[i]
-			t.Add(one.ID, moment(&one.Created), string(one.Status), one.Action, strings.Join(one.Reasons, ", "))
-		}
-		return t, nil
-	})
 }
 
 // deleteInTurn deletes checkpoints one after the other and tells of each that stays. What others built on may go when

@@ -4,13 +4,18 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/google/uuid"
 
 	"github.com/karbor-project/karbor/cmd/karborctl/client"
+	"github.com/karbor-project/karbor/cmd/karborctl/progress"
 )
 
 // notFoundError is an error about something that is not there.
@@ -136,4 +141,112 @@ func (s *session) resolve(ctx context.Context, args []string) ([]string, error) 
 		ids = append(ids, id)
 	}
 	return ids, nil
+}
+
+// showCheckpoint asks for a checkpoint with its remarks, of which older workers know
+// nothing.
+func (s *session) showCheckpoint(ctx context.Context, provider, id string, patient bool) (json.RawMessage, error) {
+	r := operationRequest("show_checkpoint", map[string]any{"provider_id": provider, "checkpoint_id": id})
+	r.Patient = patient
+	answer, err := s.Call(ctx, r)
+	if tooOld(err) {
+		r.Version = ""
+		answer, err = s.Call(ctx, r)
+	}
+	return answer, err
+}
+
+// checkResources fails for a resource that is not there: a protect of it would leave a checkpoint in error.
+func (s *session) checkResources(ctx context.Context, resources []planResource) error {
+	for _, r := range resources {
+		answer, err := s.Call(ctx, client.Request{Method: "show_protectable_instance",
+			Args: map[string]any{"protectable_type": r.Type, "protectable_id": r.ID, "parameters": map[string]any{}}})
+		if err != nil {
+			return fmt.Errorf("looking for %s %s (--no-check leaves that out): %w", r.Type, r.ID, err)
+		}
+		if string(answer) == "null" {
+			return notFoundf("there is no %s with the id %s", r.Type, r.ID)
+		}
+	}
+	return nil
+}
+
+// checkpointsOfPlan lists the caller's checkpoints of the plan that an operator names, the oldest first. An id is taken as it is;
+// for anything else the plans of all checkpoints are looked at.
+func (s *session) checkpointsOfPlan(ctx context.Context, provider, text string) ([]checkpointView, error) {
+	f := listFlags{sort: "asc", limit: prunePage}
+	if isID(text) {
+		f.plan = text
+	}
+	var all []checkpointView
+	for {
+		page, err := s.page(ctx, provider, f)
+		if err != nil {
+			return nil, err
+		}
+		if len(page) == 0 { // a page that is not full need not be the last
+			break
+		}
+		all = append(all, page...)
+		f.marker = page[len(page)-1].ID
+	}
+	if f.plan != "" {
+		return all, nil
+	}
+	names := map[string]string{}
+	for i := range all {
+		names[all[i].Plan.ID] = all[i].Plan.Name
+	}
+	var plans []candidate
+	for _, id := range slices.Sorted(maps.Keys(names)) {
+		plans = append(plans, candidate{id, names[id]})
+	}
+	id, err := choose("plan of a checkpoint", text, plans)
+	return slices.DeleteFunc(all, func(v checkpointView) bool { return v.Plan.ID != id }), err
+}
+
+// page asks for checkpoints with the times at which they were made, which workers tell since version 1.1.
+func (s *session) page(ctx context.Context, provider string, f listFlags) ([]checkpointView, error) {
+	r, err := f.request(provider)
+	if err != nil {
+		return nil, err
+	}
+	r.Version = operationsVersion
+	answer, err := s.Call(ctx, r)
+	if err != nil && !tooOld(err) {
+		return nil, err
+	}
+	var views []checkpointView
+	if err == nil {
+		err = decode(answer, &views)
+	}
+	if tooOld(err) || slices.ContainsFunc(views, func(v checkpointView) bool { return v.Timestamp == 0 }) {
+		return nil, errors.New("the worker is too old to tell when checkpoints were made: nothing is deleted")
+	}
+	return views, err
+}
+
+// doubtful returns the checkpoints whose last verification failed, of those that the workers remember: the newest 1000
+// within operation_retention.
+func (s *session) doubtful(ctx context.Context, provider string) (map[string]bool, error) {
+	r, err := (&operationFlags{kind: "verify", provider: provider}).request()
+	if err != nil {
+		return nil, err
+	}
+	answer, err := s.Call(ctx, r)
+	if err != nil {
+		return nil, fmt.Errorf("looking for verifications: %w", err)
+	}
+	var newest []progress.Operation
+	if err := decode(answer, &newest); err != nil {
+		return nil, err
+	}
+	failed := map[string]bool{}
+	for i := range newest {
+		o := &newest[i]
+		if _, later := failed[o.CheckpointID]; !later && (o.Status == progress.Succeeded || o.Status == progress.Failed) {
+			failed[o.CheckpointID] = o.Status == progress.Failed
+		}
+	}
+	return failed, nil
 }

@@ -27,36 +27,6 @@ const envCloud = "envvars"
 // nothing says which. keystone: conf/identity.py default_domain_id
 const defaultDomain = "default"
 
-// chosen reads the entry of clouds.yaml that is named, or the OS_* variables. A name
-// comes before the variables, as in the openstack client.
-func (o Options) chosen() (*entry, error) {
-	name := o.Cloud
-	if name == "" {
-		name = o.Getenv("OS_CLOUD")
-	}
-	if name != "" {
-		return o.cloud(name)
-	}
-	return o.entry("of the OS_* variables", envCloud, o.environment())
-}
-
-// environment makes an entry of the OS_* variables, so that both ways of naming a cloud
-// end in one.
-func (o Options) environment() map[string]any {
-	cloud := map[string]any{}
-	keys := append([]string{"auth_type", "cacert", "cert", "key", "insecure", "verify", "region_name", "auth_token",
-		"tenant_id", "tenant_name", "user_name", "userid"}, authKeys...)
-	for _, key := range keys {
-		if value := o.Getenv("OS_" + strings.ToUpper(key)); value != "" {
-			cloud[key] = value
-		}
-	}
-	if id, ok := cloud["userid"]; ok {
-		cloud["user_id"] = id
-	}
-	return cloud
-}
-
 // credentials turns an entry into the options of a login.
 func (e *entry) credentials(o Options) (*credentials, error) {
 	get := func(name string) string { return e.auth[name] }

@@ -89,3 +89,33 @@ func (o Options) anonymous() *requestcontext.RequestContext {
 	}
 	return c
 }
+
+// chosen reads the entry of clouds.yaml that is named, or the OS_* variables. A name
+// comes before the variables, as in the openstack client.
+func (o Options) chosen() (*entry, error) {
+	name := o.Cloud
+	if name == "" {
+		name = o.Getenv("OS_CLOUD")
+	}
+	if name != "" {
+		return o.cloud(name)
+	}
+	return o.entry("of the OS_* variables", envCloud, o.environment())
+}
+
+// environment makes an entry of the OS_* variables, so that both ways of naming a cloud
+// end in one.
+func (o Options) environment() map[string]any {
+	cloud := map[string]any{}
+	keys := append([]string{"auth_type", "cacert", "cert", "key", "insecure", "verify", "region_name", "auth_token",
+		"tenant_id", "tenant_name", "user_name", "userid"}, authKeys...)
+	for _, key := range keys {
+		if value := o.Getenv("OS_" + strings.ToUpper(key)); value != "" {
+			cloud[key] = value
+		}
+	}
+	if id, ok := cloud["userid"]; ok {
+		cloud["user_id"] = id
+	}
+	return cloud
+}

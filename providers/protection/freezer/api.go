@@ -11,12 +11,10 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
-	"strings"
 
 	"github.com/gophercloud/gophercloud/v2"
 
 	"github.com/karbor-project/karbor/pkg/openstack"
-	"github.com/karbor-project/karbor/pkg/requestcontext"
 	"github.com/karbor-project/karbor/providers/protection/poll"
 )
 
@@ -29,28 +27,6 @@ type api struct {
 	project string
 	base    string // of the collections, with a slash at the end
 	slash   string // after the name of a collection
-}
-
-func (p *Plugin) api(ctx context.Context) (*api, error) {
-	client, err := p.clients.Backup(ctx)
-	if err != nil {
-		return nil, err
-	}
-	a := &api{ServiceClient: client, plugin: p, project: requestcontext.From(ctx).ProjectID}
-	root := client.Endpoint
-	if a.project != "" {
-		root = strings.TrimSuffix(root, a.project+"/") // a configured endpoint has it
-	}
-	two, err := a.hasVersionTwo(ctx, root)
-	if err != nil {
-		return nil, err
-	}
-	if two {
-		a.base = root + "v2/" + a.project + "/"
-	} else {
-		a.base, a.slash = client.Endpoint+"v1/", "/"
-	}
-	return a, nil
 }
 
 // hasVersionTwo asks for the versions. Who does not tell has only the first.

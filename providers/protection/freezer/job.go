@@ -60,25 +60,6 @@ type session struct {
 	save  func() error
 }
 
-func (p *Plugin) begin(ctx context.Context, c *protection.Call) (*session, error) {
-	api, err := p.api(ctx)
-	if err != nil {
-		return nil, err
-	}
-	s := &session{api: api}
-	if err := c.LoadState(ctx, &s.state); err != nil {
-		return nil, err
-	}
-	if s.state.Mark == "" {
-		s.state.Mark = p.newID()
-	}
-	if c.State == nil {
-		s.state.Job.Uncertain, s.state.Removal.Uncertain = true, true
-	}
-	s.save = func() error { return c.SaveState(ctx, s.state) }
-	return s, nil
-}
-
 // suffix ends the description of a job of this operation.
 func (s *session) suffix(what string) string { return fmt.Sprintf(" [%s %s]", what, s.state.Mark) }
 

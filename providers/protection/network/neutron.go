@@ -14,7 +14,6 @@ import (
 	"github.com/gophercloud/gophercloud/v2"
 
 	"github.com/karbor-project/karbor/pkg/openstack"
-	"github.com/karbor-project/karbor/pkg/requestcontext"
 	"github.com/karbor-project/karbor/providers/protection/poll"
 )
 
@@ -72,14 +71,6 @@ type service struct {
 	*gophercloud.ServiceClient
 	plugin  *Plugin
 	project string // the caller's
-}
-
-func (p *Plugin) service(ctx context.Context) (*service, error) {
-	client, err := p.clients.Network(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return &service{client, p, requestcontext.From(ctx).ProjectID}, nil
 }
 
 // list returns a project's things of a kind. For an administrator the project has

@@ -4,9 +4,16 @@ package network
 
 import (
 	"context"
+	"fmt"
+	"maps"
+	"net/url"
+	"slices"
 	"strings"
 
+	"github.com/karbor-project/karbor/pkg/openstack"
+	"github.com/karbor-project/karbor/pkg/remark"
 	"github.com/karbor-project/karbor/providers/protection"
+	"github.com/karbor-project/karbor/providers/protection/hook"
 )
 
 // restoreState is what a second run of a restore knows of the first.
@@ -117,4 +124,178 @@ func (r *rebuild) build(ctx context.Context) error {
 	}
 	r.state.Made, r.state.Kept = r.made, r.kept
 	return r.call.SaveState(ctx, r.state)
+}
+
+// finish takes the marks away and does what has to come last. Each step may be
+// repeated.
+func (r *rebuild) finish(ctx context.Context) error {
+	for _, step := range []func(context.Context) error{r.finishNetworks, r.finishGroups, r.finishSubnets, r.finishPorts, r.finishRouters} {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	r.state.Done = true
+	return r.call.SaveState(ctx, r.state)
+}
+
+// marked returns the new id of something that carries a mark.
+func (r *rebuild) marked(k kind, original string) (string, bool) {
+	id, ok := r.state.Made[k.collection][original]
+	return id, ok
+}
+
+func (r *rebuild) finishNetworks(ctx context.Context) error {
+	return each(ctx, r, r.about.Networks, func(ctx context.Context, id string, old network) error {
+		made, ok := r.marked(networks, id)
+		if !ok {
+			return nil
+		}
+		if len(old.Tags) > 0 {
+			if err := r.put(ctx, map[string]any{"tags": old.Tags}, networks.collection, url.PathEscape(made), "tags"); err != nil {
+				return fmt.Errorf("tag network %s: %w", made, err)
+			}
+		}
+		return r.change(ctx, networks, made, map[string]any{"description": old.Description})
+	})
+}
+
+func (r *rebuild) finishGroups(ctx context.Context) error {
+	return each(ctx, r, r.about.Groups, func(ctx context.Context, id string, old secure) error {
+		made, ok := r.marked(groups, id)
+		if !ok {
+			return nil
+		}
+		return r.change(ctx, groups, made, map[string]any{"description": old.Description})
+	})
+}
+
+func (r *rebuild) finishSubnets(ctx context.Context) error {
+	return each(ctx, r, r.about.Subnets, func(ctx context.Context, id string, old subnet) error {
+		made, ok := r.marked(subnets, id)
+		if !ok {
+			return nil
+		}
+		body := map[string]any{"description": old.Description}
+		if old.DHCP && old.late() {
+			body["enable_dhcp"] = true
+		}
+		return r.change(ctx, subnets, made, body)
+	})
+}
+
+func (r *rebuild) finishPorts(ctx context.Context) error {
+	return each(ctx, r, r.about.Ports, func(ctx context.Context, id string, old port) error {
+		made, ok := r.marked(ports, id)
+		if !ok {
+			return nil
+		}
+		return r.change(ctx, ports, made, map[string]any{"description": old.Description})
+	})
+}
+
+// finishRouters gives routers their routes too, which lead over interfaces and
+// gateways that there may be no more.
+func (r *rebuild) finishRouters(ctx context.Context) error {
+	return each(ctx, r, r.about.Routers, func(ctx context.Context, id string, old router) error {
+		made, ok := r.marked(routers, id)
+		if !ok {
+			return nil
+		}
+		body := map[string]any{"description": old.Description}
+		if string(old.Routes) != "[]" {
+			putJSON(body, "routes", old.Routes)
+		}
+		err := r.change(ctx, routers, made, body)
+		if _, routes := body["routes"]; routes && refused(err) {
+			r.call.Remark(remark.Remark{Aspect: "routes of a router", Was: fmt.Sprintf("%s of router %q", old.Routes, old.Name), Why: hook.Reason(err)})
+			delete(body, "routes")
+			return r.change(ctx, routers, made, body)
+		}
+		return err
+	})
+}
+
+// undoRestore removes what a restore has made, what needs others first. Subnets go
+// with their networks. Its error names what is left.
+func (p *Plugin) undoRestore(ctx context.Context, c *protection.Call) error {
+	r := &rebuild{call: c}
+	if err := c.LoadState(ctx, &r.state); err != nil {
+		return err
+	}
+	if r.state.Mark == "" {
+		return nil // nothing was begun
+	}
+	var err error
+	if r.service, err = p.service(ctx); err != nil {
+		return err
+	}
+	if err := r.discover(ctx); err != nil {
+		return &hook.Failure{Text: "networks of the restore may be left behind: " + hook.Reason(err), Err: err}
+	}
+	made := r.leftovers()
+	return hook.Join(
+		r.disconnect(ctx, made[routers.collection]),
+		r.removeAll(ctx, routers, made[routers.collection]),
+		r.removeAll(ctx, ports, made[ports.collection]),
+		r.removeAll(ctx, networks, made[networks.collection]),
+		r.removeAll(ctx, groups, made[groups.collection]),
+	)
+}
+
+// leftovers returns what is there of all that was made, by collection and id.
+func (r *rebuild) leftovers() map[string]map[string]item {
+	left := map[string]map[string]item{}
+	for _, k := range kinds {
+		left[k.collection] = map[string]item{}
+		known := slices.Collect(maps.Values(r.state.Made[k.collection]))
+		for _, i := range r.found[k.collection] {
+			if slices.Contains(known, i.ID) || strings.HasPrefix(i.Description, r.mark()) {
+				left[k.collection][i.ID] = i
+			}
+		}
+	}
+	return left
+}
+
+// disconnect removes the interfaces of routers, and the routes that lead over
+// them before.
+func (r *rebuild) disconnect(ctx context.Context, made map[string]item) error {
+	var failures []error
+	for _, i := range made {
+		if len(i.Routes) == 0 {
+			continue
+		}
+		err := r.change(ctx, routers, i.ID, map[string]any{"routes": []any{}})
+		if err != nil && !openstack.IsNotFound(err) {
+			failures = append(failures, err)
+		}
+	}
+	for _, i := range r.found[ports.collection] {
+		if _, ours := made[i.DeviceID]; !ours || !isInterface(i.DeviceOwner) {
+			continue
+		}
+		err := r.put(ctx, map[string]any{"port_id": i.ID}, routers.collection, url.PathEscape(i.DeviceID), "remove_router_interface")
+		if err != nil && !openstack.IsNotFound(err) {
+			failures = append(failures, &hook.Failure{
+				Text: fmt.Sprintf("interface %s of router %s is left behind: %s", i.ID, i.DeviceID, hook.Reason(err)), Err: err,
+			})
+		}
+	}
+	return hook.Join(failures...)
+}
+
+func (r *rebuild) removeAll(ctx context.Context, k kind, made map[string]item) error {
+	var failures []error
+	for _, id := range slices.Sorted(maps.Keys(made)) {
+		if isInterface(made[id].DeviceOwner) {
+			continue // it went with its router
+		}
+		err := r.remove(ctx, k.collection, id)
+		if err != nil {
+			failures = append(failures, &hook.Failure{
+				Text: fmt.Sprintf("%s %s is left behind: %s", k.noun, id, hook.Reason(err)), Err: err,
+			})
+		}
+	}
+	return hook.Join(failures...)
 }

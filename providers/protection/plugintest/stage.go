@@ -277,3 +277,17 @@ func (s *stage) gone(since []string) error {
 		return nil
 	})
 }
+
+// takeBack runs Undo to its end, twice, as after a crash before the first end was
+// on record.
+func (s *stage) takeBack() error {
+	for range 2 {
+		if err := s.undo(newProcess(s.ctx, cut{})); err != nil {
+			return fmt.Errorf("undo: %w", err)
+		}
+		if err := s.gone(s.base); err != nil {
+			return fmt.Errorf("after undo: %w", err)
+		}
+	}
+	return nil
+}

@@ -15,7 +15,6 @@ import (
 	"github.com/gophercloud/gophercloud/v2"
 
 	"github.com/karbor-project/karbor/pkg/openstack"
-	"github.com/karbor-project/karbor/pkg/requestcontext"
 	"github.com/karbor-project/karbor/providers/protection/poll"
 	"github.com/karbor-project/karbor/providers/protection/remote"
 )
@@ -135,19 +134,6 @@ type cloud struct {
 	neutron *gophercloud.ServiceClient
 	cinder  *remote.Service
 	project string
-}
-
-func (p *Plugin) cloud(ctx context.Context) (*cloud, error) {
-	c := &cloud{plugin: p, project: requestcontext.From(ctx).ProjectID}
-	var err error
-	if c.nova, err = p.clients.Compute(ctx); err != nil {
-		return nil, err
-	}
-	if c.neutron, err = p.clients.Network(ctx); err != nil {
-		return nil, err
-	}
-	c.cinder, err = p.cinder.For(ctx)
-	return c, err
 }
 
 // await waits for a server, with one listing for all that are waited for.

@@ -6,11 +6,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+
+	"github.com/gophercloud/gophercloud/v2"
 
 	"github.com/karbor-project/karbor/pkg/openstack"
+	"github.com/karbor-project/karbor/pkg/remark"
 	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/hook"
+	"github.com/karbor-project/karbor/providers/protection/imagedata"
+	"github.com/karbor-project/karbor/providers/protection/poll"
 	"github.com/karbor-project/karbor/providers/protection/remote"
+	"github.com/karbor-project/karbor/providers/protection/volume"
 )
 
 // restoreState is what a second run of a restore knows of the first.
@@ -150,4 +159,248 @@ func (r *run) awaitStart(ctx context.Context) error {
 		text += ": " + s.Fault.Message
 	}
 	return &hook.Failure{Text: text, Err: err}
+}
+
+// defaultName is the name of a restored server when the user gives none.
+// karbor: nova_protection_plugin.py
+const defaultName = "karbor-restore-server"
+
+// request is the body that makes the server, but for the metadata. What the old one
+// had and there is no more is left out, with a remark.
+func (r *run) request(ctx context.Context) (map[string]any, error) {
+	body := map[string]any{"name": r.parameter("restore_name", defaultName), "flavorRef": r.parameter("restore_flavor_id", r.about.Server.Flavor)}
+	if err := r.bootFrom(ctx, body); err != nil {
+		return nil, err
+	}
+	for _, add := range []func(context.Context, map[string]any) error{r.addZone, r.addKey, r.addNetworks} {
+		if err := add(ctx, body); err != nil {
+			return nil, err
+		}
+	}
+	return body, nil
+}
+
+func (r *run) parameter(name, otherwise string) string {
+	if value, ok := r.call.Parameters.String(name); ok && value != "" {
+		return value
+	}
+	return otherwise
+}
+
+// new returns the id of what was restored in place of a part of the server.
+func (r *run) new(what, id string) (string, error) {
+	restored, ok := r.call.NewResources.Get(id)
+	if !ok {
+		return "", &hook.Failure{Text: fmt.Sprintf("The %s %s of the server was not restored", what, id), Err: errors.New("it is not among the new resources")}
+	}
+	return restored, nil
+}
+
+// standing returns the id of what stands for something now: what was restored, or
+// else the thing itself.
+func (r *run) standing(id string) string {
+	if restored, ok := r.call.NewResources.Get(id); ok {
+		return restored
+	}
+	return id
+}
+
+// bootFrom adds the device that the server boots from. A volume that is restored
+// need not know that it can be booted from.
+func (r *run) bootFrom(ctx context.Context, body map[string]any) error {
+	boot := r.about.Boot
+	if !boot.known() {
+		return &hook.Failure{Text: noBootDevice + ".", Err: errors.New("the metadata name none")}
+	}
+	if boot.Device == bootImage {
+		// Of servers booted from one image, each but the first has one of its own.
+		if own, ok := r.call.NewResources.Get(imagedata.OfServer(boot.ImageID, r.call.Resource.ID)); ok {
+			body["imageRef"] = own
+			return nil
+		}
+		id, err := r.new("image", boot.ImageID)
+		body["imageRef"] = id
+		return err
+	}
+	id, err := r.new("volume", boot.VolumeID)
+	if err != nil {
+		return err
+	}
+	v, err := openstack.Show[struct {
+		Bootable    string `json:"bootable"`
+		Multiattach bool   `json:"multiattach"`
+	}](ctx, r.cinder.ServiceClient, "volumes", id, "volume")
+	if err != nil {
+		return err
+	}
+	r.multiattach = v.Multiattach
+	if v.Bootable != "true" {
+		action := map[string]any{"os-set_bootable": map[string]any{"bootable": true}}
+		_, err := r.cinder.Post(ctx, r.cinder.ServiceURL("volumes", url.PathEscape(id), "action"), action, nil, &gophercloud.RequestOpts{
+			OkCodes: []int{http.StatusOK, http.StatusAccepted},
+		})
+		if err != nil {
+			return fmt.Errorf("make volume %s bootable: %w", id, err)
+		}
+	}
+	body["block_device_mapping_v2"] = []any{map[string]any{
+		"uuid": id, "source_type": "volume", "destination_type": "volume", "boot_index": 0, "delete_on_termination": false,
+	}}
+	return nil
+}
+
+func (r *run) addZone(ctx context.Context, body map[string]any) error {
+	wanted := r.about.Server.AvailabilityZone
+	if wanted == "" {
+		return nil
+	}
+	type zone struct {
+		Name  string `json:"zoneName"`
+		State struct {
+			Available bool `json:"available"`
+		} `json:"zoneState"`
+	}
+	zones, err := openstack.List[zone](ctx, r.nova, "os-availability-zone", "availabilityZoneInfo", nil)
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(zones, func(z zone) bool { return z.Name == wanted && z.State.Available }) {
+		body["availability_zone"] = wanted
+		return nil
+	}
+	r.call.Remark(remark.Remark{Aspect: "availability zone", Was: wanted, Is: "Nova's choice", Why: "it is not available any more"})
+	return nil
+}
+
+func (r *run) addKey(ctx context.Context, body map[string]any) error {
+	name := r.about.Server.KeyName
+	if name == nil || *name == "" {
+		return nil
+	}
+	_, err := openstack.Show[struct{}](ctx, r.nova, "os-keypairs", *name, "keypair")
+	if openstack.IsNotFound(err) {
+		r.call.Remark(remark.Remark{Aspect: "key pair", Was: *name, Why: "the user who restores has none of that name"})
+		return nil
+	}
+	body["key_name"] = *name
+	return err
+}
+
+// attached are the statuses of a volume that is attached. It is reserved before
+// Nova answers; one that is available again could not be attached.
+// cinder: objects/fields.py
+var attached = poll.Statuses{
+	Success: []string{"in-use"},
+	Failure: []string{"available", "error", "error_attaching", "deleting", "error_deleting", poll.NotFound},
+	Ignore:  []string{"attaching", "reserved"},
+}
+
+const notAttached = "Attach the volume to server failed"
+
+// attachVolumes attaches all volumes but the one that the server was booted from,
+// one after the other in the order of their devices.
+func (r *run) attachVolumes(ctx context.Context) error {
+	order := slices.DeleteFunc(byDevice(r.about.Attachments), func(id string) bool {
+		return r.about.Boot.Device == bootVolume && id == r.about.Boot.VolumeID
+	})
+	if len(order) == 0 {
+		return nil
+	}
+	server := url.PathEscape(r.state.ServerID)
+	now, err := openstack.List[struct {
+		VolumeID string `json:"volumeId"`
+	}](ctx, r.nova, "servers/"+server+"/os-volume_attachments", "volumeAttachments", nil)
+	if err != nil {
+		return err
+	}
+	there := map[string]bool{}
+	for _, a := range now {
+		there[a.VolumeID] = true
+	}
+	for i, original := range order {
+		id, err := r.new("volume", original)
+		if err != nil {
+			return err
+		}
+		if !there[id] {
+			if err := r.attach(ctx, id, r.about.Attachments[original].device()); err != nil {
+				return err
+			}
+		}
+		if err := hook.Instead(notAttached, r.cinder.Await(ctx, volume.Volumes, id, attached, nil)); err != nil {
+			return err
+		}
+		r.call.Report(90 + (i+1)*9/len(order))
+	}
+	return nil
+}
+
+// attach attaches a volume, at its device if that is free.
+func (r *run) attach(ctx context.Context, id, device string) error {
+	body := map[string]any{"volumeId": id}
+	if device != "" {
+		body["device"] = device
+	}
+	nova := openstack.WithMicroversion(r.nova, withMultiattach)
+	ask := func() error {
+		_, err := nova.Post(ctx, nova.ServiceURL("servers", url.PathEscape(r.state.ServerID), "os-volume_attachments"),
+			map[string]any{"volumeAttachment": body}, nil, &gophercloud.RequestOpts{OkCodes: []int{http.StatusOK, http.StatusAccepted}})
+		return err
+	}
+	err := ask()
+	if gophercloud.ResponseCodeIs(err, http.StatusNotAcceptable) { // a Nova of 2017 has no such volumes
+		nova = r.nova
+		err = ask()
+	}
+	if device != "" && gophercloud.ResponseCodeIs(err, http.StatusBadRequest) {
+		delete(body, "device")
+		why := hook.Reason(err)
+		if err = ask(); err == nil {
+			r.call.Remark(remark.Remark{Aspect: "device of a volume", Was: device, Is: "Nova's choice, of volume " + id, Why: why})
+		}
+	}
+	if refused(err) {
+		return &hook.Failure{Text: notAttached + ": " + hook.Reason(err), Err: err}
+	}
+	return err
+}
+
+// undoRestore deletes the new server, as far as it has come, and waits until it is
+// gone: then its volumes and ports are free.
+func (p *Plugin) undoRestore(ctx context.Context, c *protection.Call) error {
+	r, err := p.begin(ctx, c)
+	if err != nil {
+		return err
+	}
+	if !r.state.Asked {
+		return nil
+	}
+	servers := []remote.Created{{ID: r.state.ServerID}}
+	if r.state.ServerID == "" {
+		if servers, err = r.find(ctx); err != nil {
+			return &hook.Failure{Text: "a server may be left behind: " + hook.Reason(err), Err: err}
+		}
+	}
+	var failures []error
+	for _, s := range servers {
+		failures = append(failures, r.remove(ctx, s.ID))
+	}
+	return hook.Join(failures...)
+}
+
+// remove deletes a server.
+func (r *run) remove(ctx context.Context, id string) error {
+	err := r.dissociate(ctx, id)
+	if err == nil {
+		_, err = r.nova.Delete(ctx, r.nova.ServiceURL("servers", url.PathEscape(id)), &gophercloud.RequestOpts{
+			OkCodes: []int{http.StatusNoContent, http.StatusAccepted, http.StatusNotFound},
+		})
+	}
+	if err == nil {
+		err = r.await(ctx, id, gone, nil)
+	}
+	if err != nil {
+		return &hook.Failure{Text: fmt.Sprintf("server %s is left behind: %s", id, hook.Reason(err)), Err: err}
+	}
+	return nil
 }

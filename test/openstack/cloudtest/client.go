@@ -8,7 +8,6 @@ import (
 	"errors"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -26,16 +25,6 @@ type Client struct {
 	t          testing.TB
 	project    *openstacktest.RealProject
 	connection *client.Client
-}
-
-// Client connects a project to the site.
-func (s *Site) Client(p *openstacktest.RealProject) *Client {
-	s.t.Helper()
-	connection, err := client.Open(client.Options{ConfigFiles: []string{s.write("client.conf", s.Conf.String())}})
-	must(s.t, err)
-	s.t.Cleanup(func() { must(s.t, connection.Close()) })
-	must(s.t, connection.As(p.Caller, time.Now()))
-	return &Client{t: s.t, project: p, Provider: s.Provider, connection: connection}
 }
 
 // Try sends a request and decodes its answer into answer, unless that is nil. A

@@ -8,13 +8,17 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-sql-driver/mysql"
 	"github.com/google/uuid"
 	amqp "github.com/rabbitmq/amqp091-go"
 
+	"github.com/karbor-project/karbor/cmd/karborctl/client"
 	"github.com/karbor-project/karbor/pkg/openstack/openstacktest"
 )
 
@@ -141,4 +145,97 @@ func (s *Site) sweep() {
 	for _, exchange := range []string{s.exchange, s.topic + "_fanout"} {
 		must(s.t, channel.ExchangeDelete(exchange, false, false))
 	}
+}
+
+// Objects returns the names of the bank's objects.
+func (s *Site) Objects() []string {
+	s.t.Helper()
+	return s.bank.Objects(s.Container)
+}
+
+// CheckPurged wants nothing of a deleted checkpoint in the bank but what tells
+// that it was there.
+func (s *Site) CheckPurged(checkpoint string) {
+	s.t.Helper()
+	// A listing may be a moment behind the objects.
+	Await(s.t, "the bank to have no data of checkpoint "+checkpoint, func() (bool, any) {
+		var left []string
+		for _, name := range s.Objects() {
+			if strings.Contains(name, checkpoint) && !strings.HasSuffix(name, "/index.json") && !strings.HasSuffix(name, "/status") {
+				left = append(left, name)
+			}
+		}
+		return len(left) == 0, left
+	})
+}
+
+// Client connects a project to the site.
+func (s *Site) Client(p *openstacktest.RealProject) *Client {
+	s.t.Helper()
+	connection, err := client.Open(client.Options{ConfigFiles: []string{s.write("client.conf", s.Conf.String())}})
+	must(s.t, err)
+	s.t.Cleanup(func() { must(s.t, connection.Close()) })
+	must(s.t, connection.As(p.Caller, time.Now()))
+	return &Client{t: s.t, project: p, Provider: s.Provider, connection: connection}
+}
+
+// WriteProvider writes the provider file: the one that comes with the service,
+// filled in for this cloud, with more options if there are any.
+func (s *Site) WriteProvider(more Conf) {
+	s.t.Helper()
+	_, here, _, _ := runtime.Caller(0)
+	text, err := os.ReadFile(filepath.Join(filepath.Dir(here), "../../../etc/providers.d", s.kind.file))
+	must(s.t, err)
+	c := Conf{
+		"provider":          {"enabled": "True"},
+		"swift_client":      {"swift_auth_url": os.Getenv("KARBOR_TEST_KEYSTONE"), "swift_key": password},
+		"swift_bank_plugin": {"bank_swift_object_container": s.Container},
+	}
+	for _, section := range s.kind.polling {
+		c.Set(section, "poll_interval", "1")
+	}
+	for section, options := range more {
+		for option, value := range options {
+			c.Set(section, option, value)
+		}
+	}
+	// What the sample leaves out for Python workers is tested, too.
+	text = []byte(strings.ReplaceAll(string(text), "\n# plugin = ", "\nplugin = "))
+	lines := strings.Split(string(text), "\n")
+	at := slices.IndexFunc(lines, func(line string) bool { return strings.HasPrefix(line, "id = ") })
+	s.Provider = strings.TrimPrefix(lines[at], "id = ")
+	s.write("providers.d/"+s.kind.file, c.edited(string(text)))
+}
+
+// Start starts a worker and waits until it serves.
+func (s *Site) Start(host string) *Worker {
+	s.t.Helper()
+	return s.StartAs(Service, host)
+}
+
+// StartAs starts another program, named by its import path, as a worker, with
+// more in its environment, and waits until it serves.
+func (s *Site) StartAs(program, host string, env ...string) *Worker {
+	s.t.Helper()
+	s.hosts[host] = true
+	w := &Worker{Host: host, t: s.t, log: s.path(host + ".log"), ready: make(chan struct{}), ended: make(chan struct{})}
+	common := s.write("karbor.conf", s.Conf.String())
+	own := s.write(host+".conf", Conf{"DEFAULT": {"host": host, "log_file": w.log}}.String())
+	w.cmd = exec.Command(build(s.t, program), "--config-file", common, "--config-file", own)
+	w.cmd.Dir, w.cmd.Stderr = s.dir, &w.stderr
+	w.cmd.Env = append(append(os.Environ(), "NOTIFY_SOCKET="+w.listen(s.path(host+".notify"))), env...)
+	must(s.t, w.cmd.Start())
+	go func() {
+		_ = w.cmd.Wait() // the exit code is in ProcessState
+		close(w.ended)
+	}()
+	s.t.Cleanup(w.cleanUp)
+	select {
+	case <-w.ready:
+	case <-w.ended:
+		s.t.Fatalf("worker %s ended before it served:\n%s", host, w.stderr.String())
+	case <-time.After(patience):
+		s.t.Fatalf("worker %s does not serve", host)
+	}
+	return w
 }

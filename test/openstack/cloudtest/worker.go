@@ -30,39 +30,6 @@ type Worker struct {
 	ended  chan struct{} // closed when the process has ended
 }
 
-// Start starts a worker and waits until it serves.
-func (s *Site) Start(host string) *Worker {
-	s.t.Helper()
-	return s.StartAs(Service, host)
-}
-
-// StartAs starts another program, named by its import path, as a worker, with
-// more in its environment, and waits until it serves.
-func (s *Site) StartAs(program, host string, env ...string) *Worker {
-	s.t.Helper()
-	s.hosts[host] = true
-	w := &Worker{Host: host, t: s.t, log: s.path(host + ".log"), ready: make(chan struct{}), ended: make(chan struct{})}
-	common := s.write("karbor.conf", s.Conf.String())
-	own := s.write(host+".conf", Conf{"DEFAULT": {"host": host, "log_file": w.log}}.String())
-	w.cmd = exec.Command(build(s.t, program), "--config-file", common, "--config-file", own)
-	w.cmd.Dir, w.cmd.Stderr = s.dir, &w.stderr
-	w.cmd.Env = append(append(os.Environ(), "NOTIFY_SOCKET="+w.listen(s.path(host+".notify"))), env...)
-	must(s.t, w.cmd.Start())
-	go func() {
-		_ = w.cmd.Wait() // the exit code is in ProcessState
-		close(w.ended)
-	}()
-	s.t.Cleanup(w.cleanUp)
-	select {
-	case <-w.ready:
-	case <-w.ended:
-		s.t.Fatalf("worker %s ended before it served:\n%s", host, w.stderr.String())
-	case <-time.After(patience):
-		s.t.Fatalf("worker %s does not serve", host)
-	}
-	return w
-}
-
 // listen is what systemd does for a unit of Type=notify. It returns the path of
 // the socket.
 func (w *Worker) listen(path string) string {

@@ -16,7 +16,9 @@ import (
 	"github.com/karbor-project/karbor/pkg/journal"
 	"github.com/karbor-project/karbor/pkg/remark"
 	"github.com/karbor-project/karbor/pkg/requestcontext"
+	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers"
+	"github.com/karbor-project/karbor/providers/protectable"
 	"github.com/karbor-project/karbor/rpc"
 )
 
@@ -287,4 +289,197 @@ func (m *Manager) resetState(ctx context.Context, a *arguments) (any, error) {
 		return nil, fault.CheckpointNotBeReset(id).WithCause(err)
 	}
 	return nil, err
+}
+
+// instance is a resource as the protectable methods answer it.
+type instance struct {
+	Type      string          `json:"type,omitempty"`
+	ID        string          `json:"id"`
+	Name      *string         `json:"name"`
+	ExtraInfo json.RawMessage `json:"extra_info"`
+}
+
+func instanceOf(r resource.Resource) instance {
+	extra := r.ExtraInfo
+	if len(extra) == 0 {
+		extra = json.RawMessage("null")
+	}
+	return instance{Type: r.Type, ID: r.ID, Name: r.NameOrNull(), ExtraInfo: extra}
+}
+
+// listProtectableTypes answers the types in the order of their plugins.
+func (m *Manager) listProtectableTypes(_ context.Context, a *arguments) (any, error) {
+	if err := a.done(); err != nil {
+		return nil, err
+	}
+	return m.protectables.Types(), nil
+}
+
+// showProtectableType answers {"name", "dependent_types"}.
+func (m *Manager) showProtectableType(_ context.Context, a *arguments) (any, error) {
+	name := a.required("protectable_type")
+	if err := a.done(); err != nil {
+		return nil, err
+	}
+	if _, err := m.protectables.Get(name); err != nil {
+		return nil, err
+	}
+	return struct {
+		Name           string   `json:"name"`
+		DependentTypes []string `json:"dependent_types"`
+	}{name, m.protectables.DependentTypes(name)}, nil
+}
+
+// listProtectableInstances answers the caller's resources of a type, without
+// the type itself. Paging and sorting have no effect, as in the original.
+func (m *Manager) listProtectableInstances(ctx context.Context, a *arguments) (any, error) {
+	plugin, err := m.protectablePlugin(a)
+	if err != nil {
+		return nil, err
+	}
+	a.text("marker")
+	a.limit("limit")
+	a.texts("sort_keys")
+	a.texts("sort_dirs")
+	a.object("filters")
+	parameters := a.object("parameters")
+	if err := a.done(); err != nil {
+		return nil, err
+	}
+	found, err := plugin.List(ctx, protectable.Parameters(parameters))
+	if err != nil {
+		return nil, err
+	}
+	instances := m.listings.begin()
+	defer instances.done()
+	for _, r := range found {
+		r.Type = ""
+		if err := instances.add(instanceOf(r)); err != nil {
+			return nil, err
+		}
+	}
+	return instances.answer(), nil
+}
+
+// showProtectableInstance answers one resource, or null if there is none.
+func (m *Manager) showProtectableInstance(ctx context.Context, a *arguments) (any, error) {
+	plugin, err := m.protectablePlugin(a)
+	if err != nil {
+		return nil, err
+	}
+	id := a.required("protectable_id")
+	parameters := a.object("parameters")
+	if err := a.done(); err != nil {
+		return nil, err
+	}
+	found, err := plugin.Show(ctx, id, protectable.Parameters(parameters))
+	if err != nil || found == nil {
+		return nil, err
+	}
+	return instanceOf(*found), nil
+}
+
+// listProtectableDependents answers the resources that belong to another.
+func (m *Manager) listProtectableDependents(ctx context.Context, a *arguments) (any, error) {
+	parent := resource.Resource{
+		Type: a.required("protectable_type"), ID: a.required("protectable_id"), Name: a.text("protectable_name"),
+	}
+	if err := a.done(); err != nil {
+		return nil, err
+	}
+	if _, err := m.protectables.Get(parent.Type); err != nil {
+		return nil, err
+	}
+	found, err := m.protectables.Dependents(ctx, parent)
+	if err != nil {
+		return nil, err
+	}
+	instances := m.listings.begin()
+	defer instances.done()
+	for _, r := range found {
+		if err := instances.add(instanceOf(r)); err != nil {
+			return nil, err
+		}
+	}
+	return instances.answer(), nil
+}
+
+func (m *Manager) protectablePlugin(a *arguments) (protectable.Plugin, error) {
+	name := a.required("protectable_type")
+	if a.err != nil {
+		return nil, a.err
+	}
+	if name == "" {
+		return nil, fault.InvalidInput("argument protectable_type is empty")
+	}
+	return m.protectables.Get(name)
+}
+
+// statedProvider is a provider as version 1.1 shows it.
+type statedProvider struct {
+	providers.View
+	Bank   string `json:"bank"`  // the name of the plugin
+	State  string `json:"state"` // up or down: whether the bank has answered the last probe
+	Reason string `json:"reason"`
+}
+
+// view is a provider as the version of the API shows it that was asked for.
+func (m *Manager) view(a *arguments, p *providers.Provider) any {
+	if a.original() {
+		return rpc.Encoded(p.Encoded())
+	}
+	stated := statedProvider{View: p.View(), Bank: p.BankName, State: "up"}
+	if err := m.bankError(p); err != nil {
+		stated.State, stated.Reason = "down", fault.Detail(err)
+	}
+	return stated
+}
+
+// listProviders answers a list of providers.View, in the order of their ids, in version
+// 1.1 of statedProvider.
+// Sort arguments have no effect, as in the original.
+func (m *Manager) listProviders(_ context.Context, a *arguments) (any, error) {
+	a.spread("list_options")
+	o := providers.ListOptions{Marker: a.text("marker"), Limit: a.limit("limit"), Filters: a.object("filters")}
+	a.texts("sort_keys")
+	a.texts("sort_dirs")
+	if err := a.done(); err != nil {
+		return nil, err
+	}
+	list := m.listings.begin()
+	defer list.done()
+	for _, p := range m.providers.List(o) {
+		if err := list.add(m.view(a, p)); err != nil {
+			return nil, err
+		}
+	}
+	return list.answer(), nil
+}
+
+// showProvider answers a providers.View, in version 1.1 a statedProvider, or
+// ProviderNotFound.
+func (m *Manager) showProvider(_ context.Context, a *arguments) (any, error) {
+	p, err := m.provider(a)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.done(); err != nil {
+		return nil, err
+	}
+	return m.view(a, p), nil
+}
+
+// provider finds the provider that the argument provider_id names. Whatever is
+// no id of a provider gives ProviderNotFound, null too.
+func (m *Manager) provider(a *arguments) (*providers.Provider, error) {
+	value := a.raw("provider_id")
+	var id string
+	switch {
+	case value == nil:
+		return nil, fault.ProviderNotFound("None")
+	case json.Unmarshal(value, &id) != nil:
+		a.fail("provider_id", "a string", value)
+		return nil, a.done()
+	}
+	return m.providers.Get(id)
 }
