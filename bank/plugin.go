@@ -139,6 +139,10 @@ type Object struct {
 	Body       io.ReadCloser
 	Size       int64 // bytes of the body, -1 when the store does not tell
 	Serialized Flag
+
+	// Version tells the contents of a key apart: where it is the same, so are the bytes. ""
+	// is none.
+	Version string
 }
 
 // Flag is what a store remembers of Upload.Serialized.
@@ -163,10 +167,28 @@ type ListOptions struct {
 	Limit int
 	// Descending turns the order around.
 	Descending bool
+
+	// Delimiter is a character, not the slash. All keys that have it behind the prefix in
+	// one place are one in the listing: their beginning up to and with it. "" is none.
+	Delimiter string
+	// Versions, unless nil, takes the versions (Object.Version) of the objects listed, as far
+	// as the store's listings have them. They may lag behind those that Get gives.
+	Versions map[string]string
 }
 
-// Select applies the options to keys in any order. It holds no more keys than
-// it may return, so that a store without an order of its own can list any
+// Rolled returns what a key is in the listing: its beginning up to the delimiter, or the
+// key itself.
+func (o ListOptions) Rolled(key string) string {
+	if rest, ok := strings.CutPrefix(key, o.Prefix); ok && o.Delimiter != "" {
+		if at := strings.Index(rest, o.Delimiter); at >= 0 {
+			return key[:len(o.Prefix)+at+len(o.Delimiter)]
+		}
+	}
+	return key
+}
+
+// Select applies the options, but Versions, to keys in any order. It holds no more keys
+// than it may return, so that a store without an order of its own can list any
 // number of them.
 func (o ListOptions) Select(keys iter.Seq[string]) []string {
 	kept := []string{}
@@ -176,13 +198,16 @@ func (o ListOptions) Select(keys iter.Seq[string]) []string {
 	}
 	trim := func() {
 		slices.SortFunc(kept, order)
+		kept = slices.Compact(kept)
 		if o.Limit > 0 && len(kept) > o.Limit {
 			clear(kept[o.Limit:])
 			kept = kept[:o.Limit]
 		}
 	}
 	for key := range keys {
-		if !strings.HasPrefix(key, o.Prefix) || o.Marker != "" && order(key, o.Marker) <= 0 {
+		matches := strings.HasPrefix(key, o.Prefix)
+		key = o.Rolled(key)
+		if !matches || o.Marker != "" && order(key, o.Marker) <= 0 {
 			continue
 		}
 		kept = append(kept, key)

@@ -5,6 +5,8 @@ package banktest
 import (
 	"bytes"
 	"context"
+	"crypto/md5" //nolint:gosec // a checksum, as Swift keeps it
+	"encoding/hex"
 	"fmt"
 	"io"
 	"maps"
@@ -94,7 +96,14 @@ func (m *Memory) Get(ctx context.Context, key string) (*bank.Object, error) {
 		Body:       io.NopCloser(&reader{ctx: ctx, from: bytes.NewReader(o.Body)}),
 		Size:       int64(len(o.Body)),
 		Serialized: o.Serialized,
+		Version:    o.version(),
 	}, nil
+}
+
+// version is that of the object, as Swift's is.
+func (o Stored) version() string {
+	sum := md5.Sum(o.Body) //nolint:gosec // see above
+	return hex.EncodeToString(sum[:])
 }
 
 // List implements bank.Plugin.
@@ -104,7 +113,13 @@ func (m *Memory) List(ctx context.Context, o bank.ListOptions) ([]string, error)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return o.Select(maps.Keys(m.objects)), nil
+	keys := o.Select(maps.Keys(m.objects))
+	for _, key := range keys {
+		if object, ok := m.objects[key]; ok && o.Versions != nil && o.Rolled(key) == key {
+			o.Versions[key] = object.version()
+		}
+	}
+	return keys, nil
 }
 
 // Delete implements bank.Plugin.

@@ -56,6 +56,7 @@ func Run(t *testing.T, newPlugin func(t *testing.T) bank.Plugin, options ...Opti
 		"Delete":           (*suite).testDelete,
 		"Listing":          (*suite).testListing,
 		"LongListing":      (*suite).testLongListing,
+		"Versions":         (*suite).testVersions,
 		"Concurrent":       (*suite).testConcurrent,
 		"AtomicOverwrite":  (*suite).testAtomicOverwrite,
 		"Cancelled":        (*suite).testCancelled,
@@ -425,18 +426,53 @@ func (s *suite) testListing(t *testing.T) {
 		for _, marker := range markers {
 			for _, limit := range []int{0, 1, 2, 5, len(names), 1000} {
 				for _, descending := range []bool{false, true} {
-					o := bank.ListOptions{Prefix: s.base + prefix, Limit: limit, Descending: descending}
-					if marker != "" {
-						o.Marker = s.base + marker
-					}
-					want, got := expected(all, o), s.list(t.Context(), t, o)
-					if diff := cmp.Diff(want, got); diff != "" {
-						t.Fatalf("prefix %q marker %q limit %d descending %t (-want +got):\n%s",
-							prefix, marker, limit, descending, diff)
+					for _, delimiter := range []string{"", "s", "1"} {
+						o := bank.ListOptions{Prefix: s.base + prefix, Limit: limit, Descending: descending, Delimiter: delimiter}
+						if marker != "" {
+							o.Marker = o.Rolled(s.base + marker)
+						}
+						want, got := expected(all, o), s.list(t.Context(), t, o)
+						if diff := cmp.Diff(want, got); diff != "" {
+							t.Fatalf("prefix %q marker %q limit %d descending %t delimiter %q (-want +got):\n%s",
+								prefix, marker, limit, descending, delimiter, diff)
+						}
 					}
 				}
 			}
 		}
+	}
+}
+
+// testVersions holds that a version is that of the bytes, whoever tells it. A store need
+// not have any.
+func (s *suite) testVersions(t *testing.T) {
+	key := s.base + "folder/object"
+	known := map[string]string{} // the bodies, by version
+	for _, body := range []string{"one", "two", "three", "one", "six"} {
+		s.put(t, key, body)
+		versions := map[string]string{}
+		s.list(t.Context(), t, bank.ListOptions{Prefix: s.base, Versions: versions})
+		o, err := s.plugin.Get(t.Context(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.Body.Close()
+		for _, version := range []string{o.Version, versions[key]} {
+			if was, ok := known[version]; ok && was != body {
+				t.Errorf("%q and %q have the version %q", was, body, version)
+			}
+			if version != "" {
+				known[version] = body
+			}
+		}
+		if listed, ok := versions[key]; ok && listed != o.Version {
+			t.Errorf("the listing has the version %q, the object %q", listed, o.Version)
+		}
+	}
+	versions := map[string]string{}
+	keys := s.list(t.Context(), t, bank.ListOptions{Prefix: s.base, Delimiter: "j", Versions: versions})
+	if want := s.base + "folder/obj"; !slices.Equal(keys, []string{want}) || len(versions) > 0 {
+		t.Errorf("rolled up: %q with the versions %q", keys, versions)
 	}
 }
 
@@ -448,8 +484,14 @@ func expected(keys []string, o bank.ListOptions) []string {
 	}
 	listed := []string{}
 	for _, key := range keys {
+		if !strings.HasPrefix(key, o.Prefix) {
+			continue
+		}
+		if key = o.Rolled(key); len(listed) > 0 && listed[len(listed)-1] == key {
+			continue
+		}
 		after := o.Marker == "" || !o.Descending && key > o.Marker || o.Descending && key < o.Marker
-		if after && strings.HasPrefix(key, o.Prefix) && (o.Limit == 0 || len(listed) < o.Limit) {
+		if after && (o.Limit == 0 || len(listed) < o.Limit) {
 			listed = append(listed, key)
 		}
 	}

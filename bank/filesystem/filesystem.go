@@ -18,6 +18,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/sirupsen/logrus"
@@ -123,34 +124,57 @@ func (s *store) Get(ctx context.Context, key string) (*bank.Object, error) {
 	if err != nil {
 		return nil, err
 	}
-	file, err := s.openObject(key)
+	var stat unix.Stat_t
+	file, err := s.openObject(key, &stat)
 	if err != nil {
-		return nil, s.failed(path, err)
-	}
-	info, err := file.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("%w: %s", errNotFile, path)
-	}
-	if err != nil {
-		file.Close()
 		return nil, s.failed(path, err)
 	}
 	s.seen.Store(true)
 	return &bank.Object{
-		Body: &body{ctx: ctx, store: s, file: file, left: info.Size()},
-		Size: info.Size(),
+		Body:    &body{ctx: ctx, store: s, file: file, left: stat.Size},
+		Size:    stat.Size,
+		Version: version(&stat),
 	}, nil
 }
 
-func (s *store) openObject(key string) (*os.File, error) {
+// settled is the age from which on the times of a file tell its contents apart. A file that
+// was changed since may be changed again without a trace: file systems have times in steps
+// of up to two seconds, give the number of a file that was replaced to the next one, and may
+// be on a machine whose clock is late.
+const settled = time.Minute
+
+// version is that of an open file. Nobody can set the time of its last change (ctime), and
+// whatever is done to the file or its name sets it. To open a file asks a network file
+// system for its present state, which a look at its name alone need not.
+func version(stat *unix.Stat_t) string {
+	if time.Since(time.Unix(stat.Ctim.Unix())) < settled {
+		return ""
+	}
+	return fmt.Sprint(stat.Dev, stat.Ino, stat.Size, stat.Mtim.Nano(), stat.Ctim.Nano())
+}
+
+// openObject opens the file of a key and looks at it.
+func (s *store) openObject(key string, stat *unix.Stat_t) (*os.File, error) {
 	folder, name := split(key)
 	d, err := s.open(folder)
 	if err != nil {
 		return nil, err
 	}
 	defer d.close()
+	path := filepath.Join(d.path, name)
 	// A pipe would wait for a writer.
-	return d.openFile(name, unix.O_RDONLY|unix.O_NONBLOCK, 0)
+	fd, err := openat(d.fd, name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	if err = unix.Fstat(fd, stat); err == nil && stat.Mode&unix.S_IFMT != unix.S_IFREG {
+		err = errNotFile
+	}
+	if err != nil {
+		_ = unix.Close(fd)
+		return nil, &fs.PathError{Op: "reading", Path: path, Err: err}
+	}
+	return os.NewFile(uintptr(fd), path), nil
 }
 
 // Delete implements bank.Plugin. That the object is gone is on disk when it returns: an

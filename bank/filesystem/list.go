@@ -81,7 +81,7 @@ func (w *walk) dir(key string, d directory) error {
 		} else if !e.Type().IsRegular() && e.Type() != fs.ModeSymlink {
 			continue
 		}
-		if w.wanted(key + name) {
+		if w.wanted(w.options.Rolled(key + name)) {
 			names = append(names, name)
 		}
 	}
@@ -90,13 +90,29 @@ func (w *walk) dir(key string, d directory) error {
 		slices.Reverse(names)
 	}
 	for _, name := range names {
-		if strings.HasSuffix(name, "/") {
-			if err := w.below(key+name, d, strings.TrimSuffix(name, "/")); err != nil {
+		folder, isFolder := strings.CutSuffix(name, "/")
+		listed := w.options.Rolled(key + name)
+		switch {
+		case len(w.keys) > 0 && w.keys[len(w.keys)-1] == listed:
+			continue
+		case !isFolder:
+		case listed == key+name:
+			if err := w.below(key+name, d, folder); err != nil {
 				return err
 			}
 			continue
+		default: // one of many, if there is anything in it
+			inside := walk{store: w.store, ctx: w.ctx, options: bank.ListOptions{Prefix: key + name, Limit: 1}, start: w.start}
+			err := inside.below(key+name, d, folder)
+			w.failures = append(w.failures, inside.failures...)
+			if err != nil && !errors.Is(err, errLimit) {
+				return err
+			}
+			if len(inside.keys) == 0 {
+				continue
+			}
 		}
-		w.keys = append(w.keys, key+name)
+		w.keys = append(w.keys, listed)
 		if w.options.Limit > 0 && len(w.keys) == w.options.Limit {
 			return errLimit
 		}

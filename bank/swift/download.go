@@ -41,6 +41,14 @@ func newDownload(ctx context.Context, s *store, r request, res *response) *downl
 	return d
 }
 
+// version is the ETag, if it is the checksum of the body: listings have it too.
+func (d *download) version() string {
+	if d.sum == nil {
+		return ""
+	}
+	return d.etag
+}
+
 func (d *download) Read(p []byte) (int, error) {
 	if d.err != nil || len(p) == 0 {
 		return 0, d.err

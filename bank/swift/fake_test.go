@@ -26,6 +26,9 @@ import (
 type fake struct {
 	*httptest.Server
 	pageLimit int // of a listing
+	// hash is that of an object in a listing: its ETag, where the container server does not
+	// lag behind.
+	hash func(name string, o fakeObject) string
 
 	mu         sync.Mutex
 	containers map[string]map[string]fakeObject
@@ -67,7 +70,10 @@ func newFakeInMemory(t *testing.T) (*fake, *nettest.Listener) {
 }
 
 func emptyFake() *fake {
-	return &fake{pageLimit: 10000, containers: map[string]map[string]fakeObject{}, now: time.Unix(1_800_000_000, 0)}
+	return &fake{
+		pageLimit: 10000, containers: map[string]map[string]fakeObject{}, now: time.Unix(1_800_000_000, 0),
+		hash: func(_ string, o fakeObject) string { return etag(o.body) },
+	}
 }
 
 // fail queues a fault for requests of a method and, when it is not empty, with
@@ -210,14 +216,17 @@ func (f *fake) container(w http.ResponseWriter, r *http.Request, name string) {
 	case !ok:
 		http.Error(w, "no such container", http.StatusNotFound)
 	case r.Method == http.MethodGet:
-		f.list(w, r, slices.Sorted(maps.Keys(objects)))
+		f.list(w, r, objects)
 	default:
 		w.WriteHeader(http.StatusMethodNotAllowed)
 	}
 }
 
-func (f *fake) list(w http.ResponseWriter, r *http.Request, names []string) {
-	q := r.URL.Query()
+// list lists names, and what a delimiter makes of them, as Swift does.
+//
+// Swift: container/backend.py list_objects_iter, container/server.py update_object_record
+func (f *fake) list(w http.ResponseWriter, r *http.Request, objects map[string]fakeObject) {
+	names, q := slices.Sorted(maps.Keys(objects)), r.URL.Query()
 	limit := f.pageLimit
 	if q.Has("limit") {
 		n, err := strconv.Atoi(q.Get("limit"))
@@ -233,13 +242,24 @@ func (f *fake) list(w http.ResponseWriter, r *http.Request, names []string) {
 	}
 	listed := []map[string]string{}
 	var page strings.Builder
+	prefix, delimiter, last := q.Get("prefix"), q.Get("delimiter"), ""
 	for _, name := range names {
 		after := marker == "" || !reverse && name > marker || reverse && name < marker
-		if after && strings.HasPrefix(name, q.Get("prefix")) && limit > 0 {
-			page.WriteString(name + "\n")
-			listed = append(listed, map[string]string{"name": name})
-			limit--
+		if !after || !strings.HasPrefix(name, prefix) || limit == 0 {
+			continue
 		}
+		entry := map[string]string{"name": name, "hash": f.hash(name, objects[name])}
+		if end := strings.Index(name[len(prefix):], delimiter); delimiter != "" && end >= 0 {
+			name = name[:len(prefix)+end+len(delimiter)]
+			if name == marker || name == last {
+				continue
+			}
+			entry = map[string]string{"subdir": name}
+		}
+		last = name
+		page.WriteString(name + "\n")
+		listed = append(listed, entry)
+		limit--
 	}
 	if q.Get("format") == "json" {
 		w.Header().Set("Content-Type", "application/json; charset=utf-8")

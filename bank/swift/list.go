@@ -62,6 +62,12 @@ func (s *store) listPage(ctx context.Context, o bank.ListOptions, want int) (pag
 	if o.Descending {
 		r.query.Set("reverse", "on")
 	}
+	if o.Delimiter != "" {
+		r.query.Set("delimiter", o.Delimiter)
+	}
+	if o.Versions != nil {
+		r.query.Set("format", "json")
+	}
 	if err := s.requests.take(ctx); err != nil {
 		return nil, false, s.session.failed(r, err)
 	}
@@ -77,7 +83,7 @@ func (s *store) listPage(ctx context.Context, o bank.ListOptions, want int) (pag
 		if err != nil {
 			return nil, false, err
 		}
-		page, err = lines(res)
+		page, err = entries(res, o.Versions)
 		res.finish()
 		if err == nil && !ordered(page, o) && r.query.Get("format") == "" {
 			// A name has line feeds in it.
@@ -110,9 +116,11 @@ func ordered(names []string, o bank.ListOptions) bool {
 	return true
 }
 
-// lines reads a listing, of one name a line or as JSON. One that breaks off is an
-// error, never a short page.
-func lines(res *response) ([]string, error) {
+// entries reads a listing, of one name a line or as JSON, which has hashes too: they are the
+// ETags of the objects. One that breaks off is an error, never a short page.
+//
+// Swift: container/server.py update_object_record
+func entries(res *response, versions map[string]string) ([]string, error) {
 	if res.StatusCode == http.StatusNoContent {
 		return nil, nil
 	}
@@ -126,12 +134,16 @@ func lines(res *response) ([]string, error) {
 	}
 	if strings.HasPrefix(res.Header.Get("Content-Type"), "application/json") {
 		var objects []struct {
-			Name string `json:"name"`
+			Name   string `json:"name"`
+			Subdir string `json:"subdir"` // of what the delimiter has made one
+			Hash   string `json:"hash"`
 		}
 		err := json.Unmarshal(text, &objects)
 		names := make([]string, len(objects))
 		for i, o := range objects {
-			names[i] = o.Name
+			if names[i] = o.Name + o.Subdir; o.Hash != "" && versions != nil {
+				versions[o.Name] = o.Hash
+			}
 		}
 		return names, err
 	}

@@ -155,11 +155,8 @@ func (s *store) Get(ctx context.Context, key string) (*bank.Object, error) {
 		s.downloads.put()
 		return nil, s.blame(ctx, err)
 	}
-	return &bank.Object{
-		Body:       newDownload(ctx, s, r, res),
-		Size:       res.ContentLength,
-		Serialized: flagOf(res.Header.Get(serialized)),
-	}, nil
+	body := newDownload(ctx, s, r, res)
+	return &bank.Object{Body: body, Size: res.ContentLength, Serialized: flagOf(res.Header.Get(serialized)), Version: body.version()}, nil
 }
 
 func flagOf(header string) bank.Flag {
