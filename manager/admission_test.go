@@ -93,7 +93,7 @@ func requestOf(project string) *rpc.Request {
 // blocked finds nothing until it is let go on.
 type blocked struct{ goOn chan struct{} }
 
-func (b blocked) Graph(context.Context, []resource.Resource) (*resource.Graph, []remark.Remark, error) {
+func (b blocked) Graph(context.Context, []resource.Resource, func(resource.Resource) bool) (*resource.Graph, []remark.Remark, error) {
 	<-b.goOn
 	return &resource.Graph{}, nil, nil
 }

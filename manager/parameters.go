@@ -14,6 +14,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/fault"
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers"
+	"github.com/karbor-project/karbor/providers/protectable"
 	"github.com/karbor-project/karbor/providers/protection"
 )
 
@@ -54,6 +55,9 @@ func checkOptions(p *providers.Provider, parameters operation.Parameters) error 
 		}
 		schema, _ := p.Schema(protection.Protect, resourceType)
 		known := propertyNames(schema)
+		if slices.Contains(protectable.Judged(), resourceType) {
+			known = append(known, providers.OnUnfit)
+		}
 		for _, name := range parameters[key].Names() {
 			if slices.Contains(known, name) {
 				continue
@@ -63,6 +67,10 @@ func checkOptions(p *providers.Provider, parameters operation.Parameters) error 
 				text = "; there are: " + strings.Join(known, ", ")
 			}
 			return fault.InvalidInput("parameters of " + key + ": unknown parameter " + name + text)
+		}
+		choice, _ := parameters[key].String(providers.OnUnfit)
+		if _, given := parameters[key][providers.OnUnfit]; given && choice != providers.Fail && choice != providers.LeaveOut {
+			return fault.InvalidInput("parameters of " + key + ": " + providers.OnUnfit + ": want " + providers.Fail + " or " + providers.LeaveOut)
 		}
 	}
 	return nil

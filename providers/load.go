@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/google/uuid"
@@ -18,6 +19,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/fault"
 	"github.com/karbor-project/karbor/pkg/kubernetes"
 	"github.com/karbor-project/karbor/pkg/openstack"
+	"github.com/karbor-project/karbor/providers/protectable"
 	"github.com/karbor-project/karbor/providers/protection"
 )
 
@@ -143,6 +145,9 @@ func (l *Loader) loadFile(path string, log logrus.FieldLogger, note func(format 
 	if d.Checkpoints.Log == nil {
 		d.Checkpoints.Log = log
 	}
+	if d.OnUnfit, err = onUnfit(cfg.List("provider", OnUnfit)); err != nil {
+		return nil, err
+	}
 	if d.Plugins, err = l.plugins(cfg, log); err != nil {
 		return nil, err
 	}
@@ -157,6 +162,24 @@ func (l *Loader) loadFile(path string, log logrus.FieldLogger, note func(format 
 		return nil, errors.Join(err, d.Bank.Close())
 	}
 	return p, nil
+}
+
+// onUnfit reads the option of that name.
+func onUnfit(list []string) (map[string]string, error) {
+	choices := map[string]string{}
+	for _, text := range list {
+		resourceType, choice, ofType := strings.Cut(text, "=")
+		if !ofType {
+			resourceType, choice = "", text
+		} else if !slices.Contains(protectable.Judged(), resourceType) {
+			return nil, fmt.Errorf("option %s in section [provider]: %q is none of the types %s", OnUnfit, resourceType, strings.Join(protectable.Judged(), ", "))
+		}
+		if choice != Fail && choice != LeaveOut {
+			return nil, fmt.Errorf("option %s in section [provider]: want %s or %s, or TYPE=%[2]s or TYPE=%[3]s, got %q", OnUnfit, Fail, LeaveOut, text)
+		}
+		choices[resourceType] = choice
+	}
+	return choices, nil
 }
 
 // signing returns what signs the checkpoints; nil when the file names no keys.

@@ -107,6 +107,8 @@ func TestLoad(t *testing.T) {
 		{"unknown plugin", "[provider]\nid = x\nenabled = True\nplugin = nope\nBANK", []string{"a"}, `protection plugin \"nope\" is not known`},
 		{"empty plugin", "[provider]\nid = x\nenabled = True\nplugin =\nBANK", []string{"a"}, "name a plugin or remove the line"},
 		{"plugin fails", "[provider]\nid = x\nenabled = True\nplugin = broken\nBANK", []string{"a"}, "make plugin broken: it wants an option"},
+		{"no choice", "[provider]\nid = x\nenabled = True\non_unfit = skip\nBANK", []string{"a"}, `want fail or leave_out, or TYPE=fail or TYPE=leave_out, got \"skip\"`},
+		{"choice for what has no status", "[provider]\nid = x\nenabled = True\non_unfit = OS::Neutron::Network=leave_out\nBANK", []string{"a"}, "OS::Neutron::Network\\\" is none of the types OS::Trove::Instance"},
 		{"bank fails", "[provider]\nid = x\nenabled = True\nbank = karbor-fs-bank-plugin", []string{"a"}, "file_system_bank_path"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -246,6 +248,28 @@ func TestCheckpointSigning(t *testing.T) {
 		cp, err := p.Checkpoints.Create(t.Context(), checkpoint.CreateOptions{ID: "cp", Plan: checkpoint.Plan{ID: "plan", ProviderID: "a", ProjectID: "project"}})
 		if err != nil || cp.ID() != "cp" {
 			t.Fatal(err)
+		}
+	}
+}
+
+func TestOnUnfit(t *testing.T) {
+	t.Parallel()
+	file := "[provider]\nid = x\nenabled = True\non_unfit = %s\nBANK"
+	for text, want := range map[string][]bool{
+		"":                                 {false, false},
+		"fail":                             {false, false},
+		"leave_out":                        {true, true},
+		"OS::Nova::Server=leave_out":       {true, false},
+		"leave_out, OS::Nova::Server=fail": {false, true},
+		"OS::Nova::Server=leave_out, OS::Cinder::Volume=leave_out": {true, true},
+	} {
+		r, log := load(t, map[string]string{"x.conf": fmt.Sprintf(file, text)})
+		p, err := r.Get("x")
+		if err != nil {
+			t.Fatal(err, log)
+		}
+		if got := []bool{p.LeavesOut(resource.Server), p.LeavesOut(resource.Volume)}; !cmp.Equal(got, want) {
+			t.Errorf("%q: got %v, want %v", text, got, want)
 		}
 	}
 }

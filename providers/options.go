@@ -24,6 +24,10 @@ var ProviderOptions = []config.Option{
 	{Group: "provider", Name: "bank", Kind: config.String, Default: "", Help: "The name of the bank plugin."},
 	{Group: "provider", Name: "plugin", Kind: config.MultiString, Default: []string(nil),
 		Help: "The name of a protection plugin. Repeat the line for each; for a resource type that two plugins serve, the later one counts."},
+	{Group: "provider", Name: "on_unfit", Kind: config.List, Default: []string(nil),
+		Help: "What becomes of a protection if a resource cannot be protected as it is, such as a server in ERROR: fail, or leave_out, by which the checkpoint has the rest, " +
+			"and a remark says what it lacks and why. Either for all types, or TYPE=fail and TYPE=leave_out for one, with commas between them. " +
+			"The parameter on_unfit of a plan goes before it. Empty: fail."},
 	{Group: "provider", Name: "enabled", Kind: config.Bool, Default: false, Help: "Whether the provider is loaded."},
 	{Group: signingGroup, Name: "key_file", Kind: config.String, Default: "",
 		Help: "File with the keys that sign the provider's checkpoints: a line for each, an id and at least 64 hexadecimal digits. " +

@@ -6,6 +6,7 @@ package providers
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -29,6 +30,7 @@ type Provider struct {
 	bank    *bank.Bank
 	plugins map[string]protection.Plugin
 	types   []string // in the order in which plugins first named them
+	unfit   map[string]string
 	schema  json.RawMessage
 	encoded json.RawMessage // the View
 }
@@ -44,6 +46,9 @@ type Definition struct {
 	Bank    *bank.Bank
 	// BankName is what users are told of the bank.
 	BankName string
+	// OnUnfit says by type what becomes of resources that cannot be protected as they are,
+	// "" by all others: Fail or LeaveOut.
+	OnUnfit map[string]string
 	// Checkpoints are the options of the provider's checkpoint collection.
 	Checkpoints checkpoint.Options
 }
@@ -52,7 +57,7 @@ type Definition struct {
 func New(d Definition) (*Provider, error) {
 	p := &Provider{
 		ID: d.ID, Name: d.Name, Description: d.Description, BankName: d.BankName,
-		bank: d.Bank, plugins: map[string]protection.Plugin{},
+		bank: d.Bank, unfit: d.OnUnfit, plugins: map[string]protection.Plugin{},
 	}
 	for _, plugin := range d.Plugins {
 		if err := p.addPlugin(plugin); err != nil {
@@ -122,6 +127,21 @@ func (p *Provider) Schema(kind protection.Kind, resourceType string) (schema jso
 		schema = schemas.Options
 	}
 	return schema, schema != nil
+}
+
+// OnUnfit is the parameter of a plan that says what becomes of resources of a type which
+// cannot be protected as they are: the protection fails, as in the original, or they are
+// left out. The choices are those of the option of the same name.
+const (
+	OnUnfit  = "on_unfit"
+	Fail     = "fail"
+	LeaveOut = "leave_out"
+)
+
+// LeavesOut reports whether resources of a type that cannot be protected as they are may
+// be left out, unless the plan says otherwise.
+func (p *Provider) LeavesOut(resourceType string) bool {
+	return cmp.Or(p.unfit[resourceType], p.unfit[""]) == LeaveOut
 }
 
 // Lease returns the lease of the provider's bank, or nil when the bank has none.

@@ -72,7 +72,7 @@ func TestCancelWithoutTheProvider(t *testing.T) {
 					b.records.restores["record"] = database.Record{ID: "record", Status: progress.RecordInProgress, ResourcesStatus: map[string]string{"OS::Cinder::Volume#v": "restoring"}}
 					in := input{Version: 1, Caller: "{}", Checkpoint: "c", Plan: &Plan{}}
 					if c.kind == protection.Protect {
-						drawn, err := b.engine.graphOf(t.Context(), []resource.Resource{server})
+						drawn, err := b.engine.graphOf(t.Context(), []resource.Resource{server}, nil)
 						if err != nil {
 							t.Fatal(err)
 						}

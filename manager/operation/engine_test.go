@@ -180,7 +180,7 @@ func (p hookPlugin) Operation(kind protection.Kind, r resource.Resource) (*prote
 // children is a cloud: the dependents of each resource.
 type children map[resource.Key][]resource.Resource
 
-func (c children) Graph(ctx context.Context, starts []resource.Resource) (*resource.Graph, []remark.Remark, error) {
+func (c children) Graph(ctx context.Context, starts []resource.Resource, _ func(resource.Resource) bool) (*resource.Graph, []remark.Remark, error) {
 	graph, err := resource.Build(ctx, starts, func(_ context.Context, r resource.Resource) ([]resource.Resource, error) {
 		return c[r.Key()], nil
 	}, 4)

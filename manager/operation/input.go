@@ -22,6 +22,8 @@ import (
 	"github.com/karbor-project/karbor/pkg/remark"
 	"github.com/karbor-project/karbor/pkg/requestcontext"
 	"github.com/karbor-project/karbor/pkg/resource"
+	"github.com/karbor-project/karbor/providers"
+	"github.com/karbor-project/karbor/providers/protectable"
 	"github.com/karbor-project/karbor/providers/protection"
 )
 
@@ -236,9 +238,26 @@ func (p Parameters) of(r resource.Resource) protection.Parameters {
 	return p[r.Type].Overlay(p[r.Key().String()])
 }
 
-// check refuses parameters of types and resources that the graph does not have: nothing would heed them.
-func (p Parameters) check(graph *resource.Graph) error {
+// without returns all parameters but one, which is not the plugins' business.
+func (p Parameters) without(name string) Parameters {
+	rest := Parameters{}
+	for key, of := range p {
+		own := maps.Clone(of)
+		delete(own, name)
+		if len(own) > 0 || len(of) == 0 {
+			rest[key] = own
+		}
+	}
+	return rest
+}
+
+// check refuses parameters of types and resources that the graph does not have, and that were not
+// left out of it: nothing would heed them.
+func (p Parameters) check(graph *resource.Graph, leftOut []remark.Remark) error {
 	known := map[string]bool{}
+	for _, r := range leftOut {
+		known[r.Resource.Type], known[resource.Key(r.Resource).String()] = true, true
+	}
 	for _, node := range graph.Nodes() {
 		known[node.Type], known[node.Key().String()] = true, true
 	}
@@ -248,6 +267,29 @@ func (p Parameters) check(graph *resource.Graph) error {
 		}
 	}
 	return nil
+}
+
+// optional reports of a resource whether the plan, or else its provider, lets it be left
+// out if it cannot be protected as it is.
+func (p Plan) optional(by *providers.Provider) func(resource.Resource) bool {
+	return func(r resource.Resource) bool {
+		for _, key := range []string{r.Key().String(), r.Type} {
+			if choice, given := p.Parameters[key].String(providers.OnUnfit); given {
+				return choice == providers.LeaveOut
+			}
+		}
+		return by.LeavesOut(r.Type)
+	}
+}
+
+// leavesOut reports whether resources of any type may be left out.
+func (p Plan) leavesOut(by *providers.Provider) bool {
+	for _, of := range p.Parameters {
+		if choice, _ := of.String(providers.OnUnfit); choice == providers.LeaveOut {
+			return true
+		}
+	}
+	return slices.ContainsFunc(protectable.Judged(), by.LeavesOut)
 }
 
 func (p Plan) stored() checkpoint.Plan {

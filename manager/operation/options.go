@@ -73,7 +73,7 @@ var ErrStopping = errors.New("the service was stopped")
 
 // Grapher finds what depends on the resources of a plan, and what of that is left out.
 type Grapher interface {
-	Graph(ctx context.Context, starts []resource.Resource) (*resource.Graph, []remark.Remark, error)
+	Graph(ctx context.Context, starts []resource.Resource, optional func(resource.Resource) bool) (*resource.Graph, []remark.Remark, error)
 }
 
 // Records are the tables that operations write to. Their methods are safe for

@@ -204,8 +204,8 @@ func TestRemarksOfASignedCheckpoint(t *testing.T) {
 // incomplete is a cloud in which something is left out.
 type incomplete struct{ children }
 
-func (c incomplete) Graph(ctx context.Context, starts []resource.Resource) (*resource.Graph, []remark.Remark, error) {
-	graph, _, err := c.children.Graph(ctx, starts)
+func (c incomplete) Graph(ctx context.Context, starts []resource.Resource, _ func(resource.Resource) bool) (*resource.Graph, []remark.Remark, error) {
+	graph, _, err := c.children.Graph(ctx, starts, nil)
 	return graph, []remark.Remark{remarkOn(server, "no service")}, err
 }
 

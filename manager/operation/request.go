@@ -329,12 +329,14 @@ func (e *Engine) Protect(ctx context.Context, m Message, p *providers.Provider, 
 	if err := plan.stored().CheckIDs(); err != nil {
 		return "", err
 	}
-	drawn, graphErr := e.graphOf(ctx, plan.Resources)
+	optional := plan.optional(p)
+	plan.Parameters = plan.Parameters.without(providers.OnUnfit)
+	drawn, graphErr := e.graphOf(ctx, plan.Resources, optional)
 	if errors.Is(graphErr, resource.ErrTooLarge) {
 		return "", graphErr
 	}
 	if graphErr == nil {
-		if err := plan.Parameters.check(drawn.graph); err != nil {
+		if err := plan.Parameters.check(drawn.graph, drawn.remarks); err != nil {
 			return "", err
 		}
 	}
@@ -380,12 +382,13 @@ type found struct {
 	remarks []remark.Remark // on what is left out
 }
 
-// graphOf finds what the plan's resources draw in, within the bounds of an operation.
-func (e *Engine) graphOf(ctx context.Context, starts []resource.Resource) (f found, err error) {
+// graphOf finds what the plan's resources draw in, within the bounds of an operation. What
+// of that is optional is left out if it cannot be protected as it is.
+func (e *Engine) graphOf(ctx context.Context, starts []resource.Resource, optional func(resource.Resource) bool) (f found, err error) {
 	if err := e.checkSize(len(starts), 0); err != nil {
 		return found{}, err
 	}
-	if f.graph, f.remarks, err = e.Protectables.Graph(ctx, starts); err != nil {
+	if f.graph, f.remarks, err = e.Protectables.Graph(ctx, starts, optional); err != nil {
 		return found{}, fmt.Errorf("finding the resources that depend on the plan's: %w", err)
 	}
 	links := 0
@@ -458,7 +461,7 @@ func (e *Engine) read(ctx context.Context, m Message, kind protection.Kind, p *p
 	if packed, ok := cp.ResourceGraph(); ok && len(rec.Parameters) > 0 {
 		graph, err := unpack(packed)
 		if err == nil {
-			err = rec.Parameters.check(graph)
+			err = rec.Parameters.check(graph, nil)
 		}
 		if err != nil {
 			e.refuseRecord(ctx, kind, rec, err)
@@ -488,8 +491,8 @@ type Pair struct {
 }
 
 // Copy creates a copy of each source checkpoint and starts to fill them. The copies hold
-// the plan's resources; for a plan without resources, each holds those of its source, and a
-// source that holds none is left out. Nothing is created unless every plugin concerned can
+// the plan's resources; for a plan without resources, and one some of whose resources may be
+// left out, each holds those of its source, and a source that holds none is left out. Nothing is created unless every plugin concerned can
 // copy. It fails with FlowError.
 func (e *Engine) Copy(ctx context.Context, m Message, p *providers.Provider, plan Plan, sources []*checkpoint.Checkpoint) ([]Pair, error) {
 	ctx, cancel := context.WithTimeout(ctx, prepareTime)
@@ -500,6 +503,8 @@ func (e *Engine) Copy(ctx context.Context, m Message, p *providers.Provider, pla
 	if err := e.checkSize(len(plan.Resources), 0); err != nil {
 		return nil, err
 	}
+	asTheirSources := len(plan.Resources) == 0 || plan.leavesOut(p)
+	plan.Parameters = plan.Parameters.without(providers.OnUnfit)
 	pairs, begun, err := e.begunCopies(ctx, m)
 	if err != nil {
 		return nil, err
@@ -507,7 +512,7 @@ func (e *Engine) Copy(ctx context.Context, m Message, p *providers.Provider, pla
 	if !begun {
 		pairs = []Pair{}
 		for _, source := range sources {
-			if len(plan.Resources) > 0 || !isEmpty(source) {
+			if !asTheirSources || !isEmpty(source) {
 				pairs = append(pairs, Pair{Source: source.ID(), Copy: newID()})
 			}
 		}
@@ -521,11 +526,11 @@ func (e *Engine) Copy(ctx context.Context, m Message, p *providers.Provider, pla
 	var packed string
 	for i, pair := range pairs {
 		switch {
-		case len(plan.Resources) == 0:
+		case asTheirSources:
 			graph, packed, err = e.graphIn(ctx, p, pair.Source)
 		case i == 0:
 			var drawn found
-			drawn, err = e.graphOf(ctx, plan.Resources)
+			drawn, err = e.graphOf(ctx, plan.Resources, nil)
 			graph, packed = drawn.graph, drawn.packed
 		}
 		if errors.Is(err, resource.ErrTooLarge) {

@@ -240,7 +240,7 @@ func (w *world) prepare() (*request, error) {
 	if w.scenario.kind == protection.Protect {
 		return r, nil
 	}
-	graph, _, err := w.scenario.cloud().Graph(context.Background(), w.scenario.resources)
+	graph, _, err := w.scenario.cloud().Graph(context.Background(), w.scenario.resources, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -25,7 +25,7 @@ func ExampleRegistry_Graph() {
 		fmt.Println(err)
 		return
 	}
-	graph, _, err := registry.Graph(ctx, mine)
+	graph, _, err := registry.Graph(ctx, mine, nil)
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -9,6 +9,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/karbor-project/karbor/pkg/remark"
 	"github.com/karbor-project/karbor/pkg/resource"
 )
 
@@ -32,6 +33,7 @@ type memo struct {
 	answers map[any]*answer
 	asked   map[string]int // for single resources, by type
 	warned  sync.Once
+	left    remark.List // what of the graph is left out
 }
 
 type answer struct {
@@ -87,6 +89,25 @@ func Starts(ctx context.Context, resourceType string) int {
 		return 0
 	}
 	return m.starts[resourceType]
+}
+
+// Omit remarks that a resource which belongs to the graph that is being made is not in
+// it, and why. Outside the making of a graph it does nothing.
+func Omit(ctx context.Context, r resource.Resource, why string) {
+	leave(ctx, remark.Remark{Resource: remark.Resource(r.Key()), Aspect: "resource", Was: r.Name, Is: notProtected, Why: why})
+}
+
+const notProtected = "not protected"
+
+func leave(ctx context.Context, one remark.Remark) {
+	if m, ok := ctx.Value(memoKey{}).(*memo); ok {
+		m.left.Add(one)
+	}
+}
+
+// left are the remarks on what is left out of the graph that is being made.
+func left(ctx context.Context) []remark.Remark {
+	return ctx.Value(memoKey{}).(*memo).left.Document().Remarks
 }
 
 // severity is the level at which to log that dependents are left out. What is unlisted

@@ -8,7 +8,9 @@ package protectable
 import (
 	"context"
 	"encoding/json"
+	"slices"
 
+	"github.com/karbor-project/karbor/pkg/openstack"
 	"github.com/karbor-project/karbor/pkg/resource"
 )
 
@@ -36,4 +38,89 @@ type Plugin interface {
 	// fault.ListProtectableResourceFailed, which ends the making of the graph unless
 	// its cause is that the cloud has no such service.
 	Dependents(ctx context.Context, parent resource.Resource) ([]resource.Resource, error)
+}
+
+// Judge is a Plugin that knows which resources cannot be protected as they are.
+type Judge interface {
+	// Unfit returns the reasons by id; resources without one are fit. All of them are of
+	// the plugin's type and in the graph that is being made. It fails as List does.
+	Unfit(ctx context.Context, resources []resource.Resource) (map[string]string, error)
+}
+
+// Judged are the types whose plugins are Judges.
+func Judged() []string {
+	return []string{resource.Database, resource.Image, resource.Pod, resource.Server, resource.Share, resource.Volume}
+}
+
+// Statuses is how a Judge learns the statuses of its resources.
+type Statuses[T any] struct {
+	Type string
+	// List lists the caller's resources, Show asks for one, and Of tells id and status.
+	// Without Show, what is not listed is not there.
+	List func(context.Context) ([]T, error)
+	Show func(ctx context.Context, id string) (*T, error)
+	Of   func(T) (id, status string)
+}
+
+// Unfit returns why resources are unfit that are in one of some statuses, or that are not
+// there. A few are asked for one by one.
+func (s Statuses[T]) Unfit(ctx context.Context, resources []resource.Resource, unfit []string) (map[string]string, error) {
+	known := map[string]string{}
+	if s.Show == nil || len(resources) > few || Many(ctx, s.Type) {
+		all, err := s.List(ctx)
+		if err != nil {
+			return nil, ListFailed(s.Type, err)
+		}
+		for _, one := range all {
+			id, status := s.Of(one)
+			known[id] = status
+		}
+	}
+	reasons := map[string]string{}
+	for _, r := range resources {
+		status, there := known[r.ID]
+		if !there && s.Show != nil {
+			var err error
+			if status, there, err = s.ask(ctx, r.ID); err != nil {
+				return nil, ListFailed(s.Type, err)
+			}
+		}
+		switch {
+		case !there:
+			reasons[r.ID] = "it is not there"
+		case slices.Contains(unfit, status):
+			reasons[r.ID] = "its status is " + status
+		}
+	}
+	return reasons, nil
+}
+
+// ask looks one resource up. One too many to be asked for counts as fit.
+func (s Statuses[T]) ask(ctx context.Context, id string) (status string, there bool, err error) {
+	if Single(ctx, s.Type) != nil {
+		return "", true, nil
+	}
+	one, err := s.Show(ctx, id)
+	if openstack.IsNotFound(err) {
+		return "", false, nil
+	}
+	if err != nil {
+		return "", false, err
+	}
+	_, status = s.Of(*one)
+	return status, true, nil
+}
+
+// Fit returns the resources of those listed that are not in one of some statuses; a graph
+// that is being made tells of the others.
+func (s Statuses[T]) Fit(ctx context.Context, listed []T, unfit []string, as func(T) resource.Resource) []resource.Resource {
+	found := []resource.Resource{}
+	for _, one := range listed {
+		if _, status := s.Of(one); slices.Contains(unfit, status) {
+			Omit(ctx, as(one), "its status is "+status)
+			continue
+		}
+		found = append(found, as(one))
+	}
+	return found
 }

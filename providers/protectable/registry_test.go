@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/gophercloud/gophercloud/v2"
 	"github.com/sirupsen/logrus/hooks/test"
 
@@ -31,6 +33,7 @@ type plugin struct {
 	parents    []string
 	dependents map[string][]string
 	err        error
+	extra      bool // each names its parent as its server
 }
 
 func (p *plugin) Type() string          { return p.kind }
@@ -44,7 +47,11 @@ func (p *plugin) Show(context.Context, string, Parameters) (*resource.Resource, 
 func (p *plugin) Dependents(_ context.Context, parent resource.Resource) ([]resource.Resource, error) {
 	var found []resource.Resource
 	for _, id := range p.dependents[parent.ID] {
-		found = append(found, resource.Resource{Type: p.kind, ID: id})
+		r := resource.Resource{Type: p.kind, ID: id}
+		if p.extra {
+			r.ExtraInfo = ExtraInfo(map[string]string{"server_id": parent.ID})
+		}
+		found = append(found, r)
 	}
 	return found, p.err
 }
@@ -89,7 +96,7 @@ func TestGraph(t *testing.T) {
 	t.Parallel()
 	image, server, volume := plugins()
 	r := NewRegistry(Options{Parallel: 2}, image, server, volume)
-	graph, _, err := r.Graph(t.Context(), []resource.Resource{{Type: resource.Project, ID: "p"}})
+	graph, _, err := r.Graph(t.Context(), []resource.Resource{{Type: resource.Project, ID: "p"}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +117,7 @@ func TestListingsThatFailEndTheGraph(t *testing.T) {
 	forbidden := gophercloud.ErrUnexpectedResponseCode{Actual: http.StatusForbidden}
 	for _, p := range []*plugin{image, server, volume} {
 		p.err = ListFailed(p.kind, forbidden)
-		_, _, err := NewRegistry(Options{}, image, server, volume).Graph(t.Context(), []resource.Resource{{Type: resource.Project, ID: "p"}})
+		_, _, err := NewRegistry(Options{}, image, server, volume).Graph(t.Context(), []resource.Resource{{Type: resource.Project, ID: "p"}}, nil)
 		if !fault.Is(err, "ListProtectableResourceFailed") || !gophercloud.ResponseCodeIs(err, http.StatusForbidden) {
 			t.Errorf("%s: got %v", p.kind, err)
 		}
@@ -156,7 +163,7 @@ func TestWhatIsLeftOutIsRemarked(t *testing.T) {
 	} {
 		image, server, volume := plugins()
 		image.err = c.err
-		_, got, err := NewRegistry(Options{}, image, server, volume).Graph(t.Context(), starts)
+		_, got, err := NewRegistry(Options{}, image, server, volume).Graph(t.Context(), starts, nil)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -171,7 +178,7 @@ func TestOtherFailureEndsTheGraph(t *testing.T) {
 	image, server, volume := plugins()
 	volume.err = ShowFailed(resource.Pod, "x", errors.New("gone"))
 	r := NewRegistry(Options{}, image, server, volume)
-	if _, _, err := r.Graph(t.Context(), []resource.Resource{{Type: resource.Project, ID: "p"}}); !fault.Is(err, "ProtectableResourceNotFound") {
+	if _, _, err := r.Graph(t.Context(), []resource.Resource{{Type: resource.Project, ID: "p"}}, nil); !fault.Is(err, "ProtectableResourceNotFound") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -253,5 +260,107 @@ func TestMany(t *testing.T) {
 		if got := Many(withMemo(t.Context(), tc.starts), resource.Server); got != tc.want {
 			t.Errorf("%s: got %v", name, got)
 		}
+	}
+}
+
+// judge is a plugin that knows what is unfit.
+type judge struct {
+	*plugin
+	unfit map[string]string
+}
+
+func (j judge) Unfit(_ context.Context, resources []resource.Resource) (map[string]string, error) {
+	reasons := map[string]string{}
+	for _, r := range resources {
+		if why := j.unfit[r.ID]; why != "" {
+			reasons[r.ID] = why
+		}
+	}
+	return reasons, nil
+}
+
+// What cannot be protected as it is is left out where it may be, with what needs it and
+// with what nothing else has, and each is told of by name and reason. The servers s1 and
+// s2 share the volume v1, s1 has the image i1; the project has the servers and the volumes.
+func TestUnfitIsLeftOut(t *testing.T) {
+	t.Parallel()
+	project := []resource.Resource{{Type: resource.Project, ID: "p"}}
+	servers := []resource.Resource{{Type: resource.Server, ID: "s1", Name: "one"}, {Type: resource.Server, ID: "s2"}}
+	const broken, needs, alone = "its status is error", "it needs OS::Cinder::Volume#v1: its status is error", "nothing that is protected has it"
+	for name, c := range map[string]struct {
+		starts   []resource.Resource
+		unfit    string
+		optional string // "" is all
+		want     []string
+		left     map[string]string
+		err      string
+	}{
+		"nothing is unfit": {starts: project, want: []string{"i1", "v1", "s1", "s2", "v2", "p"}},
+		"a server of a project: its volume is the project's too": {starts: project, unfit: "s1",
+			want: []string{"v1", "s2", "v2", "p"}, left: map[string]string{"s1": broken, "i1": alone}},
+		"a server of a plan: the other one has its volume": {starts: servers, unfit: "s1",
+			want: []string{"v1", "s2"}, left: map[string]string{"s1": broken, "i1": alone}},
+		"a volume of servers": {starts: project, unfit: "v1",
+			want: []string{"v2", "p"}, left: map[string]string{"v1": broken, "s1": needs, "s2": needs, "i1": alone}},
+		"a volume that the plan names beside its server": {starts: append([]resource.Resource{{Type: resource.Volume, ID: "v1"}}, servers[1]), unfit: "s2",
+			want: []string{"v1"}, left: map[string]string{"s2": broken}},
+		"a volume that is of no server": {starts: project, unfit: "v2",
+			want: []string{"i1", "v1", "s1", "s2", "p"}, left: map[string]string{"v2": broken}},
+		"nothing would be left": {starts: servers, unfit: "v1",
+			err: "None of the plan's resources can be protected. OS::Nova::Server#s1: " + needs + "."},
+		"what is unfit may not be left out": {starts: project, unfit: "v2", optional: resource.Server,
+			want: []string{"i1", "v1", "s1", "s2", "v2", "p"}},
+		"what needs it may not be left out": {starts: project, unfit: "v1", optional: resource.Volume,
+			err: "OS::Nova::Server#s1 cannot be protected without OS::Cinder::Volume#v1: its status is error. It may not be left out itself (on_unfit)."},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			image, server, volume := plugins()
+			unfit := map[string]string{c.unfit: broken}
+			r := NewRegistry(Options{}, image, judge{server, unfit}, judge{volume, unfit})
+			graph, remarks, err := r.Graph(t.Context(), c.starts, func(r resource.Resource) bool { return c.optional == "" || c.optional == r.Type })
+			if c.err != "" {
+				if !fault.Is(err, "InvalidInput") || !strings.HasSuffix(err.Error(), c.err) {
+					t.Fatalf("got %v, want %s", err, c.err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, node := range graph.Nodes() {
+				got = append(got, node.ID)
+			}
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Errorf("graph (-want +got):\n%s", diff)
+			}
+			left := map[string]string{}
+			for _, one := range remarks {
+				left[one.Resource.ID] = one.Why
+				if one.Resource.ID == "s1" && c.starts[0].Name == "one" && one.Was != "one" {
+					t.Errorf("the server is called %q", one.Was)
+				}
+			}
+			if diff := cmp.Diff(c.left, left, cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("left out (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// The image that two servers share is protected as the disk of the one that is left.
+func TestReportOfWhatIsLeftOut(t *testing.T) {
+	t.Parallel()
+	image, server, volume := plugins()
+	image.dependents = map[string][]string{"s1": {"i1"}, "s2": {"i1"}}
+	image.extra = true
+	r := NewRegistry(Options{}, image, judge{server, map[string]string{"s1": "broken"}}, volume)
+	graph, _, err := r.Graph(t.Context(), []resource.Resource{{Type: resource.Project, ID: "p"}}, func(resource.Resource) bool { return true })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := string(graph.Find(resource.Key{Type: resource.Image, ID: "i1"}).ExtraInfo); got != `{"server_id":"s2"}` {
+		t.Errorf("the image is that of %s", got)
 	}
 }

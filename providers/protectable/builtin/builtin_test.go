@@ -5,6 +5,7 @@ package builtin
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -170,7 +171,7 @@ func TestDependents(t *testing.T) {
 func TestGraphListsVolumesOnce(t *testing.T) {
 	t.Parallel()
 	c, registry := cloud(t)
-	graph, _, err := registry.Graph(openstacktest.Context(t), []resource.Resource{{Type: resource.Project, ID: tenant, Name: "demo"}})
+	graph, _, err := registry.Graph(openstacktest.Context(t), []resource.Resource{{Type: resource.Project, ID: tenant, Name: "demo"}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -309,7 +310,7 @@ func TestRealGlance(t *testing.T) {
 		t.Errorf("(-listed +shown):\n%s", diff)
 	}
 	caller := requestcontext.From(ctx)
-	graph, _, err := registry.Graph(ctx, []resource.Resource{{Type: resource.Project, ID: caller.ProjectID, Name: caller.ProjectName}})
+	graph, _, err := registry.Graph(ctx, []resource.Resource{{Type: resource.Project, ID: caller.ProjectID, Name: caller.ProjectName}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -363,5 +364,76 @@ func TestWithoutKubernetes(t *testing.T) {
 	}
 	if types := registry.DependentTypes(resource.Pod); len(types) != 0 {
 		t.Errorf("of a pod: %v", types)
+	}
+}
+
+// A project with something unfit of each type: what no listing has is told of, and with
+// leave the volume and the share in error are left out too, from the listings that there are.
+func TestUnfitOfAProject(t *testing.T) {
+	t.Parallel()
+	project := []resource.Resource{{Type: resource.Project, ID: tenant, Name: "demo"}}
+	omitted := map[string]string{
+		"OS::Nova::Server vm3": "its status is ERROR", "OS::Glance::Image ": "its status is deactivated",
+		"OS::Trove::Instance db2": "its status is BUILD", "OS::Kubernetes::Pod default:new": "its status is Pending",
+	}
+	left := maps.Clone(omitted)
+	left["OS::Manila::Share share2"], left["OS::Cinder::Volume "] = "its status is error", "its status is error"
+	left["OS::Kubernetes::Pod default:nginx"] = "it needs OS::Cinder::Volume#v2: its status is error"
+	for optional, want := range map[bool]map[string]string{false: omitted, true: left} {
+		c, registry := cloud(t)
+		_, remarks, err := registry.Graph(openstacktest.Context(t), project, func(resource.Resource) bool { return optional })
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := map[string]string{}
+		for _, one := range remarks {
+			got[one.Resource.Type+" "+one.Was] = one.Why
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("optional %v (-want +got):\n%s", optional, diff)
+		}
+		calls := asked(c)
+		for path, n := range calls {
+			if n > 1 {
+				t.Errorf("optional %v: %s was asked for %d times", optional, path, n)
+			}
+		}
+	}
+}
+
+// Resources of a plan are asked for, what is gone too.
+func TestUnfitOfAPlan(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		starts []resource.Resource
+		want   map[string]string
+	}{
+		"server":          {[]resource.Resource{{Type: resource.Server, ID: "s3"}, {Type: resource.Server, ID: "s2"}}, map[string]string{"s3": "its status is ERROR"}},
+		"server is gone":  {[]resource.Resource{{Type: resource.Server, ID: "s9"}, {Type: resource.Server, ID: "s2"}}, map[string]string{"s9": "it is not there"}},
+		"volume":          {[]resource.Resource{{Type: resource.Volume, ID: "v2"}, {Type: resource.Volume, ID: "v1"}}, map[string]string{"v2": "its status is error"}},
+		"image":           {[]resource.Resource{{Type: resource.Image, ID: "i3"}, {Type: resource.Image, ID: "i1"}}, map[string]string{"i3": "its status is deactivated"}},
+		"share is gone":   {[]resource.Resource{{Type: resource.Share, ID: "h9"}, {Type: resource.Share, ID: "h1"}}, map[string]string{"h9": "it is not there"}},
+		"instance":        {[]resource.Resource{{Type: resource.Database, ID: "d9"}, {Type: resource.Database, ID: "d1"}}, map[string]string{"d9": "it is not there"}},
+		"pod is no more":  {[]resource.Resource{{Type: resource.Pod, ID: "p9", Name: "default:x"}, {Type: resource.Server, ID: "s2"}}, map[string]string{"p9": "it is not there"}},
+		"image of server": {[]resource.Resource{{Type: resource.Server, ID: "s1"}}, map[string]string{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, registry := cloud(t)
+			graph, remarks, err := registry.Graph(openstacktest.Context(t), c.starts, func(resource.Resource) bool { return true })
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := map[string]string{}
+			for _, one := range remarks {
+				got[one.Resource.ID] = one.Why
+				if graph.Find(resource.Key(one.Resource)) != nil {
+					t.Errorf("%s is in the graph", one.Resource.ID)
+				}
+			}
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
 	}
 }

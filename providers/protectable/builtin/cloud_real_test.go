@@ -162,7 +162,7 @@ func (c *realCloud) testDependents(t *testing.T) {
 
 // The graph of the project has each resource once, also what the server has too.
 func (c *realCloud) testGraph(t *testing.T) {
-	graph, _, err := c.registry.Graph(c.Context(), []resource.Resource{{Type: resource.Project, ID: c.ID(), Name: c.Caller.ProjectName}})
+	graph, _, err := c.registry.Graph(c.Context(), []resource.Resource{{Type: resource.Project, ID: c.ID(), Name: c.Caller.ProjectName}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -124,7 +124,7 @@ func asked(c *openstacktest.Cloud) map[string]int {
 func TestGraphOfAProjectHasOneListingOfEachType(t *testing.T) {
 	t.Parallel()
 	c, registry := big{servers: 1200, volumesEach: 1, images: 60}.cloud(t)
-	graph, _, err := registry.Graph(openstacktest.Context(t), []resource.Resource{{Type: resource.Project, ID: tenant}})
+	graph, _, err := registry.Graph(openstacktest.Context(t), []resource.Resource{{Type: resource.Project, ID: tenant}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,7 +153,7 @@ func TestGraphOfServers(t *testing.T) {
 		for i := range servers {
 			starts = append(starts, resource.Resource{Type: resource.Server, ID: fmt.Sprint("s", i)})
 		}
-		graph, _, err := registry.Graph(openstacktest.Context(t), starts)
+		graph, _, err := registry.Graph(openstacktest.Context(t), starts, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -188,7 +188,7 @@ func BenchmarkGraph(b *testing.B) {
 			}
 			c, registry := bm.big.cloud(b)
 			for b.Loop() {
-				if _, _, err := registry.Graph(openstacktest.Context(b), []resource.Resource{bm.start}); err != nil {
+				if _, _, err := registry.Graph(openstacktest.Context(b), []resource.Resource{bm.start}, nil); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -212,7 +212,7 @@ func TestUnknownResourcesAreAskedForABoundedNumberOfTimes(t *testing.T) {
 			for i := range 2000 {
 				plan = append(plan, resource.Resource{Type: resourceType, ID: fmt.Sprint("made-up-", i)})
 			}
-			graph, _, err := registry.Graph(openstacktest.Context(t), plan)
+			graph, _, err := registry.Graph(openstacktest.Context(t), plan, nil)
 			if err != nil || graph.Len() < len(plan) {
 				t.Fatalf("%v", err)
 			}
@@ -236,7 +236,7 @@ func TestImagesOfManyServers(t *testing.T) {
 	for i := range 200 {
 		plan = append(plan, resource.Resource{Type: resource.Server, ID: fmt.Sprint("s", i)})
 	}
-	graph, _, err := registry.Graph(openstacktest.Context(t), plan)
+	graph, _, err := registry.Graph(openstacktest.Context(t), plan, nil)
 	if err != nil || graph.Len() != 400 {
 		t.Fatalf("%d resources, %v", graph.Len(), err)
 	}
@@ -255,7 +255,7 @@ func TestDeletedImagesOfServers(t *testing.T) {
 		for i := range servers {
 			plan = append(plan, resource.Resource{Type: resource.Server, ID: fmt.Sprint("s", i)})
 		}
-		graph, _, err := registry.Graph(openstacktest.Context(t), plan)
+		graph, _, err := registry.Graph(openstacktest.Context(t), plan, nil)
 		if err != nil || graph.Len() != 2*servers {
 			t.Fatalf("%d resources, %v", graph.Len(), err)
 		}
@@ -276,7 +276,7 @@ func TestLinksOfAGraphAreBounded(t *testing.T) {
 	for i := range 50 {
 		plan = append(plan, resource.Resource{Type: resource.Project, ID: fmt.Sprint("p", i)})
 	}
-	if _, _, err := registry.Graph(openstacktest.Context(t), plan); !errors.Is(err, resource.ErrTooLarge) {
+	if _, _, err := registry.Graph(openstacktest.Context(t), plan, nil); !errors.Is(err, resource.ErrTooLarge) {
 		t.Errorf("got %v", err)
 	}
 }

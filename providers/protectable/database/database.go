@@ -20,6 +20,10 @@ import (
 // karbor: services/protection/protectable_plugins/database.py
 var unfit = []string{"BUILD", "REBOOT", "RESIZE", "ERROR"}
 
+// unprotectable are those in which Trove makes no backup, now or later.
+// trove: instance/models.py
+var unprotectable = append([]string{"BLOCKED", "FAILED", "SHUTDOWN", "RESTART_REQUIRED"}, unfit...)
+
 // Clients makes Trove clients for the caller of a context.
 type Clients interface {
 	Database(ctx context.Context) (*gophercloud.ServiceClient, error)
@@ -28,7 +32,7 @@ type Clients interface {
 // Plugin lists the database instances of the caller's project.
 type Plugin struct{ clients Clients }
 
-var _ protectable.Plugin = (*Plugin)(nil)
+var _ protectable.Judge = (*Plugin)(nil)
 
 // New returns the plugin.
 func New(clients Clients) *Plugin { return &Plugin{clients: clients} }
@@ -59,32 +63,47 @@ func (p *Plugin) List(ctx context.Context, _ protectable.Parameters) ([]resource
 type listing struct{}
 
 func (p *Plugin) list(ctx context.Context, wanted func(instance) bool) ([]resource.Resource, error) {
-	instances, err := protectable.Once(ctx, listing{}, func(ctx context.Context) ([]instance, error) {
+	instances, err := p.instances(ctx)
+	if err != nil {
+		return nil, protectable.ListFailed(resource.Database, err)
+	}
+	instances = slices.DeleteFunc(slices.Clone(instances), func(i instance) bool { return !wanted(i) })
+	return p.statuses().Fit(ctx, instances, unfit, instance.resource), nil
+}
+
+// instances lists all instances once per graph.
+func (p *Plugin) instances(ctx context.Context) ([]instance, error) {
+	return protectable.Once(ctx, listing{}, func(ctx context.Context) ([]instance, error) {
 		client, err := p.clients.Database(ctx)
 		if err != nil {
 			return nil, err
 		}
 		return openstack.List[instance](ctx, client, "instances", "instances", nil)
 	})
+}
+
+// Unfit implements protectable.Judge.
+func (p *Plugin) Unfit(ctx context.Context, instances []resource.Resource) (map[string]string, error) {
+	return p.statuses().Unfit(ctx, instances, unprotectable)
+}
+
+func (p *Plugin) statuses() protectable.Statuses[instance] {
+	return protectable.Statuses[instance]{
+		Type: resource.Database, List: p.instances, Show: p.show, Of: func(i instance) (id, status string) { return i.ID, i.Status },
+	}
+}
+
+func (p *Plugin) show(ctx context.Context, id string) (*instance, error) {
+	client, err := p.clients.Database(ctx)
 	if err != nil {
-		return nil, protectable.ListFailed(resource.Database, err)
+		return nil, err
 	}
-	found := []resource.Resource{}
-	for _, i := range instances {
-		if !slices.Contains(unfit, i.Status) && wanted(i) {
-			found = append(found, i.resource())
-		}
-	}
-	return found, nil
+	return openstack.Show[instance](ctx, client, "instances", id, "instance")
 }
 
 // Show returns one instance.
 func (p *Plugin) Show(ctx context.Context, id string, _ protectable.Parameters) (*resource.Resource, error) {
-	client, err := p.clients.Database(ctx)
-	if err != nil {
-		return nil, protectable.ShowFailed(resource.Database, id, err)
-	}
-	i, err := openstack.Show[instance](ctx, client, "instances", id, "instance")
+	i, err := p.show(ctx, id)
 	if err != nil {
 		return nil, protectable.ShowFailed(resource.Database, id, err)
 	}

@@ -4,6 +4,7 @@
 package image
 
 import (
+	"bytes"
 	"context"
 	"net/url"
 	"slices"
@@ -20,6 +21,10 @@ import (
 // karbor: services/protection/protectable_plugins/image.py
 var unfit = []string{"killed", "deleted", "pending_delete", "deactivated"}
 
+// unprotectable are those of an image whose data nobody gets, now or later.
+// glance: api-ref/source/v2, image statuses
+var unprotectable = append([]string{"queued"}, unfit...)
+
 // pageSize is the most that Glance gives by default; unasked it gives 25.
 const pageSize = "1000"
 
@@ -33,7 +38,7 @@ type Clients interface {
 // that it was booted from.
 type Plugin struct{ clients Clients }
 
-var _ protectable.Plugin = (*Plugin)(nil)
+var _ protectable.Judge = (*Plugin)(nil)
 
 // New returns the plugin.
 func New(clients Clients) *Plugin { return &Plugin{clients: clients} }
@@ -65,13 +70,21 @@ func (p *Plugin) list(ctx context.Context, wanted func(image) bool) ([]resource.
 	if err != nil {
 		return nil, protectable.ListFailed(resource.Image, err)
 	}
-	found := []resource.Resource{}
-	for _, i := range images {
-		if !slices.Contains(unfit, i.Status) && wanted(i) {
-			found = append(found, i.resource())
-		}
+	images = slices.DeleteFunc(slices.Clone(images), func(i image) bool { return !wanted(i) })
+	return p.statuses().Fit(ctx, images, unfit, image.resource), nil
+}
+
+// Unfit implements protectable.Judge. The image of a server is as fit as the server: it is
+// the server's disk that is protected.
+func (p *Plugin) Unfit(ctx context.Context, images []resource.Resource) (map[string]string, error) {
+	images = slices.DeleteFunc(slices.Clone(images), func(r resource.Resource) bool { return bytes.Contains(r.ExtraInfo, []byte("server_id")) })
+	return p.statuses().Unfit(ctx, images, unprotectable)
+}
+
+func (p *Plugin) statuses() protectable.Statuses[image] {
+	return protectable.Statuses[image]{
+		Type: resource.Image, List: p.images, Show: p.show, Of: func(i image) (id, status string) { return i.ID, i.Status },
 	}
-	return found, nil
 }
 
 type listing struct{}

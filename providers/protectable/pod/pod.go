@@ -43,7 +43,7 @@ type Plugin struct {
 	namespaces []string
 }
 
-var _ protectable.Plugin = (*Plugin)(nil)
+var _ protectable.Judge = (*Plugin)(nil)
 
 // New returns the plugin for namespaces. The first is that of pods whose name says
 // none.
@@ -70,21 +70,43 @@ type listing string // of a namespace
 
 // List returns the pods that are fit to be protected.
 func (p *Plugin) List(ctx context.Context, _ protectable.Parameters) ([]resource.Resource, error) {
-	found := []resource.Resource{}
+	pods, err := p.pods(ctx)
+	if err != nil {
+		return nil, protectable.ListFailed(resource.Pod, err)
+	}
+	return p.phases().Fit(ctx, pods, unfit, func(l listed) resource.Resource { return l.Resource }), nil
+}
+
+// listed is a pod and its phase.
+type listed struct {
+	resource.Resource
+	phase string
+}
+
+// pods lists the pods of all namespaces, once per graph.
+func (p *Plugin) pods(ctx context.Context) ([]listed, error) {
+	var all []listed
 	for _, namespace := range p.namespaces {
 		pods, err := protectable.Once(ctx, listing(namespace), func(ctx context.Context) ([]kubernetes.Pod, error) {
 			return p.cluster.Pods(ctx, namespace)
 		})
 		if err != nil {
-			return nil, protectable.ListFailed(resource.Pod, err)
+			return nil, err
 		}
 		for _, pod := range pods {
-			if !slices.Contains(unfit, pod.Status.Phase) {
-				found = append(found, toResource(namespace, pod))
-			}
+			all = append(all, listed{toResource(namespace, pod), pod.Status.Phase})
 		}
 	}
-	return found, nil
+	return all, nil
+}
+
+// Unfit implements protectable.Judge.
+func (p *Plugin) Unfit(ctx context.Context, pods []resource.Resource) (map[string]string, error) {
+	return p.phases().Unfit(ctx, pods, unfit)
+}
+
+func (p *Plugin) phases() protectable.Statuses[listed] {
+	return protectable.Statuses[listed]{Type: resource.Pod, List: p.pods, Of: func(l listed) (id, status string) { return l.ID, l.phase }}
 }
 
 // Show returns the pod that the parameter "name" names, with or without

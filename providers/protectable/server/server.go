@@ -6,7 +6,6 @@ package server
 import (
 	"context"
 	"encoding/json"
-	"slices"
 
 	"github.com/gophercloud/gophercloud/v2"
 
@@ -19,6 +18,11 @@ import (
 // karbor: services/protection/protectable_plugins/server.py
 var unfit = []string{"DELETED", "ERROR", "UNKNOWN", "SOFT_DELETED", "RESCUED"}
 
+// unprotectable are those of a server of which Nova makes no image, or whose volumes
+// Cinder keeps for it without making backups of them.
+// nova: compute/api.py snapshot, cinder: backup/api.py create
+var unprotectable = append([]string{"BUILD", "RESCUE", "SHELVED", "SHELVED_OFFLOADED"}, unfit...)
+
 // Clients makes Nova clients for the caller of a context.
 type Clients interface {
 	Compute(ctx context.Context) (*gophercloud.ServiceClient, error)
@@ -27,7 +31,7 @@ type Clients interface {
 // Plugin lists the servers of the caller's project.
 type Plugin struct{ clients Clients }
 
-var _ protectable.Plugin = (*Plugin)(nil)
+var _ protectable.Judge = (*Plugin)(nil)
 
 // New returns the plugin.
 func New(clients Clients) *Plugin { return &Plugin{clients: clients} }
@@ -90,13 +94,21 @@ func (p *Plugin) List(ctx context.Context, _ protectable.Parameters) ([]resource
 	if err != nil {
 		return nil, protectable.ListFailed(resource.Server, err)
 	}
-	found := []resource.Resource{}
-	for _, s := range servers {
-		if !slices.Contains(unfit, s.Status) {
-			found = append(found, s.resource())
-		}
+	return p.statuses().Fit(ctx, servers, unfit, Server.resource), nil
+}
+
+// Unfit implements protectable.Judge.
+func (p *Plugin) Unfit(ctx context.Context, servers []resource.Resource) (map[string]string, error) {
+	return p.statuses().Unfit(ctx, servers, unprotectable)
+}
+
+func (p *Plugin) statuses() protectable.Statuses[Server] {
+	return protectable.Statuses[Server]{
+		Type: resource.Server,
+		List: func(ctx context.Context) ([]Server, error) { return All(ctx, p.clients) },
+		Show: func(ctx context.Context, id string) (*Server, error) { return One(ctx, p.clients, id) },
+		Of:   func(s Server) (id, status string) { return s.ID, s.Status },
 	}
-	return found, nil
 }
 
 // Show returns one server.

@@ -21,6 +21,12 @@ var unfit = []string{
 	"extending_error", "shrinking_error", "reverting_error",
 }
 
+// unprotectable are those of which Manila makes no snapshots, and that do not end by themselves.
+// manila: common/constants.py, share/api.py create_snapshot
+var unprotectable = append([]string{
+	"shrinking_possible_data_loss_error", "backup_restoring_error", "unmanaged", "inactive", "awaiting_transfer",
+}, unfit...)
+
 // Clients makes Manila clients for the caller of a context.
 type Clients interface {
 	Share(ctx context.Context) (*gophercloud.ServiceClient, error)
@@ -29,7 +35,7 @@ type Clients interface {
 // Plugin lists the shares that the caller sees.
 type Plugin struct{ clients Clients }
 
-var _ protectable.Plugin = (*Plugin)(nil)
+var _ protectable.Judge = (*Plugin)(nil)
 
 // New returns the plugin.
 func New(clients Clients) *Plugin { return &Plugin{clients: clients} }
@@ -59,13 +65,7 @@ func (p *Plugin) List(ctx context.Context, _ protectable.Parameters) ([]resource
 type listing struct{}
 
 func (p *Plugin) list(ctx context.Context, wanted func(share) bool) ([]resource.Resource, error) {
-	shares, err := protectable.Once(ctx, listing{}, func(ctx context.Context) ([]share, error) {
-		client, err := p.clients.Share(ctx)
-		if err != nil {
-			return nil, err
-		}
-		return openstack.List[share](ctx, client, "shares/detail", "shares", nil)
-	})
+	shares, err := p.shares(ctx)
 	if err != nil {
 		return nil, protectable.ListFailed(resource.Share, err)
 	}
@@ -78,13 +78,35 @@ func (p *Plugin) list(ctx context.Context, wanted func(share) bool) ([]resource.
 	return found, nil
 }
 
-// Show returns one share.
-func (p *Plugin) Show(ctx context.Context, id string, _ protectable.Parameters) (*resource.Resource, error) {
+// shares lists all shares once per graph.
+func (p *Plugin) shares(ctx context.Context) ([]share, error) {
+	return protectable.Once(ctx, listing{}, func(ctx context.Context) ([]share, error) {
+		client, err := p.clients.Share(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return openstack.List[share](ctx, client, "shares/detail", "shares", nil)
+	})
+}
+
+// Unfit implements protectable.Judge.
+func (p *Plugin) Unfit(ctx context.Context, shares []resource.Resource) (map[string]string, error) {
+	return protectable.Statuses[share]{
+		Type: resource.Share, List: p.shares, Show: p.show, Of: func(s share) (id, status string) { return s.ID, s.Status },
+	}.Unfit(ctx, shares, unprotectable)
+}
+
+func (p *Plugin) show(ctx context.Context, id string) (*share, error) {
 	client, err := p.clients.Share(ctx)
 	if err != nil {
-		return nil, protectable.ShowFailed(resource.Share, id, err)
+		return nil, err
 	}
-	s, err := openstack.Show[share](ctx, client, "shares", id, "share")
+	return openstack.Show[share](ctx, client, "shares", id, "share")
+}
+
+// Show returns one share.
+func (p *Plugin) Show(ctx context.Context, id string, _ protectable.Parameters) (*resource.Resource, error) {
+	s, err := p.show(ctx, id)
 	if err != nil {
 		return nil, protectable.ShowFailed(resource.Share, id, err)
 	}

@@ -20,6 +20,11 @@ import (
 // karbor: services/protection/protectable_plugins/volume.py
 var unfit = []string{"deleting", "error", "error_deleting"}
 
+// unprotectable are those in which Cinder makes neither backups nor snapshots, and that
+// do not end by themselves. A server that is shelved keeps its volumes reserved.
+// cinder: objects/fields.py, backup/api.py create
+var unprotectable = append([]string{"error_backing-up", "error_managing", "error_managing_deleting", "awaiting-transfer", "reserved"}, unfit...)
+
 // Clients makes Cinder clients for the caller of a context.
 type Clients interface {
 	BlockStorage(ctx context.Context) (*gophercloud.ServiceClient, error)
@@ -38,7 +43,7 @@ type Plugin struct {
 	cluster Cluster // nil: there are no pods
 }
 
-var _ protectable.Plugin = (*Plugin)(nil)
+var _ protectable.Judge = (*Plugin)(nil)
 
 // New returns the plugin. Without a cluster, pods have no volumes.
 func New(clients Clients, cluster Cluster) *Plugin {
@@ -107,11 +112,7 @@ func (p *Plugin) volumes(ctx context.Context) ([]volume, error) {
 
 // Show returns one volume.
 func (p *Plugin) Show(ctx context.Context, id string, _ protectable.Parameters) (*resource.Resource, error) {
-	client, err := p.clients.BlockStorage(ctx)
-	if err != nil {
-		return nil, protectable.ShowFailed(resource.Volume, id, err)
-	}
-	v, err := openstack.Show[volume](ctx, client, "volumes", id, "volume")
+	v, err := p.show(ctx, id)
 	if err != nil {
 		return nil, protectable.ShowFailed(resource.Volume, id, err)
 	}
@@ -120,6 +121,21 @@ func (p *Plugin) Show(ctx context.Context, id string, _ protectable.Parameters) 
 	}
 	r := v.resource()
 	return &r, nil
+}
+
+func (p *Plugin) show(ctx context.Context, id string) (*volume, error) {
+	client, err := p.clients.BlockStorage(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return openstack.Show[volume](ctx, client, "volumes", id, "volume")
+}
+
+// Unfit implements protectable.Judge.
+func (p *Plugin) Unfit(ctx context.Context, volumes []resource.Resource) (map[string]string, error) {
+	return protectable.Statuses[volume]{
+		Type: resource.Volume, List: p.volumes, Show: p.show, Of: func(v volume) (id, status string) { return v.ID, v.Status },
+	}.Unfit(ctx, volumes, unprotectable)
 }
 
 // Dependents returns the volumes that are attached to a server, that a pod
