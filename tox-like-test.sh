@@ -26,7 +26,7 @@ ENVIRONMENTS=(
   'cluster4|the same with RabbitMQ 4'
   'torture|a RabbitMQ that is restarted, killed and cut off under load'
   'soak|RPC servers and clients for SOAK_DURATION (20m) under random faults, repeated by SOAK_SEED; histories are compared'
-  'chaos|workers killed at every failpoint, KARBOR_TEST_KILLS times (200) at random moments of mixed loads, and restarted in turn'
+  'chaos|workers killed at every failpoint, without database or bank from every failpoint on, killed KARBOR_TEST_KILLS times (200) at random moments of mixed loads, and restarted in turn'
   'hostile|what tenants, neighbours on the bus and files of strangers try: matrices in memory, and live workers'
   'fuzz|every fuzz target for FUZZTIME each (20s)'
   'cover|statement coverage with all services, merged, a line per package'
@@ -302,7 +302,7 @@ env_chaos() {
   export KARBOR_TEST_KILLS=${KARBOR_TEST_KILLS:-200} KARBOR_TEST_FAILPOINTS=${KARBOR_TEST_FAILPOINTS:-all}
   broker
   services mariadb keystone swift glance
-  service_tests -v -timeout 4h -run 'TestRandomKills|TestFailpoints|TestRollingRestart|TestRealSurvives' ./test/functional ./providers/protection/image
+  service_tests -v -timeout 4h -run 'TestRandomKills|TestFailpoints|TestOutages|TestRollingRestart|TestRealSurvives' ./test/functional ./providers/protection/image
 }
 
 env_hostile() {

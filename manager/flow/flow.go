@@ -318,7 +318,11 @@ func (l *residue) err() error {
 		slices.Sort(l.of[text])
 		parts = append(parts, strings.Join(l.of[text], ", ")+": "+text)
 	}
-	return &residueError{text: strings.Join(parts, "; "), errors: l.errors}
+	passing := slices.DeleteFunc(slices.Clone(l.errors), failure.Final)
+	if len(passing) == 0 {
+		passing = l.errors
+	}
+	return &residueError{text: strings.Join(parts, "; "), errors: passing}
 }
 
 type residueError struct {
@@ -328,7 +332,7 @@ type residueError struct {
 
 func (e *residueError) Error() string { return e.text }
 
-// Unwrap returns what went wrong with each resource.
+// Unwrap returns what a repetition may mend, or all where it mends nothing.
 func (e *residueError) Unwrap() []error { return e.errors }
 
 // undoSteps lists the steps that take back what the hooks of a resource have made.

@@ -35,12 +35,15 @@ type change struct {
 
 // attach finds the checkpoint, or makes it. When hooks have been at work on it, it must
 // be there: a new one would lack what they made. An operation that was refused makes
-// none.
+// none, but what has reached the bank of one becomes whole, for users to find.
 func (o *change) attach(ctx context.Context) (err error) {
 	id := o.input.Checkpoint
-	if o.create == nil || o.underway || o.outcome != nil && o.outcome.Refused != "" {
+	switch {
+	case o.create == nil || o.underway:
 		o.cp, err = o.provider.Checkpoints.Get(ctx, id)
-	} else {
+	case o.outcome != nil && o.outcome.Refused != "":
+		o.cp, err = o.provider.Checkpoints.TakeUp(ctx, id)
+	default:
 		c := *o.create
 		c.ID, c.Plan, c.ResourceGraph, c.Resumed = id, o.input.Plan.stored(), o.input.Graph, o.resumed
 		o.cp, err = o.provider.Checkpoints.Create(ctx, c)

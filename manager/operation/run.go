@@ -466,14 +466,12 @@ func (r *run) undo(ctx context.Context) error {
 		r.undoBy = time.Now().Add(undoTolerance)
 	}
 	patient, cancel := context.WithDeadline(ctx, r.undoBy)
+	defer cancel()
 	err := r.prepare(patient)
-	late := patient.Err() != nil
-	cancel()
 	if err == nil {
-		late = false
-		err = r.flow.Undo(ctx)
+		err = r.persist(patient, "undoing the "+r.entry.Kind, func(context.Context) error { return r.flow.Undo(ctx) })
 	}
-	if ctx.Err() != nil || failure.HandedOver(err) && !late {
+	if ctx.Err() != nil || failure.HandedOver(err) && patient.Err() == nil {
 		return errors.Join(context.Cause(ctx), err)
 	}
 	o := *r.outcome
@@ -506,8 +504,8 @@ func (r *run) tell(ctx context.Context) error {
 	return r.end(ctx, journal.Failed, r.outcome.Reason)
 }
 
-// persist repeats a write that tells how the operation ended. While it has to
-// wait the operation keeps no other from its turn.
+// persist repeats what belongs to the end of the operation. While it has to wait the
+// operation keeps no other from its turn.
 func (r *run) persist(ctx context.Context, what string, write func(context.Context) error) error {
 	first := true
 	return r.engine.retry.Do(ctx, func(ctx context.Context) error {

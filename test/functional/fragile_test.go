@@ -154,7 +154,7 @@ func (f *fragileSite) ask(checkpoint string) {
 			r.Result = pairs[0].Copy
 		}
 	case "restore":
-		r.Image = f.restored()
+		r.Image = fmt.Sprintf("%s-%d", f.restored(), len(f.requests))
 		about["parameters"] = map[string]any{"OS::Glance::Image": map[string]any{"restore_name": r.Image}}
 		err = execute(&r.Result)
 	case "verify":
@@ -260,7 +260,7 @@ func (f *fragileSite) watch() (earlier, passed map[string]int) {
 	}
 	f.judge("nobody died")
 	f.forget()
-	f.hold(4 * time.Second)
+	f.hold(trialHold)
 	return earlier, passed
 }
 

@@ -31,6 +31,21 @@ func (r *relay) set(up bool) {
 	}
 }
 
+// take takes the way down: in silence, or by breaking all connections.
+func (r *relay) take(silent bool) {
+	if silent {
+		r.proxy.Stall(true)
+	} else {
+		r.set(false)
+	}
+}
+
+// give opens the way, however it was taken.
+func (r *relay) give() {
+	r.proxy.Stall(false)
+	r.set(true)
+}
+
 // closedPort is an address where nobody listens.
 func closedPort(t testing.TB) string {
 	t.Helper()

@@ -36,10 +36,12 @@ type trial struct {
 	t        *testing.T
 	program  string
 	provider string
+	bank     *provider // its file
 	shelf    shelf
 	user     *user // nil: the plugin copies nothing
 
 	metrics map[string]string // of a worker, by its host, before it was stopped
+	mayFail bool              // something that operations need is taken away
 
 	mu       sync.Mutex
 	requests []history.Request
@@ -78,7 +80,7 @@ func newTrial(t *testing.T, bank, plugin string) *trial {
 		folder := t.TempDir()
 		p, tr.shelf = tr.fsProvider(folder, plugin), folderShelf{t, folder}
 	}
-	tr.provider = p.id
+	tr.provider, tr.bank = p.id, p
 	if plugin == image {
 		p.conf.set("image_backup_plugin", "backup_image_object_size", "65536")
 		tr.writeProvider(p)
@@ -148,7 +150,7 @@ func (tr *trial) judge(about string) {
 	if tr.user != nil {
 		events = append(events, history.Event{What: history.Secret, Key: tr.user.caller.AuthToken})
 	}
-	for _, finding := range history.Judge(history.Case{Events: events, Requests: tr.requests, State: tr.state(events)}) {
+	for _, finding := range history.Judge(history.Case{Events: events, Requests: tr.requests, State: tr.state(events), MayFail: tr.mayFail}) {
 		tr.t.Errorf("%s: %s", about, finding)
 	}
 }

@@ -7,11 +7,14 @@
 //
 //	FRAGILE_HISTORY=FILE  append what is done, in the form of package history
 //	FRAGILE_AT=NAME:N     die at the Nth passing of a point
+//	FRAGILE_TELL=ADDRESS  connect to it instead, and go on when the connection ends
 //	FRAGILE_USE=FILE      at SIGUSR1, write there what of the machine is in use
 package main
 
 import (
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"os"
 	"strconv"
@@ -44,18 +47,20 @@ func main() {
 	os.Exit(service.Main("fragile", os.Args[1:], setup, os.Stdout, os.Stderr))
 }
 
-// watch writes down what is done, and ends the process at its point.
+// watch writes down what is done, and ends the process at its point, or tells
+// that it has come there.
 type watch struct {
 	history *history.Recorder // nil: none
 	at      string            // the point, "" for none
 	count   int               // its passing
+	tell    string            // an address; "": it ends the process
 
 	mu     sync.Mutex
 	passed int
 }
 
 func newWatch() (*watch, error) {
-	w := &watch{}
+	w := &watch{tell: os.Getenv("FRAGILE_TELL")}
 	if text := os.Getenv("FRAGILE_AT"); text != "" {
 		name, count, _ := strings.Cut(text, ":")
 		n, err := strconv.Atoi(count)
@@ -84,10 +89,24 @@ func (w *watch) pass(e history.Event) {
 		return
 	}
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.passed++; w.passed == w.count {
+	w.passed++
+	reached := w.passed == w.count
+	w.mu.Unlock()
+	if !reached {
+		return
+	}
+	if w.tell == "" {
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 		select {}
+	}
+	conn, err := net.Dial("tcp", w.tell)
+	if err == nil {
+		_, err = io.Copy(io.Discard, conn)
+		_ = conn.Close()
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(2)
 	}
 }
 

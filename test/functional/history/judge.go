@@ -59,6 +59,9 @@ type Case struct {
 	Events   []Event
 	Requests []Request
 	State    State
+	// MayFail tells that operations may have failed, because something that they
+	// need was away. Everything must tell of that alike.
+	MayFail bool
 }
 
 // judge collects findings.
@@ -319,26 +322,27 @@ func (j *judge) allEnd() {
 			byResult[r.Result] = true
 		}
 	}
-	gone, undone, lost := map[string]bool{}, map[string]bool{}, map[string]bool{} // checkpoints, the latter two by cancels
-	records := map[string]bool{}                                                  // of restores and verifications that were cancelled
+	gone, undone, lost := map[string]bool{}, map[string]bool{}, map[string]bool{} // checkpoints, the latter two by cancels and failures
+	records := map[string]bool{}                                                  // of restores and verifications that did not succeed
 	for _, o := range j.State.operations() {
 		if !o.Ended {
 			j.finds(AllEnd, "%s %s of checkpoint %s has not ended", o.Kind, o.ID, o.Checkpoint)
 			continue
 		}
-		succeeded, cancelled := o.Outcome == "succeeded", o.Outcome == "cancelled"
+		succeeded, failed := o.Outcome == "succeeded", j.MayFail && o.Outcome == "failed"
+		cancelled := o.Outcome == "cancelled"
 		switch {
-		case cancelled && makes(o.Kind):
+		case (cancelled || failed) && makes(o.Kind):
 			undone[o.Checkpoint] = true
-		case cancelled && o.Kind == "delete":
+		case (cancelled || failed) && o.Kind == "delete":
 			lost[o.Checkpoint] = true
-		case cancelled:
+		case cancelled || failed:
 			records[o.Record] = true
 		case succeeded && o.Kind == "delete":
 			gone[o.Checkpoint] = true
 		}
 		accepted := makes(o.Kind) || byResult[o.Record] && (o.Kind == "restore" || o.Kind == "verify")
-		wanted := succeeded || cancelled && o.CancelledBy != ""
+		wanted := succeeded || failed || cancelled && o.CancelledBy != ""
 		if !wanted && (accepted || cancelled) {
 			j.finds(AllEnd, "%s %s of checkpoint %s has %s", o.Kind, o.ID, o.Checkpoint, o.Outcome)
 		}
@@ -388,7 +392,8 @@ func (j *judge) cancels() {
 		}
 	}
 	for _, r := range j.Requests {
-		if outcome := outcomes[r.Result]; r.Cancelled && r.Answered && outcome != "cancelled" {
+		outcome := outcomes[r.Result]
+		if r.Cancelled && r.Answered && outcome != "cancelled" && !(j.MayFail && outcome == "failed") {
 			j.finds(AllEnd, "the %s that was answered with %s has %s, its end was asked for", r.Kind, r.Result, outcome)
 		}
 	}
