@@ -157,7 +157,7 @@ func (s *Section) CopyFrom(ctx context.Context, from *Section, key string) (int6
 // GetJSON decodes the object under key into v as encoding/json does. Objects
 // that are JSON are decoded whatever their flag says.
 func (s *Section) GetJSON(ctx context.Context, key string, v any) error {
-	full, data, _, err := s.read(ctx, key)
+	full, data, _, err := s.read(ctx, key, "")
 	if err != nil {
 		return err
 	}
@@ -185,15 +185,24 @@ const maxString = 512 << 20
 // is for objects of any size. Bytes that the original wrapped into a JSON
 // string come back unwrapped.
 func (s *Section) GetBytes(ctx context.Context, key string) ([]byte, error) {
-	full, data, flag, err := s.read(ctx, key)
-	if err != nil || flag != JSON {
-		return data, err
-	}
-	plain, err := unwrap(data)
+	data, _, err := s.GetChanged(ctx, key, "")
+	return data, err
+}
+
+// GetChanged returns what GetBytes does, with its version. known is the version of what the
+// caller has: where that is still there, nothing is read and the bytes are nil.
+func (s *Section) GetChanged(ctx context.Context, key, known string) (data []byte, version string, err error) {
+	full, data, o, err := s.read(ctx, key, known)
 	if err != nil {
-		return nil, fault.BankGetObjectFailed(full, err.Error()).WithCause(err)
+		return nil, "", err
 	}
-	return plain, nil
+	if data == nil || o.Serialized != JSON {
+		return data, o.Version, nil
+	}
+	if data, err = unwrap(data); err != nil {
+		return nil, "", fault.BankGetObjectFailed(full, err.Error()).WithCause(err)
+	}
+	return data, o.Version, nil
 }
 
 // Open returns a reader of the bytes that were stored under key. The caller
@@ -299,24 +308,27 @@ func (s *Section) Delete(ctx context.Context, key string) error {
 	return err
 }
 
-func (s *Section) read(ctx context.Context, key string) (full string, data []byte, flag Flag, err error) {
+// read reads an object, whose body is closed, unless it has the version that is known.
+func (s *Section) read(ctx context.Context, key, known string) (full string, data []byte, o *Object, err error) {
 	if full, err = s.key(key); err != nil {
-		return "", nil, Unknown, err
+		return "", nil, nil, err
 	}
-	o, err := s.get(ctx, full)
-	if err != nil {
-		return full, nil, Unknown, err
+	if o, err = s.get(ctx, full); err != nil {
+		return full, nil, nil, err
 	}
 	defer o.Body.Close()
+	if known != "" && o.Version == known {
+		return full, nil, o, nil
+	}
 	if o.Size > maxHeld {
 		err = tooLarge(maxHeld)
 	} else {
 		data, err = readAll(o.Body, maxHeld)
 	}
 	if err != nil {
-		return full, nil, Unknown, getFailed(full, err)
+		return full, nil, nil, getFailed(full, err)
 	}
-	return full, data, o.Serialized, nil
+	return full, data, o, nil
 }
 
 // readAll reads a body of no more than limit bytes.

@@ -61,13 +61,13 @@ func (m *Manager) listCheckpoints(ctx context.Context, a *arguments) (any, error
 	}
 	views := m.listings.begin()
 	defer views.done()
-	if err := p.Checkpoints.Each(ctx, o, func(cp *checkpoint.Checkpoint) error {
-		view := a.view(cp)
-		if err := checkView(view); err != nil {
-			m.log.WithField("checkpoint", cp.ID()).Warnf("left out of a listing: %v", err)
+	if err := p.Checkpoints.Look(ctx, o, func(l *checkpoint.Listed) error {
+		text, err := l.Encoded(!a.original())
+		if err != nil {
+			m.log.WithField("checkpoint", l.ID()).Warnf("left out of a listing: %v", err)
 			return nil
 		}
-		return views.add(view)
+		return views.add(rpc.Encoded(text))
 	}); err != nil {
 		return nil, err
 	}
@@ -161,7 +161,7 @@ func (m *Manager) showCheckpoint(ctx context.Context, a *arguments) (any, error)
 		return nil, err
 	}
 	view := a.view(cp)
-	if err := checkView(view); err != nil {
+	if err := view.Check(); err != nil {
 		return nil, fault.KarborException("Checkpoint " + id + " cannot be shown: " + err.Error())
 	}
 	if a.original() {

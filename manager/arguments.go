@@ -33,7 +33,7 @@ type arguments struct {
 func newArguments(values map[string]json.RawMessage, message operation.Message) *arguments {
 	a := &arguments{values: values, message: message, asked: make(map[string]bool, len(values))}
 	for _, name := range slices.Sorted(maps.Keys(values)) {
-		if err := checkReadable(values[name], pyjson.MaxDepth); err != nil {
+		if err := pyjson.CheckReadable(values[name], pyjson.MaxDepth); err != nil {
 			a.err = fault.InvalidInput("argument " + name + ": " + err.Error())
 			break
 		}

@@ -365,7 +365,7 @@ func checkpointProperties(properties map[string]json.RawMessage) (json.RawMessag
 	}
 	var text string
 	var info map[string]json.RawMessage
-	if err := checkReadable(extra, pyjson.MaxDepth); err != nil {
+	if err := pyjson.CheckReadable(extra, pyjson.MaxDepth); err != nil {
 		return nil, fault.InvalidInput("checkpoint_properties: extra_info: " + err.Error())
 	}
 	if json.Unmarshal(extra, &text) != nil || json.Unmarshal([]byte(text), &info) != nil {

@@ -136,7 +136,7 @@ func resourceOf(members map[string]json.RawMessage) (resource.Resource, error) {
 		return r, fmt.Errorf("id and type are required")
 	}
 	if extra := members["extra_info"]; !isNull(extra) {
-		if err := checkReadable(extra, pyjson.MaxDepth); err != nil {
+		if err := pyjson.CheckReadable(extra, pyjson.MaxDepth); err != nil {
 			return r, fmt.Errorf("extra_info: %w", err)
 		}
 		r.ExtraInfo = extra

@@ -15,6 +15,7 @@ import (
 	"github.com/karbor-project/karbor/bank"
 	"github.com/karbor-project/karbor/pkg/fault"
 	"github.com/karbor-project/karbor/pkg/remark"
+	"github.com/karbor-project/karbor/pkg/resource/pyjson"
 )
 
 // ErrConflict reports that somebody else changed a checkpoint so that a change
@@ -310,19 +311,38 @@ const emptyGraph = "[{}, []]"
 func (c *Checkpoint) View() View {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	return viewOf(&c.document, c.fields)
+}
+
+func viewOf(d *document, f fields) View {
 	graph := emptyGraph
-	if c.fields.graph != nil {
-		graph = *c.fields.graph
+	if f.graph != nil {
+		graph = *f.graph
 	}
 	return View{
-		ID:             c.id,
-		Status:         c.fields.status,
-		ProtectionPlan: c.document.values[keyPlan],
-		ExtraInfo:      orNull(c.document.values[keyExtraInfo]),
-		ProjectID:      c.fields.project,
+		ID:             f.id,
+		Status:         f.status,
+		ProtectionPlan: d.values[keyPlan],
+		ExtraInfo:      orNull(d.values[keyExtraInfo]),
+		ProjectID:      f.project,
 		ResourceGraph:  graph,
-		CreatedAt:      c.fields.createdAt,
+		CreatedAt:      f.createdAt,
 	}
+}
+
+// viewDepth is how deep values of a checkpoint may be nested that is shown: deeper than
+// those that come in, for what is in the bank came in by any worker.
+const viewDepth = 3 * pyjson.MaxDepth
+
+// Check returns an error for a checkpoint that its callers could not read: one in a
+// listing would cost them all others.
+func (v View) Check() error {
+	for _, value := range []json.RawMessage{v.ProtectionPlan, v.ExtraInfo, json.RawMessage(v.ResourceGraph)} {
+		if err := pyjson.CheckReadable(value, viewDepth); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // remarksKey is an object beside index.json that the original does not know, and leaves

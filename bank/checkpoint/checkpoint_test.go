@@ -234,11 +234,11 @@ func TestBrokenIndex(t *testing.T) {
 	}
 	const where = "Get Object /checkpoints/cp-1/index.json in Bank Failed: "
 	for name, test := range map[string]struct{ text, want string }{
-		"empty":           {"", where + "it is not JSON: unexpected EOF"},
-		"cut":             {good[:100], where + "it is not JSON: unexpected EOF"},
+		"empty":           {"", where + "it is not JSON: unexpected end"},
+		"cut":             {good[:100], where + "it is not JSON: unexpected end"},
 		"text":            {"protecting", where + "it is not JSON: invalid character"},
 		"list":            {"[]", where + "it is not a JSON object"},
-		"more":            {good + "}", where + "it is not JSON: text follows the object"},
+		"more":            {good + "}", where + "it is not JSON: invalid character '}' after"},
 		"version":         {replace(`"0.9"`, `"1.0"`), "Checkpoint was created in an unsupported version"},
 		"version type":    {replace(`"0.9"`, `0.9`), where + `"version" is not a text`},
 		"no version":      {replace(`"version"`, `"v"`), where + `"version" is missing`},

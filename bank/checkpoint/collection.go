@@ -73,6 +73,8 @@ type Collection struct {
 	locks       locks
 	refused     atomic.Int64
 	counts      atomic.Pointer[map[Status]int]
+	looks       looks
+	unversioned atomic.Bool // the listings of the store tell no versions
 }
 
 // Refused returns how often an index.json was read whose signature does not hold.
@@ -226,7 +228,7 @@ func (c *Collection) undoCreate(ctx context.Context, f fields) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
 	defer cancel()
 	err := c.dropIndices(ctx, f)
-	if e := c.checkpoints.Delete(ctx, indexPath(f.id)); e != nil && !errors.Is(e, bank.ErrNotFound) {
+	if e := c.remove(ctx, f.id); e != nil && !errors.Is(e, bank.ErrNotFound) {
 		err = join(err, e)
 	}
 	if err != nil {
@@ -245,14 +247,21 @@ func (c *Collection) Get(ctx context.Context, id string) (*Checkpoint, error) {
 	if errors.Is(err, bank.ErrNotFound) {
 		return nil, fault.CheckpointNotFound(id).WithCause(err)
 	}
+	if err == nil {
+		err = c.ours(id, cp.fields.provider)
+	}
 	if err != nil {
 		return nil, err
 	}
-	if cp.fields.provider != c.providerID && !c.options.AnyProvider {
-		return nil, fault.CheckpointNotFound(id).
-			WithCause(fmt.Errorf("checkpoint belongs to provider %s", cp.fields.provider))
-	}
 	return cp, nil
+}
+
+// ours fails with CheckpointNotFound for a checkpoint of a provider that is not shown.
+func (c *Collection) ours(id, provider string) error {
+	if provider == c.providerID || c.options.AnyProvider {
+		return nil
+	}
+	return fault.CheckpointNotFound(id).WithCause(fmt.Errorf("checkpoint belongs to provider %s", provider))
 }
 
 // invalidSection is what karbor-api's users read about such an id.
@@ -267,7 +276,10 @@ func (c *Collection) get(ctx context.Context, id string) (*Checkpoint, error) {
 	if !validID(id) {
 		return nil, fmt.Errorf("checkpoint id %q is not valid: %w", id, bank.ErrNotFound)
 	}
-	text, err := c.checkpoints.GetBytes(ctx, indexPath(id))
+	text, version, err := c.checkpoints.GetChanged(ctx, indexPath(id), "")
+	if l, _ := c.looks.of(id); l != nil && l.version != version {
+		c.looks.forget(id)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -327,7 +339,14 @@ func (c *Collection) broken(id string, err error) error {
 
 // write stores index.json.
 func (c *Collection) write(ctx context.Context, id string, d *document) error {
+	defer c.looks.forget(id)
 	return c.checkpoints.PutJSON(ctx, indexPath(id), d.text())
+}
+
+// remove removes index.json.
+func (c *Collection) remove(ctx context.Context, id string) error {
+	defer c.looks.forget(id)
+	return c.checkpoints.Delete(ctx, indexPath(id))
 }
 
 // dropIndices removes a checkpoint's entries. Entries that are not there are
@@ -381,13 +400,62 @@ func (c *Collection) List(ctx context.Context, o ListOptions) ([]*Checkpoint, er
 // Each calls visit with each checkpoint of List, in its order, and holds only those that
 // it reads at a time. An error of visit ends it, and is returned.
 func (c *Collection) Each(ctx context.Context, o ListOptions, visit func(*Checkpoint) error) error {
-	days, err := parseRange(o, c.options.Clock)
+	s, err := c.selected(ctx, o)
 	if err != nil {
 		return err
 	}
-	entries, err := c.entries(ctx, o)
+	return load(ctx, c, s, func(ctx context.Context, id string) (*Checkpoint, *fields, []string, error) {
+		cp, err := c.Get(ctx, id)
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		return cp, &cp.fields, indexKeys(cp.fields), nil
+	}, visit)
+}
+
+// Look is Each for those who show checkpoints. It reads only what has changed since it was
+// read last.
+func (c *Collection) Look(ctx context.Context, o ListOptions, visit func(*Listed) error) error {
+	s, err := c.selected(ctx, o)
 	if err != nil {
 		return err
+	}
+	shown := s.entries
+	if o.Limit > 0 {
+		shown = shown[:min(o.Limit, len(shown))]
+	}
+	versions, err := c.versions(ctx, shown)
+	if err != nil {
+		return err
+	}
+	return load(ctx, c, s, func(ctx context.Context, id string) (*Listed, *fields, []string, error) {
+		l, err := c.look(ctx, id, c.versionOf(versions, id))
+		if err == nil {
+			err = c.ours(id, l.fields.provider)
+		}
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		return l, &l.fields, l.keys, nil
+	}, visit)
+}
+
+// selection is what a listing is made of.
+type selection struct {
+	entries []entry // in their order
+	days    *dayRange
+	limit   int
+	exact   bool // each entry is one of the listing
+}
+
+func (c *Collection) selected(ctx context.Context, o ListOptions) (s selection, err error) {
+	days, err := parseRange(o, c.options.Clock)
+	if err != nil {
+		return s, err
+	}
+	entries, err := c.entries(ctx, o)
+	if err != nil {
+		return s, err
 	}
 	slices.SortFunc(entries, func(a, b entry) int {
 		switch {
@@ -400,12 +468,11 @@ func (c *Collection) Each(ctx context.Context, o ListOptions, visit func(*Checkp
 	})
 	if o.Marker != "" {
 		if entries, err = c.after(ctx, entries, o); err != nil {
-			return err
+			return s, err
 		}
 	}
 	entries = slices.DeleteFunc(entries, func(e entry) bool { return !days.mayHold(e) })
-	exact := o.PlanID == "" && days == nil
-	return c.load(ctx, entries, o.Limit, exact, days, visit)
+	return selection{entries: entries, days: days, limit: o.Limit, exact: o.PlanID == "" && days == nil}, nil
 }
 
 // entries lists the index that fits o best. The original looks for dates in
@@ -461,26 +528,30 @@ func (c *Collection) after(ctx context.Context, entries []entry, o ListOptions) 
 	}), nil
 }
 
+// reader reads a checkpoint for a listing, with what index.json says and the keys of its
+// entries. It fails as Get does.
+type reader[T any] func(ctx context.Context, id string) (T, *fields, []string, error)
+
 // load reads the checkpoints of entries until limit of them were visited. When the
 // entries are exact, no more is read than the listing needs.
-func (c *Collection) load(ctx context.Context, entries []entry, limit int, exact bool, days *dayRange, visit func(*Checkpoint) error) error {
-	for visited := 0; len(entries) > 0 && (limit <= 0 || visited < limit); {
+func load[T any](ctx context.Context, c *Collection, s selection, one reader[*T], visit func(*T) error) error {
+	for visited := 0; len(s.entries) > 0 && (s.limit <= 0 || visited < s.limit); {
 		batch := batchReads * c.options.MaxReads
-		if limit > 0 {
-			needed := limit - visited
-			if !exact {
+		if s.limit > 0 {
+			needed := s.limit - visited
+			if !s.exact {
 				needed = max(needed, c.options.MaxReads)
 			}
 			batch = min(batch, needed)
 		}
-		batch = min(batch, len(entries))
-		found, err := c.read(ctx, entries[:batch])
+		batch = min(batch, len(s.entries))
+		found, err := read(ctx, c, s.entries[:batch], s.days, one)
 		if err != nil {
 			return err
 		}
-		entries = entries[batch:]
+		s.entries = s.entries[batch:]
 		for _, cp := range found {
-			if cp == nil || !days.holds(cp.fields.createdAt) || limit > 0 && visited == limit {
+			if cp == nil || s.limit > 0 && visited == s.limit {
 				continue
 			}
 			if err := visit(cp); err != nil {
@@ -498,24 +569,24 @@ const batchReads = 4
 
 // read reads the checkpoints of entries, in their order, nil where there is
 // none to list.
-func (c *Collection) read(ctx context.Context, entries []entry) ([]*Checkpoint, error) {
-	found := make([]*Checkpoint, len(entries))
+func read[T any](ctx context.Context, c *Collection, entries []entry, days *dayRange, one reader[*T]) ([]*T, error) {
+	found := make([]*T, len(entries))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(c.options.MaxReads)
 	for i, e := range entries {
 		group.Go(func() error {
-			cp, err := c.Get(ctx, e.id)
+			cp, f, keys, err := one(ctx, e.id)
 			switch {
 			case err == nil:
 				switch {
-				case cp.fields.status == Deleted:
-				case !slices.Contains(indexKeys(cp.fields), e.key):
+				case f.status == Deleted, !days.holds(f.createdAt):
+				case !slices.Contains(keys, e.key):
 					c.options.Log.WithField("checkpoint_id", e.id).Warnf("left out of the listing: index entry %s is not one that the checkpoint has", e.key)
 				default:
 					found[i] = cp
 				}
 				return nil
-			case fault.Is(err, "CheckpointNotFound"):
+			case fault.Is(err, "CheckpointNotFound"), errors.Is(err, bank.ErrNotFound):
 				c.options.Log.WithField("checkpoint_id", e.id).Debug("index entry without a checkpoint of this provider")
 				return nil
 			case unusable(err):

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"strconv"
@@ -53,40 +52,33 @@ func parseDocument(text []byte) (document, error) {
 	if !utf8.Valid(text) {
 		return d, errors.New("it is not UTF-8")
 	}
-	decoder := json.NewDecoder(bytes.NewReader(text))
-	start, err := decoder.Token()
-	if err != nil {
-		return d, notJSON(err)
+	var whole json.RawMessage
+	if err := json.Unmarshal(text, &whole); err != nil {
+		return d, fmt.Errorf("it is not JSON: %w", err)
 	}
-	if start != json.Delim('{') {
+	object := bytes.TrimLeft(whole, space)
+	if object[0] != '{' {
 		return d, errors.New("it is not a JSON object")
 	}
-	for decoder.More() {
-		key, err := decoder.Token()
-		if err != nil {
-			return d, notJSON(err)
+	for rest := next(object[1:]); rest[0] != '}'; {
+		var key string
+		name := rest[:pyjson.End(rest)]
+		if err := json.Unmarshal(name, &key); err != nil {
+			return d, fmt.Errorf("it is not JSON: %w", err)
 		}
-		var value json.RawMessage
-		if err := decoder.Decode(&value); err != nil {
-			return d, notJSON(err)
-		}
-		d.set(key.(string), value)
-	}
-	if _, err := decoder.Token(); err != nil {
-		return d, notJSON(err)
-	}
-	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		return d, errors.New("it is not JSON: text follows the object")
+		rest = next(rest[len(name):])
+		value := rest[:pyjson.End(rest)]
+		rest = next(rest[len(value):])
+		d.set(key, value)
 	}
 	return d, nil
 }
 
-func notJSON(err error) error {
-	if errors.Is(err, io.EOF) {
-		err = io.ErrUnexpectedEOF
-	}
-	return fmt.Errorf("it is not JSON: %w", err)
-}
+// space is what JSON has between its parts.
+const space = " \t\r\n"
+
+// next is the text from the next part on.
+func next(text []byte) []byte { return bytes.TrimLeft(text, space+":,") }
 
 func (d *document) set(key string, value json.RawMessage) {
 	if _, known := d.values[key]; !known {
@@ -171,6 +163,10 @@ func (d *document) decode(key, kind string, into any) error {
 	value, ok := d.values[key]
 	if !ok {
 		return fmt.Errorf("%q is missing", key)
+	}
+	if text, ok := into.(*string); ok && value[0] == '"' && bytes.IndexByte(value, '\\') < 0 {
+		*text = string(value[1 : len(value)-1]) // as nearly all are
+		return nil
 	}
 	if err := json.Unmarshal(value, into); err != nil {
 		return fmt.Errorf("%q is not %s", key, kind)

@@ -4,8 +4,11 @@ package checkpoint
 
 import (
 	"bytes"
+	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/karbor-project/karbor/pkg/resource/pyjson"
@@ -32,6 +35,10 @@ func FuzzIndex(f *testing.F) {
 		d, err := parseDocument(text)
 		if err != nil {
 			return
+		}
+		var want map[string]json.RawMessage
+		if err := json.Unmarshal(text, &want); err != nil || !maps.EqualFunc(d.values, want, slices.Equal) {
+			t.Fatalf("%q is read as %q, want %q, %v", text, d.values, want, err)
 		}
 		if fields, err := d.fields(); err == nil {
 			_ = fields.plan.text()

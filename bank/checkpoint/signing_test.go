@@ -175,7 +175,7 @@ func TestPlantedCheckpointIsRefused(t *testing.T) {
 			if err := c.Survey(t.Context(), func(f checkpoint.Finding) error { all = append(all, f); return nil }); err != nil {
 				t.Fatal(err)
 			}
-			for _, flaw := range []checkpoint.Flaw{checkpoint.Unended, checkpoint.StrayEntry, checkpoint.OrphanedEntry, checkpoint.MissingEntry, checkpoint.OrphanedData, checkpoint.Tombstone} {
+			for _, flaw := range []checkpoint.Flaw{checkpoint.Unended, checkpoint.StrayEntry, checkpoint.OrphanedEntry, checkpoint.MissingEntry, checkpoint.OrphanedData, checkpoint.StrayData, checkpoint.Tombstone} {
 				all = append(all, checkpoint.Finding{Flaw: flaw, ID: id, Key: "/indices/by-provider/provider-1/project-1/2@" + id, Status: checkpoint.Available})
 			}
 			for _, f := range all {

@@ -31,6 +31,9 @@ const (
 	MissingEntry Flaw = "missing entry"
 	// OrphanedData are resource data, or remarks, without an index.json.
 	OrphanedData Flaw = "orphaned data"
+	// StrayData are resource data, or remarks, of a checkpoint that was deleted. Statuses of
+	// resources are none: a deletion leaves them.
+	StrayData Flaw = "stray data"
 	// Tombstone is what is left of a checkpoint that was deleted: index.json, and what tells of
 	// its resources. It is right so. Whether it has been there for long enough is the caller's to decide.
 	Tombstone Flaw = "tombstone"
@@ -53,7 +56,6 @@ type Finding struct {
 // What is read at a time.
 const (
 	surveyedEntries = 5000 // of an index
-	surveyedKeys    = 64   // of /checkpoints/
 	surveyedIDs     = 256
 )
 
@@ -67,13 +69,14 @@ const (
 // cannot be read, is left as it is, and so is all that belongs to it. It fails with
 // the errors of the bank that are not about a part of it, and that of visit. It holds the keys of the indices in memory.
 func (c *Collection) Survey(ctx context.Context, visit func(Finding) error) error {
-	s := &survey{Collection: c, visit: visit, entries: map[string][]string{}, counts: map[Status]int{}}
+	s := &survey{Collection: c, visit: visit, entries: map[string][]string{}, counts: map[Status]int{},
+		versions: map[string]string{}, more: map[string]bool{}}
 	// The entries first: a checkpoint has its index.json before them, and loses
 	// it never, so that what is created meanwhile has no stray ones.
 	if err := s.list(ctx); err != nil {
 		return err
 	}
-	if err := s.walk(ctx); err != nil {
+	if err := s.walk(ctx, ""); err != nil {
 		return err
 	}
 	var left []string // what a listing that lags does not have yet
@@ -107,6 +110,9 @@ type survey struct {
 	visit   func(Finding) error
 	entries map[string][]string // keys of the entries of ids not yet judged
 	counts  map[Status]int
+
+	versions map[string]string // of index.json, by its whole key
+	more     map[string]bool   // ids of those that have more than an index.json
 }
 
 // list reads the keys of the indices. Keys of other shapes are none of ours.
@@ -147,52 +153,63 @@ func (s *survey) list(ctx context.Context) error {
 	return nil
 }
 
-// walk goes from checkpoint to checkpoint. Where a page ends in the midst of
-// one the next begins behind it, however many objects it has.
-func (s *survey) walk(ctx context.Context) error {
+// walk goes from checkpoint to checkpoint, whose ids begin with prefix, with two keys of each,
+// however many objects it has: see rollUp.
+func (s *survey) walk(ctx context.Context, prefix string) error {
 	var ids []string
-	last, marker := "", ""
+	o := bank.ListOptions{Prefix: prefix, Limit: surveyedEntries, Delimiter: rollUp, Versions: s.versions}
 	for {
-		keys, err := s.checkpoints.List(ctx, bank.ListOptions{Marker: marker, Limit: surveyedKeys})
+		keys, err := s.checkpoints.List(ctx, o)
 		if err := s.goOn(err); err != nil {
 			return err
 		}
 		for _, key := range keys {
-			id, _, below := strings.Cut(key, "/")
-			marker = key
-			if !below {
-				continue
+			id, rest, below := strings.Cut(key, "/")
+			switch {
+			case !below && strings.HasSuffix(key[len(prefix):], rollUp):
+				// Ids that are no UUIDs.
+				if err := s.walk(ctx, key); err != nil {
+					return err
+				}
+			case below && validID(id):
+				if rest == rollUp {
+					s.more[id] = true
+				}
+				if len(ids) == 0 || ids[len(ids)-1] != id {
+					ids = append(ids, id)
+				}
 			}
-			if marker = behind(id); id != last && validID(id) {
-				ids = append(ids, id)
-			}
-			last = id
 		}
-		if done := len(keys) < surveyedKeys; done || len(ids) >= surveyedIDs {
-			if err := s.judge(ctx, ids); err != nil || done {
+		if len(keys) < surveyedEntries {
+			return s.judge(ctx, ids)
+		}
+		o.Marker = keys[len(keys)-1]
+		if whole := len(ids) - 1; whole >= surveyedIDs { // the last one may go on
+			if err := s.judge(ctx, ids[:whole]); err != nil {
 				return err
 			}
-			ids = ids[:0]
+			ids = ids[whole:]
 		}
 	}
 }
 
-// behind is a marker that follows all keys below a folder and precedes all that
-// follow those: "0" is the character after the slash.
-func behind(folder string) string { return folder + "0" }
-
-// judge reads checkpoints and tells what is wrong with them, in their order.
+// judge looks at checkpoints and tells what is wrong with them, in their order.
 func (s *survey) judge(ctx context.Context, ids []string) error {
-	found, missing := make([]*Checkpoint, len(ids)), make([]bool, len(ids))
+	found, missing := make([]*Listed, len(ids)), make([]bool, len(ids))
 	reading, readCtx := errgroup.WithContext(ctx)
 	reading.SetLimit(s.options.MaxReads)
 	for i, id := range ids {
 		reading.Go(func() (err error) {
-			found[i], err = s.own(readCtx, id)
-			if errors.Is(err, bank.ErrNotFound) {
-				missing[i], err = true, nil
+			found[i], err = s.look(readCtx, id, s.versionOf(s.versions, id))
+			switch {
+			case errors.Is(err, bank.ErrNotFound):
+				missing[i] = true
+			case unusable(err):
+				s.passOver(id, err)
+			default:
+				return err
 			}
-			return err
+			return nil
 		})
 	}
 	if err := reading.Wait(); err != nil {
@@ -202,11 +219,11 @@ func (s *survey) judge(ctx context.Context, ids []string) error {
 		entries := s.entries[id]
 		delete(s.entries, id)
 		var err error
-		switch {
+		switch l := found[i]; {
 		case missing[i]:
 			err = s.withoutIndex(ctx, id, entries)
-		case found[i] != nil:
-			err = s.one(found[i].read(), entries)
+		case l != nil && l.fields.provider == s.providerID:
+			err = s.one(ctx, l, entries)
 		}
 		if err != nil {
 			return err
@@ -215,11 +232,16 @@ func (s *survey) judge(ctx context.Context, ids []string) error {
 	return nil
 }
 
+// passOver reports a checkpoint that is unusable.
+func (c *Collection) passOver(id string, err error) {
+	c.options.Log.WithError(err).WithField("checkpoint_id", id).Warn("a checkpoint cannot be looked at")
+}
+
 // own reads a checkpoint. It is nil when it is another provider's, or unusable.
 func (c *Collection) own(ctx context.Context, id string) (*Checkpoint, error) {
 	cp, err := c.get(ctx, id)
 	if unusable(err) {
-		c.options.Log.WithError(err).WithField("checkpoint_id", id).Warn("a checkpoint cannot be looked at")
+		c.passOver(id, err)
 		return nil, nil
 	}
 	if err != nil || cp.fields.provider != c.providerID {
@@ -238,6 +260,25 @@ func (s *survey) withoutIndex(ctx context.Context, id string, entries []string) 
 	return s.visit(Finding{Flaw: OrphanedData, ID: id})
 }
 
+// stray looks for data of a deleted checkpoint, once for each that has none.
+func (s *survey) stray(ctx context.Context, l *Listed) error {
+	if !s.more[l.fields.id] || l.clean.Load() {
+		return nil
+	}
+	there, err := s.hasStray(ctx, l.fields.id)
+	switch {
+	case unusable(err):
+		s.passOver(l.fields.id, err)
+	case err != nil:
+		return err
+	case there:
+		return s.visit(Finding{Flaw: StrayData, ID: l.fields.id})
+	default:
+		l.clean.Store(true)
+	}
+	return nil
+}
+
 func (s *survey) each(flaw Flaw, id string, entries []string) error {
 	for _, key := range entries {
 		if err := s.visit(Finding{Flaw: flaw, ID: id, Key: s.indices.Path() + key}); err != nil {
@@ -247,9 +288,13 @@ func (s *survey) each(flaw Flaw, id string, entries []string) error {
 	return nil
 }
 
-func (s *survey) one(f fields, entries []string) error {
+func (s *survey) one(ctx context.Context, l *Listed, entries []string) error {
+	f := &l.fields
 	s.counts[f.status]++
 	if f.status == Deleted {
+		if err := s.stray(ctx, l); err != nil {
+			return err
+		}
 		if len(entries) == 0 {
 			return s.visit(Finding{Flaw: Tombstone, ID: f.id, Made: f.timestamp})
 		}
@@ -264,7 +309,7 @@ func (s *survey) one(f fields, entries []string) error {
 	for _, key := range entries {
 		there[key] = true
 	}
-	for _, key := range indexKeys(f) {
+	for _, key := range l.keys {
 		if there[key] {
 			continue
 		}
@@ -308,6 +353,31 @@ func (c *Collection) hasData(ctx context.Context, id string) (bool, error) {
 	return false, nil
 }
 
+// hasStray reports whether there is anything of a checkpoint that a deletion removes.
+func (c *Collection) hasStray(ctx context.Context, id string) (bool, error) {
+	o := bank.ListOptions{Prefix: id + "/" + rollUp, Limit: removedData}
+	for {
+		keys, err := c.checkpoints.List(ctx, o)
+		if err := c.goOn(err); err != nil {
+			return false, err
+		}
+		if slices.ContainsFunc(keys, func(key string) bool { return isStray(id, key) }) {
+			return true, nil
+		}
+		if len(keys) < o.Limit {
+			return false, nil
+		}
+		o.Marker = keys[len(keys)-1]
+	}
+}
+
+// isStray reports whether a deletion removes an object of a checkpoint, by its key in the
+// section of the checkpoints: all but index.json and the statuses of the resources.
+func isStray(id, key string) bool {
+	rest := strings.TrimPrefix(key, id+"/")
+	return rest == remarksKey || strings.HasPrefix(rest, dataFolder) && !strings.HasSuffix(rest, "/status")
+}
+
 // Holds reads again whether a finding is still so. It fails with the bank's own
 // errors.
 func (c *Collection) Holds(ctx context.Context, f Finding) (bool, error) {
@@ -336,6 +406,10 @@ func (c *Collection) Holds(ctx context.Context, f Finding) (bool, error) {
 		if now.status == Deleted {
 			return c.entryIs(ctx, key)
 		}
+	case StrayData:
+		if now.status == Deleted {
+			return c.hasStray(ctx, f.ID)
+		}
 	case MissingEntry:
 		if now.status != Deleted && slices.Contains(indexKeys(now), key) {
 			there, err := c.entryIs(ctx, key)
@@ -359,7 +433,7 @@ func (c *Collection) entryIs(ctx context.Context, key string) (bool, error) {
 }
 
 // Mend ends a finding, if it still is one, and tells whether it did: an unended
-// checkpoint gets the status Ended, stray and orphaned entries and orphaned data are removed,
+// checkpoint gets the status Ended, stray and orphaned entries and data are removed,
 // a missing entry is written, of a tombstone nothing stays. Who may do that is the caller's to decide. It may
 // be repeated.
 func (c *Collection) Mend(ctx context.Context, f Finding) (bool, error) {
@@ -375,7 +449,7 @@ func (c *Collection) Mend(ctx context.Context, f Finding) (bool, error) {
 		err = c.indices.Delete(ctx, key)
 	case MissingEntry:
 		err = c.indices.PutText(ctx, key, f.ID)
-	case OrphanedData:
+	case OrphanedData, StrayData:
 		return c.removeData(ctx, f)
 	case Tombstone:
 		err = c.removeTombstone(ctx, f)
@@ -415,7 +489,7 @@ func (c *Collection) removeTombstone(ctx context.Context, f Finding) error {
 	if err := c.dropIndices(ctx, cp.read()); err != nil {
 		return err
 	}
-	return c.checkpoints.Delete(ctx, indexPath(f.ID))
+	return c.remove(ctx, f.ID)
 }
 
 // removedData is how many objects are removed until index.json is looked for
@@ -445,7 +519,9 @@ func (c *Collection) removeBelow(ctx context.Context, f Finding, prefix string) 
 			return removed, join(failed, err)
 		}
 		for _, key := range keys {
-			marker = key
+			if marker = key; f.Flaw == StrayData && !isStray(f.ID, key) {
+				continue
+			}
 			err := c.checkpoints.Delete(ctx, key)
 			switch {
 			case errors.Is(err, bank.ErrNotFound): // the listing lags

@@ -84,6 +84,9 @@ func TestSurveyFindsEachFlaw(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.put(entries[0])
+	w.put("/checkpoints/deleted/resource-data/r/metadata")
+	w.put("/checkpoints/deleted/resource-data/r/status") // a deletion leaves it
+	w.put("/checkpoints/deleted/remarks.json")
 	w.createAs(t, "lost", provider, checkpoint.Available)
 	w.remove(t, "/checkpoints/lost/index.json")
 	w.put("/checkpoints/orphan/resource-data/r/metadata")
@@ -92,6 +95,7 @@ func TestSurveyFindsEachFlaw(t *testing.T) {
 	w.put("/checkpoints/file")
 
 	want := []checkpoint.Finding{
+		{Flaw: checkpoint.StrayData, ID: "deleted"},
 		{Flaw: checkpoint.StrayEntry, ID: "deleted", Key: entries[0]},
 		{Flaw: checkpoint.MissingEntry, ID: "lacking", Key: lacks},
 		{Flaw: checkpoint.OrphanedEntry, ID: "lost", Key: w.entries("lost")[0]},
@@ -120,7 +124,10 @@ func TestSurveyFindsEachFlaw(t *testing.T) {
 	if got := w.get(t, "unended").Status(); got != checkpoint.Error {
 		t.Errorf("an unended copy becomes %s", got)
 	}
-	for _, key := range []string{"/checkpoints/other/notes", "/checkpoints/file", "/indices/by-provider/" + provider + "/1@old"} {
+	if left := w.memory.Below("/checkpoints/deleted/resource-data/"); len(left) != 1 {
+		t.Errorf("left of a deleted checkpoint: %q", left)
+	}
+	for _, key := range []string{"/checkpoints/deleted/resource-data/r/status", "/checkpoints/other/notes", "/checkpoints/file", "/indices/by-provider/" + provider + "/1@old"} {
 		if _, there := w.memory.Objects()[key]; !there {
 			t.Errorf("%s is gone", key)
 		}

@@ -52,7 +52,7 @@ type fault struct {
 	do    func(http.ResponseWriter, *http.Request) bool
 }
 
-func newFake(t *testing.T) *fake {
+func newFake(t testing.TB) *fake {
 	t.Helper()
 	f := emptyFake()
 	f.Server = httptest.NewServer(f)

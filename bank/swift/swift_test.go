@@ -31,7 +31,7 @@ func config(f *fake) swift.Config {
 	}
 }
 
-func newStore(t *testing.T, cfg swift.Config) bank.Plugin {
+func newStore(t testing.TB, cfg swift.Config) bank.Plugin {
 	t.Helper()
 	p, err := swift.New(cfg, nil)
 	if err != nil {

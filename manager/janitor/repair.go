@@ -222,6 +222,8 @@ func (j *Janitor) describe(p *providers.Provider, f checkpoint.Finding) string {
 		return fmt.Sprintf("%sstatus %s instead of %s, whose owner %s is gone", head, f.Status.Ended(), f.Status, f.Owner)
 	case checkpoint.StrayEntry:
 		return head + "index entry " + f.Key + " removed, whose checkpoint was deleted"
+	case checkpoint.StrayData:
+		return head + "data removed, whose checkpoint was deleted"
 	case checkpoint.MissingEntry:
 		return head + "index entry " + f.Key + " written, which was missing"
 	case checkpoint.Tombstone:

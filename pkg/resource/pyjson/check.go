@@ -3,6 +3,8 @@
 package pyjson
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 )
@@ -44,6 +46,45 @@ func Check(raw []byte, depth int) error {
 		}
 	}
 	return nil
+}
+
+// CheckReadable is Check for a value that may be a string with JSON in it, as extra_info is:
+// that is checked, too.
+func CheckReadable(value json.RawMessage, depth int) error {
+	if err := Check(value, depth); err != nil {
+		return err
+	}
+	var text string
+	if len(value) > 0 && value[0] == '"' && json.Unmarshal(value, &text) == nil && json.Valid([]byte(text)) {
+		return Check([]byte(text), depth)
+	}
+	return nil
+}
+
+// End returns the length of the value that a valid JSON text, without space before it,
+// begins with.
+func End(raw []byte) int {
+	switch raw[0] {
+	case '"':
+		return endOfString(raw, 0) + 1
+	case '[', '{':
+		for i, level := 0, 0; i < len(raw); i++ {
+			switch raw[i] {
+			case '"':
+				i = endOfString(raw, i)
+			case '[', '{':
+				level++
+			case ']', '}':
+				if level--; level == 0 {
+					return i + 1
+				}
+			}
+		}
+	}
+	if end := bytes.IndexAny(raw, ",:]} \t\r\n"); end >= 0 {
+		return end
+	}
+	return len(raw)
 }
 
 // endOfString returns the index of the quote that ends the string that begins at
