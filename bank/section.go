@@ -230,7 +230,7 @@ func (s *Section) Open(ctx context.Context, key string) (io.ReadCloser, error) {
 	// memory itself.
 	defer done()
 	defer o.Body.Close()
-	data, err := readAll(o.Body, maxString)
+	data, err := readAll(o, maxString)
 	if err != nil {
 		return nil, getFailed(full, err)
 	}
@@ -254,7 +254,7 @@ func (s *Section) OpenString(ctx context.Context, key string) (io.ReadCloser, er
 		return nil, err
 	}
 	defer o.Body.Close()
-	data, err := readAll(o.Body, maxString)
+	data, err := readAll(o, maxString)
 	if err != nil {
 		return nil, getFailed(full, err)
 	}
@@ -323,7 +323,7 @@ func (s *Section) read(ctx context.Context, key, known string) (full string, dat
 	if o.Size > maxHeld {
 		err = tooLarge(maxHeld)
 	} else {
-		data, err = readAll(o.Body, maxHeld)
+		data, err = readAll(o, maxHeld)
 	}
 	if err != nil {
 		return full, nil, nil, getFailed(full, err)
@@ -331,13 +331,15 @@ func (s *Section) read(ctx context.Context, key, known string) (full string, dat
 	return full, data, o, nil
 }
 
-// readAll reads a body of no more than limit bytes.
-func readAll(body io.Reader, limit int) ([]byte, error) {
-	data, err := io.ReadAll(io.LimitReader(body, int64(limit)+1))
-	if err == nil && len(data) > limit {
+// readAll reads an object of no more than limit bytes.
+func readAll(o *Object, limit int) ([]byte, error) {
+	var data bytes.Buffer
+	data.Grow(bytes.MinRead + int(min(max(o.Size, 0), 1<<20)))
+	_, err := data.ReadFrom(io.LimitReader(o.Body, int64(limit)+1))
+	if err == nil && data.Len() > limit {
 		return nil, tooLarge(limit)
 	}
-	return data, err
+	return data.Bytes(), err
 }
 
 func tooLarge(limit int) error {

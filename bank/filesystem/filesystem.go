@@ -47,6 +47,8 @@ type store struct {
 	log   logrus.FieldLogger
 	sweep sync.Once
 	seen  atomic.Bool // the root has been there
+
+	settled time.Duration // see version
 }
 
 var (
@@ -75,7 +77,7 @@ func New(cfg Config, log logrus.FieldLogger) (bank.Plugin, error) {
 		return nil, fmt.Errorf("file system bank: bank_object_mode %04o is not the mode of a file that its owner can read and write", cfg.Mode)
 	}
 	log = telemetry.OrDiscard(log)
-	return &store{root: root, owner: uuid.NewString(), mode: cfg.Mode, log: log}, nil
+	return &store{root: root, owner: uuid.NewString(), mode: cfg.Mode, log: log, settled: settled}, nil
 }
 
 // defaultMode of files. What is backed up is for nobody but the workers.
@@ -125,15 +127,15 @@ func (s *store) Get(ctx context.Context, key string) (*bank.Object, error) {
 		return nil, err
 	}
 	var stat unix.Stat_t
-	file, err := s.openObject(key, &stat)
+	fd, err := s.openObject(key, &stat)
 	if err != nil {
 		return nil, s.failed(path, err)
 	}
 	s.seen.Store(true)
 	return &bank.Object{
-		Body:    &body{ctx: ctx, store: s, file: file, left: stat.Size},
+		Body:    &body{ctx: ctx, store: s, fd: fd, path: path, left: stat.Size},
 		Size:    stat.Size,
-		Version: version(&stat),
+		Version: s.version(&stat),
 	}, nil
 }
 
@@ -146,35 +148,44 @@ const settled = time.Minute
 // version is that of an open file. Nobody can set the time of its last change (ctime), and
 // whatever is done to the file or its name sets it. To open a file asks a network file
 // system for its present state, which a look at its name alone need not.
-func version(stat *unix.Stat_t) string {
-	if time.Since(time.Unix(stat.Ctim.Unix())) < settled {
+func (s *store) version(stat *unix.Stat_t) string {
+	if time.Since(time.Unix(stat.Ctim.Unix())) < s.settled {
 		return ""
 	}
 	return fmt.Sprint(stat.Dev, stat.Ino, stat.Size, stat.Mtim.Nano(), stat.Ctim.Nano())
 }
 
-// openObject opens the file of a key and looks at it.
-func (s *store) openObject(key string, stat *unix.Stat_t) (*os.File, error) {
-	folder, name := split(key)
-	d, err := s.open(folder)
+// readOnly opens an object: a pipe in its place would wait for a writer.
+const readOnly = unix.O_RDONLY | unix.O_NONBLOCK
+
+// openObject opens the file of a key, and looks at it.
+func (s *store) openObject(key string, stat *unix.Stat_t) (int, error) {
+	root, err := s.open("")
 	if err != nil {
-		return nil, err
+		return -1, err
 	}
-	defer d.close()
-	path := filepath.Join(d.path, name)
-	// A pipe would wait for a writer.
-	fd, err := openat(d.fd, name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW, 0)
-	if err != nil {
-		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+	fd, err := openBeneath(root.fd, strings.Trim(key, "/"), readOnly)
+	root.close()
+	if err != nil { // the steps tell where, too
+		folder, name := split(key)
+		d, err := s.open(folder)
+		if err != nil {
+			return -1, err
+		}
+		fd, err = openat(d.fd, name, readOnly|unix.O_NOFOLLOW, 0)
+		d.close()
+		if err != nil {
+			return -1, &fs.PathError{Op: "open", Path: filepath.Join(d.path, name), Err: err}
+		}
 	}
 	if err = unix.Fstat(fd, stat); err == nil && stat.Mode&unix.S_IFMT != unix.S_IFREG {
 		err = errNotFile
 	}
 	if err != nil {
 		_ = unix.Close(fd)
-		return nil, &fs.PathError{Op: "reading", Path: path, Err: err}
+		return -1, &fs.PathError{Op: "stat", Path: filepath.Join(s.root, key), Err: err}
 	}
-	return os.NewFile(uintptr(fd), path), nil
+	return fd, nil
 }
 
 // Delete implements bank.Plugin. That the object is gone is on disk when it returns: an
@@ -236,11 +247,13 @@ func (s *store) path(ctx context.Context, key string) (string, error) {
 	return filepath.Join(s.root, filepath.FromSlash(key)), nil
 }
 
-// body is a file that notices when it ends too early or the caller gives up.
+// body is a file of a size that notices when it ends too early or the caller gives up. It is
+// no os.File, which asks the system of each one whether it could be waited for.
 type body struct {
 	ctx   context.Context
 	store *store
-	file  *os.File
+	fd    int // -1 after Close
+	path  string
 	left  int64
 }
 
@@ -248,18 +261,30 @@ func (b *body) Read(p []byte) (int, error) {
 	if err := context.Cause(b.ctx); err != nil {
 		return 0, err
 	}
-	n, err := b.file.Read(p)
-	b.left -= int64(n)
-	if err == io.EOF && b.left > 0 {
+	if b.left == 0 {
+		return 0, io.EOF
+	}
+	n, err := unix.Read(b.fd, p[:min(int64(len(p)), b.left)])
+	switch {
+	case errors.Is(err, unix.EINTR):
+		return 0, nil
+	case err == nil && n == 0 && len(p) > 0:
 		err = io.ErrUnexpectedEOF
 	}
-	if err != nil && err != io.EOF {
-		err = b.store.failed(b.file.Name(), err)
+	if err != nil {
+		return 0, b.store.failed(b.path, &fs.PathError{Op: "read", Path: b.path, Err: err})
 	}
-	return n, err
+	b.left -= int64(n)
+	return n, nil
 }
 
-func (b *body) Close() error { return b.file.Close() }
+func (b *body) Close() error {
+	fd := b.fd
+	if b.fd = -1; fd < 0 {
+		return fs.ErrClosed
+	}
+	return unix.Close(fd)
+}
 
 // open opens the directory at a path below the root, as rename and the like need it.
 func (s *store) open(path string) (directory, error) {
@@ -271,7 +296,7 @@ func (s *store) open(path string) (directory, error) {
 	if path = strings.Trim(path, "/"); path == "" {
 		return d, nil
 	}
-	fd, err = openBeneath(d.fd, path)
+	fd, err = openBeneath(d.fd, path, searchOnly)
 	if err != nil { // the steps tell where, too
 		return d.follow(path)
 	}

@@ -14,11 +14,11 @@ const searchOnly = unix.O_PATH | unix.O_DIRECTORY
 // ofOneFileHere is more of ofOneFile.
 var ofOneFileHere = []error{syscall.EUCLEAN, syscall.EREMOTEIO, syscall.ENOKEY}
 
-// openBeneath opens a directory at a path below another one, with no symbolic link on the
-// way. Kernels before 5.6 cannot.
-func openBeneath(fd int, path string) (int, error) {
+// openBeneath opens a path below a directory, with no symbolic link on the way. Kernels
+// before 5.6 cannot.
+func openBeneath(fd int, path string, flag uint64) (int, error) {
 	return unix.Openat2(fd, path, &unix.OpenHow{
-		Flags: searchOnly | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_BENEATH,
+		Flags: flag | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_BENEATH,
 	})
 }
 

@@ -17,7 +17,7 @@ const searchOnly = unix.O_RDONLY | unix.O_DIRECTORY
 var ofOneFileHere []error
 
 // openBeneath is not known here: paths are followed one name at a time.
-func openBeneath(int, string) (int, error) { return -1, syscall.ENOSYS }
+func openBeneath(int, string, uint64) (int, error) { return -1, syscall.ENOSYS }
 
 // renameNoReplace is not known here.
 func renameNoReplace(directory, string, directory, string) error { return syscall.ENOSYS }

@@ -22,23 +22,24 @@ func TestVersion(t *testing.T) {
 	at := func(age time.Duration) unix.Timespec { return unix.NsecToTimespec(time.Now().Add(-age).UnixNano()) }
 	old, older := at(time.Hour), at(2*time.Hour)
 	file := unix.Stat_t{Dev: 1, Ino: 2, Size: 3, Mtim: old, Ctim: old}
-	was := version(&file)
-	if was == "" || version(&file) != was {
-		t.Errorf("a file that nobody changes has the versions %q and %q", was, version(&file))
+	s := &store{settled: settled}
+	was := s.version(&file)
+	if was == "" || s.version(&file) != was {
+		t.Errorf("a file that nobody changes has the versions %q and %q", was, s.version(&file))
 	}
 	for name, change := range map[string]func(*unix.Stat_t){
-		"device": func(s *unix.Stat_t) { s.Dev++ }, "inode": func(s *unix.Stat_t) { s.Ino++ }, "size": func(s *unix.Stat_t) { s.Size++ },
-		"mtime": func(s *unix.Stat_t) { s.Mtim = older }, "ctime": func(s *unix.Stat_t) { s.Ctim = older },
+		"device": func(f *unix.Stat_t) { f.Dev++ }, "inode": func(f *unix.Stat_t) { f.Ino++ }, "size": func(f *unix.Stat_t) { f.Size++ },
+		"mtime": func(f *unix.Stat_t) { f.Mtim = older }, "ctime": func(f *unix.Stat_t) { f.Ctim = older },
 	} {
 		changed := file
-		if change(&changed); version(&changed) == was {
+		if change(&changed); s.version(&changed) == was {
 			t.Errorf("%s does not change the version", name)
 		}
 	}
 	for _, age := range []time.Duration{0, settled - 3*time.Second, -time.Hour} {
 		young := file
-		if young.Ctim = at(age); version(&young) != "" {
-			t.Errorf("a file that was changed %s ago has the version %q", age, version(&young))
+		if young.Ctim = at(age); s.version(&young) != "" {
+			t.Errorf("a file that was changed %s ago has the version %q", age, s.version(&young))
 		}
 	}
 }

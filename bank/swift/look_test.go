@@ -309,7 +309,7 @@ func BenchmarkLook(b *testing.B) {
 			look()
 			n++
 		}
-		b.ReportMetric(float64((cpu() - before).Microseconds())/1000/float64(n), "cpu-ms/op")
+		b.ReportMetric(float64((cpu()-before).Microseconds())/1000/float64(n), "cpu-ms/op")
 		b.ReportMetric(float64(len(l.seen()))/float64(n), "requests/op")
 	}
 	l.seen()
