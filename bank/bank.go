@@ -13,6 +13,7 @@ import (
 	"io"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/karbor-project/karbor/pkg/fault"
 	"github.com/karbor-project/karbor/pkg/guard"
@@ -129,6 +130,7 @@ func (b *Bank) put(ctx context.Context, key string, u Upload) error {
 	if err != nil {
 		return wrap(err, func(reason string) *fault.Error { return fault.BankUpdateObjectFailed(key, reason) })
 	}
+	trafficOf(ctx).Written.Add(u.Size)
 	return nil
 }
 
@@ -137,7 +139,21 @@ func (b *Bank) get(ctx context.Context, key string) (*Object, error) {
 	if err != nil {
 		return nil, getFailed(key, err)
 	}
+	o.Body = countedBody{o.Body, &trafficOf(ctx).Read}
 	return o, nil
+}
+
+// countedBody counts the bytes of an object that are read.
+type countedBody struct {
+	io.ReadCloser
+	read *atomic.Int64
+}
+
+// Read implements io.Reader.
+func (b countedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.read.Add(int64(n))
+	return n, err
 }
 
 // list returns the keys of a listing, and those of a partial one with its error.

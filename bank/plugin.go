@@ -10,6 +10,7 @@ import (
 	"iter"
 	"slices"
 	"strings"
+	"sync/atomic"
 )
 
 // ErrNotFound reports that the bank holds no object under a key. Plugins wrap
@@ -112,6 +113,24 @@ func WithWork(ctx context.Context, name string) context.Context {
 func Work(ctx context.Context) string {
 	name, _ := ctx.Value(workKey{}).(string)
 	return name
+}
+
+// Traffic counts the bytes of objects that are written and read.
+type Traffic struct{ Written, Read atomic.Int64 }
+
+type trafficKey struct{}
+
+// WithTraffic returns a context whose uploads and downloads count in t.
+func WithTraffic(ctx context.Context, t *Traffic) context.Context {
+	return context.WithValue(ctx, trafficKey{}, t)
+}
+
+// trafficOf returns what counts the bytes of a context, a counter of its own for none.
+func trafficOf(ctx context.Context) *Traffic {
+	if t, ok := ctx.Value(trafficKey{}).(*Traffic); ok {
+		return t
+	}
+	return &Traffic{}
 }
 
 // Upload is an object on its way into the bank.

@@ -64,8 +64,8 @@ func New(c Config) *Engine {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	if c.Ended == nil {
-		c.Ended = func(journal.Entry, journal.Outcome, time.Time) {}
+	if c.Observe == nil {
+		c.Observe = func(Event) {}
 	}
 	if c.Reachable == nil {
 		c.Reachable = func(context.Context, *providers.Provider) error { return nil }

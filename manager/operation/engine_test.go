@@ -10,9 +10,9 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/sirupsen/logrus"
@@ -385,24 +385,32 @@ func TestProtectWithoutBank(t *testing.T) {
 	}
 }
 
-// Each operation that ends here is told of once, also one that was refused.
-func TestEndedIsTold(t *testing.T) {
+// Observers hear of each operation when it starts and when it ends, with its caller and
+// the bytes that it has moved. One that was refused has no start.
+func TestObserversHearOfOperations(t *testing.T) {
 	t.Parallel()
 	b := setup(t, hookPlugin{func(_ protection.Kind, r resource.Resource) (*protection.Operation, error) {
-		return &protection.Operation{Main: func(context.Context, *protection.Call) error {
+		return &protection.Operation{Main: func(ctx context.Context, c *protection.Call) error {
 			if r.ID == "bad" {
 				return errDown
 			}
-			return nil
+			return c.Section.PutBytes(ctx, "data", make([]byte, 5000))
 		}}, nil
 	}}, nil)
 	var mu sync.Mutex
-	told := map[journal.Outcome]int{}
-	b.engine.Ended = func(e journal.Entry, o journal.Outcome, at time.Time) {
+	heard := map[string][]string{}
+	b.engine.Observe = func(e Event) {
 		mu.Lock()
 		defer mu.Unlock()
-		if told[o]++; e.Kind != "protect" || at.Before(e.CreatedAt) {
-			t.Errorf("%+v ended at %s", e, at)
+		heard[e.ID] = append(heard[e.ID], string(e.State)+string(e.Outcome))
+		if e.Kind != "protect" || e.Input != nil || e.Caller.ProjectID != e.ProjectID || e.State != journal.Ended && !e.EndedAt.IsZero() {
+			t.Errorf("%+v", e)
+		}
+		if e.State == journal.Ended && (e.EndedAt.Before(e.CreatedAt) || (e.Reason == "") != (e.Outcome == journal.Succeeded)) {
+			t.Errorf("%+v", e)
+		}
+		if e.Outcome == journal.Succeeded && e.Written < 5000 {
+			t.Errorf("%d bytes were written", e.Written)
 		}
 	}
 	for _, id := range []string{"good", "bad"} {
@@ -415,7 +423,12 @@ func TestEndedIsTold(t *testing.T) {
 	if _, err := b.engine.Protect(b.ctx, Message{}, b.provider, planOf(volume), nil); err == nil {
 		t.Error("a bank that is down is written to")
 	}
-	if diff := cmp.Diff(map[journal.Outcome]int{journal.Succeeded: 1, journal.Failed: 2}, told); diff != "" {
+	got := []string{}
+	for _, states := range heard {
+		got = append(got, strings.Join(states, " "))
+	}
+	slices.Sort(got)
+	if diff := cmp.Diff([]string{"endedfailed", "running endedfailed", "running endedsucceeded"}, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 }

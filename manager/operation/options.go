@@ -14,6 +14,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/database"
 	"github.com/karbor-project/karbor/pkg/journal"
 	"github.com/karbor-project/karbor/pkg/remark"
+	"github.com/karbor-project/karbor/pkg/requestcontext"
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers"
 	"github.com/karbor-project/karbor/providers/protection"
@@ -145,8 +146,9 @@ type Config struct {
 	// operation's time counts from its start, over restarts.
 	HookTimeout      time.Duration
 	OperationTimeout time.Duration
-	// Ended is told of each operation that has ended here, with how and when; nil tells nobody.
-	Ended func(journal.Entry, journal.Outcome, time.Time)
+	// Observe is told of each operation that starts, and of each that has ended here. It
+	// must not wait for anything; nil tells nobody.
+	Observe func(Event)
 
 	// Reachable returns why the bank of a provider cannot be reached, of which the worker
 	// knows already: an operation that begins does not wait for it. nil asks nobody.
@@ -157,6 +159,17 @@ type Config struct {
 	Patience time.Duration
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
+}
+
+// Event is what observers hear of an operation: the journal's entry, without its input,
+// when the operation starts for the first time (journal.Running) and when it has ended
+// (journal.Ended). One that was refused has no start.
+type Event struct {
+	journal.Entry
+	Caller *requestcontext.RequestContext
+	// Written and Read are the bytes of objects that this worker has moved to and from
+	// banks for the operation.
+	Written, Read int64
 }
 
 // Provider is what an operation needs of a provider.

@@ -110,6 +110,8 @@ type run struct {
 	hooks        context.Context
 	cancelHooks  context.CancelCauseFunc
 
+	traffic bank.Traffic
+
 	mu sync.Mutex // guards entry.CancelledBy
 }
 
@@ -165,7 +167,7 @@ func (r *run) unpark() error {
 // writing returns a context that allows to write to the bank and to change something
 // at services for the operation as long as the tenure lasts.
 func (r *run) writing(ctx context.Context) context.Context {
-	return bank.WithWork(guard.With(ctx, r.fence), r.entry.ID)
+	return bank.WithTraffic(bank.WithWork(guard.With(ctx, r.fence), r.entry.ID), &r.traffic)
 }
 
 // start hands a run that is open to the queue.
@@ -228,6 +230,7 @@ func (r *run) attempt() error {
 	}
 	if r.entry.StartedAt.IsZero() {
 		r.entry.StartedAt = r.engine.Now().UTC()
+		r.observe(journal.Running, "", "")
 	}
 	if r.resumed && r.provider != nil {
 		// Its former worker may be asleep with a foot in the door of the bank. A bank
@@ -530,7 +533,7 @@ func (r *run) end(ctx context.Context, o journal.Outcome, reason string) error {
 	})
 	if err == nil {
 		r.phase = ended
-		r.engine.Ended(r.entry, o, r.engine.Now())
+		r.observe(journal.Ended, o, reason)
 	}
 	return err
 }
@@ -560,7 +563,7 @@ func (r *run) refuse(ctx context.Context, cause error, told string) {
 		err = r.engine.journal.End(ctx, r.entry.ID, r.entry.Claim, journal.Failed, o.Reason, r.input.left())
 	}
 	if err == nil {
-		r.engine.Ended(r.entry, journal.Failed, r.engine.Now())
+		r.observe(journal.Ended, journal.Failed, o.Reason)
 		r.engine.forget(r.entry.ID)
 		return
 	}
@@ -573,6 +576,18 @@ func (r *run) refuse(ctx context.Context, cause error, told string) {
 func (r *run) forged(why error) *outcome {
 	r.log.Errorf("%s is not gone on with: %v", r.entry.Kind, why)
 	return &outcome{Reason: errForged.Error()}
+}
+
+// observe tells of the state that the operation has reached.
+func (r *run) observe(s journal.State, o journal.Outcome, reason string) {
+	r.mu.Lock()
+	e := Event{Entry: r.entry, Caller: r.caller, Written: r.traffic.Written.Load(), Read: r.traffic.Read.Load()}
+	r.mu.Unlock()
+	e.State, e.Outcome, e.Reason = s, o, reason
+	if s == journal.Ended {
+		e.EndedAt = r.engine.Now().UTC()
+	}
+	r.engine.Observe(e)
 }
 
 func (r *run) cancelledBy() string {

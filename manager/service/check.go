@@ -210,7 +210,7 @@ func (c *check) online(ctx context.Context) {
 func (c *check) broker(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, checkTime)
 	defer cancel()
-	transport, err := messaging.NewTransport(c.cfg, c.log)
+	transport, err := messaging.NewTransport(c.cfg, config.DefaultGroup, c.log)
 	if err == nil {
 		asking, broken := context.WithCancelCause(ctx)
 		go func() { broken(transport.Unreachable(ctx)) }()

@@ -15,6 +15,7 @@ import (
 
 	"github.com/karbor-project/karbor/manager"
 	"github.com/karbor-project/karbor/manager/janitor"
+	"github.com/karbor-project/karbor/manager/notification"
 	"github.com/karbor-project/karbor/manager/operation"
 	"github.com/karbor-project/karbor/manager/ownership"
 	"github.com/karbor-project/karbor/manager/service/messaging"
@@ -55,7 +56,9 @@ type instance struct {
 	janitor   *janitor.Janitor
 	transport *rabbit.Transport
 	server    *rpc.Server
-	metrics   *metrics.Metrics // nil without metrics_listen
+	notices   *notification.Sender // nil without a driver
+	noticesTo *rabbit.Transport    // nil: transport
+	metrics   *metrics.Metrics     // nil without metrics_listen
 	heartbeat *heartbeat
 	banks     *bankProbe
 
@@ -121,7 +124,10 @@ func newInstance(ctx context.Context, cfg *config.Config, setup Setup, log *tele
 	m := manager.New(manager.Config{Providers: i.providers, Protectables: registry, Operations: i.engine, Records: i.db,
 		Handlers: handlers(cfg), Log: log, BankError: i.banks.last,
 		Answers: manager.Answers{Bytes: cfg.Int("DEFAULT", "max_answer_bytes"), Total: cfg.Int("DEFAULT", "max_listing_bytes")}})
-	if i.transport, err = messaging.NewTransport(cfg, telemetry.Named(log, "rpc")); err != nil {
+	if i.transport, err = messaging.NewTransport(cfg, config.DefaultGroup, telemetry.Named(log, "rpc")); err != nil {
+		return nil, usageError{err}
+	}
+	if err = i.makeSender(cfg); err != nil {
 		return nil, usageError{err}
 	}
 	target := rpc.Target{Exchange: cfg.String("DEFAULT", "control_exchange"), Topic: i.topic, Server: i.host}
@@ -134,6 +140,19 @@ func newInstance(ctx context.Context, cfg *config.Config, setup Setup, log *tele
 	}
 	i.heartbeat = newHeartbeat(cfg, i.db, i.host, log)
 	return i, nil
+}
+
+// makeSender makes what sends notifications, if the configuration asks for any.
+func (i *instance) makeSender(cfg *config.Config) (err error) {
+	to := i.transport
+	if cfg.String(notification.Group, "transport_url") != "" {
+		if to, err = messaging.NewTransport(cfg, notification.Group, telemetry.Named(i.log, "rpc")); err != nil {
+			return err
+		}
+		i.noticesTo = to
+	}
+	i.notices, err = notification.FromConfig(cfg, Program, i.host, to, telemetry.Named(i.log, "notification"))
+	return err
 }
 
 // handlers divides the pool: each project may use a third of it, and a quarter is
@@ -156,6 +175,9 @@ func (i *instance) measure() []rpc.Middleware {
 	// The registry is new and has nothing of these yet.
 	_ = i.metrics.Watch(i.transport)
 	i.metrics.Registry().MustRegister(collector{i.providers, i.engine, i.journal, i.janitor}, i.clients.Metrics(), i.banks)
+	if i.notices != nil {
+		i.metrics.Registry().MustRegister(i.notices)
+	}
 	return []rpc.Middleware{i.metrics.Middleware(), middleware.Recovery()}
 }
 
@@ -231,6 +253,10 @@ func (i *instance) close(ctx context.Context) {
 	if i.banks != nil {
 		i.banks.stop()
 	}
+	i.notices.Stop(ctx)
+	if i.noticesTo != nil {
+		i.warn("closing the connection to the broker of notifications", i.noticesTo.Close(ctx))
+	}
 	if i.transport != nil {
 		i.warn("closing the connection to the broker", i.transport.Close(ctx))
 	}
@@ -299,10 +325,16 @@ func (i *instance) makeEngine(cfg *config.Config, setup Setup, protectables oper
 	}
 	c := operation.Config{
 		Protectables: protectables, Records: wrapped[operation.Records](setup.Wrap.Records, i.db), Log: i.log,
-		Journal: wrapped[journal.Journal](setup.Wrap.Journal, i.journal), Ended: setup.Ended, Tenure: i.keeper, Sealer: sealer,
+		Journal: wrapped[journal.Journal](setup.Wrap.Journal, i.journal), Tenure: i.keeper, Sealer: sealer,
 		AcceptUnsigned: cfg.Bool("DEFAULT", "journal_accept_unsigned"),
 		Providers:      i.providers,
 		Reachable:      i.banks.reachable,
+		Observe: func(e operation.Event) {
+			if setup.Observe != nil {
+				setup.Observe(e)
+			}
+			i.notices.Observe(e)
+		},
 	}
 	c.Configure(cfg)
 	i.engine = operation.New(c)

@@ -13,6 +13,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/karbor-project/karbor/bank"
+	"github.com/karbor-project/karbor/manager/operation"
 	"github.com/karbor-project/karbor/pkg/config"
 	"github.com/karbor-project/karbor/pkg/journal"
 	"github.com/karbor-project/karbor/providers"
@@ -69,7 +70,7 @@ func newBusiness() *business {
 // observe returns the setup with decorators around its banks that measure them, and with
 // its operations counted.
 func (b *business) observe(s Setup) Setup {
-	s.Ended = b.ended
+	s.Observe = b.ended
 	wrap := s.Wrap.Journal
 	s.Wrap.Journal = func(j journal.Journal) journal.Journal {
 		b.successes.readFrom(j)
@@ -89,12 +90,15 @@ func (b *business) observe(s Setup) Setup {
 	return s
 }
 
-// ended counts an operation.
-func (b *business) ended(e journal.Entry, o journal.Outcome, at time.Time) {
-	b.operations.WithLabelValues(e.Kind, string(o)).Inc()
-	b.duration.WithLabelValues(e.Kind).Observe(at.Sub(e.CreatedAt).Seconds())
-	if o == journal.Succeeded {
-		b.successes.record(success{e.Kind, e.ProviderID}, at)
+// ended counts an operation that has ended.
+func (b *business) ended(e operation.Event) {
+	if e.State != journal.Ended {
+		return
+	}
+	b.operations.WithLabelValues(e.Kind, string(e.Outcome)).Inc()
+	b.duration.WithLabelValues(e.Kind).Observe(e.EndedAt.Sub(e.CreatedAt).Seconds())
+	if e.Outcome == journal.Succeeded {
+		b.successes.record(success{e.Kind, e.ProviderID}, e.EndedAt)
 	}
 }
 

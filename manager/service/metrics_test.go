@@ -22,6 +22,7 @@ import (
 
 	"github.com/karbor-project/karbor/bank"
 	"github.com/karbor-project/karbor/bank/banktest"
+	"github.com/karbor-project/karbor/manager/operation"
 	"github.com/karbor-project/karbor/pkg/config"
 	"github.com/karbor-project/karbor/pkg/journal"
 	"github.com/karbor-project/karbor/pkg/journal/journaltest"
@@ -81,8 +82,11 @@ func TestMetricsOfOperations(t *testing.T) {
 	s := b.observe(Setup{Banks: &providers.BankRegistry{}})
 	s.Wrap.Journal(memory)
 	now = time.Unix(2000, 0).UTC()
-	s.Ended(journal.Entry{Kind: "protect", ProviderID: "p2", CreatedAt: now.Add(-20 * time.Second)}, journal.Succeeded, now)
-	s.Ended(journal.Entry{Kind: "restore", ProviderID: "p1", CreatedAt: now.Add(-time.Hour)}, journal.Failed, now)
+	s.Observe(operation.Event{Entry: journal.Entry{Kind: "protect", State: journal.Running}})
+	s.Observe(operation.Event{Entry: journal.Entry{Kind: "protect", ProviderID: "p2", State: journal.Ended, Outcome: journal.Succeeded,
+		CreatedAt: now.Add(-20 * time.Second), EndedAt: now}})
+	s.Observe(operation.Event{Entry: journal.Entry{Kind: "restore", ProviderID: "p1", State: journal.Ended, Outcome: journal.Failed,
+		CreatedAt: now.Add(-time.Hour), EndedAt: now}})
 	wantMetrics(t, b.registry,
 		`karbor_operations_total{outcome="succeeded",type="protect"} 1`,
 		`karbor_operations_total{outcome="failed",type="restore"} 1`,

@@ -14,6 +14,7 @@ import (
 	"slices"
 
 	"github.com/karbor-project/karbor/manager/janitor"
+	"github.com/karbor-project/karbor/manager/notification"
 	"github.com/karbor-project/karbor/manager/operation"
 	"github.com/karbor-project/karbor/manager/ownership"
 	"github.com/karbor-project/karbor/manager/service/messaging"
@@ -93,6 +94,7 @@ func Options() []config.Option {
 		janitor.Options(),
 		database.ConfigOptions,
 		messaging.DriverOptions(),
+		notification.Options(),
 		reportOptions(),
 		openstack.Options(),
 		protectables.Options(),

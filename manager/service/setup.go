@@ -4,7 +4,6 @@ package service
 
 import (
 	"net/http"
-	"time"
 
 	"github.com/karbor-project/karbor/bank/filesystem"
 	"github.com/karbor-project/karbor/bank/swift"
@@ -20,8 +19,8 @@ import (
 type Setup struct {
 	Banks   *providers.BankRegistry
 	Plugins *protection.Registry
-	// Ended is told of each operation that this worker has ended; nil for nobody.
-	Ended func(journal.Entry, journal.Outcome, time.Time)
+	// Observe is told of operations, see operation.Config; nil for nobody.
+	Observe func(operation.Event)
 	// Wrap puts something around the service's own parts; the zero value nothing.
 	Wrap Wrap
 }

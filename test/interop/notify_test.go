@@ -10,7 +10,12 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/sirupsen/logrus"
 
+	"github.com/karbor-project/karbor/manager/notification"
+	"github.com/karbor-project/karbor/manager/operation"
+	"github.com/karbor-project/karbor/pkg/journal"
+	"github.com/karbor-project/karbor/pkg/requestcontext"
 	"github.com/karbor-project/karbor/rpc"
 	"github.com/karbor-project/karbor/rpc/notify"
 )
@@ -149,5 +154,47 @@ func TestChecklist59_DurableQueuesBesidePython(t *testing.T) {
 	s.read(&got)
 	if got.EventType != "e" {
 		t.Errorf("%+v", got)
+	}
+}
+
+// What the worker tells of an operation, as a listener of oslo.messaging hears it.
+func TestPythonHearsOfOperations(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	l.clean(l.topic+".info", l.topic+".warn", l.topic+".error")
+	s := l.start("listener.py", l.url, l.topic, "-")
+	sender := notification.New("karbor-protection", "h", logrus.New(),
+		notify.Messaging(l.transport(), notify.MessagingOptions{Topics: []string{l.topic}}))
+	created := time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
+	e := operation.Event{
+		Entry: journal.Entry{ID: "o1", Kind: "restore", ProviderID: "p1", CheckpointID: "c1", RecordID: "r1", ProjectID: "project",
+			State: journal.Running, CreatedAt: created, StartedAt: created.Add(time.Second)},
+		Caller: &requestcontext.RequestContext{ProjectID: "project", UserID: "u", RequestID: "req-1", AuthToken: "s3cret"},
+	}
+	sender.Observe(e)
+	e.State, e.Outcome, e.Reason, e.EndedAt, e.Read = journal.Ended, journal.Failed, "the volume é☃ is gone", created.Add(time.Minute), 42
+	sender.Observe(e)
+	sender.Stop(l.ctx)
+	var started, failed heard
+	s.read(&started)
+	s.read(&failed)
+	payload := map[string]any{
+		"operation_id": "o1", "operation_type": "restore", "status": "running", "project_id": "project", "provider_id": "p1", "checkpoint_id": "c1",
+		"plan_id": "", "record_id": "r1", "host": "h", "created_at": "2026-11-30T12:00:00Z", "started_at": "2026-11-30T12:00:01Z", "ended_at": nil,
+		"duration": 0.0, "bytes_written": 0.0, "bytes_read": 0.0, "reason": "",
+	}
+	want := heard{Priority: "info", Ctxt: started.Ctxt, PublisherID: "karbor-protection.h", EventType: "karbor.restore.start",
+		Payload: payload, Metadata: started.Metadata}
+	if diff := cmp.Diff(want, started); diff != "" {
+		t.Error(diff)
+	}
+	if c := started.Ctxt; c["request_id"] != "req-1" || c["user_id"] != "u" || c["project_id"] != "project" || c["auth_token"] != nil {
+		t.Errorf("%v", c)
+	}
+	payload["status"], payload["ended_at"], payload["duration"], payload["bytes_read"], payload["reason"] =
+		"failed", "2026-11-30T12:01:00Z", 60.0, 42.0, "the volume é☃ is gone"
+	want.Priority, want.Ctxt, want.EventType, want.Metadata = "error", failed.Ctxt, "karbor.restore.error", failed.Metadata
+	if diff := cmp.Diff(want, failed); diff != "" {
+		t.Error(diff)
 	}
 }

@@ -43,7 +43,7 @@ func Open(o Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	url, err := messaging.URL(cfg)
+	url, err := messaging.URL(cfg, config.DefaultGroup)
 	if err != nil {
 		return nil, err
 	}
@@ -55,7 +55,7 @@ func Open(o Options) (*Client, error) {
 	if timeout <= 0 {
 		timeout = time.Duration(cfg.Int("DEFAULT", "rpc_response_timeout")) * time.Second
 	}
-	transport, err := messaging.NewTransport(cfg, logger(o.Log))
+	transport, err := messaging.NewTransport(cfg, config.DefaultGroup, logger(o.Log))
 	if err != nil {
 		return nil, err
 	}

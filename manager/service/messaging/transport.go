@@ -12,11 +12,11 @@ import (
 	"github.com/karbor-project/karbor/rpc/rabbit"
 )
 
-// NewTransport makes the connection to the broker that the configuration
-// describes. Its table must have Options and DriverOptions. It does not connect
-// yet.
-func NewTransport(cfg *config.Config, log logrus.FieldLogger) (*rabbit.Transport, error) {
-	url, err := URL(cfg)
+// NewTransport makes the connection to the broker that transport_url of a section
+// describes. The table of the configuration must have Options and DriverOptions. It does
+// not connect yet.
+func NewTransport(cfg *config.Config, group string, log logrus.FieldLogger) (*rabbit.Transport, error) {
+	url, err := URL(cfg, group)
 	if err != nil {
 		return nil, err
 	}
@@ -31,16 +31,16 @@ func NewTransport(cfg *config.Config, log logrus.FieldLogger) (*rabbit.Transport
 	}
 	transport, err := rabbit.New(url, options, log)
 	if err != nil {
-		return nil, fmt.Errorf("option transport_url in section [DEFAULT]: %w", err)
+		return nil, fmt.Errorf("option transport_url in section [%s]: %w", group, err)
 	}
 	return transport, nil
 }
 
-// URL reads the option transport_url.
-func URL(cfg *config.Config) (*rpc.TransportURL, error) {
-	url, err := rpc.ParseTransportURL(cfg.String("DEFAULT", "transport_url"))
+// URL reads the option transport_url of a section.
+func URL(cfg *config.Config, group string) (*rpc.TransportURL, error) {
+	url, err := rpc.ParseTransportURL(cfg.String(group, "transport_url"))
 	if err != nil {
-		return nil, fmt.Errorf("option transport_url in section [DEFAULT]: %w", err)
+		return nil, fmt.Errorf("option transport_url in section [%s]: %w", group, err)
 	}
 	return url, nil
 }
