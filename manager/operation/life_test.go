@@ -109,6 +109,9 @@ func (l *life) call(name string, do func() error) error {
 		return err
 	}
 	if l.world.away(name) {
+		if l.world.scenario.outage.store == bankAnswers {
+			_ = do() // nobody hears of it
+		}
 		return errAway
 	}
 	if err := do(); err != nil {
@@ -171,21 +174,20 @@ func (w *world) away(call string) bool {
 	if w.back.IsZero() {
 		w.back = time.Now().Add(o.lasts)
 	}
-	return time.Now().Before(w.back) && storeOf(call, o.store == bankWrites) == o.store
+	return time.Now().Before(w.back) && o.store.hears(call)
 }
 
-// storeOf is what a call asks.
-func storeOf(call string, writes bool) store {
+// hears reports whether a call asks what may be away.
+func (s store) hears(call string) bool {
 	verb, object, _ := strings.Cut(call, " ")
-	switch {
-	case strings.HasPrefix(object, "/") && (verb == "put" || verb == "delete") && writes:
-		return bankWrites
-	case strings.HasPrefix(object, "/"), strings.HasSuffix(call, "the lease"):
-		return wholeBank
-	case verb == "make", verb == "undo": // services
-		return ""
+	switch inBank := strings.HasPrefix(object, "/"); s {
+	case bankWrites, bankAnswers:
+		return inBank && (verb == "put" || verb == "delete")
+	case wholeBank:
+		return inBank || strings.HasSuffix(call, "the lease")
+	default:
+		return !inBank && !strings.HasSuffix(call, "the lease") && verb != "make" && verb != "undo" // of services
 	}
-	return tables
 }
 
 func (l *life) kill() {

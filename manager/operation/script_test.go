@@ -46,9 +46,10 @@ const (
 type store string
 
 const (
-	bankWrites store = "bank writes"
-	wholeBank  store = "bank" // leases and all
-	tables     store = "database"
+	bankWrites  store = "bank writes"
+	bankAnswers store = "answers of the bank to writes" // which it does
+	wholeBank   store = "bank"                          // leases and all
+	tables      store = "database"
 )
 
 // outage is a while in which a store does not answer.
@@ -109,7 +110,7 @@ func drawScenario(t *rapid.T) *scenario {
 	}
 	if s.sources == 1 && rapid.IntRange(0, 2).Draw(t, "outage") == 0 {
 		s.outage = outage{
-			store: rapid.SampledFrom([]store{bankWrites, wholeBank, tables}).Draw(t, "away"), at: rapid.IntRange(1, calls).Draw(t, "away from"),
+			store: rapid.SampledFrom([]store{bankWrites, bankAnswers, wholeBank, tables}).Draw(t, "away"), at: rapid.IntRange(1, calls).Draw(t, "away from"),
 			lasts: rapid.SampledFrom([]time.Duration{5 * time.Second, time.Minute, 2 * bank.DefaultLeaseWindows().Expire}).Draw(t, "away for"),
 		}
 	}
