@@ -428,7 +428,7 @@ func (m *Manager) view(a *arguments, p *providers.Provider) any {
 	if a.original() {
 		return rpc.Encoded(p.Encoded())
 	}
-	stated := statedProvider{View: p.View(), Bank: p.BankName, State: "up"}
+	stated := statedProvider{View: p.FullView(), Bank: p.BankName, State: "up"}
 	if err := m.bankError(p); err != nil {
 		stated.State, stated.Reason = "down", fault.Detail(err)
 	}

@@ -16,6 +16,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/sirupsen/logrus"
 
+	"github.com/karbor-project/karbor/bank"
+	"github.com/karbor-project/karbor/bank/banktest"
 	"github.com/karbor-project/karbor/bank/checkpoint"
 	"github.com/karbor-project/karbor/bank/filesystem"
 	"github.com/karbor-project/karbor/pkg/config"
@@ -272,4 +274,33 @@ func TestOnUnfit(t *testing.T) {
 			t.Errorf("%q: got %v, want %v", text, got, want)
 		}
 	}
+}
+
+// What the original does not have is in the full view alone, and is taken in requests.
+func TestFullView(t *testing.T) {
+	t.Parallel()
+	plugin := addedPlugin{schemaPlugin{"volume", []string{resource.Volume, resource.Network}}}
+	p, err := providers.New(providers.Definition{ID: "x", Plugins: []protection.Plugin{plugin}, Bank: bank.New(banktest.NewMemory(), nil)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = p.Close() }()
+	full := string(p.FullView().ExtendedInfoSchema)
+	if view := string(p.View().ExtendedInfoSchema); strings.Contains(view, "restore_zone") || strings.Contains(view, "on_unfit") {
+		t.Errorf("the original's clients are shown %s", view)
+	}
+	if n := strings.Count(full, `"restore_zone"`); n != 2 || strings.Count(full, `"on_unfit"`) != 1 { // a network has no status
+		t.Errorf("shown %s", full)
+	}
+	if schema, _ := p.Schema(protection.Restore, resource.Volume); !strings.Contains(string(schema), `"restore_zone"`) {
+		t.Errorf("known are %s", schema)
+	}
+}
+
+type addedPlugin struct{ schemaPlugin }
+
+func (p addedPlugin) Schemas(resourceType string) protection.Schemas {
+	s := p.schemaPlugin.Schemas(resourceType)
+	s.Added = map[string]protection.Property{"restore_zone": {Type: "string", Title: "Zone", Description: "The zone."}}
+	return s
 }

@@ -11,10 +11,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/karbor-project/karbor/bank"
 	"github.com/karbor-project/karbor/bank/checkpoint"
 	"github.com/karbor-project/karbor/pkg/fault"
+	"github.com/karbor-project/karbor/providers/protectable"
 	"github.com/karbor-project/karbor/providers/protection"
 )
 
@@ -32,6 +34,7 @@ type Provider struct {
 	types   []string // in the order in which plugins first named them
 	unfit   map[string]string
 	schema  json.RawMessage
+	full    json.RawMessage // the schema with all parameters
 	encoded json.RawMessage // the View
 }
 
@@ -64,10 +67,13 @@ func New(d Definition) (*Provider, error) {
 			return nil, err
 		}
 	}
-	if err := p.buildSchema(); err != nil {
+	var err error
+	if p.schema, err = p.buildSchema(func(_ string, s protection.Schemas) protection.Schemas { return s }); err != nil {
 		return nil, err
 	}
-	var err error
+	if p.full, err = p.buildSchema(withAdded); err != nil {
+		return nil, err
+	}
 	if p.encoded, err = json.Marshal(p.View()); err != nil {
 		return nil, fmt.Errorf("encode the provider: %w", err)
 	}
@@ -86,6 +92,26 @@ type View struct {
 // View returns the provider's public form.
 func (p *Provider) View() View {
 	return View{ID: p.ID, Name: p.Name, Description: p.Description, ExtendedInfoSchema: p.schema}
+}
+
+// FullView returns the provider's public form with the parameters that the original does
+// not have.
+func (p *Provider) FullView() View {
+	v := p.View()
+	v.ExtendedInfoSchema = p.full
+	return v
+}
+
+// withAdded adds to the schemas of a type what the original's lack.
+func withAdded(resourceType string, s protection.Schemas) protection.Schemas {
+	s.Restore = s.Restoring()
+	if slices.Contains(protectable.Judged(), resourceType) {
+		s.Options = protection.With(s.Options, map[string]protection.Property{OnUnfit: {
+			Type: "string", Title: "On Unfit", Enum: []string{Fail, LeaveOut},
+			Description: "Whether the protection fails if the resource cannot be protected as it is, or leaves it out.",
+		}})
+	}
+	return s
 }
 
 // Encoded returns the JSON of View, which a provider never changes: it is not
@@ -120,7 +146,7 @@ func (p *Provider) Schema(kind protection.Kind, resourceType string) (schema jso
 	schemas := plugin.Schemas(resourceType)
 	switch kind {
 	case protection.Restore:
-		schema = schemas.Restore
+		schema = schemas.Restoring()
 	case protection.Verify:
 		schema = schemas.Verify
 	case protection.Protect:
@@ -174,9 +200,9 @@ func (p *Provider) addPlugin(plugin protection.Plugin) error {
 	return nil
 }
 
-// buildSchema writes extended_info_schema. It keeps the order of types and the
-// plugins' own texts, which a map would lose.
-func (p *Provider) buildSchema() error {
+// buildSchema writes extended_info_schema of the schemas that of makes of each type's. It
+// keeps the order of types and the plugins' own texts, which a map would lose.
+func (p *Provider) buildSchema(of func(resourceType string, s protection.Schemas) protection.Schemas) (json.RawMessage, error) {
 	var out bytes.Buffer
 	parts := []struct {
 		name string
@@ -194,12 +220,12 @@ func (p *Provider) buildSchema() error {
 		fmt.Fprintf(&out, "%q:{", part.name)
 		first := true
 		for _, resourceType := range p.types {
-			text := part.text(p.plugins[resourceType].Schemas(resourceType))
+			text := part.text(of(resourceType, p.plugins[resourceType].Schemas(resourceType)))
 			if text == nil {
 				continue
 			}
 			if !json.Valid(text) {
-				return fmt.Errorf("%s of %s is not JSON", part.name, resourceType)
+				return nil, fmt.Errorf("%s of %s is not JSON", part.name, resourceType)
 			}
 			if !first {
 				out.WriteByte(',')
@@ -210,6 +236,5 @@ func (p *Provider) buildSchema() error {
 		out.WriteByte('}')
 	}
 	out.WriteByte('}')
-	p.schema = out.Bytes()
-	return nil
+	return out.Bytes(), nil
 }

@@ -47,6 +47,39 @@ type Schemas struct {
 	Restore   json.RawMessage
 	SavedInfo json.RawMessage
 	Verify    json.RawMessage
+
+	// Added are parameters of a restore beside those of Restore, by name: those that the
+	// original does not have. Users of API 1.0 can give them, and see them in 1.1.
+	Added map[string]Property
+}
+
+// Property describes one parameter in a JSON schema.
+type Property struct {
+	Type        string   `json:"type"` // "string"
+	Title       string   `json:"title"`
+	Description string   `json:"description"`
+	Enum        []string `json:"enum,omitempty"`
+}
+
+// Restoring returns the schema of all parameters of a restore.
+func (s Schemas) Restoring() json.RawMessage { return With(s.Restore, s.Added) }
+
+// With returns a schema with more properties. One that is no JSON object stays as it is.
+func With(schema json.RawMessage, more map[string]Property) json.RawMessage {
+	var whole map[string]json.RawMessage
+	if len(more) == 0 || json.Unmarshal(schema, &whole) != nil {
+		return schema
+	}
+	properties := map[string]any{}
+	if json.Unmarshal(whole["properties"], &properties) != nil && whole["properties"] != nil {
+		return schema
+	}
+	for name, property := range more {
+		properties[name] = property
+	}
+	whole["properties"], _ = json.Marshal(properties) // JSON values and texts encode
+	text, _ := json.Marshal(whole)
+	return text
 }
 
 // Hook is one step of an operation.

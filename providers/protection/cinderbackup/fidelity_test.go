@@ -42,3 +42,8 @@ func TestEncryptedVolume(t *testing.T) {
 		}
 	}
 }
+
+func TestRestoreElsewhere(t *testing.T) {
+	t.Parallel()
+	volumetest.Elsewhere(t, func(c *storage.Cloud) protection.Plugin { return plugin(c, true) })
+}

@@ -73,6 +73,11 @@ func (p *Plugin) restore(ctx context.Context, c *protection.Call) (string, error
 		return "", err
 	}
 	id := target(c)
+	for _, name := range c.Parameters.Names() {
+		if _, added := volume.Added[name]; added && id != "" {
+			return "", &hook.Failure{Text: name + " is for a new volume, and volume_id names one that is there"}
+		}
+	}
 	if id == "" {
 		if id, err = r.make(ctx, about.BackupID); err != nil {
 			return id, err

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 
 	"github.com/karbor-project/karbor/providers/protection"
+	"github.com/karbor-project/karbor/providers/protection/volume"
 )
 
 // schemas are the texts that users of the original get, its "constraint", which
@@ -16,4 +17,5 @@ var schemas = protection.Schemas{
 	Restore:   json.RawMessage(`{"title": "Cinder Protection Restore", "type": "object", "properties": {"volume_id": {"type": "string", "title": "Volume ID", "description": "The target volume ID to restore to.", "default": null}, "restore_name": {"type": "string", "title": "Restore Name", "description": "The name of the restored volume.", "default": null}, "restore_description": {"type": "string", "title": "Restore Description", "description": "The description of the restored volume.", "default": null}}}`),
 	SavedInfo: json.RawMessage(`{"title": "Cinder Protection Saved Info", "type": "object", "properties": {"name": {"type": "string", "title": "Name", "description": "The name for this backup."}, "is_incremental": {"type": "boolean", "title": "Is Incremental", "description": "The type of the backup, True is incremental and False is full."}, "status": {"type": "string", "title": "Status", "description": "The backup status, such as available.", "enum": ["creating", "available", "deleting", "error", "restoring", "error_restoring"]}, "progress": {"type": "number", "title": "Progress", "description": "The current operation progress for this backup.", "constraint": {"min": 0, "max": 1}}, "fail_reason": {"type": "string", "title": "Fail Reason", "description": "The reason for the failure status of the backup."}, "size": {"type": "integer", "title": "Size", "description": "The size of the backup, in GB."}, "volume_id": {"type": "string", "title": "Volume ID", "description": "The ID of the volume from which the backup was created."}}, "required": ["name", "status", "progress", "fail_reason", "size", "volume_id"]}`),
 	Verify:    json.RawMessage(`{"title": "Cinder Volume Verify", "type": "object", "properties": {}}`),
+	Added:     volume.Added,
 }

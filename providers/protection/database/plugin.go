@@ -177,8 +177,25 @@ func fill(_ context.Context, r *remote.Request, about metadata) error {
 		}
 	}
 	r.Body["flavorRef"], r.Body["restorePoint"] = flavor.ID, map[string]string{"backupRef": about.BackupID}
+	chosen := func(name string) string {
+		text, _ := r.Call.Parameters.String(name)
+		return text
+	}
+	if id := chosen("restore_flavor_id"); id != "" {
+		r.Body["flavorRef"] = id
+	}
+	if id := chosen("restore_net_id"); id != "" {
+		r.Body["nics"] = []map[string]string{{"net-id": id}}
+	}
+	if zone := chosen("restore_availability_zone"); zone != "" {
+		r.Body["availability_zone"] = zone
+	}
 	if about.Size != nil {
-		r.Body["volume"] = map[string]int{"size": *about.Size}
+		volume := map[string]any{"size": *about.Size}
+		if name := chosen("restore_volume_type"); name != "" {
+			volume["type"] = name
+		}
+		r.Body["volume"] = volume
 	}
 	if datastore.Type != "" {
 		r.Body["datastore"] = datastore

@@ -49,7 +49,7 @@ func createInstance(f *remotetest.Fake, t *remotetest.Thing) *remotetest.Refusal
 		return &remotetest.Refusal{Code: http.StatusNotFound, Message: "Resource " + id + " cannot be found."}
 	case backup.Status != "COMPLETED":
 		return &remotetest.Refusal{Code: http.StatusUnprocessableEntity, Message: "Unable to create instance because backup is not completed."}
-	case t.Fields["flavorRef"] != "6" || size["size"] != 5.0 || t.Field("name") == "":
+	case t.Fields["flavorRef"] != "6" && t.Fields["flavorRef"] != "7" || size["size"] != 5.0 || t.Field("name") == "":
 		return &remotetest.Refusal{Code: http.StatusBadRequest, Message: "Validation error"}
 	case datastore["type"] != "mysql" || datastore["version"] != "5.7":
 		return &remotetest.Refusal{Code: http.StatusBadRequest, Message: "Datastore from backup is other than that of the instance."}

@@ -71,7 +71,7 @@ func (f Frame) Restore(restore func(context.Context, *protection.Call) (string, 
 	return func(ctx context.Context, c *protection.Call) error {
 		err := c.CheckBackup(ctx)
 		if err == nil {
-			err = c.Parameters.Check(f.Schemas.Restore)
+			err = c.Parameters.Check(f.Schemas.Restoring())
 		}
 		id := ""
 		if err == nil {

@@ -51,7 +51,7 @@ func Parameters(t *testing.T, schemas protection.Schemas, effects Effects, look 
 	for _, s := range []struct {
 		kind   protection.Kind
 		schema json.RawMessage
-	}{{protection.Protect, schemas.Options}, {protection.Restore, schemas.Restore}, {protection.Verify, schemas.Verify}} {
+	}{{protection.Protect, schemas.Options}, {protection.Restore, schemas.Restoring()}, {protection.Verify, schemas.Verify}} {
 		if s.schema == nil {
 			continue // the plugin has no such operation
 		}

@@ -4,6 +4,7 @@ package server
 
 import (
 	"context"
+	"fmt"
 	"net/url"
 	"slices"
 	"strings"
@@ -17,18 +18,14 @@ import (
 // restored in place of the old one, or a port that Nova makes, at the old address
 // where that is free and the network is the caller's own.
 func (r *run) addNetworks(ctx context.Context, body map[string]any) error {
-	if id := r.parameter("restore_net_id", ""); id != "" {
-		body["networks"] = []any{map[string]any{"uuid": id}}
-		return r.addGroups(ctx, body)
-	}
 	cards, made := []any{}, false
-	for _, n := range r.cards() {
+	for _, n := range r.cards {
 		if id, ok := r.call.NewResources.Get(n.PortID); ok {
 			cards = append(cards, map[string]any{"port": id})
 			continue
 		}
 		made = true
-		card := map[string]any{"uuid": r.standing(n.NetworkID)}
+		card := map[string]any{"uuid": r.networkOf(n)}
 		address, err := r.freeAddress(ctx, n)
 		if err != nil {
 			return err
@@ -47,16 +44,81 @@ func (r *run) addNetworks(ctx context.Context, body map[string]any) error {
 	return nil // ports have groups of their own
 }
 
-// cards are those that the server had. The original noted no more than networks.
-func (r *run) cards() []nic {
-	if len(r.about.Server.Interfaces) > 0 {
-		return r.about.Server.Interfaces
+// chosenCards are the cards that the server had, on the networks that the user has chosen
+// for them. The original noted no more than networks.
+func (r *run) chosenCards(ctx context.Context) ([]nic, error) {
+	cards := slices.Clone(r.about.Server.Interfaces)
+	if len(cards) == 0 {
+		for _, id := range r.about.Server.Networks {
+			cards = append(cards, nic{NetworkID: id})
+		}
 	}
-	var cards []nic
-	for _, id := range r.about.Server.Networks {
-		cards = append(cards, nic{NetworkID: id})
+	chosen := r.parameter("restore_net_id", "")
+	if chosen != "" && r.parameter("restore_networks", "") != "" {
+		return nil, &hook.Failure{Text: "restore_net_id is a network for all cards, restore_networks one for each: only one of them can be given"}
 	}
-	return cards
+	if chosen != "" {
+		id, err := r.network(ctx, "restore_net_id", chosen)
+		return []nic{{NetworkID: id, SecurityGroups: r.groups(), chosen: true}}, err
+	}
+	if chosen = r.parameter("restore_networks", ""); chosen == "" {
+		return cards, nil
+	}
+	networks := strings.Split(chosen, ",")
+	if len(networks) > len(cards) {
+		return nil, &hook.Failure{Text: fmt.Sprintf("restore_networks: %d networks for %d network cards", len(networks), len(cards))}
+	}
+	for i, network := range networks {
+		if network = strings.TrimSpace(network); network == "" {
+			continue
+		}
+		id, err := r.network(ctx, "restore_networks", network)
+		if err != nil {
+			return nil, err
+		}
+		cards[i] = nic{NetworkID: id, SecurityGroups: cards[i].SecurityGroups, chosen: true}
+	}
+	return cards, nil
+}
+
+// networkOf returns the network that there is now for a card.
+func (r *run) networkOf(n nic) string {
+	if n.chosen {
+		return n.NetworkID
+	}
+	return r.standing(n.NetworkID)
+}
+
+// network returns the id of a network that a parameter names by its id or name.
+func (r *run) network(ctx context.Context, parameter, text string) (string, error) {
+	type network struct {
+		ID string `json:"id"`
+	}
+	_, err := openstack.Show[network](ctx, r.neutron, "networks", text, "network")
+	if !openstack.IsNotFound(err) {
+		return text, err
+	}
+	found, err := openstack.List[network](ctx, r.neutron, "networks", "networks", url.Values{"name": {text}})
+	if err != nil {
+		return "", err
+	}
+	if len(found) != 1 {
+		return "", &hook.Failure{Text: fmt.Sprintf("%s: %d networks have the id or name %q", parameter, len(found), text)}
+	}
+	return found[0].ID, nil
+}
+
+// groups are the ids of all security groups of the server's cards.
+func (r *run) groups() []string {
+	var all []string
+	for _, n := range r.about.Server.Interfaces {
+		for _, id := range n.SecurityGroups {
+			if !slices.Contains(all, id) {
+				all = append(all, id)
+			}
+		}
+	}
+	return all
 }
 
 // freeAddress returns the first address of a card if the caller may have it on the
@@ -65,7 +127,7 @@ func (r *run) freeAddress(ctx context.Context, n nic) (string, error) {
 	if len(n.FixedIPs) == 0 {
 		return "", nil
 	}
-	id, address := r.standing(n.NetworkID), n.FixedIPs[0].Address
+	id, address := r.networkOf(n), n.FixedIPs[0].Address
 	network, err := openstack.Show[struct {
 		ProjectID string `json:"tenant_id"`
 	}](ctx, r.neutron, "networks", id, "network")
@@ -85,16 +147,9 @@ func (r *run) freeAddress(ctx context.Context, n nic) (string, error) {
 // addGroups adds the security groups by their ids, since a name may have come to
 // be that of several.
 func (r *run) addGroups(ctx context.Context, body map[string]any) error {
-	var wanted []string
-	for _, n := range r.about.Server.Interfaces {
-		for _, id := range n.SecurityGroups {
-			if id = r.standing(id); !slices.Contains(wanted, id) {
-				wanted = append(wanted, id)
-			}
-		}
-	}
 	groups := []named{}
-	for _, id := range wanted {
+	for _, id := range r.groups() {
+		id = r.standing(id)
 		_, err := openstack.Show[struct{}](ctx, r.neutron, "security-groups", id, "security_group")
 		switch {
 		case openstack.IsNotFound(err):
@@ -160,11 +215,11 @@ func (r *run) fixCards(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, old := range r.about.Server.Interfaces {
+	for _, old := range r.cards {
 		if _, restored := r.call.NewResources.Get(old.PortID); restored {
 			continue
 		}
-		at := closest(ports, r.standing(old.NetworkID), old)
+		at := closest(ports, r.networkOf(old), old)
 		if at < 0 {
 			continue
 		}
@@ -181,8 +236,8 @@ func (r *run) fixCards(ctx context.Context) error {
 }
 
 func (r *run) fixAddresses(ctx context.Context, old, now port) error {
-	if sameAddresses(old.FixedIPs, now.FixedIPs) {
-		return nil
+	if len(old.FixedIPs) == 0 || sameAddresses(old.FixedIPs, now.FixedIPs) {
+		return nil // any will do, or they are right
 	}
 	wanted := []fixedIP{}
 	for _, ip := range old.FixedIPs {

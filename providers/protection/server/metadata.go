@@ -65,6 +65,8 @@ type nic struct {
 	MAC            string    `json:"mac_address"`
 	FixedIPs       []fixedIP `json:"fixed_ips"`
 	SecurityGroups []string  `json:"security_groups"`
+
+	chosen bool // NetworkID is the user's choice for a restore
 }
 
 type fixedIP struct {

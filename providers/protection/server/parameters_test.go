@@ -33,7 +33,7 @@ func withOther(t testing.TB) (*estate, string) {
 func TestParameters(t *testing.T) {
 	t.Parallel()
 	_, other := withOther(t)
-	plugintest.Parameters(t, schemas, effects(other, "2"), func(_ testing.TB, kind protection.Kind, parameters protection.Parameters) (map[string]any, error) {
+	plugintest.Parameters(t, original(), effects(other, "2"), func(_ testing.TB, kind protection.Kind, parameters protection.Parameters) (map[string]any, error) {
 		e, other := withOther(t)
 		f := &flow{plugintest.New(t), e, t}
 		if kind != protection.Protect {
@@ -71,7 +71,7 @@ func TestRealParameters(t *testing.T) {
 	r := resource.Resource{Type: resource.Server, ID: p.CreateServer("old", network, map[string]any{"imageRef": image}), Name: "old"}
 	graph := &resource.Graph{Roots: []*resource.Node{{Resource: r, Children: []*resource.Node{{Resource: resource.Resource{Type: resource.Image, ID: image}}}}}}
 	plugin := New(poll.Config{PollInterval: 300 * time.Millisecond}, p.Factory)
-	plugintest.Parameters(t, schemas, effects(other, p.Flavor("m1.tiny")), func(t testing.TB, kind protection.Kind, parameters protection.Parameters) (map[string]any, error) {
+	plugintest.Parameters(t, original(), effects(other, p.Flavor("m1.tiny")), func(t testing.TB, kind protection.Kind, parameters protection.Parameters) (map[string]any, error) {
 		h := plugintest.New(t)
 		if kind != protection.Protect {
 			c := h.Call(r)
@@ -93,4 +93,11 @@ func TestRealParameters(t *testing.T) {
 		p.Delete(openstacktest.Server, id)
 		return shown, nil
 	})
+}
+
+// original are the schemas without the parameters that have tests of their own.
+func original() protection.Schemas {
+	s := schemas
+	s.Added = nil
+	return s
 }

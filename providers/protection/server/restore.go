@@ -3,6 +3,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -43,6 +44,7 @@ type run struct {
 	*cloud
 	call  *protection.Call
 	about metadata
+	cards []nic // that the server is to have
 	state restoreState
 
 	multiattach bool // of the volume that the server boots from
@@ -53,7 +55,7 @@ func (p *Plugin) restore(ctx context.Context, c *protection.Call) (string, error
 	if err != nil {
 		return "", err
 	}
-	if err := c.Section.GetJSON(ctx, protection.MetadataKey, &r.about); err != nil {
+	if err := r.load(ctx); err != nil {
 		return "", err
 	}
 	if err := openstack.RetryCreate(ctx, func() error { return r.make(ctx) }); err != nil {
@@ -84,6 +86,15 @@ func (p *Plugin) begin(ctx context.Context, c *protection.Call) (*run, error) {
 		r.state.Mark = p.newID()
 	}
 	return r, nil
+}
+
+// load reads what the server was, and finds the networks that its cards are to be on.
+func (r *run) load(ctx context.Context) error {
+	err := r.call.Section.GetJSON(ctx, protection.MetadataKey, &r.about)
+	if err == nil {
+		r.cards, err = r.chosenCards(ctx)
+	}
+	return err
 }
 
 func (r *run) save(ctx context.Context) error { return r.call.SaveState(ctx, r.state) }
@@ -212,6 +223,14 @@ func (r *run) bootFrom(ctx context.Context, body map[string]any) error {
 	if !boot.known() {
 		return &hook.Failure{Text: noBootDevice + ".", Err: errors.New("the metadata name none")}
 	}
+	chosen := r.parameter("restore_image_id", "")
+	if chosen != "" && boot.Device != bootImage {
+		return &hook.Failure{Text: "restore_image_id is not for this server: it was booted from a volume"}
+	}
+	if chosen != "" {
+		body["imageRef"] = chosen
+		return nil
+	}
 	if boot.Device == bootImage {
 		// Of servers booted from one image, each but the first has one of its own.
 		if own, ok := r.call.NewResources.Get(imagedata.OfServer(boot.ImageID, r.call.Resource.ID)); ok {
@@ -250,7 +269,8 @@ func (r *run) bootFrom(ctx context.Context, body map[string]any) error {
 }
 
 func (r *run) addZone(ctx context.Context, body map[string]any) error {
-	wanted := r.about.Server.AvailabilityZone
+	chosen := r.parameter("restore_availability_zone", "")
+	wanted := cmp.Or(chosen, r.about.Server.AvailabilityZone)
 	if wanted == "" {
 		return nil
 	}
@@ -268,21 +288,31 @@ func (r *run) addZone(ctx context.Context, body map[string]any) error {
 		body["availability_zone"] = wanted
 		return nil
 	}
+	if chosen != "" {
+		return &hook.Failure{Text: fmt.Sprintf("restore_availability_zone: zone %q is not there or not available", chosen)}
+	}
 	r.call.Remark(remark.Remark{Aspect: "availability zone", Was: wanted, Is: "Nova's choice", Why: "it is not available any more"})
 	return nil
 }
 
 func (r *run) addKey(ctx context.Context, body map[string]any) error {
-	name := r.about.Server.KeyName
-	if name == nil || *name == "" {
+	chosen := r.parameter("restore_key_name", "")
+	name := chosen
+	if was := r.about.Server.KeyName; name == "" && was != nil {
+		name = *was
+	}
+	if name == "" {
 		return nil
 	}
-	_, err := openstack.Show[struct{}](ctx, r.nova, "os-keypairs", *name, "keypair")
+	_, err := openstack.Show[struct{}](ctx, r.nova, "os-keypairs", name, "keypair")
+	if openstack.IsNotFound(err) && chosen != "" {
+		return &hook.Failure{Text: fmt.Sprintf("restore_key_name: the user who restores has no key pair %q", chosen), Err: err}
+	}
 	if openstack.IsNotFound(err) {
-		r.call.Remark(remark.Remark{Aspect: "key pair", Was: *name, Why: "the user who restores has none of that name"})
+		r.call.Remark(remark.Remark{Aspect: "key pair", Was: name, Why: "the user who restores has none of that name"})
 		return nil
 	}
-	body["key_name"] = *name
+	body["key_name"] = name
 	return err
 }
 

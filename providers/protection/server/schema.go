@@ -16,4 +16,12 @@ var schemas = protection.Schemas{
 	Restore:   json.RawMessage(`{"title": "Server Protection Restore", "type": "object", "properties": {"restore_name": {"type": "string", "title": "Restore Server Name", "description": "The name of the restore server"}, "restore_net_id": {"type": "string", "title": "Restore Server Net Id", "description": "The net id of the restore server"}, "restore_flavor_id": {"type": "string", "title": "Restore Server Flavor Id", "description": "The flavor id of the restore server"}}, "required": ["restore_name"]}`),
 	SavedInfo: json.RawMessage(`{"title": "Server Protection Saved Info", "type": "object", "properties": {"attach_metadata": {"type": "object", "title": "Attached Volume Metadata", "description": "The devices of attached volumes"}, "snapshot_metadata": {"type": "object", "title": "Snapshot Metadata", "description": "The metadata of snapshot"}}, "required": ["attached_metadata", "snapshot_metadata"]}`),
 	Verify:    json.RawMessage(`{"title": "Server Protection Verify", "type": "object", "properties": {}}`),
+	Added: map[string]protection.Property{
+		"restore_networks": {Type: "string", Title: "Restore Server Networks",
+			Description: "Ids or names of networks with commas between them, one for each network card of the server in its order. An empty one leaves the card where it was."},
+		"restore_availability_zone": {Type: "string", Title: "Restore Server Availability Zone", Description: "The availability zone of the restore server"},
+		"restore_key_name":          {Type: "string", Title: "Restore Server Key Pair", Description: "The name of the key pair of the restore server"},
+		"restore_image_id": {Type: "string", Title: "Restore Server Image Id",
+			Description: "The image that the restore server is booted from in place of the restored one. For servers that were booted from an image"},
+	},
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/karbor-project/karbor/pkg/fault"
 	"github.com/karbor-project/karbor/pkg/openstack"
@@ -540,5 +541,58 @@ func TestSchemasOfTheOriginal(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// A server comes back where the user wants, card by card.
+func TestRestoreElsewhere(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		image      string
+		parameters []string
+		networks   []string
+		want       nova.Server // flavor, image, key and zone
+		err        string
+	}{
+		"as it was": {imageID, nil, []string{"back", "front"}, nova.Server{Image: "restored-image", Key: "mine", Zone: "nova"}, ""},
+		"all else": {imageID, []string{"restore_networks", "other", "restore_key_name", "yours", "restore_availability_zone", "az2", "restore_image_id", "golden"},
+			[]string{"other", "front"}, nova.Server{Image: "golden", Key: "yours", Zone: "az2"}, ""},
+		"the second card":    {imageID, []string{"restore_networks", ",other"}, []string{"back", "other"}, nova.Server{Image: "restored-image", Key: "mine", Zone: "nova"}, ""},
+		"both cards":         {imageID, []string{"restore_networks", "other, other"}, []string{"other", "other"}, nova.Server{Image: "restored-image", Key: "mine", Zone: "nova"}, ""},
+		"all cards, by name": {imageID, []string{"restore_net_id", "other"}, []string{"other"}, nova.Server{Image: "restored-image", Key: "mine", Zone: "nova"}, ""},
+		"no such network":    {imageID, []string{"restore_networks", "nowhere"}, nil, nova.Server{}, `restore_networks: 0 networks have the id or name "nowhere"`},
+		"too many":           {imageID, []string{"restore_networks", ",,other"}, nil, nova.Server{}, "restore_networks: 3 networks for 2 network cards"},
+		"both ways":          {imageID, []string{"restore_networks", "other", "restore_net_id", "other"}, nil, nova.Server{}, "only one of them can be given"},
+		"no such key":        {imageID, []string{"restore_key_name", "his"}, nil, nova.Server{}, `restore_key_name: the user who restores has no key pair "his"`},
+		"no such zone":       {imageID, []string{"restore_availability_zone", "az9"}, nil, nova.Server{}, `restore_availability_zone: zone "az9" is not there or not available`},
+		"no image":           {"", []string{"restore_image_id", "golden"}, nil, nova.Server{}, "restore_image_id is not for this server: it was booted from a volume"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := newEstate(t, c.image)
+			e.KeyPairs, e.Zones, e.Images = append(e.KeyPairs, "yours"), append(e.Zones, "az2"), append(e.Images, "golden")
+			other := e.Add(neutron.Networks, thing{"name": "other"})
+			e.Add(neutron.Subnets, thing{"network_id": other.ID(), "cidr": "10.3.0.0/24", "ip_version": 4})
+			f := protected(t, e).lose()
+			f.Delete(f.frontNic)
+			f.Delete(f.backNic)
+			err := f.do(protection.Restore, c.parameters...)
+			if c.err != "" {
+				if err == nil || !strings.Contains(err.Error(), c.err) || len(f.Servers()) != 0 {
+					t.Errorf("got %v with %d servers, want %s", err, len(f.Servers()), c.err)
+				}
+				return
+			}
+			must(t, err)
+			s, _ := f.made()
+			var networks []string
+			for _, n := range f.Nics(s.ID) {
+				networks = append(networks, n.Network)
+			}
+			got := nova.Server{Image: s.Image, Key: s.Key, Zone: s.Zone}
+			if diff := cmp.Diff(c.networks, networks); diff != "" || !cmp.Equal(c.want, got, cmpopts.IgnoreUnexported(nova.Server{})) {
+				t.Errorf("restored %+v on (-want +got):\n%s", got, diff)
+			}
+		})
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/karbor-project/karbor/bank"
 	"github.com/karbor-project/karbor/pkg/openstack"
 	"github.com/karbor-project/karbor/pkg/remark"
+	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/hook"
 	"github.com/karbor-project/karbor/providers/protection/remote"
 )
@@ -59,28 +60,43 @@ func Describe(ctx context.Context, s *remote.Session) (*Properties, error) {
 	return p, s.Call.Section.PutJSON(ctx, PropertiesKey, p)
 }
 
+// Added are the parameters of a restore that the original does not have.
+var Added = map[string]protection.Property{
+	"restore_volume_type":       {Type: "string", Title: "Restore Volume Type", Description: "The type of the restored volume, by id or name."},
+	"restore_availability_zone": {Type: "string", Title: "Restore Availability Zone", Description: "The availability zone of the restored volume."},
+}
+
 // Resemble asks for a new volume with the properties that the bank has, if it has any:
-// the original's backups have none. When Cinder refuses them, those that the cloud does
+// the original's backups have none; what the user chooses goes before them. When Cinder refuses them, those that the cloud does
 // not have any more are left out, with a remark. An encrypted volume is not put into a
 // type of another kind.
 func Resemble(ctx context.Context, request *remote.Request) error {
 	var p Properties
 	err := request.Call.Section.GetJSON(ctx, PropertiesKey, &p)
-	if errors.Is(err, bank.ErrNotFound) {
-		return nil
-	}
-	if err != nil {
+	if err != nil && !errors.Is(err, bank.ErrNotFound) {
 		return err
 	}
-	request.Body["metadata"] = remote.Marks(p.Metadata)
+	if err == nil {
+		request.Body["metadata"] = remote.Marks(p.Metadata)
+	}
 	if request.Body["snapshot_id"] != nil {
 		return nil // Cinder gives it type and zone of the snapshot
 	}
-	if p.Type != "" {
-		request.Body["volume_type"] = p.Type
+	chosenType, _ := request.Call.Parameters.String("restore_volume_type")
+	chosenZone, _ := request.Call.Parameters.String("restore_availability_zone")
+	if p.Encrypted && chosenType != "" && chosenType != p.Type {
+		return &hook.Failure{Text: fmt.Sprintf("restore_volume_type: the volume is encrypted, and comes back in its type %s or not at all", p.Type)}
 	}
-	if p.Zone != "" {
-		request.Body["availability_zone"] = p.Zone
+	for name, wanted := range map[string]string{"volume_type": cmp.Or(chosenType, p.Type), "availability_zone": cmp.Or(chosenZone, p.Zone)} {
+		if wanted != "" {
+			request.Body[name] = wanted
+		}
+	}
+	if chosenType != "" {
+		p.Type = "" // nothing takes the place of a choice
+	}
+	if chosenZone != "" {
+		p.Zone = ""
 	}
 	request.Concede = func(ctx context.Context, refused error) error { return concede(ctx, request, p, refused) }
 	return nil

@@ -32,3 +32,8 @@ func TestEncryptedVolumeIsRefused(t *testing.T) {
 		}
 	}
 }
+
+func TestRestoreElsewhere(t *testing.T) {
+	t.Parallel()
+	volumetest.Elsewhere(t, func(c *storage.Cloud) protection.Plugin { return plugin(c, true) })
+}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 
 	"github.com/karbor-project/karbor/providers/protection"
+	"github.com/karbor-project/karbor/providers/protection/volume"
 )
 
 // schemas are the texts that users of the original get.
@@ -15,4 +16,5 @@ var schemas = protection.Schemas{
 	Restore:   json.RawMessage(`{"title": "Volume Glance Protection Restore", "type": "object", "properties": {"restore_name": {"type": "string", "title": "Restore Resource Name", "description": "The name of the restore resource ", "default": null}}, "required": ["restore_name"]}`),
 	SavedInfo: json.RawMessage(`{"title": "Volume Glance Protection Saved Info", "type": "object", "properties": {}, "required": []}`),
 	Verify:    json.RawMessage(`{"title": "Volume Glance Protection Verify", "type": "object", "properties": {}}`),
+	Added:     volume.Added,
 }

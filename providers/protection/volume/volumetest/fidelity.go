@@ -74,3 +74,45 @@ func Fidelity(t *testing.T, newPlugin func(*storage.Cloud) protection.Plugin) {
 		})
 	}
 }
+
+// Elsewhere holds a plugin to bringing a volume back in the type and zone that the user
+// chooses, or not at all.
+func Elsewhere(t *testing.T, newPlugin func(*storage.Cloud) protection.Plugin) {
+	t.Helper()
+	disk := resource.Resource{Type: resource.Volume, ID: "39bf1b00-ebb7-4ffb-9069-021fda85d377", Name: "disk"}
+	for name, tc := range map[string]struct {
+		parameters []string
+		encrypted  bool
+		kind, zone string // "" of a restore that fails
+	}{
+		"type and zone":     {[]string{"restore_volume_type", "slow", "restore_availability_zone", "nova"}, false, "slow", "nova"},
+		"type":              {[]string{"restore_volume_type", "slow"}, false, "slow", "az2"},
+		"no such type":      {[]string{"restore_volume_type", "none"}, false, "", ""},
+		"no such zone":      {[]string{"restore_availability_zone", "none"}, false, "", ""},
+		"it is encrypted":   {[]string{"restore_volume_type", "slow"}, true, "", ""},
+		"encrypted as ever": {[]string{"restore_volume_type", "fast"}, true, "fast", "az2"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c, h := storage.New(t), plugintest.New(t)
+			c.Types["fast"], c.Types["slow"], c.Zones = tc.encrypted, false, []string{"nova", "az2"}
+			v := c.AddVolume(disk.ID, "disk", []byte("data"))
+			v.Type, v.Zone = "fast", "az2"
+			p, ctx := newPlugin(c), openstacktest.Context(t)
+			if err := h.Run(ctx, p, protection.Protect, h.Call(disk)); err != nil && tc.encrypted {
+				return // some plugins protect no such volume
+			} else {
+				must(t, err)
+			}
+			h.State = &plugintest.State{}
+			err := h.Run(ctx, p, protection.Restore, h.Call(disk, tc.parameters...))
+			id, _ := h.NewResources.Get(disk.ID)
+			switch got := c.Find(storage.Volumes, id); {
+			case tc.kind == "" && (err == nil || got != nil || len(h.Remarks.Aspects()) > 0):
+				t.Errorf("restored %+v with %v, got %v", got, h.Remarks.Aspects(), err)
+			case tc.kind != "" && (err != nil || got == nil || got.Type != tc.kind || got.Zone != tc.zone):
+				t.Errorf("restored %+v: %v", got, err)
+			}
+		})
+	}
+}
