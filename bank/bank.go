@@ -83,6 +83,17 @@ func (b *Bank) Disown(ctx context.Context, work string) error { return b.plugin.
 type Local interface {
 	// Writable returns why nothing can be written.
 	Writable() error
+	// Remember names a file of this machine, in which the plugin keeps which store it has
+	// used, so that it knows after a restart one that is not there, or another in its place. It
+	// is called before the bank is used.
+	Remember(file string)
+}
+
+// Remember tells a store that is on this machine where to keep which one it is.
+func (b *Bank) Remember(file string) {
+	if p, local := b.plugin.(Local); local {
+		p.Remember(file)
+	}
 }
 
 // Writable returns why nothing can be written into a store that is on this machine. Other

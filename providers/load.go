@@ -5,6 +5,7 @@ package providers
 import (
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -39,6 +40,9 @@ type Loader struct {
 	Log     logrus.FieldLogger
 	// Checkpoints are the options of each provider's checkpoint collection.
 	Checkpoints checkpoint.Options
+	// Banks on this machine keep in this folder, by the id of the provider, which they are; ""
+	// is nowhere.
+	Memory string
 	// Guard is what each write to a bank needs to return nil, beside the bank's
 	// lease: that of the worker's tenure. nil is none.
 	Guard func() error
@@ -243,5 +247,9 @@ func (l *Loader) bank(cfg *config.Config, log logrus.FieldLogger) (*bank.Bank, e
 	if err != nil {
 		return nil, fmt.Errorf("make bank %s: %w", name, err)
 	}
-	return bank.New(plugin, lease, l.Guard), nil
+	b := bank.New(plugin, lease, l.Guard)
+	if l.Memory != "" {
+		b.Remember(filepath.Join(l.Memory, url.PathEscape(cfg.String("provider", "id"))))
+	}
+	return b, nil
 }

@@ -186,7 +186,8 @@ func TestFindDir(t *testing.T) {
 	}
 }
 
-// What guards the worker guards the banks of all providers.
+// What guards the worker guards the banks of all providers, and what they are is kept by
+// the provider's id.
 func TestBanksAreGuarded(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -202,7 +203,9 @@ func TestBanksAreGuarded(t *testing.T) {
 	log := logrus.New()
 	log.SetOutput(io.Discard)
 	over := errors.New("the tenure is over")
-	r, err := (&providers.Loader{Banks: banks, Plugins: plugins, Log: log, Guard: func() error { return over }}).Load(dir)
+	var guard error
+	memory := filepath.Join(dir, "memory")
+	r, err := (&providers.Loader{Banks: banks, Plugins: plugins, Log: log, Memory: memory, Guard: func() error { return guard }}).Load(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -211,8 +214,13 @@ func TestBanksAreGuarded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := p.Checkpoints.Create(t.Context(), checkpoint.CreateOptions{Plan: checkpoint.Plan{ID: "plan", ProviderID: "p1", ProjectID: "project"}}); !errors.Is(err, over) {
-		t.Errorf("create gives %v", err)
+	for _, guard = range []error{over, nil} {
+		if _, err := p.Checkpoints.Create(t.Context(), checkpoint.CreateOptions{Plan: checkpoint.Plan{ID: "plan", ProviderID: "p1", ProjectID: "project"}}); !errors.Is(err, guard) {
+			t.Errorf("create gives %v, want %v", err, guard)
+		}
+	}
+	if text, err := os.ReadFile(filepath.Join(memory, "p1")); err != nil || !strings.HasSuffix(string(text), dir+"/bank/karbor\n") {
+		t.Errorf("remembered: %q, %v", text, err)
 	}
 }
 

@@ -48,6 +48,8 @@ type store struct {
 	sweep sync.Once
 	seen  atomic.Bool // the root has been there
 
+	identity identity
+
 	settled time.Duration // see version
 }
 
@@ -77,7 +79,7 @@ func New(cfg Config, log logrus.FieldLogger) (bank.Plugin, error) {
 		return nil, fmt.Errorf("file system bank: bank_object_mode %04o is not the mode of a file that its owner can read and write", cfg.Mode)
 	}
 	log = telemetry.OrDiscard(log)
-	return &store{root: root, owner: uuid.NewString(), mode: cfg.Mode, log: log, settled: settled}, nil
+	return &store{root: root, owner: uuid.NewString(), mode: cfg.Mode, log: log, settled: settled, identity: identity{root: root, log: log}}, nil
 }
 
 // defaultMode of files. What is backed up is for nobody but the workers.
@@ -103,6 +105,9 @@ func (s *store) Writable() error {
 	}
 	return nil
 }
+
+// Remember implements bank.Local.
+func (s *store) Remember(file string) { s.identity.remember(file) }
 
 // Writable returns why nothing can be made in a folder, or in the nearest one above it
 // that there is. It makes a folder and removes it.
@@ -371,7 +376,7 @@ func (s *store) unusable(dir string) error {
 	}
 	fd, err := openat(unix.AT_FDCWD, dir, searchOnly|links, 0)
 	if errors.Is(err, fs.ErrNotExist) {
-		if linked(filepath.Dir(dir), dir) || dir == s.root && s.seen.Load() {
+		if linked(filepath.Dir(dir), dir) || dir == s.root && (s.seen.Load() || s.identity.known()) {
 			return fmt.Errorf("the bank is not there, is it mounted?: %w", err)
 		}
 		return nil
@@ -387,6 +392,9 @@ func (s *store) unusable(dir string) error {
 	}
 	if dir == s.root {
 		s.seen.Store(true)
+		if err := s.identity.check(d); err != nil {
+			return err
+		}
 	}
 	file, err := d.openFile(".", unix.O_RDONLY|unix.O_DIRECTORY, 0)
 	if errors.Is(err, fs.ErrPermission) {

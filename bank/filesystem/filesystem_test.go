@@ -64,7 +64,7 @@ func TestLayout(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	want := []string{"karbor", "karbor/#incoming", "karbor/a", "karbor/a/b", "karbor/a/b/c@d", "karbor/a/e"}
+	want := []string{"karbor", "karbor/#bank", "karbor/#incoming", "karbor/a", "karbor/a/b", "karbor/a/b/c@d", "karbor/a/e"}
 	if diff := cmp.Diff(want, files(t, dir)); diff != "" {
 		t.Errorf("after two puts (-want +got):\n%s", diff)
 	}
@@ -82,7 +82,7 @@ func TestLayout(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if diff := cmp.Diff([]string{"karbor", "karbor/#incoming"}, files(t, dir)); diff != "" {
+	if diff := cmp.Diff([]string{"karbor", "karbor/#bank", "karbor/#incoming"}, files(t, dir)); diff != "" {
 		t.Errorf("after the deletions (-want +got):\n%s", diff)
 	}
 }
@@ -207,7 +207,7 @@ func TestHalfWrittenFilesAreRemovedInTime(t *testing.T) {
 	if err := put(t, newStore(t, dir), "/a", "x"); err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"karbor", "karbor/#incoming", "karbor/#incoming/2", "karbor/a"}
+	want := []string{"karbor", "karbor/#bank", "karbor/#incoming", "karbor/#incoming/2", "karbor/a"}
 	if diff := cmp.Diff(want, files(t, dir)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

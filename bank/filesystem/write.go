@@ -50,6 +50,12 @@ func (s *store) Put(ctx context.Context, key string, u bank.Upload) error {
 		return err
 	}
 	defer from.close()
+	if !s.identity.known() {
+		if err := s.mark(ctx, from); err != nil {
+			return fmt.Errorf("marking the bank: %w", err)
+		}
+	}
+	s.identity.note()
 	temp, err := s.write(ctx, from, u)
 	if err != nil {
 		return err
@@ -62,6 +68,22 @@ func (s *store) Put(ctx context.Context, key string, u bank.Upload) error {
 	}
 	s.seen.Store(true)
 	return nil
+}
+
+// mark gives the bank its marker, unless another worker is faster.
+func (s *store) mark(ctx context.Context, from directory) error {
+	id := uuid.NewString() + "\n"
+	temp, err := s.write(ctx, from, bank.Upload{Open: bank.Bytes([]byte(id)), Size: int64(len(id))})
+	if err != nil {
+		return err
+	}
+	if err := s.install(ctx, from, temp, "/"+markerName, true); err != nil {
+		_ = from.remove(temp, 0) // else it goes in time
+		if !errors.Is(err, bank.ErrExists) {
+			return err
+		}
+	}
+	return s.unusable(s.root)
 }
 
 // incomingName is how the names of incoming files of a piece of work begin.

@@ -195,7 +195,7 @@ func loadProviders(cfg *config.Config, setup Setup, clients *openstack.Factory, 
 		return nil, err
 	}
 	loader := &providers.Loader{Banks: setup.Banks, Plugins: setup.Plugins, Clients: clients,
-		Cluster: cluster, Log: telemetry.Named(log, "providers")}
+		Cluster: cluster, Log: telemetry.Named(log, "providers"), Memory: filepath.Join(cfg.String("DEFAULT", "state_path"), "banks")}
 	return loader.Load(dir)
 }
 

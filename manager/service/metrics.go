@@ -248,6 +248,13 @@ func (m *measuredBank) Writable() error {
 	return nil
 }
 
+// Remember implements bank.Local, for a plugin that does.
+func (m *measuredBank) Remember(file string) {
+	if p, local := m.Plugin.(bank.Local); local {
+		p.Remember(file)
+	}
+}
+
 // Put implements bank.Plugin.
 func (m *measuredBank) Put(ctx context.Context, key string, u bank.Upload) error {
 	err := m.count(ctx, m.Plugin.Put(ctx, key, u))
