@@ -113,6 +113,9 @@ func (a *arguments) boolean(name string) bool {
 	return b
 }
 
+// dryRun returns the argument dry_run, which version 1.0 does not have.
+func (a *arguments) dryRun() bool { return !a.original() && a.boolean("dry_run") }
+
 // limit returns an optional number of entries; 0 means all. karbor-api sends a
 // number, others send its digits.
 func (a *arguments) limit(name string) int {

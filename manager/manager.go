@@ -208,7 +208,7 @@ func Failure(context.Context, *rpc.Request, error) *rpc.Failure {
 // makes the records that karbor-api would have made.
 //
 //	protect   answers the id of the new checkpoint
-//	restore   answers the id of the new restore
+//	restore   answers the id of the new restore, with dry_run operation.Foretold
 //	verify    answers the id of the new verification
 //	copy      answers pairs of checkpoints
 //	delete    answers null
@@ -218,9 +218,12 @@ func Failure(context.Context, *rpc.Request, error) *rpc.Failure {
 // available checkpoint.
 func (m *Manager) executeOperation(ctx context.Context, a *arguments) (any, error) {
 	value := a.raw("backup_plan")
-	action := strings.ToLower(a.required("action"))
+	action, dryRun := strings.ToLower(a.required("action")), a.dryRun()
 	if err := a.done(); err != nil {
 		return nil, err
+	}
+	if dryRun && action != "restore" {
+		return nil, fault.InvalidInput("argument dry_run is for a restore")
 	}
 	fields, err := decodeObject(value, "Plan")
 	if err != nil {
@@ -240,9 +243,9 @@ func (m *Manager) executeOperation(ctx context.Context, a *arguments) (any, erro
 		}
 		return m.protectPlan(ctx, a.message, plan, map[string]json.RawMessage{"extra_info": fields["extra_info"]})
 	case "restore":
-		return m.executeReading(ctx, a.message, fields, protection.Restore)
+		return m.executeReading(ctx, a.message, fields, protection.Restore, dryRun)
 	case "verify":
-		return m.executeReading(ctx, a.message, fields, protection.Verify)
+		return m.executeReading(ctx, a.message, fields, protection.Verify, false)
 	case "delete":
 		return m.delete(ctx, newArguments(map[string]json.RawMessage{
 			"provider_id": fields["provider_id"], "checkpoint_id": fields["checkpoint_id"]}, a.message))
@@ -252,7 +255,7 @@ func (m *Manager) executeOperation(ctx context.Context, a *arguments) (any, erro
 
 // executeReading starts a restore or verification that makes its record itself,
 // and answers the record's id.
-func (m *Manager) executeReading(ctx context.Context, message operation.Message, fields map[string]json.RawMessage, kind protection.Kind) (any, error) {
+func (m *Manager) executeReading(ctx context.Context, message operation.Message, fields map[string]json.RawMessage, kind protection.Kind, dryRun bool) (any, error) {
 	planID, err := textField(fields, "id")
 	if err != nil {
 		return nil, fault.InvalidPlan(err.Error())
@@ -275,6 +278,9 @@ func (m *Manager) executeReading(ctx context.Context, message operation.Message,
 	p, cp, err := m.prepareReading(ctx, r, kind)
 	if err != nil {
 		return nil, err
+	}
+	if dryRun {
+		return m.operations.Foretell(ctx, p, cp, r.Parameters)
 	}
 	r.New = &database.Record{ID: id, ProjectID: r.ProjectID, ProviderID: r.providerID, CheckpointID: r.checkpointID,
 		Status: "in_progress", Parameters: fields["parameters"]}
@@ -430,10 +436,11 @@ type reading struct {
 	checkpointID string
 }
 
-// restore starts to restore a checkpoint and answers null. restore_auth is
+// restore starts to restore a checkpoint and answers null; with dry_run, from version 1.1
+// on, it starts nothing and answers operation.Foretold. restore_auth is
 // accepted and not used, as in the original; it may hold a password.
 func (m *Manager) restore(ctx context.Context, a *arguments) (any, error) {
-	value := a.raw("restore")
+	value, dryRun := a.raw("restore"), a.dryRun()
 	a.object("restore_auth")
 	if err := a.done(); err != nil {
 		return nil, err
@@ -443,6 +450,9 @@ func (m *Manager) restore(ctx context.Context, a *arguments) (any, error) {
 		return nil, err
 	}
 	p, cp, err := m.prepareReading(ctx, r, protection.Restore)
+	if dryRun && err == nil {
+		return m.operations.Foretell(ctx, p, cp, r.Parameters)
+	}
 	if err == nil {
 		err = m.checkRecord(ctx, database.Restores, &r)
 	}

@@ -441,6 +441,58 @@ func (e *Engine) Restore(ctx context.Context, m Message, p *providers.Provider, 
 	return e.read(ctx, m, protection.Restore, p, cp, rec)
 }
 
+// Foretold is what a restore would come to.
+type Foretold struct {
+	Resources []flow.Planned `json:"resources"`
+	// Remarks are those that the restore would make, as far as nothing has to be tried for
+	// them, and MoreRemarks how many more there were.
+	Remarks     []remark.Remark `json:"remarks"`
+	MoreRemarks int             `json:"more_remarks,omitempty"`
+}
+
+// Foretell says what a restore would make of a checkpoint and what would not be as it was,
+// and changes nothing. The caller has checked that the checkpoint is available and may be
+// read. It fails as Restore does.
+func (e *Engine) Foretell(ctx context.Context, p *providers.Provider, cp *checkpoint.Checkpoint, parameters Parameters) (*Foretold, error) {
+	ctx, cancel := context.WithTimeout(ctx, prepareTime)
+	defer cancel()
+	packed, ok := cp.ResourceGraph()
+	if !ok || isEmpty(cp) {
+		return nil, fault.InvalidInput("Checkpoint " + cp.ID() + " holds no resources.")
+	}
+	err := e.checkGraph(packed)
+	if err == nil {
+		err = e.Reachable(ctx, p)
+	}
+	if err == nil {
+		err = cp.CheckSeal()
+	}
+	if err != nil {
+		return nil, err
+	}
+	graph, err := unpack(packed)
+	if err != nil {
+		return nil, err
+	}
+	if err := parameters.check(graph, nil); err != nil {
+		return nil, err
+	}
+	remarks := &told{}
+	f := &flow.Flow{Provider: p, Graph: graph, Checkpoint: cp, Parameters: parameters.of, Log: e.log}
+	planned, err := f.Plan(ctx, remarks)
+	if err != nil {
+		return nil, fault.FlowError("restore", flowText(ctx, err)).WithCause(err)
+	}
+	d := remarks.Document()
+	return &Foretold{Resources: planned, Remarks: d.Remarks, MoreRemarks: d.More}, nil
+}
+
+// told keeps the remarks on what is only foretold.
+type told struct{ remark.List }
+
+// Add implements protection.Remarks.
+func (t *told) Add(r remark.Remark) { t.List.Add(r) }
+
 // Verify starts to check that a checkpoint's backups are there and whole. The
 // caller has checked that the checkpoint is available and may be read. It fails
 // with FlowError.

@@ -21,6 +21,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/fault"
 	"github.com/karbor-project/karbor/pkg/guard"
 	"github.com/karbor-project/karbor/pkg/journal"
+	"github.com/karbor-project/karbor/pkg/remark"
 	"github.com/karbor-project/karbor/pkg/requestcontext"
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers"
@@ -432,11 +433,30 @@ func (r *run) walkHooks(ctx context.Context) error {
 	if err := r.flow.Run(hooks); err != nil {
 		return err
 	}
+	if r.flow.Kind == protection.Verify {
+		if err := r.foretell(hooks); err != nil {
+			return err
+		}
+	}
 	if err := r.marks.Save(ctx, walkedMark, true); err != nil {
 		return err
 	}
 	r.phase = walked
 	return nil
+}
+
+// foretell remarks what a restore of the checkpoint would not bring back today.
+func (r *run) foretell(ctx context.Context) error {
+	restore := *r.flow
+	restore.Parameters = nil // which are those of the verification
+	planned, err := restore.Plan(ctx, r.tracker.Remarks())
+	for _, one := range planned {
+		if one.Error != "" {
+			r.tracker.Remarks().Add(remark.Remark{Resource: remark.Resource{Type: one.Type, ID: one.ID}, Aspect: "restore",
+				Was: "possible", Is: "not possible", Why: one.Error})
+		}
+	}
+	return err
 }
 
 // succeed writes success everywhere. It is too late to cancel the operation.

@@ -130,4 +130,13 @@ type Operation struct {
 	// For Protect nil means that the hooks of Delete do it. A Restore deletes the
 	// new resource. What a Delete or a Verify did is not undone.
 	Undo Hook
+
+	// Plan, of a Restore, returns what the other hooks are going to make of the resource, in
+	// words of its service: {"flavor": "2", "network": "..."}. It decides as they do, by the
+	// same code, and remarks what will not be as it was, but it changes nothing: neither at
+	// services nor in the bank, the State or the record. NewResources then has the resources
+	// that are going to be restored before this one, under their old ids; those of a network
+	// are added by its own Plan. An error is why the restore of the resource would fail. nil:
+	// there is nothing to tell.
+	Plan func(ctx context.Context, c *Call) (map[string]string, error)
 }

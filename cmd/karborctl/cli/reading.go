@@ -5,8 +5,10 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -48,14 +50,21 @@ type recordView struct {
 // command gives cmd, which starts a reading, its flags and the command that shows the record.
 func (r reading) command(a *App, cmd *cobra.Command) *cobra.Command {
 	var texts []string
-	var wait bool
+	var wait, dryRun bool
 	cmd.Args = exactly("PROVIDER", "CHECKPOINT")
 	cmd.Flags().StringArrayVar(&texts, "parameter", nil, parameterHelp)
 	cmd.Flags().BoolVar(&wait, "wait", false, "show the progress until it is done; its failure is the command's")
+	if r.action == "restore" {
+		cmd.Flags().BoolVar(&dryRun, "dry-run", false, "show what would be made of each resource and what would not be as it was, and change nothing")
+		cmd.MarkFlagsMutuallyExclusive("wait", "dry-run")
+	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		p, err := parseParameters(texts)
 		if err != nil {
 			return err
+		}
+		if dryRun {
+			return r.foretell(cmd.Context(), a, args, p)
 		}
 		return r.start(cmd.Context(), a, args, p, wait)
 	}
@@ -70,6 +79,66 @@ func (r reading) request(id string) client.Request {
 	return client.Request{Method: r.show, Namespace: recordNamespace, Args: map[string]any{r.id: id}}
 }
 
+// foretell shows what a restore would make. That a resource could not be restored is the
+// failure of the command.
+func (r reading) foretell(ctx context.Context, a *App, args []string, p parameters) error {
+	s, err := a.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer a.close(s)
+	ids, err := s.resolve(ctx, args)
+	if err != nil {
+		return err
+	}
+	request := r.execute(ids[0], ids[1], p)
+	request.Args["dry_run"] = true
+	answer, err := s.Call(ctx, request)
+	if err != nil {
+		return err
+	}
+	var told struct {
+		Resources []struct {
+			Type  string            `json:"resource_type"`
+			ID    string            `json:"resource_id"`
+			Name  string            `json:"resource_name"`
+			Makes map[string]string `json:"makes"`
+			Error string            `json:"error"`
+		} `json:"resources"`
+	}
+	if err := decode(answer, &told); err != nil {
+		return err
+	}
+	t, failed := table.New("type", "id", "name", "makes", "error"), 0
+	for _, one := range told.Resources {
+		var makes []string
+		for _, name := range slices.Sorted(maps.Keys(one.Makes)) {
+			makes = append(makes, name+"="+one.Makes[name])
+		}
+		t.Add(one.Type, one.ID, one.Name, strings.Join(makes, " "), one.Error)
+		if one.Error != "" {
+			failed++
+		}
+	}
+	if err := a.print(answer, func() (*table.Table, error) { return t, nil }); err != nil {
+		return err
+	}
+	if err := a.printRemarks(answer); err != nil {
+		return err
+	}
+	if failed > 0 {
+		return fmt.Errorf("%d of %d resources could not be restored", failed, len(told.Resources))
+	}
+	return nil
+}
+
+// execute is the request for a reading.
+func (r reading) execute(provider, checkpointID string, p parameters) client.Request {
+	return client.Request{Method: "execute_operation", Version: operationsVersion, Args: map[string]any{
+		"backup_plan": map[string]any{"provider_id": provider, "checkpoint_id": checkpointID, "parameters": p},
+		"action":      r.action}}
+}
+
 func (r reading) start(ctx context.Context, a *App, args []string, p parameters, wait bool) error {
 	s, err := a.open(ctx)
 	if err != nil {
@@ -81,10 +150,7 @@ func (r reading) start(ctx context.Context, a *App, args []string, p parameters,
 		return err
 	}
 	provider, checkpointID := ids[0], ids[1]
-	request := client.Request{Method: "execute_operation", Version: operationsVersion, Args: map[string]any{
-		"backup_plan": map[string]any{"provider_id": provider, "checkpoint_id": checkpointID, "parameters": p},
-		"action":      r.action}}
-	id, err := a.begin(ctx, s, request, wait)
+	id, err := a.begin(ctx, s, r.execute(provider, checkpointID, p), wait)
 	if err != nil || !wait {
 		return err
 	}
@@ -154,6 +220,7 @@ func restoreCommand(a *App) *cobra.Command {
 		Use: "restore PROVIDER CHECKPOINT", Short: "Bring the resources of a checkpoint back, as new ones",
 		Example: `  karborctl restore PROVIDER CHECKPOINT --wait
   karborctl restore PROVIDER CHECKPOINT --parameter volume:restore_name=copy
+  karborctl restore PROVIDER CHECKPOINT --dry-run
   karborctl restore show ID`,
 	})
 }

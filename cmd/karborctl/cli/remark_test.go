@@ -12,6 +12,7 @@ import (
 
 	"github.com/karbor-project/karbor/manager/service"
 	"github.com/karbor-project/karbor/pkg/config"
+	"github.com/karbor-project/karbor/pkg/fault"
 	"github.com/karbor-project/karbor/pkg/remark"
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers/protection"
@@ -23,13 +24,26 @@ type remarking struct{}
 
 var _ protection.Plugin = remarking{}
 
-func (remarking) Types() []string                   { return []string{resource.Volume} }
-func (remarking) Schemas(string) protection.Schemas { return protection.Schemas{} }
+func (remarking) Types() []string { return []string{resource.Volume} }
+func (remarking) Schemas(string) protection.Schemas {
+	return protection.Schemas{Restore: json.RawMessage(`{"properties": {"restore_name": {"type": "string"}}}`)}
+}
 func (remarking) Operation(kind protection.Kind, _ resource.Resource) (*protection.Operation, error) {
-	return &protection.Operation{Main: func(_ context.Context, c *protection.Call) error {
+	remarks := func(_ context.Context, c *protection.Call) error {
 		c.Remark(remark.Remark{Aspect: "zone", Was: "az1", Is: "az2", Why: "during " + string(kind)})
 		return nil
-	}}, nil
+	}
+	plan := func(ctx context.Context, c *protection.Call) (map[string]string, error) {
+		name, given := c.Parameters.String("restore_name")
+		switch {
+		case name == "bad":
+			return nil, fault.InvalidInput("that is no name")
+		case !given:
+			return nil, nil
+		}
+		return map[string]string{"size": "1", "name": name}, remarks(ctx, c)
+	}
+	return &protection.Operation{Main: remarks, Plan: plan}, nil
 }
 
 // What hooks have remarked is shown below a checkpoint, below an operation and at the end
@@ -55,6 +69,17 @@ func TestRemarksAreShown(t *testing.T) {
 		if got := c.must(t, "checkpoint", "show", testProvider, id, "-f", format); strings.Contains(got, "during protect") != shown {
 			t.Errorf("-f %s printed\n%s", format, got)
 		}
+	}
+	const planned = "TYPE                ID  NAME  MAKES             ERROR\nOS::Cinder::Volume  v1  v1    name=back size=1"
+	if got := c.must(t, "restore", testProvider, id, "--dry-run", "--parameter", "volume:restore_name=back"); got != planned+below("restore") {
+		t.Errorf("the plan is printed as\n%s", got)
+	}
+	got := c.run(t.Context(), "restore", testProvider, id, "--dry-run", "--parameter", "volume:restore_name=bad")
+	if got.code == ExitOK || !strings.Contains(got.out, "that is no name") || !strings.Contains(got.err, "1 of 1 resources could not be restored") {
+		t.Errorf("the plan of what cannot be is printed as %+v", got)
+	}
+	if got := c.must(t, "operation", "list", "--type", "restore", "-f", "value"); got != "" {
+		t.Errorf("a plan has started %s", got)
 	}
 	for _, action := range []string{"restore", "verify"} {
 		if got := c.must(t, action, testProvider, id, "--wait"); !strings.HasSuffix(got, below(action)) {

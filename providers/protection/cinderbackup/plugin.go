@@ -93,7 +93,7 @@ func (p *Plugin) Operation(kind protection.Kind, r resource.Resource) (*protecti
 		}
 		return o, nil
 	case protection.Restore:
-		return &protection.Operation{Main: p.Frame.Restore(p.restore, p.undoRestore), Undo: p.Frame.UndoRestore(p.undoRestore)}, nil
+		return &protection.Operation{Main: p.Frame.Restore(p.restore, p.undoRestore), Undo: p.Frame.UndoRestore(p.undoRestore), Plan: p.Frame.Plan(p.plan)}, nil
 	}
 	return p.Plugin.Operation(kind, r)
 }

@@ -64,20 +64,11 @@ func (p *Plugin) beginRestore(ctx context.Context, c *protection.Call) (*restori
 // know whether it has begun, and does no harm when it asks once more, as long as
 // it is the same volume.
 func (p *Plugin) restore(ctx context.Context, c *protection.Call) (string, error) {
-	var about metadata
-	if err := c.Section.GetJSON(ctx, protection.MetadataKey, &about); err != nil {
-		return "", err
-	}
-	r, err := p.beginRestore(ctx, c)
+	r, about, err := p.load(ctx, c)
 	if err != nil {
 		return "", err
 	}
 	id := target(c)
-	for _, name := range c.Parameters.Names() {
-		if _, added := volume.Added[name]; added && id != "" {
-			return "", &hook.Failure{Text: name + " is for a new volume, and volume_id names one that is there"}
-		}
-	}
 	if id == "" {
 		if id, err = r.make(ctx, about.BackupID); err != nil {
 			return id, err
@@ -99,6 +90,45 @@ func (p *Plugin) restore(ctx context.Context, c *protection.Call) (string, error
 	return id, r.Save()
 }
 
+// load begins a restore of what the metadata say.
+func (p *Plugin) load(ctx context.Context, c *protection.Call) (r *restoring, about metadata, err error) {
+	if err := c.Section.GetJSON(ctx, protection.MetadataKey, &about); err != nil {
+		return nil, about, err
+	}
+	for _, name := range c.Parameters.Names() {
+		if _, added := volume.Added[name]; added && target(c) != "" {
+			return nil, about, &hook.Failure{Text: name + " is for a new volume, and volume_id names one that is there"}
+		}
+	}
+	r, err = p.beginRestore(ctx, c)
+	return r, about, err
+}
+
+// plan says what restore is going to ask for.
+func (p *Plugin) plan(ctx context.Context, c *protection.Call) (map[string]string, error) {
+	if err := p.Kept.Usable(ctx, p.Client, c); err != nil {
+		return nil, err
+	}
+	r, about, err := p.load(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	if id := target(c); id != "" {
+		is, err := r.Show(ctx, volume.Volumes, id)
+		if err != nil {
+			return nil, err
+		}
+		if is.Status != "available" {
+			return nil, &hook.Failure{Text: fmt.Sprintf("The status of volume %s is %s", id, is.Status)}
+		}
+		return map[string]string{"volume_id": id}, nil
+	}
+	if err := r.describe(ctx, about.BackupID); err != nil {
+		return nil, err
+	}
+	return r.volume.Plan(ctx)
+}
+
 // target returns the volume that the user wants the backup to be restored to.
 func target(c *protection.Call) string {
 	id, _ := c.Parameters.String("volume_id")
@@ -110,18 +140,23 @@ func target(c *protection.Call) string {
 // cinder: backup/api.py restore
 const description = "auto-created_from_restore_from_backup"
 
+// describe completes the request for the volume.
+func (r *restoring) describe(ctx context.Context, backupID string) error {
+	backup, err := r.Show(ctx, volume.Backups, backupID)
+	if err != nil {
+		return err
+	}
+	r.volume.Body = map[string]any{"size": backup.Size, "name": hook.RestoreName(r.Call), "description": description}
+	if description, ok := r.Call.Parameters.String("restore_description"); ok {
+		r.volume.Body["description"] = description
+	}
+	return volume.Resemble(ctx, r.volume)
+}
+
 // make makes an empty volume of the backup's size.
 func (r *restoring) make(ctx context.Context, backupID string) (string, error) {
 	if r.state.Volume.ID == "" {
-		backup, err := r.Show(ctx, volume.Backups, backupID)
-		if err != nil {
-			return "", err
-		}
-		r.volume.Body = map[string]any{"size": backup.Size, "name": hook.RestoreName(r.Call), "description": description}
-		if description, ok := r.Call.Parameters.String("restore_description"); ok {
-			r.volume.Body["description"] = description
-		}
-		if err := volume.Resemble(ctx, r.volume); err != nil {
+		if err := r.describe(ctx, backupID); err != nil {
 			return "", err
 		}
 		if err := r.volume.Create(ctx); err != nil {

@@ -16,6 +16,7 @@ import (
 	"github.com/gophercloud/gophercloud/v2"
 
 	"github.com/karbor-project/karbor/pkg/config"
+	"github.com/karbor-project/karbor/pkg/remark"
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/hook"
@@ -115,6 +116,10 @@ func begin(ctx context.Context, trove *remote.Client, c *protection.Call) ([]*re
 	}}, nil
 }
 
+// unkept are attributes of an instance that no restore sets.
+// trove: instance/views.py
+var unkept = []string{"access", "configuration", "replicas", "replica_of", "locality", "region", "shared"}
+
 func describe(ctx context.Context, s *remote.Session) (metadata, error) {
 	id := s.Call.Resource.ID
 	item, err := s.Show(ctx, instances, id)
@@ -129,6 +134,9 @@ func describe(ctx context.Context, s *remote.Session) (metadata, error) {
 		} `json:"volume"`
 	}
 	err = item.Decode(&instance)
+	if err == nil {
+		err = remote.RemarkUnkept(s.Call, item, remark.Remark{Aspect: "instance attributes"}, unkept...)
+	}
 	return metadata{InstanceID: id, Datastore: instance.Datastore, Flavor: instance.Flavor, Size: instance.Volume.Size}, err
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"strings"
 	"testing"
@@ -173,5 +174,21 @@ func TestSchemasOfTheOriginal(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// What of an instance no restore sets is known when it is protected.
+func TestWhatNoRestoreBringsBackIsRemarked(t *testing.T) {
+	t.Parallel()
+	for want, has := range map[string]map[string]any{
+		"": {"replicas": []any{}, "region": ""},
+		`{"configuration":{"id":"c1"},"region":"one"} -> `: {"configuration": map[string]any{"id": "c1"}, "region": "one"},
+	} {
+		f, h := newTrove(t), plugintest.New(t)
+		maps.Copy(f.Find("instances", shop.ID).Fields, has)
+		must(t, h.Run(openstacktest.Context(t), plugin(f), protection.Protect, h.Call(shop)))
+		if got := h.Remarks.Aspects()["instance attributes"]; got != want {
+			t.Errorf("remarked %q, want %q", got, want)
+		}
 	}
 }

@@ -3,6 +3,7 @@
 package hook
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -97,4 +98,22 @@ func Join(failures ...error) error {
 // succeeded all the same.
 func RemarkLeft(c *protection.Call, what string, err error) {
 	c.Remark(remark.Remark{Aspect: "leftovers", Is: what, Why: Reason(err)})
+}
+
+// Words says in words what a request asks for: texts and numbers as they are, the rest in
+// JSON, and nothing of what is null.
+func Words(body map[string]any) map[string]string {
+	words := map[string]string{}
+	for name, value := range body {
+		text, err := json.Marshal(value)
+		var plain string
+		switch {
+		case err != nil || string(text) == "null" || string(text) == "{}":
+			continue
+		case json.Unmarshal(text, &plain) != nil:
+			plain = string(text)
+		}
+		words[name] = plain
+	}
+	return words
 }

@@ -103,6 +103,24 @@ func (f Frame) Restore(restore func(context.Context, *protection.Call) (string, 
 	}
 }
 
+// Plan returns the Plan of a Restore, of work that is begun as a restore is.
+func (f Frame) Plan(work func(context.Context, *protection.Call) (map[string]string, error)) func(context.Context, *protection.Call) (map[string]string, error) {
+	return func(ctx context.Context, c *protection.Call) (map[string]string, error) {
+		err := c.CheckBackup(ctx)
+		if err == nil {
+			err = c.Parameters.Check(f.Schemas.Restoring())
+		}
+		var makes map[string]string
+		if err == nil {
+			makes, err = work(ctx, c)
+		}
+		if err == nil || fault.Is(err, "InvalidInput") {
+			return makes, err
+		}
+		return nil, fault.RestoreResourceFailed(f.Title, Reason(err), c.Resource.ID, c.Resource.Type).WithCause(err)
+	}
+}
+
 // UndoRestore returns the Undo of a Restore. undo deletes the new resource.
 func (f Frame) UndoRestore(undo protection.Hook) protection.Hook {
 	return func(ctx context.Context, c *protection.Call) error {

@@ -115,7 +115,7 @@ func (p *Plugin) Operation(kind protection.Kind, r resource.Resource) (*protecti
 	case protection.Protect:
 		return p.operation(&protection.Operation{Main: frame.Protect(true, p.backUp, p.clean), Undo: frame.Delete(p.undoProtect)}, true), nil
 	case protection.Restore:
-		return p.operation(&protection.Operation{Main: frame.Restore(p.restore, p.undoRestore), Undo: frame.UndoRestore(p.undoRestore)}, false), nil
+		return p.operation(&protection.Operation{Main: frame.Restore(p.restore, p.undoRestore), Undo: frame.UndoRestore(p.undoRestore), Plan: frame.Plan(p.plan)}, false), nil
 	case protection.Verify:
 		return p.operation(&protection.Operation{Main: frame.Verify(hook.LookAtStatus("image", whole))}, false), nil
 	case protection.Delete:
@@ -324,7 +324,7 @@ func (p *Plugin) discard(ctx context.Context, restored []*protection.Call, err e
 // operation lets the hooks of an operation, which has no other ones, be for all
 // backups of an image.
 func (p *Plugin) operation(o *protection.Operation, protects bool) *protection.Operation {
-	all := &protection.Operation{Main: p.each(o.Main, protects)}
+	all := &protection.Operation{Main: p.each(o.Main, protects), Plan: o.Plan}
 	if o.Undo != nil {
 		all.Undo = p.each(o.Undo, false)
 	}

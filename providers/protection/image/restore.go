@@ -12,6 +12,7 @@ import (
 
 	"github.com/karbor-project/karbor/pkg/openstack"
 	"github.com/karbor-project/karbor/providers/protection"
+	"github.com/karbor-project/karbor/providers/protection/hook"
 	"github.com/karbor-project/karbor/providers/protection/imagedata"
 )
 
@@ -41,16 +42,36 @@ func (p *Plugin) beginRestore(ctx context.Context, c *protection.Call) (*restori
 	return r, c.LoadState(ctx, &r.state)
 }
 
+// described reads what the image was.
+func described(ctx context.Context, c *protection.Call) (about metadata, err error) {
+	err = c.Section.GetJSON(ctx, protection.MetadataKey, &about)
+	if err == nil && about.Image == nil {
+		err = errors.New("The metadata of the image is missing in the bank") //nolint:staticcheck // shown to users
+	}
+	return about, err
+}
+
+// plan says what restore makes. Those of the image's other servers are made like it.
+func (p *Plugin) plan(ctx context.Context, c *protection.Call) (map[string]string, error) {
+	about, err := described(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	return hook.Words(map[string]any{"name": restoredName(c), "disk_format": about.Image.DiskFormat, "container_format": about.Image.ContainerFormat}), nil
+}
+
+func restoredName(c *protection.Call) string {
+	name, _ := c.Parameters.String("restore_name")
+	return cmp.Or(name, defaultName)
+}
+
 // restore makes a new image from the bank, and returns its id, also with an error if
 // there was one for a while. A second run finds the image of the first: it uses the
 // image if it is whole, fills it if it has no data, and else replaces it.
 func (p *Plugin) restore(ctx context.Context, c *protection.Call) (string, error) {
-	var about metadata
-	if err := c.Section.GetJSON(ctx, protection.MetadataKey, &about); err != nil {
+	about, err := described(ctx, c)
+	if err != nil {
 		return "", err
-	}
-	if about.Image == nil {
-		return "", errors.New("The metadata of the image is missing in the bank") //nolint:staticcheck // shown to users
 	}
 	r, err := p.beginRestore(ctx, c)
 	if err != nil {
@@ -89,8 +110,7 @@ func (p *Plugin) undoRestore(ctx context.Context, c *protection.Call) error {
 func (r *restoring) make(ctx context.Context, found leftover) error {
 	var err error
 	if !found.empty {
-		name, _ := r.call.Parameters.String("restore_name")
-		err = r.Create(ctx, r.state.ImageID, cmp.Or(name, defaultName), *r.about.Image)
+		err = r.Create(ctx, r.state.ImageID, restoredName(r.call), *r.about.Image)
 	}
 	if err == nil {
 		err = r.fill(ctx)

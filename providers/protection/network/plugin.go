@@ -85,7 +85,10 @@ func (p *Plugin) Operation(kind protection.Kind, r resource.Resource) (*protecti
 	case protection.Protect:
 		return &protection.Operation{Main: p.protect}, nil
 	case protection.Restore:
-		return &protection.Operation{Main: located(frame.Restore(p.restore, p.undoRestore)), Undo: frame.UndoRestore(p.undoRestore)}, nil
+		plan := func(ctx context.Context, c *protection.Call) (map[string]string, error) {
+			return frame.Plan(p.plan)(ctx, locate(ctx, c))
+		}
+		return &protection.Operation{Main: located(frame.Restore(p.restore, p.undoRestore)), Undo: frame.UndoRestore(p.undoRestore), Plan: plan}, nil
 	case protection.Verify:
 		return &protection.Operation{Main: located(frame.Verify(hook.LookAtStatus("network", whole)))}, nil
 	case protection.Delete:

@@ -473,7 +473,7 @@ func (r *rebuild) buildRouters(ctx context.Context) error {
 	return each(ctx, r, r.about.Routers, func(ctx context.Context, id string, old router) error {
 		o := order{kind: routers, original: id, name: old.Name, body: map[string]any{"name": old.Name}}
 		put(o.body, "admin_state_up", old.AdminUp)
-		leads := old.Gateway != nil && old.Gateway.NetworkID != ""
+		leads := old.leads()
 		if leads {
 			if translates := old.Gateway.SNAT; translates == nil || *translates {
 				o.body["external_gateway_info"] = gateway{NetworkID: old.Gateway.NetworkID}
@@ -484,11 +484,18 @@ func (r *rebuild) buildRouters(ctx context.Context) error {
 		}
 		made, err := r.make(ctx, o)
 		if err == nil && leads && (made.Gateway == nil || made.Gateway.NetworkID == "") {
-			r.call.Remark(remark.Remark{Aspect: "gateway of a router", Was: fmt.Sprintf("external network %s of router %q", old.Gateway.NetworkID, old.Name), Why: made.why()})
+			r.noGateway(old, made.why())
 		}
 		return err
 	})
 }
+
+func (r *rebuild) noGateway(old router, why string) {
+	r.call.Remark(remark.Remark{Aspect: "gateway of a router", Was: fmt.Sprintf("external network %s of router %q", old.Gateway.NetworkID, old.Name), Why: why})
+}
+
+// leads reports whether a router had a gateway.
+func (r router) leads() bool { return r.Gateway != nil && r.Gateway.NetworkID != "" }
 
 // buildInterfaces connects the routers with the subnets, one after the other.
 func (r *rebuild) buildInterfaces(ctx context.Context) error {

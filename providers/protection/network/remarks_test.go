@@ -10,7 +10,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/karbor-project/karbor/pkg/openstack/openstacktest"
 	"github.com/karbor-project/karbor/pkg/openstack/openstacktest/neutron"
+	"github.com/karbor-project/karbor/providers/protection"
 )
 
 // wantRemarks compares the aspects of all remarks, and looks for a text in each.
@@ -102,4 +104,30 @@ func (c *cloud) dropPublic() {
 		}
 	}
 	c.Drop(neutron.Networks, c.public.ID())
+}
+
+// That the network to the outside is gone is foretold, and nothing is made.
+func TestWhatIsGoneIsForetold(t *testing.T) {
+	t.Parallel()
+	for want, after := range map[string]func(c *cloud){"": func(*cloud) {}, `of router "edge" -> `: (*cloud).dropPublic} {
+		c := newCloud(t)
+		h := protected(t, c)
+		after(c)
+		before := len(c.Things(neutron.Networks)) + len(c.Things(neutron.Ports)) + len(c.Things(neutron.Routers))
+		call := h.Call(theProject)
+		call.Remarks, call.NewResources = h.Remarks, &protection.NewResources{}
+		operation, err := newPlugin(c).Operation(protection.Restore, call.Resource)
+		must(t, err)
+		makes, err := operation.Plan(openstacktest.Context(t), call)
+		must(t, err)
+		if _, front := call.NewResources.Get(c.front.ID()); !front || !strings.Contains(makes["networks"], `"front"`) {
+			t.Errorf("planned are %v", makes)
+		}
+		if got := h.Remarks.Aspects()["gateway of a router"]; !strings.HasSuffix(got, want) || (got == "") != (want == "") {
+			t.Errorf("foretold is %q", got)
+		}
+		if now := len(c.Things(neutron.Networks)) + len(c.Things(neutron.Ports)) + len(c.Things(neutron.Routers)); now != before {
+			t.Errorf("%d things have become %d", before, now)
+		}
+	}
 }

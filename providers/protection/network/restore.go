@@ -62,6 +62,62 @@ func (p *Plugin) restore(ctx context.Context, c *protection.Call) (string, error
 	return r.target(), nil
 }
 
+// plan counts what restore makes, and looks for the external networks that it needs.
+func (p *Plugin) plan(ctx context.Context, c *protection.Call) (map[string]string, error) {
+	neutron, err := p.service(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r := &rebuild{service: neutron, call: c}
+	if err := c.Section.GetJSON(ctx, protection.MetadataKey, &r.about); err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, id := range slices.Sorted(maps.Keys(r.about.Networks)) {
+		if n := r.about.Networks[id]; !n.External {
+			names = append(names, r.networkName(n))
+			c.NewResources.Set(id, id)
+		}
+	}
+	for id, s := range r.about.Subnets {
+		if r.restores(s.NetworkID) {
+			c.NewResources.Set(id, id)
+		}
+	}
+	ports := 0
+	for id, old := range r.about.Ports {
+		if old.ordinary() && r.restores(old.NetworkID) {
+			ports++
+			c.NewResources.Set(id, id)
+		}
+	}
+	for id := range r.about.Groups {
+		c.NewResources.Set(id, id)
+	}
+	for _, id := range slices.Sorted(maps.Keys(r.about.Routers)) {
+		c.NewResources.Set(id, id)
+		old := r.about.Routers[id]
+		if !old.leads() {
+			continue
+		}
+		_, err := openstack.Show[struct{}](ctx, r.ServiceClient, "networks", old.Gateway.NetworkID, "network")
+		if err != nil && !openstack.IsNotFound(err) {
+			return nil, err
+		}
+		if err != nil {
+			r.noGateway(old, hook.Reason(err))
+		}
+	}
+	return hook.Words(map[string]any{"networks": names, "subnets": len(r.about.Subnets), "routers": len(r.about.Routers), "ports": ports,
+		"security_groups": len(r.about.Groups)}), nil
+}
+
+// restores reports whether a network is one that the restore makes anew.
+func (r *rebuild) restores(networkID string) bool {
+	n, known := r.about.Networks[networkID]
+	return known && !n.External
+}
+
 // begin reads what earlier runs have left. Before anything is made the state has
 // the mark by which it is found.
 func (p *Plugin) begin(ctx context.Context, c *protection.Call) (*rebuild, error) {

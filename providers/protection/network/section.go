@@ -15,24 +15,27 @@ import (
 // administrator protected the topology of somebody else's project.
 // karbor: neutron_protection_plugin.py
 func located(hook protection.Hook) protection.Hook {
-	return func(ctx context.Context, c *protection.Call) error {
-		owner := c.Checkpoint.ProjectID()
-		if c.Section == nil || owner == "" || owner == c.Resource.ID {
-			return hook(ctx, c)
-		}
-		_, err := c.Section.GetText(ctx, protection.StatusKey)
-		if !errors.Is(err, bank.ErrNotFound) {
-			return hook(ctx, c) // which meets the error too, if there is one
-		}
-		other, err := c.Checkpoint.Section(owner)
-		if err != nil {
-			return hook(ctx, c)
-		}
-		if _, err := other.GetText(ctx, protection.StatusKey); errors.Is(err, bank.ErrNotFound) {
-			return hook(ctx, c)
-		}
-		moved := *c
-		moved.Section = other
-		return hook(ctx, &moved)
+	return func(ctx context.Context, c *protection.Call) error { return hook(ctx, locate(ctx, c)) }
+}
+
+// locate returns a call with the section in which the backup is.
+func locate(ctx context.Context, c *protection.Call) *protection.Call {
+	owner := c.Checkpoint.ProjectID()
+	if c.Section == nil || owner == "" || owner == c.Resource.ID {
+		return c
 	}
+	_, err := c.Section.GetText(ctx, protection.StatusKey)
+	if !errors.Is(err, bank.ErrNotFound) {
+		return c // whose hook meets the error too, if there is one
+	}
+	other, err := c.Checkpoint.Section(owner)
+	if err != nil {
+		return c
+	}
+	if _, err := other.GetText(ctx, protection.StatusKey); errors.Is(err, bank.ErrNotFound) {
+		return c
+	}
+	moved := *c
+	moved.Section = other
+	return &moved
 }

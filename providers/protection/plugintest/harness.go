@@ -5,6 +5,10 @@ package plugintest
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"reflect"
 	"sync"
 	"testing"
 
@@ -94,6 +98,28 @@ func (h *Harness) Run(ctx context.Context, p protection.Plugin, kind protection.
 		if err := hook(ctx, c); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// Foretell plans a restore. It fails as the plan does, and if that remarks something else
+// than wanted, by its Aspects, or writes to the bank.
+func Foretell(ctx context.Context, h *Harness, p protection.Plugin, c *protection.Call, want map[string]string) error {
+	operation, err := p.Operation(protection.Restore, c.Resource)
+	if err != nil {
+		return err
+	}
+	remarks, before := &Remarks{}, h.Memory.Objects()
+	call := *c
+	call.Remarks, call.State, call.Status = remarks, nil, nil
+	if _, err := operation.Plan(ctx, &call); err != nil {
+		return err
+	}
+	if got := remarks.Aspects(); len(got)+len(want) > 0 && !maps.Equal(got, want) {
+		return fmt.Errorf("foretold is %v, want %v", got, want)
+	}
+	if !reflect.DeepEqual(before, h.Memory.Objects()) {
+		return errors.New("the plan has written to the bank")
 	}
 	return nil
 }

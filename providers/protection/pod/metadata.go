@@ -6,9 +6,14 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
 
 	"github.com/karbor-project/karbor/bank"
 	"github.com/karbor-project/karbor/pkg/kubernetes"
+	"github.com/karbor-project/karbor/pkg/remark"
 	"github.com/karbor-project/karbor/providers/protection"
 )
 
@@ -118,4 +123,66 @@ func whole(ctx context.Context, c *protection.Call) error {
 		return errors.New("The metadata of the pod is not complete") //nolint:staticcheck // shown to users
 	}
 	return nil
+}
+
+// remarkUnkept remarks what of a pod is not in its backup: what its owner and the cluster
+// have noted on it, and what it uses by name, which is to be there when it is restored.
+func remarkUnkept(c *protection.Call, raw json.RawMessage) error {
+	var m manifest
+	if err := json.Unmarshal(raw, &m.object); err != nil {
+		return err
+	}
+	metadata, spec := inner(m.object, "metadata"), inner(m.object, "spec")
+	unkept := func(names []string, r remark.Remark) {
+		if slices.Sort(names); len(names) > 0 {
+			r.Was = strings.Join(slices.Compact(names), ", ")
+			c.Remark(r)
+		}
+	}
+	unkept(slices.Collect(maps.Keys(inner(metadata, "annotations"))), remark.Remark{Aspect: "annotations of a pod", Why: "a pod is restored without them"})
+	var owners []string
+	for _, owner := range list(metadata, "ownerReferences") {
+		owners = append(owners, fmt.Sprintf("%v %v", owner["kind"], owner["name"]))
+	}
+	unkept(owners, remark.Remark{Aspect: "owners of a pod", Why: "a pod is restored as one that nothing owns"})
+	unkept(references(spec), remark.Remark{Aspect: "references of a pod", Why: "they are not in the backup, and are to be there when the pod is restored"})
+	return nil
+}
+
+// references are the objects of the cluster that a pod uses by their names, but for the
+// default service account and its token. Volumes of Cinder's are protected beside the pod.
+func references(spec map[string]any) []string {
+	var names []string
+	note := func(kind string, name any) {
+		if text, ok := name.(string); ok && text != "" {
+			names = append(names, kind+" "+text)
+		}
+	}
+	if account := spec["serviceAccountName"]; account != "default" {
+		note("service account", account)
+	}
+	for _, secret := range list(spec, "imagePullSecrets") {
+		note("secret", secret["name"])
+	}
+	for _, v := range list(spec, "volumes") {
+		if isToken(v) {
+			continue
+		}
+		note("config map", inner(v, "configMap")["name"])
+		note("secret", inner(v, "secret")["secretName"])
+	}
+	for _, kind := range []string{"containers", "initContainers"} {
+		for _, container := range list(spec, kind) {
+			for _, from := range list(container, "envFrom") {
+				note("config map", inner(from, "configMapRef")["name"])
+				note("secret", inner(from, "secretRef")["name"])
+			}
+			for _, variable := range list(container, "env") {
+				from := inner(variable, "valueFrom")
+				note("config map", inner(from, "configMapKeyRef")["name"])
+				note("secret", inner(from, "secretKeyRef")["name"])
+			}
+		}
+	}
+	return names
 }

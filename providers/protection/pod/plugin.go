@@ -86,7 +86,7 @@ func (p *Plugin) Operation(kind protection.Kind, r resource.Resource) (*protecti
 	case protection.Protect:
 		return &protection.Operation{Main: frame.Protect(true, p.save, drop)}, nil
 	case protection.Restore:
-		return &protection.Operation{Complete: frame.Restore(p.restore, p.undoRestore), Undo: frame.UndoRestore(p.undoRestore)}, nil
+		return &protection.Operation{Complete: frame.Restore(p.restore, p.undoRestore), Undo: frame.UndoRestore(p.undoRestore), Plan: frame.Plan(p.plan)}, nil
 	case protection.Verify:
 		return &protection.Operation{Main: frame.Verify(hook.LookAtStatus("pod", whole))}, nil
 	case protection.Delete:
@@ -120,6 +120,9 @@ func (p *Plugin) save(ctx context.Context, c *protection.Call) error {
 			return &hook.Failure{Text: fmt.Sprintf("Volume %s, which the pod mounts as %s, is not protected with it: "+
 				"it is not one of the project's, or not in a status in which volumes can be protected", v.Cinder.VolumeID, v.Name)}
 		}
+	}
+	if err := remarkUnkept(c, is.Raw); err != nil {
+		return err
 	}
 	if err := c.Section.PutJSON(ctx, manifestKey, is.Raw); err != nil {
 		return err

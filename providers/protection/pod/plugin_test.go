@@ -69,6 +69,7 @@ func TestThereAndBack(t *testing.T) {
 	}
 	must(t, h.Run(ctx, p, protection.Verify, h.Call(web)))
 
+	h.Remarks = &plugintest.Remarks{} // of another operation
 	must(t, h.Run(ctx, p, protection.Restore, h.Call(web, "restore_name", "back")))
 	if name, _ := h.NewResources.Get(web.ID); name != "back" {
 		t.Errorf("the new pod is %s", name)
@@ -155,5 +156,29 @@ func TestSchemasOfTheOriginal(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// What of a pod is not in its backup is known when it is protected.
+func TestWhatNoRestoreBringsBackIsRemarked(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		pod  string
+		want map[string]string
+	}{
+		"nothing": {`{"metadata": {"name": "web"}, "spec": {"serviceAccountName": "default", "containers": [{"name": "a", "env": [{"name": "X", "value": "1"}]}],
+			"volumes": [{"name": "kube-api-access-1", "projected": {}}]}}`, map[string]string{}},
+		"all": {`{"metadata": {"name": "web", "annotations": {"cni": "10.0.0.7"}, "ownerReferences": [{"kind": "ReplicaSet", "name": "web-1"}]},
+			"spec": {"serviceAccountName": "deployer", "imagePullSecrets": [{"name": "registry"}],
+				"containers": [{"name": "a", "envFrom": [{"configMapRef": {"name": "settings"}}], "env": [{"name": "P", "valueFrom": {"secretKeyRef": {"name": "password", "key": "p"}}}]}],
+				"volumes": [{"name": "c", "configMap": {"name": "settings"}}, {"name": "s", "secret": {"secretName": "tls"}}]}}`,
+			map[string]string{"annotations of a pod": "cni -> ", "owners of a pod": "ReplicaSet web-1 -> ",
+				"references of a pod": "config map settings, secret password, secret registry, secret tls, service account deployer -> "}},
+	} {
+		h := plugintest.New(t)
+		must(t, remarkUnkept(h.Call(resource.Resource{Type: resource.Pod, ID: "p"}), json.RawMessage(c.pod)))
+		if diff := cmp.Diff(c.want, h.Remarks.Aspects()); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
 	}
 }

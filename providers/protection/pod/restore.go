@@ -72,6 +72,22 @@ func (p *Plugin) restore(ctx context.Context, c *protection.Call) (string, error
 	return state.Name, hook.Instead("The pod does not run successfully", p.await(ctx, state, running))
 }
 
+// plan says what restore makes.
+func (p *Plugin) plan(ctx context.Context, c *protection.Call) (map[string]string, error) {
+	m, volumes, err := load(ctx, c)
+	if err == nil {
+		volumes, err = restored(c, volumes)
+	}
+	if err != nil {
+		return nil, err
+	}
+	ids := []string{}
+	for _, name := range slices.Sorted(maps.Keys(volumes)) {
+		ids = append(ids, volumes[name].VolumeID)
+	}
+	return hook.Words(map[string]any{"namespace": m.namespace, "name": p.name(c), "volumes": ids}), nil
+}
+
 func (p *Plugin) name(c *protection.Call) string {
 	if name, ok := c.Parameters.String("restore_name"); ok && name != "" {
 		return name

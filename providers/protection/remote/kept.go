@@ -4,8 +4,11 @@ package remote
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"reflect"
 
+	"github.com/karbor-project/karbor/pkg/remark"
 	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/hook"
 )
@@ -44,6 +47,15 @@ func (k Kept) Look(client *Client) hook.Look {
 		}
 		return protection.StatusAvailable, "", nil
 	}
+}
+
+// Usable returns why nothing can be restored of the item, nil if something can.
+func (k Kept) Usable(ctx context.Context, client *Client, c *protection.Call) error {
+	status, reason, err := k.Look(client)(ctx, c)
+	if err != nil || status != protection.StatusAvailable {
+		return &hook.Failure{Text: reason, Err: err}
+	}
+	return nil
 }
 
 // Begin returns what the hooks of a protect ask the service for: the backup, and
@@ -93,4 +105,36 @@ func (b Begin) Undo(ctx context.Context, c *protection.Call, _ string) error {
 		failures = append(failures, r.Remove(ctx))
 	}
 	return hook.Join(failures...)
+}
+
+// RemarkUnkept remarks, under the aspect of a remark, attributes of a resource that no restore gives to the new one, as far
+// as it has them: what is null, false or empty is nothing to miss.
+func RemarkUnkept(c *protection.Call, is *Item, as remark.Remark, names ...string) error {
+	var all map[string]any
+	if err := is.Decode(&all); err != nil {
+		return err
+	}
+	had := map[string]any{}
+	for _, name := range names {
+		switch value := all[name].(type) {
+		case nil:
+		case bool, string, float64:
+			if !reflect.ValueOf(value).IsZero() {
+				had[name] = value
+			}
+		default: // an object or a list
+			if reflect.ValueOf(value).Len() > 0 {
+				had[name] = value
+			}
+		}
+	}
+	if len(had) == 0 {
+		return nil
+	}
+	text, err := json.Marshal(had)
+	if err == nil {
+		as.Was, as.Why = string(text), "a restore does not set them"
+		c.Remark(as)
+	}
+	return err
 }

@@ -58,7 +58,7 @@ func (p *Plugin[M]) Operation(kind protection.Kind, r resource.Resource) (*prote
 		clean := func(ctx context.Context, c *protection.Call, _ error) error { return p.Begin.Undo(ctx, c, "") }
 		return &protection.Operation{Main: p.Frame.Protect(true, p.BackUp, clean), Undo: p.Frame.Delete(p.Begin.Undo)}, nil
 	case protection.Restore:
-		return &protection.Operation{Main: p.Frame.Restore(p.restore, p.undoRestore), Undo: p.Frame.UndoRestore(p.undoRestore)}, nil
+		return &protection.Operation{Main: p.Frame.Restore(p.restore, p.undoRestore), Undo: p.Frame.UndoRestore(p.undoRestore), Plan: p.Frame.Plan(p.plan)}, nil
 	case protection.Verify:
 		return &protection.Operation{Main: p.Frame.Verify(p.Kept.Look(p.Client))}, nil
 	case protection.Delete:
@@ -96,17 +96,35 @@ func (p *Plugin[M]) BackUp(ctx context.Context, c *protection.Call) error {
 	return c.Section.PutJSON(ctx, protection.MetadataKey, about)
 }
 
-// restore makes a new resource of the backup and returns its id.
-func (p *Plugin[M]) restore(ctx context.Context, c *protection.Call) (string, error) {
+// request returns the request for the new resource, filled.
+func (p *Plugin[M]) request(ctx context.Context, c *protection.Call) (*Request, error) {
 	var about M
 	if err := c.Section.GetJSON(ctx, protection.MetadataKey, &about); err != nil {
-		return "", err
+		return nil, err
 	}
 	r, err := p.BeginRestore(ctx, c)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	if err := p.Fill(ctx, r, about); err != nil {
+	return r, p.Fill(ctx, r, about)
+}
+
+// plan says what restore is going to ask for.
+func (p *Plugin[M]) plan(ctx context.Context, c *protection.Call) (map[string]string, error) {
+	if err := p.Kept.Usable(ctx, p.Client, c); err != nil {
+		return nil, err
+	}
+	r, err := p.request(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	return r.Plan(ctx)
+}
+
+// restore makes a new resource of the backup and returns its id.
+func (p *Plugin[M]) restore(ctx context.Context, c *protection.Call) (string, error) {
+	r, err := p.request(ctx, c)
+	if err != nil {
 		return "", err
 	}
 	if err := r.Create(ctx); err != nil {

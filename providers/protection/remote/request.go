@@ -36,7 +36,8 @@ type Request struct {
 	// Ready are the statuses of an item that is finished or has failed.
 	Ready poll.Statuses
 	// Concede, unless it is nil, takes out of Body what the service has refused, with a
-	// remark, or returns the error.
+	// remark, or returns the error. Before anything was refused it is called with nil, and
+	// takes out what would be.
 	Concede func(ctx context.Context, refused error) error
 	// Created is a part of the session's state.
 	Created *Created
@@ -63,6 +64,16 @@ func (r *Request) Create(ctx context.Context) error {
 		return err
 	}
 	return r.once(ctx)
+}
+
+// Plan returns what the item is going to be, without what the service would refuse.
+func (r *Request) Plan(ctx context.Context) (map[string]string, error) {
+	if r.Concede != nil {
+		if err := r.Concede(ctx, nil); err != nil {
+			return nil, err
+		}
+	}
+	return hook.Words(r.Body), nil
 }
 
 func (r *Request) once(ctx context.Context) error {

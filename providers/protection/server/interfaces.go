@@ -131,7 +131,10 @@ func (r *run) freeAddress(ctx context.Context, n nic) (string, error) {
 	network, err := openstack.Show[struct {
 		ProjectID string `json:"tenant_id"`
 	}](ctx, r.neutron, "networks", id, "network")
-	if openstack.IsNotFound(err) || err == nil && network.ProjectID != r.project {
+	if openstack.IsNotFound(err) {
+		return "", &hook.Failure{Text: fmt.Sprintf("Network %s of the server is not there any more: restore_networks names another", id), Err: err}
+	}
+	if err == nil && network.ProjectID != r.project {
 		return "", nil
 	}
 	if err != nil {
@@ -332,27 +335,13 @@ func (r *run) associate(ctx context.Context) error {
 // lead associates a floating IP with the port that has the fixed address which it
 // led to, or else with the first.
 func (r *run) lead(ctx context.Context, address string, ports []port) error {
-	ips, err := r.floatingIPs(ctx, "floating_ip_address", address)
-	if err != nil {
-		return err
-	}
-	switch {
-	case len(ports) == 0:
+	if len(ports) == 0 {
 		r.noFloatingIP(address, "the server has no network card")
 		return nil
-	case len(ips) == 0:
-		r.noFloatingIP(address, "it is not there any more")
-		return nil
 	}
-	ip := ips[0]
-	if ip.PortID != nil && *ip.PortID != "" {
-		for _, p := range ports {
-			if p.PortID == *ip.PortID {
-				return nil // an earlier run did it
-			}
-		}
-		r.noFloatingIP(address, "it is in use")
-		return nil
+	ip, err := r.spare(ctx, address, ports)
+	if err != nil || ip == nil {
+		return err
 	}
 	target := r.about.Server.FloatingTargets[address]
 	body := map[string]any{"port_id": ports[0].PortID}
@@ -367,6 +356,27 @@ func (r *run) lead(ctx context.Context, address string, ports []port) error {
 		return nil
 	}
 	return err
+}
+
+// spare returns the floating IP with an address if it is there and leads nowhere. One that
+// leads to one of ports, where an earlier run has led it, needs nothing more.
+func (r *run) spare(ctx context.Context, address string, ports []port) (*floatingIP, error) {
+	ips, err := r.floatingIPs(ctx, "floating_ip_address", address)
+	if err != nil {
+		return nil, err
+	}
+	if len(ips) == 0 {
+		r.noFloatingIP(address, "it is not there any more")
+		return nil, nil
+	}
+	leadsTo := ips[0].PortID
+	switch {
+	case leadsTo == nil || *leadsTo == "":
+		return &ips[0], nil
+	case !slices.ContainsFunc(ports, func(p port) bool { return p.PortID == *leadsTo }):
+		r.noFloatingIP(address, "it is in use")
+	}
+	return nil, nil
 }
 
 func (r *run) noFloatingIP(address, why string) {

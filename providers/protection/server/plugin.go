@@ -94,7 +94,7 @@ func (p *Plugin) Operation(kind protection.Kind, r resource.Resource) (*protecti
 		nothing := func(context.Context, *protection.Call, error) error { return nil }
 		return &protection.Operation{Main: frame.Protect(true, p.protect, nothing)}, nil
 	case protection.Restore:
-		return &protection.Operation{Complete: frame.Restore(p.restore, p.undoRestore), Uses: []string{resource.Network}, Undo: frame.UndoRestore(p.undoRestore)}, nil
+		return &protection.Operation{Complete: frame.Restore(p.restore, p.undoRestore), Uses: []string{resource.Network}, Undo: frame.UndoRestore(p.undoRestore), Plan: frame.Plan(p.plan)}, nil
 	case protection.Verify:
 		return &protection.Operation{Main: frame.Verify(hook.LookAtStatus("server", whole))}, nil
 	case protection.Delete:

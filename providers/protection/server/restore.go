@@ -120,6 +120,9 @@ func (r *run) make(ctx context.Context) error {
 func (r *run) create(ctx context.Context) (remote.Created, error) {
 	body, err := r.request(ctx)
 	if err == nil {
+		err = r.readyRoot(ctx)
+	}
+	if err == nil {
 		err = r.save(ctx)
 	}
 	if err != nil {
@@ -145,6 +148,37 @@ func (r *run) create(ctx context.Context) (remote.Created, error) {
 		return remote.Created{}, errors.New("the answer does not name the new server")
 	}
 	return remote.Created{ID: answer.Server.ID}, nil
+}
+
+// plan says what restore is going to ask for. What Neutron refuses of addresses and groups
+// shows when the server is there.
+func (p *Plugin) plan(ctx context.Context, c *protection.Call) (map[string]string, error) {
+	r, err := p.begin(ctx, c)
+	if err == nil {
+		err = r.load(ctx)
+	}
+	if err != nil {
+		return nil, err
+	}
+	body, err := r.request(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var volumes []string
+	for _, original := range r.others() {
+		id, err := r.new("volume", original)
+		if err != nil {
+			return nil, err
+		}
+		volumes = append(volumes, id)
+	}
+	for _, address := range r.about.Server.FloatingIPs {
+		if _, err := r.spare(ctx, address, nil); err != nil {
+			return nil, err
+		}
+	}
+	body["volumes"], body["floating_ips"] = volumes, r.about.Server.FloatingIPs
+	return hook.Words(body), nil
 }
 
 // find lists the servers of this restore.
@@ -179,7 +213,15 @@ const defaultName = "karbor-restore-server"
 // request is the body that makes the server, but for the metadata. What the old one
 // had and there is no more is left out, with a remark.
 func (r *run) request(ctx context.Context) (map[string]any, error) {
-	body := map[string]any{"name": r.parameter("restore_name", defaultName), "flavorRef": r.parameter("restore_flavor_id", r.about.Server.Flavor)}
+	flavor := r.parameter("restore_flavor_id", r.about.Server.Flavor)
+	_, err := openstack.Show[struct{}](ctx, r.nova, "flavors", flavor, "flavor")
+	if openstack.IsNotFound(err) {
+		return nil, &hook.Failure{Text: fmt.Sprintf("There is no flavor %s: restore_flavor_id names another", flavor), Err: err}
+	}
+	if err != nil {
+		return nil, err
+	}
+	body := map[string]any{"name": r.parameter("restore_name", defaultName), "flavorRef": flavor}
 	if err := r.bootFrom(ctx, body); err != nil {
 		return nil, err
 	}
@@ -216,9 +258,8 @@ func (r *run) standing(id string) string {
 	return id
 }
 
-// bootFrom adds the device that the server boots from. A volume that is restored
-// need not know that it can be booted from.
-func (r *run) bootFrom(ctx context.Context, body map[string]any) error {
+// bootFrom adds the device that the server boots from.
+func (r *run) bootFrom(_ context.Context, body map[string]any) error {
 	boot := r.about.Boot
 	if !boot.known() {
 		return &hook.Failure{Text: noBootDevice + ".", Err: errors.New("the metadata name none")}
@@ -245,6 +286,22 @@ func (r *run) bootFrom(ctx context.Context, body map[string]any) error {
 	if err != nil {
 		return err
 	}
+	body["block_device_mapping_v2"] = []any{map[string]any{
+		"uuid": id, "source_type": "volume", "destination_type": "volume", "boot_index": 0, "delete_on_termination": false,
+	}}
+	return nil
+}
+
+// readyRoot has the volume that the server boots from, if it is one, known as bootable. A
+// volume that is restored need not know that.
+func (r *run) readyRoot(ctx context.Context) error {
+	if r.about.Boot.Device != bootVolume {
+		return nil
+	}
+	id, err := r.new("volume", r.about.Boot.VolumeID)
+	if err != nil {
+		return err
+	}
 	v, err := openstack.Show[struct {
 		Bootable    string `json:"bootable"`
 		Multiattach bool   `json:"multiattach"`
@@ -262,9 +319,6 @@ func (r *run) bootFrom(ctx context.Context, body map[string]any) error {
 			return fmt.Errorf("make volume %s bootable: %w", id, err)
 		}
 	}
-	body["block_device_mapping_v2"] = []any{map[string]any{
-		"uuid": id, "source_type": "volume", "destination_type": "volume", "boot_index": 0, "delete_on_termination": false,
-	}}
 	return nil
 }
 
@@ -327,12 +381,18 @@ var attached = poll.Statuses{
 
 const notAttached = "Attach the volume to server failed"
 
+// others are the volumes but the one that the server was booted from, in the order of their
+// devices.
+func (r *run) others() []string {
+	return slices.DeleteFunc(byDevice(r.about.Attachments), func(id string) bool {
+		return r.about.Boot.Device == bootVolume && id == r.about.Boot.VolumeID
+	})
+}
+
 // attachVolumes attaches all volumes but the one that the server was booted from,
 // one after the other in the order of their devices.
 func (r *run) attachVolumes(ctx context.Context) error {
-	order := slices.DeleteFunc(byDevice(r.about.Attachments), func(id string) bool {
-		return r.about.Boot.Device == bootVolume && id == r.about.Boot.VolumeID
-	})
+	order := r.others()
 	if len(order) == 0 {
 		return nil
 	}

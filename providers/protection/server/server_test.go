@@ -69,6 +69,17 @@ func (f *flow) lose() *flow {
 	return f
 }
 
+// foretell plans a restore that is to remark something.
+func (f *flow) foretell(want map[string]string, parameters ...string) error {
+	f.t.Helper()
+	call := f.Call(f.server, parameters...)
+	call.Graph, call.NewResources = f.graph, &protection.NewResources{}
+	for original := range f.restored {
+		call.NewResources.Set(original, original)
+	}
+	return plugintest.Foretell(openstacktest.Context(f.t), f.Harness, newPlugin(f), call, want)
+}
+
 // made returns the restored server and the last record of it.
 func (f *flow) made() (nova.Server, plugintest.Record) {
 	f.t.Helper()
@@ -576,7 +587,11 @@ func TestRestoreElsewhere(t *testing.T) {
 			f := protected(t, e).lose()
 			f.Delete(f.frontNic)
 			f.Delete(f.backNic)
+			foretold := f.foretell(nil, c.parameters...)
 			err := f.do(protection.Restore, c.parameters...)
+			if (err == nil) != (foretold == nil) {
+				t.Errorf("%v was foretold, and there came %v", foretold, err)
+			}
 			if c.err != "" {
 				if err == nil || !strings.Contains(err.Error(), c.err) || len(f.Servers()) != 0 {
 					t.Errorf("got %v with %d servers, want %s", err, len(f.Servers()), c.err)
@@ -592,6 +607,50 @@ func TestRestoreElsewhere(t *testing.T) {
 			got := nova.Server{Image: s.Image, Key: s.Key, Zone: s.Zone}
 			if diff := cmp.Diff(c.networks, networks); diff != "" || !cmp.Equal(c.want, got, cmpopts.IgnoreUnexported(nova.Server{})) {
 				t.Errorf("restored %+v on (-want +got):\n%s", got, diff)
+			}
+		})
+	}
+}
+
+// What is gone when a server is to be restored is foretold, in the words in which the
+// restore tells of it, and nothing is changed.
+func TestWhatIsGoneIsForetold(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		lose func(f *flow)
+		want map[string]string
+		err  string
+	}{
+		"nothing":   {func(*flow) {}, nil, ""},
+		"key pair":  {func(f *flow) { f.KeyPairs = nil }, map[string]string{"key pair": "mine -> "}, ""},
+		"zone":      {func(f *flow) { f.Zones = []string{"az9"} }, map[string]string{"availability zone": "nova -> Nova's choice"}, ""},
+		"address":   {func(f *flow) { f.Drop(neutron.FloatingIPs, f.ip.ID()) }, map[string]string{"floating IP": "203.0.113.9 -> "}, ""},
+		"flavor":    {func(f *flow) { f.Flavors = nil }, nil, "There is no flavor 1: restore_flavor_id names another"},
+		"its image": {func(f *flow) { delete(f.restored, imageID) }, nil, "The image " + imageID + " of the server was not restored"},
+		"a volume":  {func(f *flow) { delete(f.restored, f.data.ID) }, nil, "of the server was not restored"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := protected(t, newEstate(t, imageID)).lose()
+			f.Delete(f.frontNic)
+			f.Delete(f.backNic)
+			f.Remarks = &plugintest.Remarks{}
+			c.lose(f)
+			foretold := f.foretell(c.want)
+			if len(f.Servers()) > 0 {
+				t.Error("the plan has made a server")
+			}
+			err := f.do(protection.Restore)
+			if c.err == "" {
+				must(t, foretold)
+				must(t, err)
+				if diff := cmp.Diff(c.want, f.Remarks.Aspects(), cmpopts.EquateEmpty()); diff != "" {
+					t.Errorf("the restore has remarked (-want +got):\n%s", diff)
+				}
+				return
+			}
+			if foretold == nil || err == nil || foretold.Error() != err.Error() || !strings.Contains(err.Error(), c.err) {
+				t.Errorf("foretold is %v, and there came %v", foretold, err)
 			}
 		})
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/gophercloud/gophercloud/v2"
 
 	"github.com/karbor-project/karbor/pkg/config"
+	"github.com/karbor-project/karbor/pkg/remark"
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/hook"
@@ -108,13 +109,21 @@ func begin(ctx context.Context, manila *remote.Client, c *protection.Call) ([]*r
 	}}, nil
 }
 
+// unkept are attributes of a share that no restore sets. Access rules are another resource
+// of Manila's, and a share of a snapshot has none.
+// manila: api-ref/source/shares.inc
+var unkept = []string{"description", "is_public", "metadata", "share_group_id", "replication_type", "mount_point_name"}
+
 func describe(ctx context.Context, s *remote.Session) (metadata, error) {
 	about := metadata{ShareID: s.Call.Resource.ID}
 	share, err := s.Show(ctx, shares, s.Call.Resource.ID)
 	if err != nil {
 		return about, err
 	}
-	return about, share.Decode(&about)
+	if err := share.Decode(&about); err != nil {
+		return about, err
+	}
+	return about, remote.RemarkUnkept(s.Call, share, remark.Remark{Aspect: "share attributes"}, unkept...)
 }
 
 // beginRestore returns the request for the new share.

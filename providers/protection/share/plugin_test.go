@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"strings"
 	"testing"
@@ -174,5 +175,21 @@ func TestSchemasOfTheOriginal(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// What of a share no restore sets is known when it is protected.
+func TestWhatNoRestoreBringsBackIsRemarked(t *testing.T) {
+	t.Parallel()
+	for want, has := range map[string]map[string]any{
+		"": {"is_public": false, "metadata": map[string]any{}, "share_group_id": nil, "description": ""},
+		`{"is_public":true,"metadata":{"role":"home"}} -> `: {"is_public": true, "metadata": map[string]any{"role": "home"}},
+	} {
+		f, h := newManila(t), plugintest.New(t)
+		maps.Copy(f.Find("shares", home.ID).Fields, has)
+		must(t, h.Run(openstacktest.Context(t), plugin(f), protection.Protect, h.Call(home)))
+		if got := h.Remarks.Aspects()["share attributes"]; got != want {
+			t.Errorf("remarked %q, want %q", got, want)
+		}
 	}
 }

@@ -92,59 +92,64 @@ func Resemble(ctx context.Context, request *remote.Request) error {
 			request.Body[name] = wanted
 		}
 	}
-	if chosenType != "" {
-		p.Type = "" // nothing takes the place of a choice
+	request.Concede = func(ctx context.Context, refused error) error {
+		return concede(ctx, request, p.Encrypted, map[string]string{"volume_type": chosenType, "availability_zone": chosenZone}, refused)
 	}
-	if chosenZone != "" {
-		p.Zone = ""
-	}
-	request.Concede = func(ctx context.Context, refused error) error { return concede(ctx, request, p, refused) }
 	return nil
 }
 
 const gone = "it is not there any more"
 
-// concede leaves out of a request that was refused what there is no more, or returns
-// the refusal.
-func concede(ctx context.Context, request *remote.Request, p Properties, refused error) error {
-	if !gophercloud.ResponseCodeIs(refused, http.StatusNotFound) && !gophercloud.ResponseCodeIs(refused, http.StatusBadRequest) {
+// concede leaves out of a request that was refused, or is going to be, what there is no
+// more, or returns the refusal. Nothing takes the place of what the user has chosen.
+func concede(ctx context.Context, request *remote.Request, encrypted bool, chosen map[string]string, refused error) error {
+	if refused != nil && !gophercloud.ResponseCodeIs(refused, http.StatusNotFound) && !gophercloud.ResponseCodeIs(refused, http.StatusBadRequest) {
 		return refused
 	}
-	types, err := names(ctx, request, "types", "volume_types")
-	if err != nil {
-		return err
-	}
-	zones, err := names(ctx, request, "os-availability-zone", "availabilityZoneInfo")
-	if err != nil {
-		return err
-	}
-	before := len(request.Body)
-	if p.Type != "" && !slices.Contains(types, p.Type) {
-		if p.Encrypted {
-			return &hook.Failure{Text: fmt.Sprintf("The volume is encrypted, and its type %s is not there any more", p.Type), Err: refused}
+	conceded := false
+	for _, part := range []struct {
+		name, path, collection string
+		lost                   remark.Remark
+	}{
+		{"volume_type", "types", "volume_types", remark.Remark{Aspect: "volume type"}},
+		{"availability_zone", "os-availability-zone", "availabilityZoneInfo", remark.Remark{Aspect: "availability zone"}},
+	} {
+		wanted, given := request.Body[part.name].(string)
+		if !given {
+			continue
 		}
-		delete(request.Body, "volume_type")
-		request.Call.Remark(remark.Remark{Aspect: "volume type", Was: p.Type, Is: "the default", Why: gone})
+		known, err := names(ctx, request, part.path, part.collection)
+		switch {
+		case err != nil:
+			return err
+		case slices.Contains(known, wanted):
+			continue
+		case chosen[part.name] != "":
+			return &hook.Failure{Text: fmt.Sprintf("restore_%s: there is no %s %q", part.name, part.lost.Aspect, wanted), Err: refused}
+		case part.name == "volume_type" && encrypted:
+			return &hook.Failure{Text: fmt.Sprintf("The volume is encrypted, and its type %s is not there any more", wanted), Err: refused}
+		}
+		delete(request.Body, part.name)
+		part.lost.Was, part.lost.Is, part.lost.Why = wanted, "the default", gone
+		request.Call.Remark(part.lost)
+		conceded = true
 	}
-	if p.Zone != "" && !slices.Contains(zones, p.Zone) {
-		delete(request.Body, "availability_zone")
-		request.Call.Remark(remark.Remark{Aspect: "availability zone", Was: p.Zone, Is: "the default", Why: gone})
+	if conceded {
+		return nil
 	}
-	if len(request.Body) == before {
-		return refused
-	}
-	return nil
+	return refused
 }
 
-// names lists the names of volume types or of zones.
+// names lists the names and ids of volume types, or the names of zones.
 func names(ctx context.Context, request *remote.Request, path, collection string) ([]string, error) {
 	items, err := openstack.List[struct {
+		ID   string `json:"id"`
 		Name string `json:"name"`
 		Zone string `json:"zoneName"`
 	}](ctx, request.ServiceClient, path, collection, nil)
-	all := make([]string, len(items))
-	for n, i := range items {
-		all[n] = i.Name + i.Zone // it has one of them
+	var all []string
+	for _, i := range items {
+		all = append(all, i.ID, i.Name, i.Zone) // what it has not is no name of anything
 	}
 	return all, err
 }

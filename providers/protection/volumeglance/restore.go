@@ -43,6 +43,28 @@ func (p *Plugin) beginRestore(ctx context.Context, c *protection.Call) (*restori
 	return r, nil
 }
 
+// describe completes the request for the volume, but for its image.
+func (r *restoring) describe(ctx context.Context, about metadata) error {
+	r.volume.Body = map[string]any{"size": about.Size, "name": hook.RestoreName(r.Call)}
+	return volume.Resemble(ctx, r.volume)
+}
+
+// plan says what restore is going to ask for.
+func (p *Plugin) plan(ctx context.Context, c *protection.Call) (map[string]string, error) {
+	var about metadata
+	if err := c.Section.GetJSON(ctx, protection.MetadataKey, &about); err != nil {
+		return nil, err
+	}
+	r, err := p.beginRestore(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.describe(ctx, about); err != nil {
+		return nil, err
+	}
+	return r.volume.Plan(ctx)
+}
+
 // restore makes an image of what is in the bank, and a volume from the image.
 func (p *Plugin) restore(ctx context.Context, c *protection.Call) (string, error) {
 	var about metadata
@@ -58,10 +80,10 @@ func (p *Plugin) restore(ctx context.Context, c *protection.Call) (string, error
 			return "", err
 		}
 	}
-	r.volume.Body = map[string]any{"size": about.Size, "imageRef": r.state.ImageID, "name": hook.RestoreName(c)}
-	if err := volume.Resemble(ctx, r.volume); err != nil {
+	if err := r.describe(ctx, about); err != nil {
 		return "", err
 	}
+	r.volume.Body["imageRef"] = r.state.ImageID
 	err = r.volume.Create(ctx)
 	id := r.state.Volume.ID
 	if err != nil {

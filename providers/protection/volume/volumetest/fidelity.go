@@ -50,6 +50,7 @@ func Fidelity(t *testing.T, newPlugin func(*storage.Cloud) protection.Plugin) {
 				tc.lose(c)
 			}
 			h.State = &plugintest.State{}
+			must(t, plugintest.Foretell(ctx, h, p, h.Call(disk), tc.remarks))
 			must(t, h.Run(ctx, p, protection.Restore, h.Call(disk)))
 			id, _ := h.NewResources.Get(disk.ID)
 			got := c.Find(storage.Volumes, id)
@@ -105,7 +106,11 @@ func Elsewhere(t *testing.T, newPlugin func(*storage.Cloud) protection.Plugin) {
 				must(t, err)
 			}
 			h.State = &plugintest.State{}
+			foretold := plugintest.Foretell(ctx, h, p, h.Call(disk, tc.parameters...), nil)
 			err := h.Run(ctx, p, protection.Restore, h.Call(disk, tc.parameters...))
+			if (err == nil) != (foretold == nil) {
+				t.Errorf("%v was foretold, and there came %v", foretold, err)
+			}
 			id, _ := h.NewResources.Get(disk.ID)
 			switch got := c.Find(storage.Volumes, id); {
 			case tc.kind == "" && (err == nil || got != nil || len(h.Remarks.Aspects()) > 0):
