@@ -18,6 +18,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/database"
 	"github.com/karbor-project/karbor/pkg/fault"
 	"github.com/karbor-project/karbor/pkg/journal"
+	"github.com/karbor-project/karbor/pkg/wait"
 	"github.com/karbor-project/karbor/pkg/workflow"
 	"github.com/karbor-project/karbor/providers/protection"
 )
@@ -130,7 +131,7 @@ func (r Retrier) Do(ctx context.Context, write func(context.Context) error) erro
 		case <-ctx.Done():
 		}
 	})()
-	for pause := firstPause; ; pause = min(2*pause, longestPause) {
+	for delays := wait.Exponential(firstPause, longestPause); ; {
 		err := write(ctx)
 		if err == nil || Final(err) {
 			return err
@@ -143,7 +144,7 @@ func (r Retrier) Do(ctx context.Context, write func(context.Context) error) erro
 			return err
 		case <-r.Draining.Done():
 			return errors.Join(protection.ErrHandover, err)
-		case <-time.After(pause):
+		case <-time.After(delays.NextBackOff()):
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/karbor-project/karbor/cmd/karborctl/client"
 	"github.com/karbor-project/karbor/cmd/karborctl/progress"
+	"github.com/karbor-project/karbor/pkg/wait"
 	"github.com/karbor-project/karbor/rpc"
 )
 
@@ -65,7 +66,7 @@ func (a *App) wait(ctx context.Context, s *session, w *waiting) (answer json.Raw
 // change.
 func (a *App) poll(ctx context.Context, w *waiting) (json.RawMessage, string, error) {
 	last := ""
-	for p := a.pauses(longestPause); ; {
+	for pauses := wait.Exponential(a.FirstPause, longestPause); ; {
 		answer, status, err := w.status(ctx)
 		if ctx.Err() != nil {
 			return nil, "", w.interrupted(last)
@@ -80,7 +81,7 @@ func (a *App) poll(ctx context.Context, w *waiting) (json.RawMessage, string, er
 		if !w.running(status) {
 			return answer, status, nil
 		}
-		if !p.wait(ctx) {
+		if wait.Sleep(ctx, pauses.NextBackOff()) != nil {
 			return nil, "", w.interrupted(last)
 		}
 	}
@@ -102,24 +103,6 @@ type interrupted struct {
 
 func (e *interrupted) Error() string {
 	return "interrupted; " + e.what + ", the worker goes on. Look at it with: " + e.look
-}
-
-// pauses lie between looks. They grow.
-type pauses struct{ next, longest time.Duration }
-
-func (a *App) pauses(longest time.Duration) *pauses { return &pauses{a.FirstPause, longest} }
-
-// wait returns false when ctx has ended.
-func (p *pauses) wait(ctx context.Context) bool {
-	timer := time.NewTimer(p.next)
-	defer timer.Stop()
-	p.next = min(p.next*3/2, p.longest)
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 // operationsVersion is the first version of the workers' interface that has
@@ -236,7 +219,7 @@ func (a *App) follow(ctx context.Context, s *session, title, id string) (json.Ra
 		longest = drawPause
 	}
 	stopped := &interrupted{what: "operation " + id + " has not ended", look: "karborctl operation watch " + id}
-	for p := a.pauses(longest); ; {
+	for pauses := wait.Exponential(a.FirstPause, longest); ; {
 		answer, err := s.Call(ctx, r)
 		if ctx.Err() != nil {
 			return nil, nil, stopped
@@ -252,7 +235,7 @@ func (a *App) follow(ctx context.Context, s *session, title, id string) (json.Ra
 		if o.Ended() {
 			return answer, o, nil
 		}
-		if !p.wait(ctx) {
+		if wait.Sleep(ctx, pauses.NextBackOff()) != nil {
 			return nil, nil, stopped
 		}
 	}
