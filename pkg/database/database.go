@@ -16,6 +16,7 @@ import (
 	"io"
 	"net"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -194,7 +195,7 @@ func (db *DB) Sync(ctx context.Context) error {
 // f must bear being repeated after a commit whose answer was lost. It must not
 // keep the Tx.
 func (db *DB) Transact(ctx context.Context, f func(context.Context, Tx) error) error {
-	return db.doWith(ctx, &sql.TxOptions{Isolation: db.dialect.isolation()}, func(ctx context.Context, tx *sql.Tx) error {
+	return db.do(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		return f(ctx, Tx{tx, db.dialect})
 	})
 }
@@ -213,9 +214,9 @@ func (db *DB) Transient(err error) bool {
 	return c == unreachable || c == conflict
 }
 
-// CreateTables makes the tables and indexes that are missing. Several
-// processes may do it at once. Who may not make tables gets no error for one that is
-// there.
+// CreateTables makes the tables and indexes that are missing, and the columns that may
+// be NULL. Several processes may do it at once. Who may not make tables gets no error
+// for one that is there.
 func (db *DB) CreateTables(ctx context.Context, tables ...Table) error {
 	for _, t := range tables {
 		for _, statement := range t.statements(db.dialect) {
@@ -223,8 +224,27 @@ func (db *DB) CreateTables(ctx context.Context, tables ...Table) error {
 				return fmt.Errorf("making table %s: %w", t.Name, err)
 			}
 		}
+		for _, c := range t.Columns {
+			if err := db.addColumn(ctx, t.Name, c); err != nil {
+				return fmt.Errorf("adding column %s to table %s: %w", c.Name, t.Name, err)
+			}
+		}
 	}
 	return nil
+}
+
+// addColumn adds a column that a table of an older version lacks. It may be NULL, for
+// workers of that version write rows without it.
+func (db *DB) addColumn(ctx context.Context, table string, c Column) error {
+	read := "SELECT " + c.Name + " FROM " + table + " WHERE 1 = 0"
+	if !c.Null || db.run(ctx, read) == nil {
+		return nil
+	}
+	err := db.run(ctx, "ALTER TABLE "+table+" ADD COLUMN "+c.Name+" "+db.dialect.ownType(c))
+	if err != nil && db.run(ctx, read) == nil { // another process was first
+		return nil
+	}
+	return err
 }
 
 // define runs a statement that does nothing where all is made. PostgreSQL lets
@@ -255,7 +275,12 @@ func (db *DB) run(ctx context.Context, statement string) error {
 // is a *RefusedError, Missing or Denied, if they are not.
 func (db *DB) CheckTables(ctx context.Context, tables ...Table) error {
 	for _, t := range tables {
-		if err := db.check(ctx, t.Name, t.Key[0], "DELETE FROM "+t.Name+" WHERE 1 = 0"); err != nil {
+		columns := make([]string, len(t.Columns))
+		for i, c := range t.Columns {
+			columns[i] = c.Name
+		}
+		all := "SELECT " + strings.Join(columns, ", ") + " FROM " + t.Name + " WHERE 1 = 0"
+		if err := db.check(ctx, t.Name, t.Key[0], all, "DELETE FROM "+t.Name+" WHERE 1 = 0"); err != nil {
 			return err
 		}
 	}
@@ -298,13 +323,9 @@ func (db *DB) classify(err error) class {
 // do runs f in a transaction, again and again as Options.Retry says. f must
 // bear being repeated after a commit whose answer was lost.
 func (db *DB) do(ctx context.Context, f func(context.Context, *sql.Tx) error) error {
-	return db.doWith(ctx, nil, f)
-}
-
-func (db *DB) doWith(ctx context.Context, o *sql.TxOptions, f func(context.Context, *sql.Tx) error) error {
 	retry, renewed := db.options.Retry, false
 	for n := 0; ; n++ {
-		err := db.attempt(ctx, o, f)
+		err := db.attempt(ctx, f)
 		if err == nil {
 			db.outage.end()
 			return nil
@@ -330,24 +351,24 @@ func (db *DB) doWith(ctx context.Context, o *sql.TxOptions, f func(context.Conte
 }
 
 // attempt runs f in one transaction, in limited time.
-func (db *DB) attempt(ctx context.Context, o *sql.TxOptions, f func(context.Context, *sql.Tx) error) error {
+func (db *DB) attempt(ctx context.Context, f func(context.Context, *sql.Tx) error) error {
 	if limit := db.options.Retry.Attempt; limit > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, limit, errAttempt)
 		defer cancel()
 	}
-	err := db.transaction(ctx, o, f)
+	err := db.transaction(ctx, f)
 	if err != nil && errors.Is(context.Cause(ctx), errAttempt) {
 		return fmt.Errorf("%w: %w", errAttempt, err)
 	}
 	return err
 }
 
-func (db *DB) transaction(ctx context.Context, o *sql.TxOptions, f func(context.Context, *sql.Tx) error) error {
+func (db *DB) transaction(ctx context.Context, f func(context.Context, *sql.Tx) error) error {
 	if db.commits != nil {
 		return db.commits.do(ctx, f)
 	}
-	tx, err := db.pool.BeginTx(ctx, o)
+	tx, err := db.pool.BeginTx(ctx, &sql.TxOptions{Isolation: db.dialect.isolation()})
 	if err != nil {
 		return err
 	}

@@ -35,6 +35,7 @@ func TestClassify(t *testing.T) {
 		want    class
 	}{
 		{"MySQL deadlock", mysqlDialect{}, number(1213), conflict},
+		{"MySQL refused by the group", mysqlDialect{}, number(3101), conflict},
 		{"MySQL lock wait", mysqlDialect{}, number(1205), conflict},
 		{"MySQL too many connections", mysqlDialect{}, number(1040), unreachable},
 		{"MySQL read-only", mysqlDialect{}, number(1290), unreachable},
@@ -200,5 +201,42 @@ func TestAnOutageIsTwoLines(t *testing.T) {
 	}
 	if diff := cmp.Diff([]logrus.Level{logrus.ErrorLevel, logrus.InfoLevel}, levels); diff != "" {
 		t.Errorf("lines (-want +got):\n%s", diff)
+	}
+}
+
+// certifier is a node of a cluster whose first commits lose to those of another node.
+// Galera: the answer to COMMIT is ER_LOCK_DEADLOCK, which nothing has said before.
+type certifier struct {
+	driver.Conn
+	failures *int
+}
+
+func (c certifier) Connect(context.Context) (driver.Conn, error) { return c, nil }
+func (c certifier) Driver() driver.Driver                        { return nil }
+func (c certifier) Begin() (driver.Tx, error)                    { return c, nil }
+func (c certifier) Close() error                                 { return nil }
+func (c certifier) Rollback() error                              { return nil }
+
+func (c certifier) BeginTx(context.Context, driver.TxOptions) (driver.Tx, error) { return c, nil }
+
+func (c certifier) Commit() error {
+	if *c.failures--; *c.failures >= 0 {
+		return &mysql.MySQLError{Number: 1213, Message: "Deadlock found when trying to get lock; try restarting transaction"}
+	}
+	return nil
+}
+
+// A commit that another node of a cluster was faster than is done again at once, and is
+// no outage.
+func TestCertificationFailure(t *testing.T) {
+	t.Parallel()
+	log, hook := logtest.NewNullLogger()
+	failures, calls := 2, 0
+	db := &DB{pool: sql.OpenDB(certifier{failures: &failures}), dialect: mysqlDialect{}, outage: outage{log: log, clock: time.Now},
+		options: Options{Retry: &Retry{Max: 2}}}
+	t.Cleanup(func() { _ = db.Close() })
+	err := db.do(t.Context(), func(context.Context, *sql.Tx) error { calls++; return nil })
+	if err != nil || calls != 3 || len(hook.AllEntries()) > 0 {
+		t.Errorf("%v after %d calls, %d lines of log", err, calls, len(hook.AllEntries()))
 	}
 }

@@ -42,10 +42,11 @@ func (sqliteDialect) open(a address, _ Options) (*sql.DB, error) {
 		}
 		file = "file:" + (&url.URL{Path: a.name}).EscapedPath()
 	}
-	db, err := sql.Open("sqlite", file+"?"+params.Encode())
+	connector, err := sqlite.NewConnector(file + "?" + params.Encode())
 	if err != nil {
 		return nil, err
 	}
+	db := sql.OpenDB(preparing{Connector: connector})
 	db.SetMaxOpenConns(1)
 	db.SetConnMaxIdleTime(0)
 	return db, nil

@@ -64,8 +64,21 @@ func (t Tx) Room(ctx context.Context, wanted int) (int, error) {
 	return min(wanted, max(room, alwaysRoom)), err
 }
 
-// ForUpdate ends a SELECT whose rows are locked until the transaction ends.
+// ForUpdate ends a SELECT whose rows are locked until the transaction ends. It keeps
+// others out where the transaction goes on to write the row; see Hold for others.
 func (t Tx) ForUpdate() string { return t.dialect.forUpdate() }
+
+// Hold locks rows of a table until the transaction ends, and counts that in their column
+// turn, a number that may be NULL. The nodes of a cluster (Galera) know nothing of each
+// other's locks, but of two transactions that write a row on two nodes one fails, and is
+// done again. On SQLite a transaction is alone, and nothing is written.
+func (t Tx) Hold(ctx context.Context, table, where string, args ...any) error {
+	if t.dialect.oneWriter() {
+		return nil
+	}
+	_, err := t.Exec(ctx, "UPDATE "+table+" SET turn = COALESCE(turn, 0) + 1 WHERE "+where, args...)
+	return err
+}
 
 // Now is an expression: microseconds since 1970 by the server's clock, when
 // the statement began or later. SQLite's is the machine's.

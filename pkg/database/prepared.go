@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package database
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+)
+
+// preparing is a connector whose connections keep their statements prepared: to parse
+// a statement costs SQLite and MySQL about as much as to run it.
+type preparing struct {
+	driver.Connector
+	// setup is a statement with which a connection begins, empty for none.
+	setup string
+}
+
+// Connect implements driver.Connector.
+func (p preparing) Connect(ctx context.Context) (driver.Conn, error) {
+	conn, err := p.Connector.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c := &preparedConn{driverConn: conn.(driverConn), kept: map[string]driver.Stmt{}}
+	if p.setup == "" {
+		return c, nil
+	}
+	if _, err := c.driverConn.ExecContext(ctx, p.setup, nil); err != nil {
+		return nil, errors.Join(fmt.Errorf("setting up a connection: %w", err), conn.Close())
+	}
+	return c, nil
+}
+
+// driverConn is what the drivers of SQLite and MySQL have.
+type driverConn interface {
+	driver.Conn
+	driver.ConnBeginTx
+	driver.ConnPrepareContext
+	driver.ExecerContext
+	driver.QueryerContext
+	driver.Pinger
+	driver.SessionResetter
+	driver.Validator
+}
+
+// preparedConn is a connection with the statements that it keeps, by their text. Its
+// users close the rows of one before they run another.
+type preparedConn struct {
+	driverConn
+	kept map[string]driver.Stmt
+}
+
+// maxPrepared bounds the statements of a connection: servers of MySQL bound those of
+// all connections, max_prepared_stmt_count.
+const maxPrepared = 100
+
+// CheckNamedValue implements driver.NamedValueChecker.
+func (c *preparedConn) CheckNamedValue(v *driver.NamedValue) error {
+	if checker, ok := c.driverConn.(driver.NamedValueChecker); ok {
+		return checker.CheckNamedValue(v)
+	}
+	return driver.ErrSkip
+}
+
+// ExecContext implements driver.ExecerContext.
+func (c *preparedConn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
+	return run(ctx, c, query, args, driver.StmtExecContext.ExecContext, c.driverConn.ExecContext)
+}
+
+// QueryContext implements driver.QueryerContext.
+func (c *preparedConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+	return run(ctx, c, query, args, driver.StmtQueryContext.QueryContext, c.driverConn.QueryContext)
+}
+
+// longValues is how many bytes the values of a prepared statement have at most: servers
+// of MySQL bound longer ones in another way than statements.
+const longValues = 64 << 10
+
+// run runs a statement that is kept. One without values, with long ones, or that cannot
+// be prepared, is run as it is. One that fails is prepared anew the next time: the server
+// may have forgotten it.
+func run[S, T any](ctx context.Context, c *preparedConn, query string, args []driver.NamedValue,
+	prepared func(S, context.Context, []driver.NamedValue) (T, error),
+	plain func(context.Context, string, []driver.NamedValue) (T, error)) (T, error) {
+	if len(args) == 0 || sizeOf(args) > longValues {
+		return plain(ctx, query, args)
+	}
+	stmt := c.kept[query]
+	if stmt == nil {
+		var err error
+		if stmt, err = c.PrepareContext(ctx, query); err != nil {
+			return plain(ctx, query, args)
+		}
+		if len(c.kept) == maxPrepared {
+			c.drop()
+		}
+		c.kept[query] = stmt
+	}
+	result, err := prepared(stmt.(S), ctx, args)
+	if err != nil {
+		delete(c.kept, query)
+		_ = stmt.Close()
+	}
+	return result, err
+}
+
+// sizeOf returns the bytes of texts and bytes among values.
+func sizeOf(args []driver.NamedValue) (size int) {
+	for _, a := range args {
+		switch v := a.Value.(type) {
+		case string:
+			size += len(v)
+		case []byte:
+			size += len(v)
+		}
+	}
+	return size
+}
+
+// drop closes all statements.
+func (c *preparedConn) drop() {
+	for query, stmt := range c.kept {
+		delete(c.kept, query)
+		_ = stmt.Close()
+	}
+}
+
+// Close implements driver.Conn.
+func (c *preparedConn) Close() error {
+	c.drop()
+	return c.driverConn.Close()
+}
