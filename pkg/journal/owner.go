@@ -62,13 +62,16 @@ func (j *SQL) Owners(ctx context.Context) ([]Owner, error) {
 	return owners, nil
 }
 
-// isLive locks the owner's row, so that it is not announced meanwhile.
+// isLive holds the owner's row, so that it is not announced meanwhile.
 func isLive(ctx context.Context, tx database.Tx, owner string) (bool, error) {
 	if !storable(owner) {
 		return false, nil
 	}
+	if err := tx.Hold(ctx, "protection_owners", "id = ?", owner); err != nil {
+		return false, err
+	}
 	var live int64
-	query := "SELECT CASE WHEN live_until > " + tx.Now() + " THEN 1 ELSE 0 END FROM protection_owners WHERE id = ?" + tx.ForUpdate()
+	query := "SELECT CASE WHEN live_until > " + tx.Now() + " THEN 1 ELSE 0 END FROM protection_owners WHERE id = ?"
 	err := tx.QueryRow(ctx, query, owner).Scan(&live)
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil

@@ -15,6 +15,9 @@ func number(name string) database.Column {
 	return database.Column{Name: name, Type: database.Int64}
 }
 
+// turn counts how often a row was held: see database.Tx.Hold.
+var turn = database.Column{Name: "turn", Type: database.Int64, Null: true}
+
 // Times are microseconds since 1970 in all tables, 0 for none.
 var versionTable = database.Table{
 	Name: "protection_journal_version", Key: []string{"id"},
@@ -30,7 +33,7 @@ var tables = []database.Table{
 			text("provider_id"), text("checkpoint_id"), text("plan_id"), text("project_id"), text("record_id"),
 			text("owner"), number("generation"), text("token"),
 			text("state"), text("outcome"), {Name: "reason", Type: database.LongText}, text("cancelled_by"),
-			number("created_at"), number("started_at"), number("ended_at"),
+			number("created_at"), number("started_at"), number("ended_at"), turn,
 		},
 		Indexes: []database.Index{
 			{Name: "protection_operations_key", Unique: true, Columns: []string{"idempotency_key"}},
@@ -53,15 +56,15 @@ var tables = []database.Table{
 	},
 	{
 		Name: "protection_owners", Key: []string{"id"},
-		Columns: []database.Column{text("id"), text("host"), number("live_until"), number("announced_at")},
+		Columns: []database.Column{text("id"), text("host"), number("live_until"), number("announced_at"), turn},
 	},
 	{
 		Name: "protection_locks", Key: []string{"name"},
 		Columns: []database.Column{text("name"), text("owner"), number("live_until")},
 	},
-	{ // Rows that are only locked, never changed: see SQL.guard.
+	{ // Rows that are only held: see guard.
 		Name: "protection_guards", Key: []string{"id"},
-		Columns: []database.Column{number("id")},
+		Columns: []database.Column{number("id"), turn},
 	},
 }
 

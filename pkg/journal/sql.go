@@ -193,8 +193,7 @@ func begin(ctx context.Context, tx database.Tx, e Entry, token string) (Entry, b
 func guard(ctx context.Context, tx database.Tx, subject string) error {
 	hash := fnv.New32a()
 	_, _ = hash.Write([]byte(subject))
-	var id int64
-	return tx.QueryRow(ctx, "SELECT id FROM protection_guards WHERE id = ?"+tx.ForUpdate(), int64(hash.Sum32()%guards)).Scan(&id)
+	return tx.Hold(ctx, "protection_guards", "id = ?", int64(hash.Sum32()%guards))
 }
 
 func bit(b bool) int64 {
@@ -299,8 +298,8 @@ func named(err error, what, name string) error {
 	return fmt.Errorf("%s %q: %w", what, name, err)
 }
 
-// held locks an entry until the transaction ends and returns it without its
-// input. One that is not there is ErrNotFound.
+// held locks an entry, which the transaction writes if it changes anything, and returns
+// it without its input. One that is not there is ErrNotFound.
 func held(ctx context.Context, tx database.Tx, id string) (e Entry, token string, err error) {
 	if !storable(id) {
 		return e, "", ErrNotFound
@@ -312,30 +311,32 @@ func held(ctx context.Context, tx database.Tx, id string) (e Entry, token string
 	return e, token, err
 }
 
-// claimed locks an entry to which c is the right to write, ended or not.
-func claimed(ctx context.Context, tx database.Tx, id string, c Claim) (Entry, error) {
+// unclaimed says why c is not the right to write to an entry that has not ended, nil if
+// the write was done before.
+func unclaimed(ctx context.Context, tx database.Tx, id string, c Claim, done func(Entry) bool) error {
 	e, _, err := held(ctx, tx, id)
-	if errors.Is(err, ErrNotFound) || err == nil && e.Claim != c {
+	if errors.Is(err, ErrNotFound) || err == nil && (e.Claim != c || !done(e)) {
 		err = ErrClaim
 	}
-	return e, err
+	return err
 }
+
+// ofClaim selects an entry that has not ended by the right to write to it.
+const ofClaim = " WHERE id = ? AND owner = ? AND generation = ? AND state <> '" + string(Ended) + "'"
 
 // Start implements Journal.
 func (j *SQL) Start(ctx context.Context, id string, c Claim) error {
 	now := j.options.Clock()
 	return named(j.transact(ctx, func(ctx context.Context, tx database.Tx) error {
-		e, err := claimed(ctx, tx, id, c)
-		switch {
-		case err != nil:
-			return err
-		case e.State == Ended:
+		if !storable(id) || !storable(c.Owner) {
 			return ErrClaim
-		case e.State == Running:
-			return nil
 		}
-		_, err = tx.Exec(ctx, "UPDATE protection_operations SET state = ?, started_at = ? WHERE id = ?", string(Running), micros(now), id)
-		return err
+		n, err := tx.Exec(ctx, "UPDATE protection_operations SET state = ?, started_at = ?"+ofClaim+" AND state = ?",
+			string(Running), micros(now), id, c.Owner, c.Generation, string(Queued))
+		if err != nil || n == 1 {
+			return err
+		}
+		return unclaimed(ctx, tx, id, c, func(e Entry) bool { return e.State == Running })
 	}), "starting operation", id)
 }
 
@@ -346,19 +347,16 @@ func (j *SQL) End(ctx context.Context, id string, c Claim, o Outcome, reason str
 	}
 	reason, now := Readable(reason, MaxReason), j.options.Clock()
 	return named(j.transact(ctx, func(ctx context.Context, tx database.Tx) error {
-		e, err := claimed(ctx, tx, id, c)
-		switch {
-		case err != nil:
-			return err
-		case e.endedAs(c, o, reason):
-			return nil
-		case e.State == Ended:
+		if !storable(id) || !storable(c.Owner) {
 			return ErrClaim
 		}
-		_, err = tx.Exec(ctx, "UPDATE protection_operations SET state = ?, outcome = ?, reason = ?, ended_at = ? WHERE id = ?",
-			string(Ended), string(o), reason, micros(now), id)
+		n, err := tx.Exec(ctx, "UPDATE protection_operations SET state = ?, outcome = ?, reason = ?, ended_at = ?"+ofClaim,
+			string(Ended), string(o), reason, micros(now), id, c.Owner, c.Generation)
 		if err != nil {
 			return err
+		}
+		if n == 0 {
+			return unclaimed(ctx, tx, id, c, func(e Entry) bool { return e.endedAs(c, o, reason) })
 		}
 		if _, err := tx.Exec(ctx, "DELETE FROM protection_inputs WHERE operation = ?", id); err != nil {
 			return err

@@ -216,7 +216,7 @@ func apply(ctx context.Context, tx database.Tx, batch []*write) ([]error, error)
 	return errs, unset.run(ctx, tx, deleteMarks)
 }
 
-// lockClaims locks the entries of a batch, so that nobody adopts or ends them
+// lockClaims holds the entries of a batch, so that nobody adopts or ends them
 // before the commit, and returns the claims of those that have not ended.
 func lockClaims(ctx context.Context, tx database.Tx, batch []*write) (map[string]Claim, error) {
 	ids := map[string]bool{}
@@ -231,9 +231,11 @@ func lockClaims(ctx context.Context, tx database.Tx, batch []*write) (map[string
 		for _, id := range part {
 			args = append(args, id)
 		}
-		query := "SELECT id, owner, generation FROM protection_operations WHERE state <> ? AND id IN (?" +
-			strings.Repeat(", ?", len(part)-1) + ") ORDER BY id" + tx.ForUpdate()
-		if err := readClaims(ctx, tx, claims, query, args); err != nil {
+		open := "state <> ? AND id IN (?" + strings.Repeat(", ?", len(part)-1) + ")"
+		if err := tx.Hold(ctx, "protection_operations", open, args...); err != nil {
+			return nil, err
+		}
+		if err := readClaims(ctx, tx, claims, "SELECT id, owner, generation FROM protection_operations WHERE "+open, args); err != nil {
 			return nil, err
 		}
 	}
