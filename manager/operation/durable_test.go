@@ -16,14 +16,29 @@ import (
 )
 
 // BenchmarkDurableProtect protects one resource without hooks, 16 at a time, with
-// journal and operation log in one SQLite file in memory and the bank in memory, too.
+// journal and operation log in one database and the bank in memory.
 func BenchmarkDurableProtect(b *testing.B) {
-	dir, err := os.MkdirTemp("/dev/shm", "karbor")
-	if err != nil {
-		b.Skip(err)
+	for _, store := range []struct {
+		name string
+		url  func(b *testing.B) string
+	}{
+		{"memory", func(b *testing.B) string {
+			dir, err := os.MkdirTemp("/dev/shm", "karbor")
+			if err != nil {
+				b.Skip(err)
+			}
+			b.Cleanup(func() { _ = os.RemoveAll(dir) })
+			return "sqlite:///" + filepath.Join(dir, "karbor.sqlite")
+		}},
+		{"disk", func(b *testing.B) string { return "sqlite:///" + filepath.Join(b.TempDir(), "karbor.sqlite") }},
+		{"MariaDB", scratchMariaDB},
+	} {
+		b.Run(store.name, func(b *testing.B) { durableProtects(b, store.url(b)) })
 	}
-	b.Cleanup(func() { _ = os.RemoveAll(dir) })
-	db, err := database.Open(b.Context(), "sqlite:///"+filepath.Join(dir, "karbor.sqlite"), database.Options{})
+}
+
+func durableProtects(b *testing.B, url string) {
+	db, err := database.Open(b.Context(), url, database.Options{})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -181,7 +181,7 @@ func (e *Engine) begin(ctx context.Context, m Message, s *spec) (*run, error) {
 	case errors.As(err, &busy):
 		return nil, inUse(s.subject, busy.Other)
 	case err != nil:
-		return nil, unrecorded(err)
+		return nil, e.deny(entry.ID, err)
 	}
 	m.accepted()
 	if !fresh {
@@ -213,7 +213,7 @@ func (e *Engine) begin(ctx context.Context, m Message, s *spec) (*run, error) {
 
 // unrecorded is the answer to a request that could not be made durable: the
 // caller may ask again.
-func unrecorded(err error) error {
+func unrecorded(err error) *fault.Error {
 	why := "the database does not answer"
 	if r := database.Refused(err); r != nil {
 		why = r.Advice()

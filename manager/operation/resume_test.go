@@ -4,6 +4,7 @@ package operation
 
 import (
 	"context"
+	"database/sql/driver"
 	"encoding/json"
 	"errors"
 	"sync"
@@ -474,4 +475,53 @@ func TestCancelOfADeletionThatWasNotOpened(t *testing.T) {
 	if status, row := s.checkpoint(t, cp.ID()).Status(), s.records.log(t, protection.Delete); status != checkpoint.ErrorDeleting || row.Status != string(status) {
 		t.Errorf("the checkpoint is %s, the operation log says %s", status, row.Status)
 	}
+}
+
+// forgetfulJournal loses the answer to each Begin.
+type forgetfulJournal struct{ journal.Journal }
+
+func (j forgetfulJournal) Begin(ctx context.Context, e journal.Entry) (journal.Entry, bool, error) {
+	_, _, err := j.Journal.Begin(ctx, e)
+	return journal.Entry{}, false, errors.Join(err, driver.ErrBadConn)
+}
+
+// What its caller was told to be not on record, and is, since only the answer of the
+// database was lost, is ended as that when it is found, and not run. So is the message
+// answered when it comes again.
+func TestDeniedOperationIsNotRun(t *testing.T) {
+	t.Parallel()
+	kept, ran := journaltest.NewMemory(nil), false
+	plugin := hookPlugin{func(protection.Kind, resource.Resource) (*protection.Operation, error) {
+		return &protection.Operation{Main: func(context.Context, *protection.Call) error { ran = true; return nil }}, nil
+	}}
+	b := setup(t, plugin, nil, func(c *Config) { c.Journal = forgetfulJournal{kept} })
+	b.engine.Providers = one{b.provider}
+	const text = "The operation cannot be recorded: the database does not answer"
+	_, err := b.engine.Protect(b.ctx, Message{Key: "m"}, b.provider, planOf(volume), nil)
+	requireFault(t, err, "KarborException", text)
+	entries, err := kept.List(t.Context(), journal.Filter{Unfinished: true})
+	if err != nil || len(entries) != 1 {
+		t.Fatalf("entries on record: %+v, %v", entries, err)
+	}
+	e := entries[0]
+	if e.Claim, err = kept.Adopt(t.Context(), e.ID, e.Claim, e.Owner); err != nil { // as the keeper does with its own
+		t.Fatal(err)
+	}
+	b.engine.Adopt(e)
+	var ended *journal.Entry
+	await(t, "the entry to end", func() bool {
+		ended, err = kept.Get(t.Context(), e.ID)
+		return err != nil || ended.State == journal.Ended
+	})
+	if err != nil || ended.Outcome != journal.Failed || ended.Reason != text || ran {
+		t.Errorf("it ran: %v, and the entry is %s, %q, %v", ran, ended.Outcome, ended.Reason, err)
+	}
+	if keys := keys(t, b.bank); len(keys) > 0 || len(b.records.logs) > 0 {
+		t.Errorf("it has left %v and %v", keys, b.records.logs)
+	}
+	_, known, err := b.engine.Answered(b.ctx, Message{Key: "m"})
+	if !known {
+		t.Error("the message is not known")
+	}
+	requireFault(t, err, "FlowError", "Flow: protect, Error: "+text)
 }
