@@ -333,36 +333,47 @@ const protectWorkers = 16
 var quotedProtect = map[int][2]float64{1: {37, 40}, 50: {590, 620}}
 
 // protecting measures protects with the no-op plugin from the call until the
-// checkpoint is available in the bank.
+// checkpoint is available in the bank, by workers with their journal in different
+// databases.
 func (b *bench) protecting(ctx context.Context) error {
-	for _, provider := range b.site.providers() {
-		if provider == archive {
-			continue
-		}
-		where := "a bank on the disk"
-		if provider == inMemory {
-			where = "a bank in " + memoryFolder
-		}
-		b.table.heading(fmt.Sprintf("Protect until available: no-op plugin, %s, %d at a time", where, protectWorkers))
-		for _, p := range []struct{ resources, protects int }{{1, b.size.protects}, {50, b.size.protects / 5}} {
-			progress("protecting %d resources %d times into %s", p.resources, p.protects, where)
-			if err := b.protectInto(ctx, provider, p.resources, p.protects); err != nil {
-				return err
-			}
-		}
+	if err := b.protectBy(ctx, "bank and SQLite on the disk", onDisk, worker{state: "protects"}); err != nil {
+		return err
 	}
-	return nil
+	if b.site.memory == "" {
+		return nil
+	}
+	return b.journals(ctx, func(name, url string) error {
+		where := "bank in " + memoryFolder + ", " + name
+		if url == "" {
+			where = "bank and " + name + " in " + memoryFolder
+		}
+		return b.protectBy(ctx, where, inMemory, worker{state: "protects-" + name, database: url, memory: true})
+	})
 }
 
-func (b *bench) protectInto(ctx context.Context, provider string, resources, protects int) error {
-	protect, err := b.protect("ours", provider, resources)
+func (b *bench) protectBy(ctx context.Context, where, provider string, w worker) error {
+	b.table.heading(fmt.Sprintf("Protect until available: no-op plugin, %s, %d at a time", where, protectWorkers))
+	w.name = waiting
+	p, err := b.hire(ctx, w)
+	if err != nil {
+		return err
+	}
+	for _, c := range []struct{ resources, protects int }{{1, b.size.protects}, {50, b.size.protects / 5}} {
+		progress("protecting %d resources %d times, %s", c.resources, c.protects, where)
+		err = errors.Join(err, b.protectInto(ctx, p, provider, c.resources, c.protects))
+	}
+	return errors.Join(err, p.stop())
+}
+
+func (b *bench) protectInto(ctx context.Context, p *process, provider string, resources, protects int) error {
+	protect, err := b.protect(waiting, provider, resources)
 	if err != nil {
 		return err
 	}
 	if _, err := repeat(ctx, protectWorkers, protectWorkers, protect); err != nil {
 		return fmt.Errorf("warm up: %w", err)
 	}
-	took, err := measure(ctx, b.ours.process, protects, protectWorkers, protect)
+	took, err := measure(ctx, p, protects, protectWorkers, protect)
 	if err != nil {
 		return err
 	}

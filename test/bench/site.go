@@ -81,6 +81,7 @@ type worker struct {
 	host     string
 	plugin   string // karbor-noop-protection-plugin by default
 	database string // URL; "" is the embedded one
+	memory   bool   // the folder is in memory
 }
 
 // configure writes the configuration of a new worker and returns its path.
@@ -109,13 +110,17 @@ log_file = %s
 	if w.database != "" {
 		w.database = "\n[database]\nconnection = " + w.database + "\n"
 	}
+	state := s.path(w.state)
+	if w.memory {
+		state = filepath.Join(s.memory, w.state)
+	}
 	config := s.path(w.state + "-" + w.host + ".conf")
 	providers := s.path("providers.d-" + w.plugin)
 	if err := os.MkdirAll(providers, 0o755); err != nil {
 		return "", err
 	}
 	files := map[string]string{
-		config: fmt.Sprintf(mainFile, s.broker, s.name, s.topic(w.name), w.host, s.path(w.state), providers, config+".log", w.database),
+		config: fmt.Sprintf(mainFile, s.broker, s.name, s.topic(w.name), w.host, state, providers, config+".log", w.database),
 	}
 	for _, id := range s.providers() {
 		files[filepath.Join(providers, id+".conf")] = fmt.Sprintf(providerFile, id, s.bank(id), w.plugin)
