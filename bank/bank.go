@@ -226,7 +226,7 @@ func (b *Bank) guarded(ctx context.Context, write func(context.Context) error) e
 		}
 		ctx = guard.With(ctx, valid)
 	}
-	ctx = guard.Latched(ctx)
+	ctx = guard.Sticky(ctx)
 	if err := guard.Allowed(ctx); err != nil {
 		return err
 	}

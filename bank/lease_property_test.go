@@ -30,8 +30,8 @@ type stormyLeases struct {
 }
 
 func (s *stormyLeases) set(ctx context.Context, window time.Duration, mustBe bool) error {
-	mood := tenuretest.MoodAt(s.events, time.Since(s.start))
-	return s.process.Call(ctx, mood, func() error {
+	behavior := tenuretest.BehaviorAt(s.events, time.Since(s.start))
+	return s.process.Call(ctx, behavior, func() error {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if mustBe && !s.clock.Now().Before(s.expires) {

@@ -231,14 +231,14 @@ func (j *Janitor) enter(ctx context.Context, wait bool) (_ context.Context, end 
 	}
 	held, fence := t.Present()
 	work, cancel := context.WithCancelCause(guard.With(ctx, fence))
-	untie := []func() bool{context.AfterFunc(held, func() { cancel(context.Cause(held)) })}
+	detach := []func() bool{context.AfterFunc(held, func() { cancel(context.Cause(held)) })}
 	if own := j.config.Tenure; own != nil {
 		lasts := own.Context()
 		work = guard.With(work, own.Fence())
-		untie = append(untie, context.AfterFunc(lasts, func() { cancel(context.Cause(lasts)) }))
+		detach = append(detach, context.AfterFunc(lasts, func() { cancel(context.Cause(lasts)) }))
 	}
 	return work, func() {
-		for _, f := range untie {
+		for _, f := range detach {
 			f()
 		}
 		cancel(nil)

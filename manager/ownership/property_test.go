@@ -28,8 +28,8 @@ type stormy struct {
 }
 
 func (s *stormy) call(ctx context.Context, do func() error) error {
-	mood := tenuretest.MoodAt(s.events, time.Since(s.start))
-	return s.process.Call(ctx, mood, do)
+	behavior := tenuretest.BehaviorAt(s.events, time.Since(s.start))
+	return s.process.Call(ctx, behavior, do)
 }
 
 // Requests that are under way arrive, whatever became of who sent them.

@@ -74,7 +74,7 @@ func (r *resolver) resolve(name Name) bool {
 	defer delete(r.busy, name)
 
 	option := r.table.options[name]
-	s, err := r.evaluate(option, r.given(option))
+	s, err := r.evaluate(option, r.occurrences(option))
 	if err != nil {
 		r.wrong[name] = err
 		return false
@@ -83,9 +83,9 @@ func (r *resolver) resolve(name Name) bool {
 	return true
 }
 
-// given returns what the strongest source says: one occurrence for a scalar,
+// occurrences returns what the strongest source says: one occurrence for a scalar,
 // any number for a MultiString, none when no source has the option.
-func (r *resolver) given(o *Option) []occurrence {
+func (r *resolver) occurrences(o *Option) []occurrence {
 	names := o.names()
 	for i, name := range names {
 		var found []occurrence

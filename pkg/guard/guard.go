@@ -44,26 +44,26 @@ func Allowed(ctx context.Context) error {
 	return nil
 }
 
-// Latched returns a context with the guards of ctx that stay with their first
+// Sticky returns a context with the guards of ctx that stay with their first
 // refusal: what it refused refuses the rest of a change, too.
-func Latched(ctx context.Context) context.Context {
-	latch := &latch{valid: func() error { return Allowed(ctx) }}
-	return context.WithValue(ctx, key{}, &guards{valid: latch.ask})
+func Sticky(ctx context.Context) context.Context {
+	sticky := &sticky{valid: func() error { return Allowed(ctx) }}
+	return context.WithValue(ctx, key{}, &guards{valid: sticky.ask})
 }
 
-// latch is a guard that stays with its first refusal.
-type latch struct {
+// sticky is a guard that stays with its first refusal.
+type sticky struct {
 	valid func() error
 
 	mu      sync.Mutex
 	refused error
 }
 
-func (l *latch) ask() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.refused == nil {
-		l.refused = l.valid()
+func (s *sticky) ask() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.refused == nil {
+		s.refused = s.valid()
 	}
-	return l.refused
+	return s.refused
 }

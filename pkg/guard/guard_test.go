@@ -25,7 +25,7 @@ func TestAllowed(t *testing.T) {
 	ctx, cancel := context.WithCancel(With(With(t.Context(), func() error { return outer }), nil))
 	cancel()
 	ctx = With(context.WithoutCancel(ctx), func() error { return inner })
-	latched := Latched(ctx)
+	sticky := Sticky(ctx)
 	for _, guard := range []*error{&inner, &outer} {
 		if err := Allowed(ctx); err != nil {
 			t.Error(err)
@@ -36,13 +36,13 @@ func TestAllowed(t *testing.T) {
 		}
 		*guard = nil
 	}
-	if err := Allowed(latched); err != nil {
+	if err := Allowed(sticky); err != nil {
 		t.Error(err)
 	}
 	inner = errOver
-	first := Allowed(latched)
+	first := Allowed(sticky)
 	inner = nil
-	if second := Allowed(latched); !errors.Is(first, errOver) || !errors.Is(second, errOver) {
+	if second := Allowed(sticky); !errors.Is(first, errOver) || !errors.Is(second, errOver) {
 		t.Errorf("got %v, then %v", first, second)
 	}
 	if err := Allowed(t.Context()); err != nil {

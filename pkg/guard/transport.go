@@ -47,7 +47,7 @@ func (t transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if safe(req.Method) || ctx.Value(key{}) == nil {
 		return t.next.RoundTrip(req)
 	}
-	ctx = Latched(ctx)
+	ctx = Sticky(ctx)
 	if err := Allowed(ctx); err != nil {
 		if req.Body != nil {
 			req.Body.Close()

@@ -59,9 +59,9 @@ func Run(ctx context.Context, g *Graph, o Options) error {
 	}
 	// The first worker is the caller: thousands of runs that wait for one task
 	// each have one goroutine each.
-	r.hired, r.hiring = 1, true
+	r.workers, r.starting = 1, true
 	r.work()
-	r.workers.Wait()
+	r.wg.Wait()
 	return r.conclude()
 }
 
@@ -71,46 +71,46 @@ type run struct {
 	graph   *Graph
 	plan    *plan // waiting counts down under mu
 	options Options
-	workers sync.WaitGroup
+	wg      sync.WaitGroup
 
-	mu     sync.Mutex
-	ready  []ID // every task that ever became ready, in that order
-	taken  int  // so many of ready have started
-	ended  []ID // in the order in which they ended
-	hired  int  // workers there are
-	hiring bool // the worker hired last has not begun
-	failed *Error
+	mu       sync.Mutex
+	ready    []ID // every task that ever became ready, in that order
+	taken    int  // so many of ready have started
+	ended    []ID // in the order in which they ended
+	workers  int  // how many there are
+	starting bool // the newest worker has not begun
+	failed   *Error
 }
 
-// hire makes one more worker if there is a task for it. Only one at a time is
+// startWorker starts one more worker if there is a task for it. Only one at a time is
 // on its way: it hires the next when it begins, so that short tasks do not
 // fill the processors with workers that find nothing left to do, and long ones
 // still all run at once.
-func (r *run) hire() {
-	if r.taken == len(r.ready) || r.hired == r.options.Workers || r.hiring {
+func (r *run) startWorker() {
+	if r.taken == len(r.ready) || r.workers == r.options.Workers || r.starting {
 		return
 	}
-	r.hiring = true
-	r.hired++
-	r.workers.Go(r.work)
+	r.starting = true
+	r.workers++
+	r.wg.Go(r.work)
 }
 
 // work runs tasks until none is ready.
 func (r *run) work() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.hiring = false
+	r.starting = false
 	for {
 		id, ok := r.take()
 		if !ok {
-			r.hired--
+			r.workers--
 			return
 		}
-		r.hire()
+		r.startWorker()
 		r.mu.Unlock()
 		err := r.execute(id)
 		r.mu.Lock()
-		r.settle(id, err)
+		r.complete(id, err)
 	}
 }
 
@@ -143,8 +143,8 @@ func (r *run) execute(id ID) error {
 	return nil
 }
 
-// settle notes the end of a task and makes ready what waited for it alone.
-func (r *run) settle(id ID, err error) {
+// complete records the end of a task and makes ready what waited for it alone.
+func (r *run) complete(id ID, err error) {
 	r.ended = append(r.ended, id)
 	if err != nil {
 		r.fail(r.graph.tasks[id].Name, err)

@@ -16,6 +16,6 @@
 // Main hooks of a parent and its child have no order between them.
 //
 // Operations outlive processes. Hook says what that asks of a plugin, State is
-// where it keeps what it needs for it, Handover, Because and Aftermath help it to
+// where it keeps what it needs for it, Handover, Because and Cleanup help it to
 // end as it should, and package plugintest tests it.
 package protection

@@ -99,7 +99,7 @@ func With(schema json.RawMessage, more map[string]Property) json.RawMessage {
 //     status, for whoever goes on finds all in its place. So does a hook that
 //     gets an error which wraps ErrHandover; it returns that (Handover).
 //   - ErrCancelled, ErrDeadline and any other cause: it removes what it made, in
-//     the time that Aftermath gives, writes the status "error" and fails with an
+//     the time that Cleanup gives, writes the status "error" and fails with an
 //     error that wraps the cause.
 //
 // A process that is killed does neither. The next run of the hook, or Undo,

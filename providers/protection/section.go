@@ -31,8 +31,8 @@ const (
 	StatusRestoring  = "restoring"
 )
 
-// aftermath is how long the writes after a failure may take.
-const aftermath = 30 * time.Second
+// cleanupTimeout is how long the writes after a failure may take.
+const cleanupTimeout = 30 * time.Second
 
 // parallelDeletes is how many objects of one section are deleted at a time.
 const parallelDeletes = 8
@@ -40,10 +40,10 @@ const parallelDeletes = 8
 // pageSize is how many keys of a section are listed at a time.
 const pageSize = 1000
 
-// Aftermath returns a context for what has to be put in order after a failure,
+// Cleanup returns a context to clean up after a failure,
 // which may have been the end of ctx itself. When the work is handed over, before
 // or meanwhile, it ends like ctx: what was this run's business is another's then.
-func Aftermath(ctx context.Context) (context.Context, context.CancelFunc) {
+func Cleanup(ctx context.Context) (context.Context, context.CancelFunc) {
 	after, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	if HandedOver(ctx) {
 		cancel(context.Cause(ctx))
@@ -53,7 +53,7 @@ func Aftermath(ctx context.Context) (context.Context, context.CancelFunc) {
 			cancel(context.Cause(ctx))
 		}
 	})
-	after, end := context.WithTimeout(after, aftermath)
+	after, end := context.WithTimeout(after, cleanupTimeout)
 	return after, func() {
 		stop()
 		end()
@@ -94,7 +94,7 @@ func (c *Call) PutError(ctx context.Context) {
 	if HandedOver(ctx) {
 		return
 	}
-	ctx, cancel := Aftermath(ctx)
+	ctx, cancel := Cleanup(ctx)
 	defer cancel()
 	if err := c.PutStatus(ctx, StatusError); err != nil {
 		c.Logger().Warnf("status of %s stays as it is: %s", c.Resource.Key(), fault.Detail(err))

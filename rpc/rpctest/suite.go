@@ -260,7 +260,7 @@ func (h *harness) successor() <-chan *rpc.Request {
 	return requests
 }
 
-func (h *harness) doomed(handler rpc.Handler, delivery rpc.Delivery) *rpc.Server {
+func (h *harness) newServer(handler rpc.Handler, delivery rpc.Delivery) *rpc.Server {
 	h.t.Helper()
 	s, err := rpc.NewServer(h.Server, h.target, []rpc.Endpoint{
 		{Methods: map[string]rpc.Method{"start": {Handler: handler, Delivery: delivery}}},

@@ -36,7 +36,7 @@ func hardStop(t *testing.T, s *rpc.Server) {
 
 func checkAckFirst(t *testing.T, h *harness) {
 	started := make(chan struct{}, 1)
-	s := h.doomed(func(ctx context.Context, _ *rpc.Request) (any, error) {
+	s := h.newServer(func(ctx context.Context, _ *rpc.Request) (any, error) {
 		started <- struct{}{}
 		<-ctx.Done()
 		return nil, context.Cause(ctx)
@@ -53,7 +53,7 @@ func checkAckFirst(t *testing.T, h *harness) {
 
 func checkAccept(t *testing.T, h *harness) {
 	accepted := make(chan struct{}, 1)
-	s := h.doomed(func(ctx context.Context, r *rpc.Request) (any, error) {
+	s := h.newServer(func(ctx context.Context, r *rpc.Request) (any, error) {
 		r.Accept()
 		r.Accept()
 		accepted <- struct{}{}
@@ -74,7 +74,7 @@ func checkAccept(t *testing.T, h *harness) {
 
 func checkGiveBack(t *testing.T, h *harness) {
 	started := make(chan struct{}, 1)
-	s := h.doomed(func(ctx context.Context, _ *rpc.Request) (any, error) {
+	s := h.newServer(func(ctx context.Context, _ *rpc.Request) (any, error) {
 		started <- struct{}{}
 		<-ctx.Done()
 		if !errors.Is(context.Cause(ctx), rpc.ErrStopped) {

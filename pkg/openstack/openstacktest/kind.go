@@ -20,8 +20,8 @@ type Kind struct {
 	member  string // member of an answer, or of a request, that holds one; "" is the whole
 	filter  string // parameter for the project's id, where a listing shows more than the project has
 	ready   string // status in which it can be used; "": it can be as soon as it is there
-	// calm is what takes away that which keeps a resource from being removed.
-	calm map[string]any
+	// unblock is the update after which a resource can be removed.
+	unblock map[string]any
 	// reset is the administrator's action for a resource that is stuck in a status
 	// in which nobody may delete it.
 	reset string
@@ -50,21 +50,21 @@ var unrouted = map[string]any{"routes": []any{}}
 
 // The kinds that have helpers. Containers are seen in inventories too.
 var (
-	Server         = Kind{name: "server", service: nova, path: "servers", listing: "servers/detail", list: "servers", member: "server", ready: "ACTIVE", calm: map[string]any{"name": "removed"}, reset: "os-resetState"}
+	Server         = Kind{name: "server", service: nova, path: "servers", listing: "servers/detail", list: "servers", member: "server", ready: "ACTIVE", unblock: map[string]any{"name": "removed"}, reset: "os-resetState"}
 	KeyPair        = Kind{name: "key pair", service: nova, path: "os-keypairs", list: "keypairs", member: "keypair"}
 	FloatingIP     = Kind{name: "floating IP", service: neutron, path: "floatingips", list: "floatingips", member: "floatingip", filter: "project_id"}
-	Router         = Kind{name: "router", service: neutron, path: "routers", list: "routers", member: "router", filter: "project_id", calm: unrouted}
+	Router         = Kind{name: "router", service: neutron, path: "routers", list: "routers", member: "router", filter: "project_id", unblock: unrouted}
 	Port           = Kind{name: "port", service: neutron, path: "ports", list: "ports", member: "port", filter: "project_id"}
 	Subnet         = Kind{name: "subnet", service: neutron, path: "subnets", list: "subnets", member: "subnet", filter: "project_id"}
 	Network        = Kind{name: "network", service: neutron, path: "networks", list: "networks", member: "network", filter: "project_id", ready: "ACTIVE"}
 	SecurityGroup  = Kind{name: "security group", service: neutron, path: "security-groups", list: "security_groups", member: "security_group", filter: "project_id"}
 	VolumeBackup   = Kind{name: "volume backup", service: cinder, path: "backups", listing: "backups/detail", list: "backups", member: "backup", ready: "available", reset: "os-reset_status"}
-	VolumeSnapshot = Kind{name: "volume snapshot", service: cinder, path: "snapshots", listing: "snapshots/detail", list: "snapshots", member: "snapshot", ready: "available", calm: unnamed, reset: "os-reset_status"}
-	Volume         = Kind{name: "volume", service: cinder, path: "volumes", listing: "volumes/detail", list: "volumes", member: "volume", ready: "available", calm: unnamed, reset: "os-reset_status"}
+	VolumeSnapshot = Kind{name: "volume snapshot", service: cinder, path: "snapshots", listing: "snapshots/detail", list: "snapshots", member: "snapshot", ready: "available", unblock: unnamed, reset: "os-reset_status"}
+	Volume         = Kind{name: "volume", service: cinder, path: "volumes", listing: "volumes/detail", list: "volumes", member: "volume", ready: "available", unblock: unnamed, reset: "os-reset_status"}
 	ShareSnapshot  = Kind{name: "share snapshot", service: manila, path: "snapshots", listing: "snapshots/detail", list: "snapshots", member: "snapshot", ready: "available", reset: "os-reset_status",
-		calm: map[string]any{"display_name": "", "display_description": ""}}
+		unblock: map[string]any{"display_name": "", "display_description": ""}}
 	Share = Kind{name: "share", service: manila, path: "shares", listing: "shares/detail", list: "shares", member: "share", ready: "available", reset: "os-reset_status",
-		calm: map[string]any{"display_name": "", "display_description": ""}}
+		unblock: map[string]any{"display_name": "", "display_description": ""}}
 	Image = Kind{name: "image", service: glance, path: "images", list: "images", filter: "owner"}
 )
 

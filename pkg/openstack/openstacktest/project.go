@@ -218,8 +218,8 @@ func (p *RealProject) RemoveAll(but ...Kind) bool {
 // the next round tries again.
 func (p *RealProject) discard(h held, round int) {
 	at := h.kind.path + "/" + h.ID
-	if h.kind.calm != nil && round == 1 {
-		_ = p.call(p.ctx, h.kind, "PUT", at, wrapped(h.kind, h.kind.calm), nil)
+	if h.kind.unblock != nil && round == 1 {
+		_ = p.call(p.ctx, h.kind, "PUT", at, wrapped(h.kind, h.kind.unblock), nil)
 	}
 	if h.kind.reset != "" && (round%stuck == 0 || strings.HasPrefix(h.Status, "error_")) {
 		key := "status"

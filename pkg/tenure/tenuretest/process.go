@@ -75,7 +75,7 @@ func (p *Process) Wait() {
 
 // Call is a request of the process to a store: do happens there. What the
 // weather is when it is sent decides about its fate.
-func (p *Process) Call(ctx context.Context, w Mood, do func() error) error {
+func (p *Process) Call(ctx context.Context, w Behavior, do func() error) error {
 	p.Wait()
 	defer p.Wait()
 	switch w {

@@ -9,16 +9,16 @@ import (
 	"pgregory.net/rapid"
 )
 
-// Mood is what a store does with a request.
-type Mood int
+// Behavior is what a store does with a request.
+type Behavior int
 
-// The moods of a store.
+// The behaviors of a store.
 const (
-	Good     Mood = iota
-	Refusing      // an error, and nothing happened
-	Hanging       // nothing happens
-	Losing        // it happens, and the answer is an error
-	Late          // it happens late, after the caller gave up or just before
+	Good     Behavior = iota
+	Refusing          // an error, and nothing happened
+	Hanging           // nothing happens
+	Losing            // it happens, and the answer is an error
+	Late              // it happens late, after the caller gave up or just before
 )
 
 const (
@@ -30,10 +30,10 @@ var errWeather = errors.New("connection reset by peer")
 
 // Event is something that goes wrong with one process.
 type Event struct {
-	At   time.Duration // after the beginning
-	For  time.Duration
-	Stop bool // the process is stopped
-	Mood Mood // else: of its store, for it
+	At       time.Duration // after the beginning
+	For      time.Duration
+	Stop     bool     // the process is stopped
+	Behavior Behavior // else: of its store, for it
 }
 
 // DrawProcess draws a process whose clock is off by minutes and by up to 5 %.
@@ -58,17 +58,17 @@ func DrawEvents(t *rapid.T, label string, end, unit time.Duration) []Event {
 			Stop: rapid.Bool().Draw(t, "stop"),
 		}
 		if !e.Stop {
-			e.Mood = Mood(rapid.IntRange(int(Refusing), int(Late)).Draw(t, "mood"))
+			e.Behavior = Behavior(rapid.IntRange(int(Refusing), int(Late)).Draw(t, "behavior"))
 		}
 		return e
 	}), 0, 8).Draw(t, label)
 }
 
-// MoodAt is the mood of the store at a time after the beginning.
-func MoodAt(events []Event, now time.Duration) Mood {
+// BehaviorAt is how the store behaves at a time after the beginning.
+func BehaviorAt(events []Event, now time.Duration) Behavior {
 	for _, e := range events {
 		if !e.Stop && e.At <= now && now < e.At+e.For {
-			return e.Mood
+			return e.Behavior
 		}
 	}
 	return Good

@@ -183,7 +183,7 @@ func (s *session) removeBackup(ctx context.Context, document map[string]any, tex
 
 // endLate is end after a failure, in the time that is left for that.
 func (s *session) endLate(ctx context.Context, id string) error {
-	ctx, cancel := protection.Aftermath(ctx)
+	ctx, cancel := protection.Cleanup(ctx)
 	defer cancel()
 	return s.end(ctx, id)
 }

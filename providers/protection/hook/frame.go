@@ -91,7 +91,7 @@ func (f Frame) Restore(restore func(context.Context, *protection.Call) (string, 
 		if id == "" {
 			id = c.Resource.ID
 		}
-		after, cancel := protection.Aftermath(ctx)
+		after, cancel := protection.Cleanup(ctx)
 		defer cancel()
 		if recordErr := c.UpdateStatus(after, id, protection.StatusError, text); recordErr != nil {
 			c.Logger().Warn(fault.Detail(recordErr))
@@ -135,7 +135,7 @@ func Finish(ctx context.Context, do func(context.Context) error) error {
 	if err == nil || ctx.Err() == nil || protection.Handover(ctx, err) != nil {
 		return err
 	}
-	ctx, cancel := protection.Aftermath(ctx)
+	ctx, cancel := protection.Cleanup(ctx)
 	defer cancel()
 	return do(ctx)
 }
@@ -148,7 +148,7 @@ func cleaned(ctx context.Context, c *protection.Call, err error, clean Clean) (s
 	}
 	err = protection.Because(ctx, err)
 	text := Reason(err)
-	after, cancel := protection.Aftermath(ctx)
+	after, cancel := protection.Cleanup(ctx)
 	defer cancel()
 	left := clean(after, c, err)
 	if left == nil {

@@ -304,7 +304,7 @@ func (p *Plugin) each(one protection.Hook, protects bool) protection.Hook {
 // discard removes the images that a restore has made before it failed with err, as
 // each does with its own: a restore that fails leaves nothing.
 func (p *Plugin) discard(ctx context.Context, restored []*protection.Call, err error) {
-	after, cancel := protection.Aftermath(ctx)
+	after, cancel := protection.Cleanup(ctx)
 	defer cancel()
 	for _, c := range restored {
 		id, ok := c.NewResources.Get(c.Resource.ID)

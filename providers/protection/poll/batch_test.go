@@ -454,13 +454,13 @@ func TestBatchCostsLittle(t *testing.T) {
 // hanging is a Source that answers no sooner than the call is ended, but for what is
 // ready. It counts the calls that go on with the rights of each wait.
 type hanging struct {
-	lender string
-	all    *lendings
+	caller string
+	all    *callCounts
 }
 
-type lendings struct {
+type callCounts struct {
 	mu    sync.Mutex
-	calls map[string]int // by lender
+	calls map[string]int // by caller
 	ready map[string]bool
 }
 
@@ -470,12 +470,12 @@ func (h hanging) call(ctx context.Context, id string) (Status, error) {
 		h.all.mu.Unlock()
 		return Status{Text: "active"}, nil
 	}
-	h.all.calls[h.lender]++
+	h.all.calls[h.caller]++
 	h.all.mu.Unlock()
 	<-ctx.Done()
 	h.all.mu.Lock()
 	defer h.all.mu.Unlock()
-	h.all.calls[h.lender]--
+	h.all.calls[h.caller]--
 	return Status{}, context.Cause(ctx)
 }
 
@@ -499,7 +499,7 @@ func TestNoLookOutlivesItsWait(t *testing.T) {
 }
 
 func drawLookers(t *testing.T, draw *rand.Rand) {
-	all := &lendings{calls: map[string]int{}, ready: map[string]bool{}}
+	all := &callCounts{calls: map[string]int{}, ready: map[string]bool{}}
 	b := NewBatch(BatchOptions{Singles: 1 + draw.IntN(4)})
 	leave := map[string]func(){}
 	for n := range 40 {

@@ -16,9 +16,9 @@ import (
 // a time.
 const parallelShows = 4
 
-// lenders is how many waits lend their rights to a listing that fails:
+// maxCallers is how many waits a listing that fails is tried for:
 // the token of one may have run out while those of others are good.
-const lenders = 3
+const maxCallers = 3
 
 // group is all that waits for one key.
 type group struct {
@@ -122,17 +122,17 @@ func (g *group) list(wanted map[string]struct{}, next time.Duration) error {
 	failed := map[*waiter]bool{}
 	marker := ""
 	for read := 0; read < g.batch.options.Pages; {
-		lender := g.lender(failed)
-		if lender == nil {
+		caller := g.caller(failed)
+		if caller == nil {
 			return errors.Join(failures...)
 		}
-		page, following, err := lender.wait.Source.Page(lender.ctx, marker)
+		page, following, err := caller.wait.Source.Page(caller.ctx, marker)
 		if err != nil {
-			failed[lender] = true
-			if lender.ctx.Err() == nil { // else it left while it lent: that says nothing of the service
+			failed[caller] = true
+			if caller.ctx.Err() == nil { // else it left meanwhile: that says nothing of the service
 				failures = append(failures, err)
 			}
-			if len(failures) == lenders {
+			if len(failures) == maxCallers {
 				return errors.Join(failures...)
 			}
 			continue
@@ -171,16 +171,16 @@ func (g *group) show(ids []string, next time.Duration) []string {
 	var group errgroup.Group
 	group.SetLimit(parallelShows)
 	for _, id := range ids {
-		lender := g.first(id)
-		if lender == nil || lender.ctx.Err() != nil {
+		caller := g.first(id)
+		if caller == nil || caller.ctx.Err() != nil {
 			continue
 		}
 		group.Go(func() error {
-			status, err := lender.wait.Source.Show(lender.ctx, id)
+			status, err := caller.wait.Source.Show(caller.ctx, id)
 			switch {
 			case err == nil:
 				g.each(id, func(w *waiter) bool { return w.seen(status, next) })
-			case lender.ctx.Err() == nil:
+			case caller.ctx.Err() == nil:
 				g.each(id, func(w *waiter) bool { return w.failed(err, next) })
 			}
 			return nil
@@ -190,8 +190,8 @@ func (g *group) show(ids []string, next time.Duration) []string {
 	return ids
 }
 
-// lender returns a wait other than those that have failed, nil if there is none.
-func (g *group) lender(failed map[*waiter]bool) *waiter {
+// caller returns a wait other than those that have failed, nil if there is none.
+func (g *group) caller(failed map[*waiter]bool) *waiter {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, waiters := range g.waiters {

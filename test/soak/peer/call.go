@@ -17,7 +17,7 @@ import (
 // call is a client under way from the start. "pause" and "run" hold and resume
 // it, "stats" asks for the state of the process.
 func call(s settings, transport *rabbit.Transport) error {
-	calm()
+	limitGarbage()
 	client := rpc.NewClient(transport, rpc.Target{Topic: s.topic}, rpc.ClientOptions{Timeout: s.timeout})
 	out := newOutput(os.Stdout)
 	every := time.Duration(float64(s.callers) / s.rate * float64(time.Second))

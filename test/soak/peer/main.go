@@ -148,6 +148,6 @@ func words(each func(string)) {
 	}
 }
 
-// calm keeps the heap from growing to twice of what is alive, in which a small
+// limitGarbage keeps the heap from growing to twice of what is alive, in which a small
 // leak would hide for long.
-func calm() { debug.SetGCPercent(50) }
+func limitGarbage() { debug.SetGCPercent(50) }

@@ -35,7 +35,7 @@ type host struct {
 }
 
 func serve(s settings, transport *rabbit.Transport, log logrus.FieldLogger) (err error) {
-	calm()
+	limitGarbage()
 	h := &host{name: s.name + ":" + fmt.Sprint(os.Getpid())}
 	if h.journal, err = openJournal(s.journal, s.memory); err != nil {
 		return err

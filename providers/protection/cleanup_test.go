@@ -12,7 +12,7 @@ import (
 func TestAftermathEndsWithTheHandover(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancelCause(t.Context())
-	after, end := protection.Aftermath(ctx)
+	after, end := protection.Cleanup(ctx)
 	defer end()
 	if after.Err() != nil {
 		t.Fatal("it ended before it began")
@@ -25,7 +25,7 @@ func TestAftermathEndsWithTheHandover(t *testing.T) {
 
 	ctx, cancel = context.WithCancelCause(t.Context())
 	cancel(&protection.CancelError{By: "u"})
-	after, end = protection.Aftermath(ctx)
+	after, end = protection.Cleanup(ctx)
 	defer end()
 	if after.Err() != nil {
 		t.Error("there is no time to clean up")
