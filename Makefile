@@ -60,6 +60,7 @@ install: ## what make build has made, samples and the systemd units, under PREFI
 	install -m 644 etc/logrotate.d/karbor-protection $(DESTDIR)/etc/logrotate.d/
 	install -m 644 etc/sysusers.d/karbor.conf $(DESTDIR)/usr/lib/sysusers.d/
 	install -D -m 644 etc/prometheus/karbor.rules.yml $(DESTDIR)$(PREFIX)/share/karbor/prometheus/karbor.rules.yml
+	install -D -m 644 etc/grafana/karbor.json $(DESTDIR)$(PREFIX)/share/karbor/grafana/karbor.json
 	for f in $(UNIT_FILES); do \
 	  sed 's|/usr/bin/karbor|$(PREFIX)/bin/karbor|g' etc/systemd/$$f >$(DESTDIR)$(UNITS)/$$f && chmod 644 $(DESTDIR)$(UNITS)/$$f || exit 1; done
 
@@ -67,7 +68,7 @@ install: ## what make build has made, samples and the systemd units, under PREFI
 uninstall: ## remove what make install has put there, but for /etc/karbor
 	rm -f $(PROGRAMS:%=$(DESTDIR)$(PREFIX)/bin/%) $(DESTDIR)/etc/logrotate.d/karbor-protection \
 	  $(DESTDIR)/usr/lib/sysusers.d/karbor.conf $(UNIT_FILES:%=$(DESTDIR)$(UNITS)/%)
-	rm -rf $(DESTDIR)$(PREFIX)/share/karbor/prometheus
+	rm -rf $(DESTDIR)$(PREFIX)/share/karbor/prometheus $(DESTDIR)$(PREFIX)/share/karbor/grafana
 
 .PHONY: clean
 clean: ## remove what was built and the logs of checks

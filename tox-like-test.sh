@@ -32,6 +32,8 @@ ENVIRONMENTS=(
   'cover|statement coverage with all services, merged, a line per package'
   'bench|Go benchmarks, then the comparison with Python peers'
   'bench-rpc|the RPC server beside a raw echo and oslo.messaging in Python, under one load'
+  'page|the status page in headless Chromium; screenshots are in .tox-like/page'
+  'prometheus|promtool: what the alerts fire on, and the expressions of the dashboard'
   'docs|generated files are fresh, links lead somewhere, every dependency is explained'
   'demo|what make demo shows'
 )
@@ -354,6 +356,19 @@ env_bench-rpc() {
   go test -run '^$' -bench 'Serve|Request|Reply' -benchmem ./rpc | grep '^Benchmark'
   make -s peers
   go run ./tools/rpccompare "${EXTRA[@]}"
+}
+
+env_page() {
+  packages chromium
+  export KARBOR_TEST_CHROMIUM=/usr/bin/chromium KARBOR_TEST_SCREENSHOTS=$WORK/page
+  REPORT=(-fail-skipped 'KARBOR_TEST_CHROMIUM\b')
+  go_test -count=1 ./manager/page
+}
+
+env_prometheus() {
+  packages prometheus
+  REPORT=(-fail-skipped 'promtool')
+  go_test -count=1 ./test/prometheus
 }
 
 env_docs() { tools/docs/check; }

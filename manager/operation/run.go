@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -112,6 +113,7 @@ type run struct {
 	cancelHooks  context.CancelCauseFunc
 
 	traffic bank.Traffic
+	graph   atomic.Pointer[resource.Graph] // of the flow, once hooks start
 
 	mu sync.Mutex // guards entry.CancelledBy
 }
@@ -429,6 +431,7 @@ func (r *run) walkHooks(ctx context.Context) error {
 		return err
 	}
 	r.phase = walking
+	r.graph.Store(r.flow.Graph)
 	r.log.WithField("resources", r.flow.Graph.Len()).Infof("%s %s", r.entry.Kind, map[bool]string{false: "starts", true: "goes on"}[r.resumed])
 	if err := r.flow.Run(hooks); err != nil {
 		return err

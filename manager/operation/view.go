@@ -3,6 +3,7 @@
 package operation
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -177,15 +178,31 @@ func (e *Engine) addRemarks(ctx context.Context, d *Detail) error {
 	return nil
 }
 
-// Work lists the operations that this worker has, by id, with what their hooks do now.
-func (e *Engine) Work() []Detail {
+// Work is an operation of this worker, with what its hooks do now.
+type Work struct {
+	View
+	Resources []progress.Resource
+	Graph     *resource.Graph // nil as long as no hook has started
+}
+
+// Work lists the operations that this worker has, the oldest first. When they started
+// and who owns them is left out.
+func (e *Engine) Work() []Work {
 	e.mu.Lock()
 	runs := slices.Collect(maps.Values(e.runs))
 	e.mu.Unlock()
-	slices.SortFunc(runs, func(a, b *run) int { return strings.Compare(a.entry.ID, b.entry.ID) })
-	all := make([]Detail, len(runs))
-	for i, r := range runs { // what changes of an entry is left out
-		all[i] = Detail{View: View{ID: r.entry.ID, Type: r.entry.Kind, CheckpointID: r.entry.CheckpointID}, Resources: r.tracker.All()}
+	slices.SortFunc(runs, func(a, b *run) int {
+		return cmp.Or(a.entry.CreatedAt.Compare(b.entry.CreatedAt), strings.Compare(a.entry.ID, b.entry.ID))
+	})
+	positions := e.queue.Positions()
+	all := make([]Work, len(runs))
+	for i, r := range runs {
+		v := View{ID: r.entry.ID, Type: r.entry.Kind, Status: string(journal.Running), ProjectID: r.entry.ProjectID, ProviderID: r.entry.ProviderID,
+			CheckpointID: r.entry.CheckpointID, PlanID: r.entry.PlanID, CreatedAt: r.entry.CreatedAt, CancelledBy: r.cancelledBy(), Position: positions[r.entry.ID]}
+		if v.Position > 0 {
+			v.Status = string(journal.Queued)
+		}
+		all[i] = Work{View: v, Resources: r.tracker.All(), Graph: r.graph.Load()}
 	}
 	return all
 }

@@ -42,7 +42,11 @@ var (
 )
 
 // Describe implements prometheus.Collector.
-func (c collector) Describe(out chan<- *prometheus.Desc) { prometheus.DescribeByCollect(c, out) }
+func (c collector) Describe(out chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{operationsNow, journalCommits, journalMarks, journalFailed, journalWaiting, bankOrphans, checkpoints, refusedCheckpoints} {
+		out <- d
+	}
+}
 
 // Collect implements prometheus.Collector.
 func (c collector) Collect(out chan<- prometheus.Metric) {

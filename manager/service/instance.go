@@ -3,10 +3,12 @@
 package service
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,6 +20,7 @@ import (
 	"github.com/karbor-project/karbor/manager/notification"
 	"github.com/karbor-project/karbor/manager/operation"
 	"github.com/karbor-project/karbor/manager/ownership"
+	"github.com/karbor-project/karbor/manager/page"
 	"github.com/karbor-project/karbor/manager/service/messaging"
 	"github.com/karbor-project/karbor/pkg/config"
 	"github.com/karbor-project/karbor/pkg/database"
@@ -186,7 +189,7 @@ func (i *instance) view() view {
 	if i.metrics == nil {
 		return view{}
 	}
-	return view{metrics: i.metrics.Registry(), consuming: func() bool { return i.transport.Stats().Consuming }, ready: i.readiness}
+	return view{metrics: i.metrics.Registry(), consuming: func() bool { return i.transport.Stats().Consuming }, ready: i.readiness, page: i.page}
 }
 
 func loadProviders(cfg *config.Config, setup Setup, clients *openstack.Factory, cluster kubernetes.Cluster, log logrus.FieldLogger) (*providers.Registry, error) {
@@ -430,6 +433,44 @@ func (i *instance) readiness(ctx context.Context) readiness {
 		r.Ready = r.Ready && p.Up
 	}
 	return r
+}
+
+// failuresAmong is how many operations are looked at for failures, and failuresShown how
+// many of these are shown.
+const (
+	failuresAmong = 500
+	failuresShown = 10
+)
+
+// page returns what people see of the instance.
+func (i *instance) page(ctx context.Context) page.State {
+	ready := i.readiness(ctx)
+	s := page.State{
+		Host: i.host, Now: time.Now().UTC(), Ready: ready.Ready, Running: i.engine.Work(), Services: []page.Service{
+			{Name: "broker", Up: ready.Broker.Up, Reason: ready.Broker.Reason}, {Name: "database", Up: ready.Database.Up, Reason: ready.Database.Reason},
+		},
+	}
+	for _, p := range ready.Providers {
+		s.Providers = append(s.Providers, page.Provider{ID: p.ID, Service: page.Service{Name: cmp.Or(p.Name, p.ID, p.File), Up: p.Up, Reason: p.Reason}})
+	}
+	if !ready.Database.Up {
+		s.Problem = "the database does not answer"
+		return s
+	}
+	ctx, cancel := context.WithTimeout(ctx, journalTime)
+	defer cancel()
+	workers, err := i.engine.Workers(ctx)
+	if err == nil {
+		s.Workers = workers
+		var recent []operation.View
+		recent, err = i.engine.Operations(ctx, journal.Filter{Limit: failuresAmong})
+		recent = slices.DeleteFunc(recent, func(v operation.View) bool { return v.Status != string(journal.Failed) })
+		s.Failures = recent[:min(len(recent), failuresShown)]
+	}
+	if err != nil {
+		s.Problem = fault.Detail(err)
+	}
+	return s
 }
 
 // report implements service.

@@ -19,7 +19,6 @@ import (
 	"github.com/karbor-project/karbor/pkg/systemd"
 	"github.com/karbor-project/karbor/pkg/telemetry"
 	"github.com/karbor-project/karbor/pkg/wait"
-	"github.com/prometheus/client_golang/prometheus"
 )
 
 // The exit codes of the daemon.
@@ -81,7 +80,7 @@ func Main(version string, args []string, setup Setup, stdout, stderr io.Writer) 
 		make: func(ctx context.Context, cfg *config.Config) (service, error) {
 			return newInstance(ctx, cfg, setup, log)
 		}}
-	if err := serve(d, cfg, counts.registry); err != nil {
+	if err := serve(d, cfg, counts); err != nil {
 		log.Errorf("the service ends: %v", err)
 		if !log.OnStderr() {
 			fmt.Fprintf(stderr, "%s: %v\n", Program, err)
@@ -134,9 +133,9 @@ func taskOf(arg string) string {
 }
 
 // serve gives a daemon its signals and its monitor, and runs it.
-func serve(d *daemon, cfg *config.Config, process prometheus.Gatherer) error {
+func serve(d *daemon, cfg *config.Config, counts *business) error {
 	var err error
-	if d.monitor, err = newMonitor(cfg.String("DEFAULT", "metrics_listen"), process, d.log); err != nil {
+	if d.monitor, err = newMonitor(cfg, counts, d.log); err != nil {
 		return err
 	}
 	defer d.monitor.close()

@@ -14,6 +14,7 @@ import (
 
 	"github.com/karbor-project/karbor/bank"
 	"github.com/karbor-project/karbor/manager/operation"
+	"github.com/karbor-project/karbor/manager/page"
 	"github.com/karbor-project/karbor/pkg/config"
 	"github.com/karbor-project/karbor/pkg/journal"
 	"github.com/karbor-project/karbor/providers"
@@ -144,6 +145,19 @@ func (l *lastSuccesses) record(s success, at time.Time) {
 	if at.After(l.at[s]) {
 		l.at[s] = at
 	}
+}
+
+// of returns the last successes of a provider, in the order of operationTypes.
+func (l *lastSuccesses) of(provider string) (list []page.Success) {
+	l.read()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, kind := range operationTypes {
+		if at, ok := l.at[success{string(kind), provider}]; ok {
+			list = append(list, page.Success{Type: string(kind), At: at})
+		}
+	}
+	return list
 }
 
 // readFrom has the next reading of the metrics read the journal.

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"io"
 	"net/http/httptest"
+	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -209,4 +211,50 @@ func TestBanksAreProbed(t *testing.T) {
 		want(true, "", `karbor_bank_up{provider="p1"} 1`)
 		probe.stop()
 	})
+}
+
+// metricNames finds the names of metrics of ours, and of the process, in a text.
+var metricNames = regexp.MustCompile(`\b(?:karbor|rpc|openstack|process|go)_[a-z_]+`)
+
+// The dashboard and the alerts ask for metrics that there are.
+func TestMetricsOfDashboardAndAlerts(t *testing.T) {
+	t.Parallel()
+	args := provided(t, "metrics_listen = 127.0.0.1:0\n", goodProvider)
+	cfg, err := loadConfig(args[1:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	i, err := newInstance(t.Context(), cfg, Builtin(), quietLog(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer i.stop(t.Context())
+	known := map[string]bool{}
+	for _, registry := range []*prometheus.Registry{i.metrics.Registry(), newBusiness().registry} {
+		described := make(chan *prometheus.Desc)
+		go func() {
+			defer close(described)
+			registry.Describe(described)
+		}()
+		for d := range described {
+			_, name, _ := strings.Cut(d.String(), `fqName: "`)
+			name, _, _ = strings.Cut(name, `"`)
+			known[name] = true
+		}
+	}
+	for _, file := range []string{"grafana/karbor.json", "prometheus/karbor.rules.yml"} {
+		text, err := os.ReadFile("../../etc/" + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		names := metricNames.FindAllString(string(text), -1)
+		for _, name := range names {
+			if base := strings.TrimSuffix(name, "_bucket"); !known[name] && !known[base] {
+				t.Errorf("%s: no metric %s", file, name)
+			}
+		}
+		if len(names) < 10 {
+			t.Errorf("%s: %d metrics", file, len(names))
+		}
+	}
 }

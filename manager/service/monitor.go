@@ -16,6 +16,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/karbor-project/karbor/manager/page"
+	"github.com/karbor-project/karbor/pkg/config"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/sirupsen/logrus"
@@ -60,16 +62,19 @@ type view struct {
 	metrics   prometheus.Gatherer
 	consuming func() bool
 	ready     func(context.Context) readiness
+	page      func(context.Context) page.State
 }
 
 // monitor answers HTTP requests about the instance that serves now: /metrics for
-// Prometheus, /healthz for load balancers and probes, and /readyz for operators. None of
-// them changes anything, or tells of users or what they have protected.
+// Prometheus, /healthz for load balancers and probes, /readyz for operators, and / for
+// people. None of them changes anything, or tells of users or what they have protected
+// to who has no token.
 type monitor struct {
 	server   http.Server
 	listener net.Listener
 	idle     idleConns
 	tally    *tally
+	counts   *business
 	metrics  http.Handler
 	current  atomic.Pointer[view]
 	ended    chan struct{}
@@ -78,7 +83,8 @@ type monitor struct {
 // newMonitor listens on the address of option metrics_listen. Without one there
 // is no monitor, and nil is returned, whose methods do nothing. The metrics of the
 // process are shown beside those of the instance.
-func newMonitor(address string, process prometheus.Gatherer, log logrus.FieldLogger) (*monitor, error) {
+func newMonitor(cfg *config.Config, counts *business, log logrus.FieldLogger) (*monitor, error) {
+	address := cfg.String("DEFAULT", "metrics_listen")
 	if address == "" {
 		return nil, nil
 	}
@@ -86,12 +92,15 @@ func newMonitor(address string, process prometheus.Gatherer, log logrus.FieldLog
 	if err != nil {
 		return nil, fmt.Errorf("option metrics_listen: %w", err)
 	}
-	m := &monitor{listener: l, idle: idleConns{limit: maxConnections}, tally: &tally{process: process}, ended: make(chan struct{})}
+	m := &monitor{listener: l, idle: idleConns{limit: maxConnections}, tally: &tally{process: counts.registry}, counts: counts, ended: make(chan struct{})}
 	m.metrics = promhttp.HandlerFor(m.tally, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /metrics", m.serveMetrics)
 	mux.HandleFunc("GET /healthz", m.health)
 	mux.HandleFunc("GET /readyz", m.ready)
+	if who := cfg.String("DEFAULT", "status_page"); who != pageOff {
+		mux.Handle("GET /{$}", page.New(page.Access{Anywhere: who == pageEverywhere, Token: cfg.String("DEFAULT", "status_page_token")}, m.pageState))
+	}
 	m.server = http.Server{
 		Handler: mux, ReadHeaderTimeout: headerTime, ReadTimeout: headerTime, WriteTimeout: answerTime, IdleTimeout: answerTime,
 		MaxHeaderBytes: 16 << 10, ConnState: m.idle.note, ErrorLog: stdlog.New(io.Discard, "", 0),
@@ -134,6 +143,19 @@ func (m *monitor) serveMetrics(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	m.metrics.ServeHTTP(w, r)
+}
+
+// pageState is what the page shows, false before the start.
+func (m *monitor) pageState(ctx context.Context) (page.State, bool) {
+	v := m.current.Load()
+	if v == nil {
+		return page.State{}, false
+	}
+	s := v.page(ctx)
+	for i := range s.Providers {
+		s.Providers[i].Successes = m.counts.successes.of(s.Providers[i].ID)
+	}
+	return s, true
 }
 
 // ready tells as JSON what the instance depends on, with 503 unless all of it is up.

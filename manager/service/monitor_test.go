@@ -32,6 +32,16 @@ func ask(t *testing.T, m *monitor, path string) (int, string) {
 	return r.StatusCode, string(text)
 }
 
+// listenOn is a configuration with an address of the monitor.
+func listenOn(t *testing.T, address string) *config.Config {
+	t.Helper()
+	cfg, err := loadConfig([]string{"--config-file", writeFile(t, "[DEFAULT]\nmetrics_listen = "+address+"\n")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cfg
+}
+
 func quietLog(t *testing.T) *telemetry.Log {
 	t.Helper()
 	log, err := telemetry.NewLog(telemetry.LogConfig{File: os.DevNull})
@@ -44,13 +54,13 @@ func quietLog(t *testing.T) *telemetry.Log {
 
 func TestMonitorIsOffWithoutAnAddress(t *testing.T) {
 	t.Parallel()
-	m, err := newMonitor("", nil, quietLog(t))
+	m, err := newMonitor(listenOn(t, ""), newBusiness(), quietLog(t))
 	if m != nil || err != nil {
 		t.Fatalf("%v, %v", m, err)
 	}
 	m.show(view{})
 	m.close()
-	if _, err := newMonitor("127.0.0.1:none", nil, quietLog(t)); err == nil || !strings.Contains(err.Error(), "metrics_listen") {
+	if _, err := newMonitor(listenOn(t, "127.0.0.1:none"), newBusiness(), quietLog(t)); err == nil || !strings.Contains(err.Error(), "metrics_listen") {
 		t.Errorf("a wrong address: %v", err)
 	}
 }
@@ -60,7 +70,7 @@ func TestMonitorIsOffWithoutAnAddress(t *testing.T) {
 // more than its limit.
 func TestMonitorAmongSilentConnections(t *testing.T) {
 	t.Parallel()
-	m, err := newMonitor("127.0.0.1:0", nil, quietLog(t))
+	m, err := newMonitor(listenOn(t, "127.0.0.1:0"), newBusiness(), quietLog(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +95,7 @@ func TestMonitorAmongSilentConnections(t *testing.T) {
 
 func TestMonitorShowsTheInstanceThatServes(t *testing.T) {
 	t.Parallel()
-	m, err := newMonitor("127.0.0.1:0", nil, quietLog(t))
+	m, err := newMonitor(listenOn(t, "127.0.0.1:0"), newBusiness(), quietLog(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,6 +104,9 @@ func TestMonitorShowsTheInstanceThatServes(t *testing.T) {
 		if code, _ := ask(t, m, path); code != http.StatusServiceUnavailable {
 			t.Errorf("%s before the start: %d", path, code)
 		}
+	}
+	if code, _ := ask(t, m, "/"); code != http.StatusServiceUnavailable {
+		t.Errorf("the page before the start: %d", code)
 	}
 	if code, _ := ask(t, m, "/other"); code != http.StatusNotFound {
 		t.Errorf("another page: %d", code)
@@ -144,7 +157,7 @@ func TestHealthOfAnInstance(t *testing.T) {
 func checkHealth(t *testing.T, cfg *config.Config) {
 	t.Helper()
 	ctx := context.Background()
-	m, err := newMonitor(cfg.String("DEFAULT", "metrics_listen"), nil, quietLog(t))
+	m, err := newMonitor(cfg, newBusiness(), quietLog(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,6 +178,9 @@ func checkHealth(t *testing.T, cfg *config.Config) {
 	}
 	if code, text := ask(t, m, "/readyz"); code != http.StatusOK || !strings.Contains(text, `"ready": true`) {
 		t.Errorf("ready while it serves: %d %s", code, text)
+	}
+	if code, text := ask(t, m, "/"); code != http.StatusOK || !strings.Contains(text, "Karbor protection on m") || !strings.Contains(text, "<h3>broker</h3><b>up</b>") {
+		t.Errorf("the page while it serves: %d %s", code, text)
 	}
 	_, text := ask(t, m, "/metrics")
 	for _, line := range []string{"rpc_consuming 1\n", `rpc_connected{link="consume"} 1`, `openstack_calls_in_flight{service="cinder"} 0`} {

@@ -45,6 +45,13 @@ func nodeOptions() []config.Option {
 	}
 }
 
+// The values of status_page.
+const (
+	pageOff        = "off"
+	pageLocal      = "local"
+	pageEverywhere = "everywhere"
+)
+
 // serviceOptions say how the daemon serves.
 // karbor: service.py; oslo.messaging: server.py; oslo.service: _options.py
 func serviceOptions() []config.Option {
@@ -73,7 +80,13 @@ func serviceOptions() []config.Option {
 			Help: "Seconds that what is at work may take to finish after SIGTERM. Operations that are not done then, and those that only " +
 				"wait for a service, are left as they are: another worker goes on with them, or this one when it is started again. 0 means no limit."},
 		{Name: "metrics_listen", Kind: config.String, Default: "",
-			Help: "host:port on which to serve /metrics for Prometheus, /healthz and /readyz over HTTP, without authentication. Empty turns it off. A change needs a restart."},
+			Help: "host:port on which to serve /metrics for Prometheus, /healthz and /readyz over HTTP, without authentication, and the status page. Empty turns it off. A change needs a restart."},
+		{Name: "status_page", Kind: config.String, Default: pageLocal, Choices: []string{pageOff, pageLocal, pageEverywhere},
+			Help: "Who may read the status page at / of metrics_listen: nobody (off), clients on this machine (local), or everybody who reaches the address " +
+				"(everywhere). A change needs a restart."},
+		{Name: "status_page_token", Kind: config.String, Default: "", Secret: true,
+			Help: "The password, with any user name, that shows projects and the names of resources on the status page. Empty shows them to nobody. " +
+				"A change needs a restart."},
 		{Name: "bank_check_interval", Kind: config.Int, Default: 60, Min: config.Bound(0),
 			Help: "Seconds between two requests that find out whether the bank of a provider answers, for /readyz, metrics and the log. 0 turns them off."},
 	}

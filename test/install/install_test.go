@@ -85,7 +85,7 @@ func TestInstall(t *testing.T) {
 		"etc/logrotate.d/karbor-protection",
 		"opt/bin/karbor-protection",
 		"opt/bin/karborctl",
-		"opt/share/karbor/prometheus/karbor.rules.yml",
+		"opt/share/karbor/grafana/karbor.json", "opt/share/karbor/prometheus/karbor.rules.yml",
 		"usr/lib/systemd/system/karbor-backup@.service",
 		"usr/lib/systemd/system/karbor-backup@.timer",
 		"usr/lib/systemd/system/karbor-protection.service", // /lib is a link in Debian, which a folder of that name would replace
