@@ -132,7 +132,7 @@ type CreateOptions struct {
 // InvalidInput for an id that can be no part of a key.
 func (c *Collection) Create(ctx context.Context, o CreateOptions) (*Checkpoint, error) {
 	if o.Resumed {
-		if cp, err := c.TakeUp(ctx, o.ID); cp != nil || !errors.Is(err, bank.ErrNotFound) {
+		if cp, err := c.Resume(ctx, o.ID); cp != nil || !errors.Is(err, bank.ErrNotFound) {
 			return cp, err
 		}
 	}
@@ -181,7 +181,7 @@ func (c *Collection) Create(ctx context.Context, o CreateOptions) (*Checkpoint, 
 	if errors.Is(err, bank.ErrExists) {
 		// Of an earlier attempt that came to its end after we had looked, or ours,
 		// whose answer was lost. In its place another's indices would lead nowhere.
-		return c.TakeUp(ctx, o.ID)
+		return c.Resume(ctx, o.ID)
 	}
 	if err != nil {
 		c.undoCreate(ctx, f)
@@ -194,9 +194,9 @@ func (c *Collection) Create(ctx context.Context, o CreateOptions) (*Checkpoint, 
 	return cp, nil
 }
 
-// TakeUp returns a checkpoint whose creation may have been cut off before its
+// Resume returns a checkpoint whose creation may have been cut off before its
 // entries, which it writes: also with an error if they could not be written.
-func (c *Collection) TakeUp(ctx context.Context, id string) (*Checkpoint, error) {
+func (c *Collection) Resume(ctx context.Context, id string) (*Checkpoint, error) {
 	cp, err := c.Get(ctx, id)
 	if err != nil {
 		return nil, err

@@ -42,7 +42,7 @@ func (o *change) attach(ctx context.Context) (err error) {
 	case o.create == nil || o.underway:
 		o.cp, err = o.provider.Checkpoints.Get(ctx, id)
 	case o.outcome != nil && o.outcome.Refused != "":
-		o.cp, err = o.provider.Checkpoints.TakeUp(ctx, id)
+		o.cp, err = o.provider.Checkpoints.Resume(ctx, id)
 	default:
 		c := *o.create
 		c.ID, c.Plan, c.ResourceGraph, c.Resumed = id, o.input.Plan.stored(), o.input.Graph, o.resumed
