@@ -75,8 +75,8 @@ var markup string
 //go:embed page.css
 var style string
 
-// Handler serves the page. It tells who has no token of no project, and of resources no
-// more than their types.
+// Handler serves the page. Clients without the token learn of no project, and of resources
+// their types and what the reasons of failures say.
 type Handler struct {
 	access Access
 	state  func(context.Context) (State, bool)
