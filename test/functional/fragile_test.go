@@ -113,11 +113,14 @@ func newFragile(t *testing.T, bank string, kind fragileKind) *fragileSite {
 	return f
 }
 
-// prepare makes what the operation works on.
+// prepare makes what the operation works on, by a worker that no load makes late.
 func (f *fragileSite) prepare() (checkpoint string) {
 	if f.kind.name == "protect" {
 		return ""
 	}
+	hold := f.conf["DEFAULT"]["operation_owner_hold"]
+	f.hold(patience)
+	defer f.conf.set("DEFAULT", "operation_owner_hold", hold)
 	w := f.begin("worker")
 	w.ready()
 	checkpoint = f.api.protected(f.plan)
