@@ -412,7 +412,7 @@ func TestFailuresCleanUp(t *testing.T) {
 		"attach": {func(f *flow) { f.Unattached = true }, "Attach the volume to server failed"},
 		"refuse": {func(f *flow) { f.Refuse("POST /os-volume_attachments", http.StatusForbidden, "Too many volumes") }, "Attach the volume to server failed: Too many volumes (HTTP 403)"},
 		"volume": {func(f *flow) { delete(f.restored, f.root.ID) }, "was not restored"},
-		"flavor": {func(f *flow) { f.Flavors = nil }, "Flavor 1 could not be found. (HTTP 400)"},
+		"flavor": {func(f *flow) { f.Flavors = nil }, "There is no flavor 1: restore_flavor_id names another"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
