@@ -63,10 +63,20 @@ func (r reading) command(a *App, cmd *cobra.Command) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if dryRun {
-			return r.foretell(cmd.Context(), a, args, p)
+		ctx := cmd.Context()
+		s, err := a.open(ctx)
+		if err != nil {
+			return err
 		}
-		return r.start(cmd.Context(), a, args, p, wait)
+		defer a.close(s)
+		ids, err := s.resolve(ctx, args)
+		if err != nil {
+			return err
+		}
+		if dryRun {
+			return r.foretell(ctx, a, s, ids[0], ids[1], p)
+		}
+		return r.start(ctx, a, s, ids[0], ids[1], p, wait)
 	}
 	cmd.AddCommand(&cobra.Command{
 		Use: "show ID", Short: "Show a " + r.noun, Args: exactly("ID"),
@@ -81,17 +91,8 @@ func (r reading) request(id string) client.Request {
 
 // foretell shows what a restore would make. That a resource could not be restored is the
 // failure of the command.
-func (r reading) foretell(ctx context.Context, a *App, args []string, p parameters) error {
-	s, err := a.open(ctx)
-	if err != nil {
-		return err
-	}
-	defer a.close(s)
-	ids, err := s.resolve(ctx, args)
-	if err != nil {
-		return err
-	}
-	request := r.execute(ids[0], ids[1], p)
+func (r reading) foretell(ctx context.Context, a *App, s *session, provider, checkpointID string, p parameters) error {
+	request := r.execute(provider, checkpointID, p)
 	request.Args["dry_run"] = true
 	answer, err := s.Call(ctx, request)
 	if err != nil {
@@ -139,17 +140,7 @@ func (r reading) execute(provider, checkpointID string, p parameters) client.Req
 		"action":      r.action}}
 }
 
-func (r reading) start(ctx context.Context, a *App, args []string, p parameters, wait bool) error {
-	s, err := a.open(ctx)
-	if err != nil {
-		return err
-	}
-	defer a.close(s)
-	ids, err := s.resolve(ctx, args)
-	if err != nil {
-		return err
-	}
-	provider, checkpointID := ids[0], ids[1]
+func (r reading) start(ctx context.Context, a *App, s *session, provider, checkpointID string, p parameters, wait bool) error {
 	id, err := a.begin(ctx, s, r.execute(provider, checkpointID, p), wait)
 	if err != nil || !wait {
 		return err
