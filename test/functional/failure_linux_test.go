@@ -147,7 +147,7 @@ func temporary(t *testing.T, folder, id string) []string {
 	var found []string
 	must(t, filepath.WalkDir(folder, func(path string, d fs.DirEntry, err error) error {
 		name := filepath.Base(path)
-		known := name == "index.json" || name == "status" || name == "metadata" || strings.HasPrefix(name, "data_") || strings.HasSuffix(name, "@"+id)
+		known := name == "#bank" || name == "index.json" || name == "status" || name == "metadata" || strings.HasPrefix(name, "data_") || strings.HasSuffix(name, "@"+id)
 		if err == nil && !d.IsDir() && !known {
 			found = append(found, path)
 		}

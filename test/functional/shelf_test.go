@@ -71,7 +71,9 @@ func (f folderShelf) put(key, body, _ string) {
 
 func (f folderShelf) clear() {
 	f.t.Helper()
-	must(f.t, os.RemoveAll(filepath.Join(f.path, "karbor")))
+	for _, below := range []string{"checkpoints", "indices"} { // the marker of the bank stays
+		must(f.t, os.RemoveAll(filepath.Join(f.path, "karbor", below)))
+	}
 }
 
 func (folderShelf) leases([]string) map[string]bool { return nil }

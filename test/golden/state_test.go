@@ -79,8 +79,10 @@ func checkpointsOf(o objects) map[string]bool {
 // fillBank makes the service's bank hold these objects and no others.
 func (d *daemon) fillBank(t *testing.T, o objects, s shift) {
 	t.Helper()
-	if err := os.RemoveAll(d.bankPath); err != nil {
-		t.Fatal(err)
+	for _, below := range []string{"checkpoints", "indices"} { // the marker of the bank stays
+		if err := os.RemoveAll(filepath.Join(d.bankPath, below)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for key, text := range o {
 		d.putObject(t, s.text(key), s.text(text))
