@@ -337,28 +337,7 @@ func TestCancel(t *testing.T) {
 	t.Parallel()
 	for _, queued := range []bool{false, true} {
 		started := make(chan struct{}, 2)
-		b := setup(t, hookPlugin{func(k protection.Kind, _ resource.Resource) (*protection.Operation, error) {
-			switch k {
-			case protection.Protect:
-				return &protection.Operation{Main: func(ctx context.Context, c *protection.Call) error {
-					if err := c.Section.PutText(ctx, "data", "x"); err != nil {
-						return err
-					}
-					started <- struct{}{}
-					<-ctx.Done()
-					return context.Cause(ctx)
-				}}, nil
-			case protection.Delete:
-				return &protection.Operation{Main: func(ctx context.Context, c *protection.Call) error {
-					err := c.Section.Delete(ctx, "data")
-					if errors.Is(err, bank.ErrNotFound) {
-						return nil
-					}
-					return err
-				}}, nil
-			}
-			return nil, nil
-		}}, nil, func(c *Config) { c.Limits.Total = 1 })
+		b := setup(t, kept(started), nil, func(c *Config) { c.Limits.Total = 1 })
 		id, err := b.engine.Protect(b.ctx, Message{}, b.provider, planOf(volume), nil)
 		if err != nil {
 			t.Fatal(err)
