@@ -52,7 +52,7 @@ func Judged() []string {
 	return []string{resource.Database, resource.Image, resource.Pod, resource.Server, resource.Share, resource.Volume}
 }
 
-// Statuses is how a Judge learns the statuses of its resources.
+// Statuses is how a plugin learns the statuses of its resources.
 type Statuses[T any] struct {
 	Type string
 	// List lists the caller's resources, Show asks for one, and Of tells id and status.
@@ -123,4 +123,18 @@ func (s Statuses[T]) Fit(ctx context.Context, listed []T, unfit []string, as fun
 		found = append(found, as(one))
 	}
 	return found
+}
+
+// Get returns a resource as Plugin.Show does.
+func (s Statuses[T]) Get(ctx context.Context, id string, unfit []string, as func(T) resource.Resource) (*resource.Resource, error) {
+	one, err := s.Show(ctx, id)
+	if err != nil {
+		return nil, ShowFailed(s.Type, id, err)
+	}
+	_, status := s.Of(*one)
+	if err := CheckStatus(s.Type, id, status, unfit); err != nil {
+		return nil, err
+	}
+	r := as(*one)
+	return &r, nil
 }

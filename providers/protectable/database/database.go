@@ -103,15 +103,7 @@ func (p *Plugin) show(ctx context.Context, id string) (*instance, error) {
 
 // Show returns one instance.
 func (p *Plugin) Show(ctx context.Context, id string, _ protectable.Parameters) (*resource.Resource, error) {
-	i, err := p.show(ctx, id)
-	if err != nil {
-		return nil, protectable.ShowFailed(resource.Database, id, err)
-	}
-	if err := protectable.CheckStatus(resource.Database, id, i.Status, unfit); err != nil {
-		return nil, err
-	}
-	r := i.resource()
-	return &r, nil
+	return p.statuses().Get(ctx, id, unfit, instance.resource)
 }
 
 // Dependents returns the instances of a project. Trove lists a user those of

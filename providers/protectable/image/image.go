@@ -102,15 +102,7 @@ func (p *Plugin) images(ctx context.Context) ([]image, error) {
 
 // Show returns one image.
 func (p *Plugin) Show(ctx context.Context, id string, _ protectable.Parameters) (*resource.Resource, error) {
-	i, err := p.show(ctx, id)
-	if err != nil {
-		return nil, protectable.ShowFailed(resource.Image, id, err)
-	}
-	if err := protectable.CheckStatus(resource.Image, id, i.Status, unfit); err != nil {
-		return nil, err
-	}
-	r := i.resource()
-	return &r, nil
+	return p.statuses().Get(ctx, id, unfit, image.resource)
 }
 
 func (p *Plugin) show(ctx context.Context, id string) (*image, error) {

@@ -113,15 +113,7 @@ func (p *Plugin) statuses() protectable.Statuses[Server] {
 
 // Show returns one server.
 func (p *Plugin) Show(ctx context.Context, id string, _ protectable.Parameters) (*resource.Resource, error) {
-	s, err := One(ctx, p.clients, id)
-	if err != nil {
-		return nil, protectable.ShowFailed(resource.Server, id, err)
-	}
-	if err := protectable.CheckStatus(resource.Server, id, s.Status, unfit); err != nil {
-		return nil, err
-	}
-	r := s.resource()
-	return &r, nil
+	return p.statuses().Get(ctx, id, unfit, Server.resource)
 }
 
 // Dependents returns the servers of the caller's project, whichever project the

@@ -91,9 +91,13 @@ func (p *Plugin) shares(ctx context.Context) ([]share, error) {
 
 // Unfit implements protectable.Judge.
 func (p *Plugin) Unfit(ctx context.Context, shares []resource.Resource) (map[string]string, error) {
+	return p.statuses().Unfit(ctx, shares, unprotectable)
+}
+
+func (p *Plugin) statuses() protectable.Statuses[share] {
 	return protectable.Statuses[share]{
 		Type: resource.Share, List: p.shares, Show: p.show, Of: func(s share) (id, status string) { return s.ID, s.Status },
-	}.Unfit(ctx, shares, unprotectable)
+	}
 }
 
 func (p *Plugin) show(ctx context.Context, id string) (*share, error) {
@@ -106,15 +110,7 @@ func (p *Plugin) show(ctx context.Context, id string) (*share, error) {
 
 // Show returns one share.
 func (p *Plugin) Show(ctx context.Context, id string, _ protectable.Parameters) (*resource.Resource, error) {
-	s, err := p.show(ctx, id)
-	if err != nil {
-		return nil, protectable.ShowFailed(resource.Share, id, err)
-	}
-	if err := protectable.CheckStatus(resource.Share, id, s.Status, unfit); err != nil {
-		return nil, err
-	}
-	r := s.resource()
-	return &r, nil
+	return p.statuses().Get(ctx, id, unfit, share.resource)
 }
 
 // Dependents returns the shares of a project, fit or not: a checkpoint of the

@@ -112,15 +112,7 @@ func (p *Plugin) volumes(ctx context.Context) ([]volume, error) {
 
 // Show returns one volume.
 func (p *Plugin) Show(ctx context.Context, id string, _ protectable.Parameters) (*resource.Resource, error) {
-	v, err := p.show(ctx, id)
-	if err != nil {
-		return nil, protectable.ShowFailed(resource.Volume, id, err)
-	}
-	if err := protectable.CheckStatus(resource.Volume, id, v.Status, unfit); err != nil {
-		return nil, err
-	}
-	r := v.resource()
-	return &r, nil
+	return p.statuses().Get(ctx, id, unfit, volume.resource)
 }
 
 func (p *Plugin) show(ctx context.Context, id string) (*volume, error) {
@@ -133,9 +125,13 @@ func (p *Plugin) show(ctx context.Context, id string) (*volume, error) {
 
 // Unfit implements protectable.Judge.
 func (p *Plugin) Unfit(ctx context.Context, volumes []resource.Resource) (map[string]string, error) {
+	return p.statuses().Unfit(ctx, volumes, unprotectable)
+}
+
+func (p *Plugin) statuses() protectable.Statuses[volume] {
 	return protectable.Statuses[volume]{
 		Type: resource.Volume, List: p.volumes, Show: p.show, Of: func(v volume) (id, status string) { return v.ID, v.Status },
-	}.Unfit(ctx, volumes, unprotectable)
+	}
 }
 
 // Dependents returns the volumes that are attached to a server, that a pod
