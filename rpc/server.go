@@ -188,8 +188,34 @@ func (s *Server) Start(ctx context.Context) error {
 	return nil
 }
 
-// Stop ends the server softly: no new deliveries, requests that have not started
-// go back to the broker for others, running handlers finish and their replies are
+// Cancel takes no more requests: those that have not started go back to the broker for
+// others, what has started goes on. It returns when none will start, and at an error may
+// be called again. Stop is still needed. It is what stop is in oslo.messaging, whose wait
+// is the rest of Stop.
+func (s *Server) Cancel(ctx context.Context) error {
+	s.stopReceiving()
+	s.mu.Lock()
+	started := s.started
+	s.mu.Unlock()
+	if !started {
+		return nil
+	}
+	select {
+	case <-s.starting:
+	default:
+		select {
+		case <-s.starting: // soon: the start has been cancelled
+		case <-ctx.Done():
+			return fmt.Errorf("stopping %s while it starts: %w", s.target, ctx.Err())
+		}
+	}
+	if s.listener == nil {
+		return nil
+	}
+	return s.listener.Cancel(ctx)
+}
+
+// Stop ends the server softly: it cancels, running handlers finish and their replies are
 // sent. When ctx ends first, the contexts of the handlers are cancelled with the
 // cause ErrStopped and after the grace time Stop returns the error of ctx. Stop
 // is idempotent; a second call waits for the first.
@@ -218,20 +244,12 @@ func (s *Server) Stop(ctx context.Context) error {
 
 // stop ends a server whose start has begun.
 func (s *Server) stop(ctx context.Context) error {
+	cancelErr := s.Cancel(ctx)
 	select {
 	case <-s.starting:
 	default:
-		select {
-		case <-s.starting: // soon: the start has been cancelled
-		case <-ctx.Done():
-			return fmt.Errorf("stopping %s while it starts: %w", s.target, ctx.Err())
-		}
+		return cancelErr
 	}
-	l := s.listener
-	if l == nil {
-		l = noListener{}
-	}
-	cancelErr := l.Cancel(ctx)
 	idle := make(chan struct{})
 	go func() {
 		s.running.Wait()
@@ -250,18 +268,14 @@ func (s *Server) stop(ctx context.Context) error {
 		case <-grace.C:
 		}
 	}
+	if s.listener == nil { // the start has failed
+		return err
+	}
 	// The listener gets time of its own: ctx may be over.
 	closing, done := context.WithTimeout(context.WithoutCancel(ctx), s.options.Grace)
 	defer done()
-	return errors.Join(err, cancelErr, l.Close(closing))
+	return errors.Join(err, cancelErr, s.listener.Close(closing))
 }
-
-// noListener is that of a server whose start has failed.
-type noListener struct{}
-
-func (noListener) Cancel(context.Context) error { return nil }
-
-func (noListener) Close(context.Context) error { return nil }
 
 // OrDiscard returns log, or a logger that discards everything if log is nil.
 func OrDiscard(log logrus.FieldLogger) logrus.FieldLogger {

@@ -23,6 +23,8 @@ import (
 type service interface {
 	// start returns nil when requests are consumed.
 	start(ctx context.Context) error
+	// drain takes no more requests, and returns when none will begin. It comes after start.
+	drain(ctx context.Context)
 	// stop takes no more requests, lets operations finish until ctx ends, and
 	// closes everything. It may come at any time, once start has returned.
 	stop(ctx context.Context)
@@ -114,7 +116,7 @@ func (d *daemon) run(cfg *config.Config) error {
 	defer status.Stop()
 	d.warnNotify(d.notify.Status("starting"))
 	d.grace = gracePeriod(cfg)
-	d.current = d.launch(func() (*config.Config, error) { return cfg, nil }, d.monitor.show)
+	d.current = d.launch(nil, func() (*config.Config, error) { return cfg, nil }, d.monitor.show)
 	for {
 		select {
 		case received := <-d.terminate:
@@ -155,8 +157,10 @@ func (d *daemon) tell() {
 	}
 }
 
-// launch begins to make and start an instance, whose view goes to made.
-func (d *daemon) launch(load func() (*config.Config, error), made func(view)) *attempt {
+// launch begins to make and start an instance, whose view goes to made. When it serves,
+// the one before it is drained: what is asked from then on is answered with the new
+// configuration.
+func (d *daemon) launch(before *attempt, load func() (*config.Config, error), made func(view)) *attempt {
 	ctx, cancel := context.WithCancel(d.hard)
 	a := &attempt{cancel: cancel, finished: make(chan struct{})}
 	go func() {
@@ -171,9 +175,25 @@ func (d *daemon) launch(load func() (*config.Config, error), made func(view)) *a
 		a.starting.Store(&a.instance)
 		made(a.instance.view())
 		d.logConfig(a.cfg)
-		a.err = a.instance.start(ctx)
+		if a.err = a.instance.start(ctx); a.err == nil {
+			before.drain(ctx)
+		}
 	}()
 	return a
+}
+
+// drain ends the taking of requests by an attempt that serves.
+func (a *attempt) drain(ctx context.Context) {
+	if a == nil {
+		return
+	}
+	select {
+	case <-a.finished:
+		if a.err == nil {
+			a.instance.drain(ctx)
+		}
+	default: // it never will: its start is cancelled
+	}
 }
 
 // retire ends an attempt, and the instance that has come of it, in the
@@ -225,7 +245,7 @@ func (d *daemon) reload() {
 		if d.current.serves() {
 			d.warnNotify(d.notify.Reloading(monotonic(), "reloading; "+d.current.instance.String()+" is served meanwhile"))
 		}
-		d.next = d.launch(d.load, func(view) {})
+		d.next = d.launch(d.current, d.load, func(view) {})
 	}
 }
 

@@ -39,6 +39,7 @@ type fake struct {
 	passed   int
 	ctx      context.Context
 	serving  bool
+	drained  bool
 	stops    int
 	stopping chan struct{} // lets stop end; nil ends at once
 }
@@ -76,6 +77,8 @@ func (f *fake) start(ctx context.Context) error {
 	f.serving = true
 	return nil
 }
+
+func (f *fake) drain(context.Context) { f.drained = true }
 
 func (f *fake) stop(ctx context.Context) {
 	f.stops++
@@ -219,7 +222,7 @@ func (w *daemonWorld) check() {
 	if len(w.terminate)+len(w.hangUp) > 0 {
 		w.t.Fatal("a signal is not read")
 	}
-	serving := slices.ContainsFunc(w.fakes, func(f *fake) bool { return f.serving && f.stops == 0 })
+	serving := slices.ContainsFunc(w.fakes, func(f *fake) bool { return f.serving && !f.drained && f.stops == 0 })
 	w.served = w.served || serving
 	if w.served && !serving && w.daemon.stopped == nil {
 		w.t.Fatal("nobody serves")
@@ -300,8 +303,11 @@ func TestAReloadThatFailsCostsNothing(t *testing.T) {
 				}
 			}
 			w.reload() // the next one is as good as any
+			if w.fakes[0].drained {
+				t.Error("nobody takes requests")
+			}
 			w.serve(w.fakes[2])
-			if w.fakes[0].stops != 1 {
+			if w.fakes[0].stops != 1 || !w.fakes[0].drained {
 				t.Error("the old one serves beside the new one")
 			}
 			w.stop()

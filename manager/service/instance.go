@@ -223,6 +223,13 @@ func (i *instance) start(ctx context.Context) error {
 	return nil
 }
 
+// drain implements service. A broker that does not answer must not hold up who follows.
+func (i *instance) drain(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, closeTime)
+	defer cancel()
+	i.warn("the old configuration may answer for a moment", i.server.Cancel(ctx))
+}
+
 // stop takes no more requests, lets operations finish until ctx ends, and
 // closes everything. It is idempotent, and works on an instance half made. What
 // fails at the end is no failure of the service: it is logged.

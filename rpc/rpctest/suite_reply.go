@@ -29,6 +29,7 @@ var replyChecks = []check{
 	{"Checklist29_BoundedWorkers", checkWorkers},
 	{"Checklist31_ResultThatCannotBeEncoded", checkUnencodable},
 	{"Checklist34_StopLosesNothing", checkStop},
+	{"CancelTakesNoMore", checkCancel},
 	{"Checklist36_FailureOnTheWire", checkFailureForm},
 }
 
@@ -246,6 +247,51 @@ func checkStop(t *testing.T, h *harness) {
 	}
 	if a := wait(t, answers, "the slow call"); a.err != nil || a.text != "one" {
 		t.Errorf("%+v", a)
+	}
+}
+
+// checkCancel serves at two places: none of the requests that come after the Cancel of the
+// first is answered there, and what it had begun ends.
+func checkCancel(t *testing.T, h *harness) {
+	started, release := make(chan struct{}, 1), make(chan struct{})
+	first := h.serve(rpc.ServerOptions{}, methods("", map[string]rpc.Handler{
+		"slow": func(context.Context, *rpc.Request) (any, error) {
+			started <- struct{}{}
+			<-release
+			return "one", nil
+		},
+		"who": returns("one"),
+	}))
+	c := h.client(rpc.ClientOptions{})
+	slow := make(chan string, 1)
+	go func() {
+		var answer string
+		if err := c.Call(h.ctx, nil, "slow", nil, &answer); err != nil {
+			answer = err.Error()
+		}
+		slow <- answer
+	}()
+	wait(t, started, "the slow call")
+	other := h.target
+	other.Server = "host.two"
+	h.serveAt(other, rpc.ServerOptions{}, methods("", map[string]rpc.Handler{"who": returns("two")}))
+	for range 2 {
+		if err := first.Cancel(h.ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 20 {
+		var answer string
+		if err := c.Call(h.ctx, nil, "who", nil, &answer); err != nil || answer != "two" {
+			t.Errorf("%q, %v", answer, err)
+		}
+	}
+	close(release)
+	if answer := wait(t, slow, "the slow call"); answer != "one" {
+		t.Errorf("the slow call: %s", answer)
+	}
+	if err := first.Stop(h.ctx); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -74,6 +74,26 @@ func TestReloadThatCannotServe(t *testing.T) {
 	}
 }
 
+// TestNothingOldAfterAReload asks as soon as the service manager hears of the end of a
+// reload: the answer is made with the new configuration.
+func TestNothingOldAfterAReload(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.fsProvider(t.TempDir(), noop)
+	w := s.started("worker")
+	a := s.api(stranger())
+	for want := 2; want < 12; want++ {
+		s.fsProvider(t.TempDir(), noop)
+		w.drain()
+		w.signal(syscall.SIGHUP)
+		w.ready()
+		if n := a.providers(); n != want {
+			t.Fatalf("%d providers after a reload, want %d", n, want)
+		}
+	}
+	w.stop()
+}
+
 // TestRefusedAtTheStart starts workers whose broker refuses them for good: they end
 // and say why, in the log and on standard error.
 func TestRefusedAtTheStart(t *testing.T) {
