@@ -374,9 +374,11 @@ func (s *store) unusable(dir string) error {
 	if dir == s.root {
 		links = 0
 	}
+	known := s.identity.known()
+	seen := s.seen.Load() || known != ""
 	fd, err := openat(unix.AT_FDCWD, dir, searchOnly|links, 0)
 	if errors.Is(err, fs.ErrNotExist) {
-		if linked(filepath.Dir(dir), dir) || dir == s.root && (s.seen.Load() || s.identity.known()) {
+		if linked(filepath.Dir(dir), dir) || dir == s.root && seen {
 			return fmt.Errorf("the bank is not there, is it mounted?: %w", err)
 		}
 		return nil
@@ -392,7 +394,7 @@ func (s *store) unusable(dir string) error {
 	}
 	if dir == s.root {
 		s.seen.Store(true)
-		if err := s.identity.check(d); err != nil {
+		if err := s.identity.check(d, known); err != nil {
 			return err
 		}
 	}

@@ -48,16 +48,16 @@ func (i *identity) remember(file string) {
 	}
 }
 
-// known reports whether a bank was seen here.
-func (i *identity) known() bool {
+// known returns the id of the bank that was seen here, "" if none was.
+func (i *identity) known() string {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	return i.id != ""
+	return i.id
 }
 
-// check fails if the root is not that of the bank that was seen here. The first one that is
-// seen is it.
-func (i *identity) check(root directory) error {
+// check fails if the root is not that of the bank that was known before the root was
+// opened: meanwhile another writer may have marked it. The first bank that is seen is it.
+func (i *identity) check(root directory, known string) error {
 	id, err := readMarker(root)
 	if errors.Is(err, fs.ErrPermission) {
 		return nil // it is there, at least
@@ -67,11 +67,11 @@ func (i *identity) check(root directory) error {
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	switch {
-	case id == i.id:
-		return nil
-	case i.id == "":
+	if i.id == "" {
 		i.id = id
+	}
+	switch {
+	case id == i.id || id == known:
 		return nil
 	case id == "":
 		return fmt.Errorf("the bank is not there, is it mounted?: %s has no file %s, and had one%s", i.root, markerName, i.excuse())

@@ -4,10 +4,13 @@ package filesystem_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/karbor-project/karbor/bank"
 	"github.com/karbor-project/karbor/bank/filesystem"
@@ -91,23 +94,27 @@ func TestMissingMount(t *testing.T) {
 	}
 }
 
-// Workers that write to a new bank at the same time agree which one it is.
+// Whoever is first in a new bank, in one process or in several: they agree which one it is,
+// and nobody takes the bank that was not marked yet for one that is missing.
 func TestOneMarker(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	done := make(chan error)
-	const workers = 8
-	for range workers {
-		p := newStore(t, dir)
-		go func() { done <- errors.Join(put(t, p, "/s/a", "x"), put(t, p, "/s/b", "x")) }()
-	}
-	for range workers {
-		if err := <-done; err != nil {
-			t.Error(err)
+	for range 100 {
+		dir := t.TempDir()
+		ours := newStore(t, dir)
+		group, ctx := errgroup.WithContext(t.Context())
+		for n := range 8 {
+			group.Go(func() error { return errors.Join(put(t, ours, "/s/a", "x"), put(t, newStore(t, dir), "/s/b", "x")) })
+			group.Go(func() error {
+				_, err := ours.List(ctx, bank.ListOptions{Prefix: fmt.Sprint("/s", n)})
+				return err
+			})
 		}
-	}
-	left, err := os.ReadDir(filepath.Join(dir, "karbor/#incoming"))
-	if err != nil || len(left) > 0 {
-		t.Errorf("left behind: %v, %v", left, err)
+		if err := group.Wait(); err != nil {
+			t.Fatal(err)
+		}
+		left, err := os.ReadDir(filepath.Join(dir, "karbor/#incoming"))
+		if err != nil || len(left) > 0 {
+			t.Fatalf("left behind: %v, %v", left, err)
+		}
 	}
 }

@@ -50,7 +50,7 @@ func (s *store) Put(ctx context.Context, key string, u bank.Upload) error {
 		return err
 	}
 	defer from.close()
-	if !s.identity.known() {
+	if s.identity.known() == "" {
 		if err := s.mark(ctx, from); err != nil {
 			return fmt.Errorf("marking the bank: %w", err)
 		}
