@@ -156,7 +156,7 @@ func (m *Manager) showCheckpoint(ctx context.Context, a *arguments) (any, error)
 	if err != nil {
 		return nil, err
 	}
-	cp, err := accessible(ctx, p, id)
+	cp, err := m.accessible(ctx, p, id)
 	if err != nil {
 		return nil, err
 	}
@@ -186,9 +186,13 @@ func remarksOf(ctx context.Context, cp *checkpoint.Checkpoint) (remark.Document,
 // does not tell a caller what other projects have.
 var errForeign = errors.New("it is another project's")
 
-// accessible finds a checkpoint that the caller may touch. To others it is not there.
-func accessible(ctx context.Context, p *providers.Provider, id string) (*checkpoint.Checkpoint, error) {
+// accessible finds a checkpoint that the caller may touch, be it one that was accepted and
+// is not in the bank yet. To others it is not there.
+func (m *Manager) accessible(ctx context.Context, p *providers.Provider, id string) (*checkpoint.Checkpoint, error) {
 	cp, err := p.Checkpoints.Get(ctx, id)
+	if fault.Is(err, "CheckpointNotFound") {
+		cp, err = m.operations.Opening(ctx, p, id)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -210,8 +214,8 @@ func (m *Manager) checkpointArguments(a *arguments) (*providers.Provider, string
 }
 
 // readable finds the checkpoint that a restore or a verification is to read.
-func readable(ctx context.Context, p *providers.Provider, id string) (*checkpoint.Checkpoint, error) {
-	cp, err := accessible(ctx, p, id)
+func (m *Manager) readable(ctx context.Context, p *providers.Provider, id string) (*checkpoint.Checkpoint, error) {
+	cp, err := m.accessible(ctx, p, id)
 	if err != nil {
 		return nil, err
 	}
@@ -231,7 +235,7 @@ func (m *Manager) delete(ctx context.Context, a *arguments) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	cp, err := accessible(ctx, p, id)
+	cp, err := m.accessible(ctx, p, id)
 	if fault.Is(err, "CheckpointNotFound") || fault.Is(err, "InvalidParameterValue") {
 		return nil, fault.InvalidInput("Invalid checkpoint_id or provider_id").WithCause(err)
 	}
@@ -263,7 +267,7 @@ func (m *Manager) resetState(ctx context.Context, a *arguments) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	cp, err := accessible(ctx, p, id)
+	cp, err := m.accessible(ctx, p, id)
 	if err != nil {
 		return nil, err
 	}

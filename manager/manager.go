@@ -492,7 +492,7 @@ func (m *Manager) prepareReading(ctx context.Context, r reading, kind protection
 	if err := checkParameters(p, kind, r.Parameters); err != nil {
 		return nil, nil, err
 	}
-	cp, err := readable(ctx, p, r.checkpointID)
+	cp, err := m.readable(ctx, p, r.checkpointID)
 	return p, cp, err
 }
 

@@ -13,13 +13,16 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/sirupsen/logrus"
 
 	"github.com/karbor-project/karbor/bank"
 	"github.com/karbor-project/karbor/bank/banktest"
+	"github.com/karbor-project/karbor/bank/checkpoint"
 	"github.com/karbor-project/karbor/manager/operation"
 	"github.com/karbor-project/karbor/pkg/database"
 	"github.com/karbor-project/karbor/pkg/fault"
@@ -69,6 +72,7 @@ type tenancy struct {
 	store *banktest.Memory
 	kept  journal.Journal
 	calls map[string]rpc.Handler
+	lost  atomic.Bool // the worker has just lost what it owns
 	a, b  *party
 	bank  map[string]banktest.Stored // as it was in the beginning
 }
@@ -92,7 +96,7 @@ func newTenancy(t *testing.T) *tenancy {
 		t.Fatal(err)
 	}
 	protectables := protectable.NewRegistry(protectable.Options{Log: log}, anyVolume{})
-	engine := operation.New(operation.Config{Protectables: protectables, Records: w.db, Log: log, Journal: w.kept})
+	engine := operation.New(operation.Config{Protectables: protectables, Records: w.db, Log: log, Journal: w.kept, Tenure: tenure{&w.lost}})
 	t.Cleanup(func() {
 		engine.Stop(context.Background())
 		if err := errors.Join(p.Close(), w.db.Close()); err != nil {
@@ -135,6 +139,22 @@ func (w *tenancy) newParty(t *testing.T, letter string) *party {
 		}
 	}
 	return p
+}
+
+// tenure is one that a test ends.
+type tenure struct{ lost *atomic.Bool }
+
+func (tenure) ID() string { return "99999999-9999-4999-8999-999999999999" }
+
+func (tenure) Context() context.Context { return context.Background() }
+
+func (t tenure) Fence() func() error {
+	return func() error {
+		if t.lost.Load() {
+			return protection.ErrHandover
+		}
+		return nil
+	}
 }
 
 func (w *tenancy) plan(p *party, letter string) map[string]any {
@@ -469,6 +489,56 @@ var hostile = []string{
 // noPart are texts that can be no part of a key.
 func noPart(text string) bool {
 	return text == "" || text == "." || text == ".." || len(text) > 255 || strings.ContainsFunc(text, func(c rune) bool { return c == '/' || !bank.InKeys(c) })
+}
+
+// A checkpoint that was accepted and is not in the bank yet is there for its project, as one
+// that is at work, and for nobody else.
+func TestCheckpointBeforeItIsMade(t *testing.T) {
+	t.Parallel()
+	w := newTenancy(t)
+	w.lost.Store(true)
+	got, err := w.call(".protect", w.caller(w.a.project), map[string]any{"plan": w.plan(w.a, "a")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := got.(string)
+	args := func(more map[string]any) map[string]any {
+		all := map[string]any{"provider_id": tenantsProvider, "checkpoint_id": id}
+		maps.Copy(all, more)
+		return all
+	}
+	reading := func(p *party) map[string]any {
+		return map[string]any{"restore": map[string]any{"id": p.restore, "project_id": p.project, "provider_id": tenantsProvider, "checkpoint_id": id,
+			"parameters": map[string]any{}}}
+	}
+	for _, c := range []struct {
+		by     *party
+		method string
+		args   map[string]any
+		want   string // of the error
+	}{
+		{w.a, ".show_checkpoint", args(nil), ""},
+		{w.a, ".delete", args(nil), "can not be deleted"},
+		{w.a, ".reset_state", args(map[string]any{"state": "error"}), "can not be reset"},
+		{w.a, ".restore", reading(w.a), "not available"},
+		{w.b, ".show_checkpoint", args(nil), "could not be found"},
+		{w.b, ".delete", args(nil), "Invalid checkpoint_id"},
+		{w.b, ".reset_state", args(map[string]any{"state": "error"}), "could not be found"},
+		{w.b, ".restore", reading(w.b), "could not be found"},
+	} {
+		answer, err := w.call(c.method, w.caller(c.by.project), c.args)
+		switch {
+		case c.want == "" && err == nil:
+			if v, ok := answer.(checkpoint.View); !ok || v.ID != id || v.Status != checkpoint.Protecting || v.ResourceGraph == "" {
+				t.Errorf("%s: %+v", c.method, answer)
+			}
+		case err == nil || c.want == "" || !strings.Contains(err.Error(), c.want):
+			t.Errorf("%s of project %.1s: %v, %v, want %q", c.method, c.by.project, answer, err, c.want)
+		}
+	}
+	if diff := cmp.Diff(w.bank, w.store.Objects()); diff != "" {
+		t.Errorf("the bank was written to: %s", diff)
+	}
 }
 
 // TestHostilePlanIDs protects and copies plans whose id or project can be no part of a

@@ -30,6 +30,7 @@ var ErrTransition = errors.New("checkpoint cannot change to this status")
 type Checkpoint struct {
 	collection *Collection
 	id         string
+	draft      bool // not in the bank
 
 	mu       sync.Mutex
 	document document
@@ -141,6 +142,9 @@ func (c *Checkpoint) Commit(ctx context.Context) error {
 	changed, known := c.pending()
 	if len(changed) == 0 {
 		return nil
+	}
+	if c.draft {
+		return fmt.Errorf("checkpoint %s: %w: it is not in the bank yet", c.id, ErrConflict)
 	}
 	current, err := c.refresh(ctx, known)
 	if err != nil {

@@ -136,13 +136,37 @@ func (c *Collection) Create(ctx context.Context, o CreateOptions) (*Checkpoint, 
 			return cp, err
 		}
 	}
+	cp, err := c.Draft(o, c.options.Clock())
+	if err != nil {
+		return nil, err
+	}
+	cp.draft = false
+	err = c.checkpoints.CreateJSON(ctx, indexPath(cp.id), cp.document.text())
+	if errors.Is(err, bank.ErrExists) {
+		// Of an earlier attempt that came to its end after we had looked, or ours,
+		// whose answer was lost. In its place another's indices would lead nowhere.
+		return c.Resume(ctx, o.ID)
+	}
+	if err != nil {
+		c.undoCreate(ctx, cp.fields)
+		return nil, err
+	}
+	if err := c.writeIndices(ctx, cp.fields); err != nil {
+		c.undoCreate(ctx, cp.fields)
+		return nil, err
+	}
+	return cp, nil
+}
+
+// Draft returns a checkpoint created at a time, as Create would write it. Nothing is
+// written, nor can it be: Commit fails with ErrConflict.
+func (c *Collection) Draft(o CreateOptions, at time.Time) (*Checkpoint, error) {
 	if o.Status == "" {
 		o.Status = Protecting
 	}
 	if extra := orNull(o.ExtraInfo); !json.Valid(extra) {
 		return nil, fault.InvalidInput("extra_info of the checkpoint is not JSON")
 	}
-	now := c.options.Clock().UTC()
 	if o.ID == "" {
 		o.ID = c.options.NewID()
 	}
@@ -161,8 +185,8 @@ func (c *Collection) Create(ctx context.Context, o CreateOptions) (*Checkpoint, 
 	d.set(keyProject, quoted(o.Plan.ProjectID))
 	d.set(keyPlan, o.Plan.text())
 	d.set(keyExtraInfo, orNull(o.ExtraInfo))
-	d.set(keyCreatedAt, quoted(now.Format(time.DateOnly)))
-	d.set(keyTimestamp, number(now.Unix()))
+	d.set(keyCreatedAt, quoted(at.UTC().Format(time.DateOnly)))
+	d.set(keyTimestamp, number(at.Unix()))
 	if o.ResourceGraph != "" {
 		d.set(keyGraph, quoted(o.ResourceGraph))
 	}
@@ -174,24 +198,9 @@ func (c *Collection) Create(ctx context.Context, o CreateOptions) (*Checkpoint, 
 
 	f, err := d.fields()
 	if err != nil {
-		return nil, fmt.Errorf("create checkpoint: %w", err)
+		return nil, fmt.Errorf("creating a checkpoint: %w", err)
 	}
-	cp := &Checkpoint{collection: c, id: f.id, document: d, fields: f, base: f.status}
-	err = c.checkpoints.CreateJSON(ctx, indexPath(cp.id), d.text())
-	if errors.Is(err, bank.ErrExists) {
-		// Of an earlier attempt that came to its end after we had looked, or ours,
-		// whose answer was lost. In its place another's indices would lead nowhere.
-		return c.Resume(ctx, o.ID)
-	}
-	if err != nil {
-		c.undoCreate(ctx, f)
-		return nil, err
-	}
-	if err := c.writeIndices(ctx, f); err != nil {
-		c.undoCreate(ctx, f)
-		return nil, err
-	}
-	return cp, nil
+	return &Checkpoint{collection: c, id: f.id, document: d, fields: f, base: f.status, draft: true}, nil
 }
 
 // Resume returns a checkpoint whose creation may have been cut off before its

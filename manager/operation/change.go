@@ -25,9 +25,7 @@ import (
 // deletion or a copy.
 type change struct {
 	*run
-	cp *checkpoint.Checkpoint // whose status changes
-	// create describes the checkpoint that the operation makes; nil: it is there.
-	create *checkpoint.CreateOptions
+	cp     *checkpoint.Checkpoint // whose status changes
 	record *progress.OperationLog
 
 	succeeded, failed checkpoint.Status
@@ -37,16 +35,15 @@ type change struct {
 // be there: a new one would lack what they made. An operation that was refused makes
 // none, but what has reached the bank of one becomes whole, for users to find.
 func (o *change) attach(ctx context.Context) (err error) {
-	id := o.input.Checkpoint
+	id, made := o.input.Checkpoint, creation(protection.Kind(o.entry.Kind), o.input)
 	switch {
-	case o.create == nil || o.underway:
+	case made == nil || o.underway:
 		o.cp, err = o.provider.Checkpoints.Get(ctx, id)
 	case o.outcome != nil && o.outcome.Refused != "":
 		o.cp, err = o.provider.Checkpoints.Resume(ctx, id)
 	default:
-		c := *o.create
-		c.ID, c.Plan, c.ResourceGraph, c.Resumed = id, o.input.Plan.stored(), o.input.Graph, o.resumed
-		o.cp, err = o.provider.Checkpoints.Create(ctx, c)
+		made.Resumed = o.resumed
+		o.cp, err = o.provider.Checkpoints.Create(ctx, *made)
 	}
 	if err != nil {
 		o.cp = nil
@@ -56,6 +53,19 @@ func (o *change) attach(ctx context.Context) (err error) {
 		o.cp.RecordObjects(o.tracker.Objects(), o.tracker.SaveObject)
 	}
 	return nil
+}
+
+// creation describes the checkpoint that an operation makes, nil if it makes none. Its graph
+// is known, so that it is written once and not twice.
+func creation(kind protection.Kind, in *input) *checkpoint.CreateOptions {
+	if in.Plan == nil {
+		return nil
+	}
+	o := &checkpoint.CreateOptions{ID: in.Checkpoint, Plan: in.Plan.stored(), ResourceGraph: in.Graph, ExtraInfo: in.ExtraInfo}
+	if kind == protection.Copy {
+		o.Status, o.ExtraInfo = checkpoint.WaitCopying, json.RawMessage("{}")
+	}
+	return o
 }
 
 // openRecord makes the row in operation_logs.
@@ -154,9 +164,7 @@ func setStatus(ctx context.Context, cp *checkpoint.Checkpoint, status checkpoint
 type protecting struct{ change }
 
 func newProtecting(r *run) *protecting {
-	// Made when its graph is known, the checkpoint is written once and not twice.
-	return &protecting{change{run: r, create: &checkpoint.CreateOptions{ExtraInfo: r.input.ExtraInfo},
-		succeeded: checkpoint.Available, failed: checkpoint.Error}}
+	return &protecting{change{run: r, succeeded: checkpoint.Available, failed: checkpoint.Error}}
 }
 
 // open implements work.
@@ -184,8 +192,7 @@ func (o *protecting) build(context.Context) error {
 type copying struct{ change }
 
 func newCopying(r *run) *copying {
-	return &copying{change{run: r, create: &checkpoint.CreateOptions{Status: checkpoint.WaitCopying, ExtraInfo: json.RawMessage("{}")},
-		succeeded: checkpoint.Available, failed: checkpoint.Error}}
+	return &copying{change{run: r, succeeded: checkpoint.Available, failed: checkpoint.Error}}
 }
 
 // open implements work.

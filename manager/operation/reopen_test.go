@@ -4,15 +4,20 @@ package operation
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/karbor-project/karbor/bank"
 	"github.com/karbor-project/karbor/bank/banktest"
 	"github.com/karbor-project/karbor/bank/checkpoint"
+	"github.com/karbor-project/karbor/pkg/fault"
 	"github.com/karbor-project/karbor/pkg/journal"
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers"
@@ -152,6 +157,100 @@ func TestCancelOfWhatCannotBeOpened(t *testing.T) {
 					t.Errorf("status %s", status)
 				}
 			})
+		})
+	}
+}
+
+// What was accepted can be seen from then on: a worker that has to leave a request as soon as
+// it is on record has not made the checkpoint, and whoever asks any worker sees the one that
+// the next owner makes. Nothing can be written to it meanwhile.
+func TestCheckpointBeforeItIsMade(t *testing.T) {
+	t.Parallel()
+	ask := map[protection.Kind]func(p *process, source *checkpoint.Checkpoint) (string, error){
+		protection.Protect: func(p *process, _ *checkpoint.Checkpoint) (string, error) {
+			return p.engine.Protect(p.bench.ctx, Message{}, p.provider, planOf(volume), nil)
+		},
+		protection.Copy: func(p *process, source *checkpoint.Checkpoint) (string, error) {
+			pairs, err := p.engine.Copy(p.bench.ctx, Message{}, p.provider, planOf(volume), []*checkpoint.Checkpoint{source})
+			if err != nil {
+				return "", err
+			}
+			return pairs[0].Copy, nil
+		},
+	}
+	for kind, status := range map[protection.Kind]checkpoint.Status{
+		protection.Protect: checkpoint.Protecting, protection.Copy: checkpoint.WaitCopying,
+	} {
+		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t)
+			plugin := onMain(kind, func(context.Context, *protection.Call) error { return nil })
+			before := s.process(t, plugin, nil)
+			source, err := before.engine.Protect(before.bench.ctx, Message{}, before.provider, planOf(volume), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			before.engine.alive.Wait()
+
+			tenure := &awake{}
+			first := s.process(t, plugin, nil, func(c *Config) {
+				tenure.process = c.Tenure.(*process)
+				c.Tenure = tenure
+			})
+			tenure.over.Store(true)
+			id, err := ask[kind](first, before.checkpoint(t, source))
+			if err != nil {
+				t.Fatal(err)
+			}
+			first.kill()
+			first.engine.alive.Wait()
+			if _, err := first.provider.Checkpoints.Get(t.Context(), id); !fault.Is(err, "CheckpointNotFound") {
+				t.Fatalf("the bank has the checkpoint: %v", err)
+			}
+
+			second := s.process(t, plugin, nil)
+			seen, err := second.engine.Opening(t.Context(), second.provider, id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if seen.Status() != status || seen.ID() != id || seen.ProjectID() != project {
+				t.Errorf("%+v", seen.View())
+			}
+			if err := errors.Join(seen.SetStatus(checkpoint.Error), seen.Commit(t.Context())); !errors.Is(err, checkpoint.ErrConflict) {
+				t.Errorf("it can be written to: %v", err)
+			}
+			if ownerless, err := second.engine.Ownerless(t.Context(), second.provider, seen); ownerless || err != nil {
+				t.Errorf("it may be taken from its owner: %t, %v", ownerless, err)
+			}
+			other := *second.provider
+			other.ID = "other"
+			for _, c := range []struct {
+				p  *providers.Provider
+				id string
+			}{{second.provider, newID()}, {second.provider, source}, {&other, id}} {
+				if cp, err := second.engine.Opening(t.Context(), c.p, c.id); !fault.Is(err, "CheckpointNotFound") {
+					t.Errorf("provider %s, checkpoint %s: %v, %v", c.p.ID, c.id, cp, err)
+				}
+			}
+
+			second.adopt(t, s.journal)
+			made := second.checkpoint(t, id)
+			shown := map[string]any{}
+			for name, cp := range map[string]*checkpoint.Checkpoint{"before": seen, "after": made} {
+				v := cp.View()
+				v.Status, v.ExtraInfo, v.CreatedAt = "", nil, "" // which change
+				text, err := json.Marshal(v)
+				if err != nil {
+					t.Fatal(err)
+				}
+				shown[name] = string(text)
+			}
+			if diff := cmp.Diff(shown["before"], shown["after"]); diff != "" || made.Status() != checkpoint.Available {
+				t.Errorf("it became %s: %s", made.Status(), diff)
+			}
+			if _, err := second.engine.Opening(t.Context(), second.provider, id); !fault.Is(err, "CheckpointNotFound") {
+				t.Errorf("it is still about to be made: %v", err)
+			}
 		})
 	}
 }

@@ -13,11 +13,14 @@ import (
 	"strings"
 	"time"
 
+	"github.com/karbor-project/karbor/bank/checkpoint"
 	"github.com/karbor-project/karbor/manager/progress"
 	"github.com/karbor-project/karbor/pkg/fault"
 	"github.com/karbor-project/karbor/pkg/journal"
 	"github.com/karbor-project/karbor/pkg/remark"
 	"github.com/karbor-project/karbor/pkg/resource"
+	"github.com/karbor-project/karbor/providers"
+	"github.com/karbor-project/karbor/providers/protection"
 )
 
 // View is an operation as users see it. Times are UTC.
@@ -176,6 +179,39 @@ func (e *Engine) addRemarks(ctx context.Context, d *Detail) error {
 	}
 	d.Remarks, d.MoreRemarks = document.Remarks, document.More
 	return nil
+}
+
+// openingTime bounds the question to the journal whether a checkpoint is about to be made.
+const openingTime = 5 * time.Second
+
+// Opening returns a checkpoint that was accepted and that the bank does not have yet, as
+// the operation on record will write it: the worker that began it had to leave it, or
+// the bank is away. It fails with CheckpointNotFound if there is none.
+func (e *Engine) Opening(ctx context.Context, p *providers.Provider, id string) (*checkpoint.Checkpoint, error) {
+	ctx, cancel := context.WithTimeout(ctx, openingTime)
+	defer cancel()
+	entries, err := e.journal.List(ctx, journal.Filter{CheckpointID: id, ProviderID: p.ID, Unfinished: true})
+	if err != nil {
+		return nil, unrecorded(err)
+	}
+	for _, entry := range entries {
+		if kind := protection.Kind(entry.Kind); kind != protection.Protect && kind != protection.Copy {
+			continue
+		}
+		whole, err := e.journal.Get(ctx, entry.ID)
+		if err == nil {
+			_, err = e.answer(ctx, whole) // of an operation that was refused there will be no checkpoint
+		}
+		if err != nil {
+			return nil, fault.CheckpointNotFound(id).WithCause(err)
+		}
+		in, err := e.trusted(whole)
+		if err != nil {
+			return nil, fault.CheckpointNotFound(id).WithCause(err)
+		}
+		return p.Checkpoints.Draft(*creation(protection.Kind(whole.Kind), in), whole.CreatedAt)
+	}
+	return nil, fault.CheckpointNotFound(id)
 }
 
 // Work is an operation of this worker, with what its hooks do now.
