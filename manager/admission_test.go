@@ -7,7 +7,11 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"slices"
+	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/sirupsen/logrus"
 
@@ -17,6 +21,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/fault"
 	"github.com/karbor-project/karbor/pkg/journal/journaltest"
 	"github.com/karbor-project/karbor/pkg/remark"
+	"github.com/karbor-project/karbor/pkg/requestcontext"
 	"github.com/karbor-project/karbor/pkg/resource"
 	"github.com/karbor-project/karbor/providers"
 	"github.com/karbor-project/karbor/providers/protection"
@@ -25,65 +30,132 @@ import (
 	"github.com/karbor-project/karbor/rpc/rpctest"
 )
 
-// A project has so many handlers and no more, for what starts operations and for the
-// rest; the requests of others, and what comes later, are worked on.
-func TestHandlersOfAProject(t *testing.T) {
-	t.Parallel()
+// office is a manager whose requests a test lets go on one by one.
+type office struct {
+	m       *Manager
+	entered chan string              // the projects of requests that have started
+	goOn    map[string]chan struct{} // by project
+}
+
+func newOffice(most Handlers) *office {
 	log := logrus.New()
 	log.SetOutput(io.Discard)
-	m := New(Config{Handlers: Handlers{PerProject: 3, Starting: 4}, Log: log})
-	entered, goOn := make(chan struct{}), make(chan struct{})
-	slow := m.handler(func(context.Context, *arguments) (any, error) {
-		entered <- struct{}{}
-		<-goOn
-		return "done", nil
-	}, rpc.UntilAccepted)
-	quick := func(delivery rpc.Delivery, project string) error {
-		_, err := m.handler(func(context.Context, *arguments) (any, error) { return nil, nil }, delivery)(t.Context(), requestOf(project))
-		return err
+	goOn := map[string]chan struct{}{}
+	for _, p := range "abcd" {
+		goOn[string(p)] = make(chan struct{})
 	}
-	ended := make(chan error)
-	for range 3 {
-		go func() {
-			_, err := slow(context.Background(), requestOf("a"))
-			ended <- err
-		}()
-		<-entered
-	}
-	if err := quick(rpc.UntilAccepted, "a"); !fault.Is(err, "InvalidInput") {
-		t.Errorf("a fourth one of the project: %v", err)
-	}
-	for name, err := range map[string]error{
-		"a reading one of the project": quick(rpc.AtMostOnce, "a"),
-		"one of another project":       quick(rpc.UntilAccepted, "b"),
-	} {
-		if err != nil {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
+	return &office{New(Config{Handlers: most, Log: log}), make(chan string, 100), goOn}
+}
+
+// ask sends a request and returns where its error will be.
+func (o *office) ask(ctx context.Context, delivery rpc.Delivery, r *rpc.Request) <-chan error {
+	handler := o.m.handler(func(ctx context.Context, _ *arguments) (any, error) {
+		project := requestcontext.From(ctx).ProjectID
+		o.entered <- project
+		<-o.goOn[project]
+		return nil, nil
+	}, delivery)
+	ended := make(chan error, 1)
 	go func() {
-		_, err := slow(context.Background(), requestOf("b"))
+		_, err := handler(ctx, r)
 		ended <- err
 	}()
-	<-entered
-	if err := quick(rpc.UntilAccepted, "c"); !fault.Is(err, "InvalidInput") {
-		t.Errorf("a fifth one that starts an operation: %v", err)
+	return ended
+}
+
+// started returns the projects of the requests that have started since it was asked last.
+func (o *office) started() string {
+	synctest.Wait()
+	var projects []string
+	for len(o.entered) > 0 {
+		projects = append(projects, <-o.entered)
 	}
-	if err := quick(rpc.AtMostOnce, "c"); err != nil {
-		t.Errorf("one that reads beside four that start operations: %v", err)
-	}
-	close(goOn)
-	for range 4 {
-		if err := <-ended; err != nil {
+	slices.Sort(projects)
+	return strings.Join(projects, "")
+}
+
+// Requests beyond the share of their project wait, and start in turn when others end. What
+// reads does not wait for what starts operations, and nobody waits for other projects while
+// there are handlers. Too many that wait are refused.
+func TestHandlersOfAProject(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const start, read = rpc.UntilAccepted, rpc.AtMostOnce
+		o := newOffice(Handlers{Total: 6, PerProject: 3, Starting: 4, Waiting: 2})
+		var ended []<-chan error
+		ask := func(delivery rpc.Delivery, projects string) {
+			for _, p := range projects {
+				ended = append(ended, o.ask(t.Context(), delivery, requestOf(string(p))))
+				synctest.Wait()
+			}
+		}
+		expect := func(what, want string) {
+			t.Helper()
+			if got := o.started(); got != want {
+				t.Errorf("%s: %q start, want %q", what, got, want)
+			}
+		}
+		ask(start, "aaaaa")
+		expect("five of a project", "aaa")
+		if err := <-o.ask(t.Context(), start, requestOf("a")); !fault.Is(err, "InvalidInput") || !strings.Contains(err.Error(), "as many requests of the project are waiting") {
+			t.Errorf("a third one that would wait: %v", err)
+		}
+		ask(start, "bb")
+		expect("two of another project, beside which four may start operations", "b")
+		ask(read, "ac")
+		expect("requests that read", "ac")
+		ask(read, "d")
+		expect("a seventh request", "")
+		o.goOn["c"] <- struct{}{}
+		expect("the first in the line that may start", "d")
+		o.goOn["b"] <- struct{}{}
+		expect("the next one, when another starts no operation any more", "b")
+		for _, c := range o.goOn {
+			close(c)
+		}
+		for _, e := range ended {
+			if err := <-e; err != nil {
+				t.Error(err)
+			}
+		}
+		expect("the last ones", "aa")
+		if a := o.m.admission; len(a.working)+a.total+a.starting+len(a.waiting)+len(a.line) != 0 {
+			t.Errorf("left: %+v", a)
+		}
+	})
+}
+
+// A request whose caller gives up while it waits, or whose server stops, does not start.
+func TestCallersThatGiveUpWhileTheyWait(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		o := newOffice(Handlers{PerProject: 1, Waiting: 5})
+		first := o.ask(t.Context(), rpc.UntilAccepted, requestOf("a"))
+		if got := o.started(); got != "a" {
+			t.Fatal(got)
+		}
+		late, stopped := requestOf("a"), requestOf("a")
+		late.Deadline = time.Now().Add(time.Minute)
+		ctx, stop := context.WithCancelCause(t.Context())
+		abandoned, cut := o.ask(t.Context(), rpc.UntilAccepted, late), o.ask(ctx, rpc.UntilAccepted, stopped)
+		synctest.Wait()
+		stop(rpc.ErrStopped)
+		for _, c := range []struct {
+			ended <-chan error
+			want  string
+		}{{cut, rpc.ErrStopped.Error()}, {abandoned, rpc.ErrAbandoned.Error()}} {
+			if err := <-c.ended; err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%v, want %s", err, c.want)
+			}
+		}
+		close(o.goOn["a"])
+		if err := <-first; err != nil {
 			t.Error(err)
 		}
-	}
-	if err := quick(rpc.UntilAccepted, "a"); err != nil {
-		t.Errorf("one that comes later: %v", err)
-	}
-	if len(m.admission.working) != 0 {
-		t.Errorf("left: %v", m.admission.working)
-	}
+		if got := o.started(); got != "" {
+			t.Errorf("%q start", got)
+		}
+	})
 }
 
 func requestOf(project string) *rpc.Request {
@@ -110,9 +182,9 @@ func TestAnotherProjectIsAnsweredUnderALoad(t *testing.T) {
 	}
 	slow := blocked{make(chan struct{})}
 	engine := operation.New(operation.Config{Protectables: slow, Journal: journaltest.NewMemory(nil), Records: noRecords{}, Log: log})
-	m := New(Config{Providers: providers.NewRegistry(p), Operations: engine, Handlers: Handlers{PerProject: rpc.DefaultWorkers / 3}, Log: log})
+	m := New(Config{Providers: providers.NewRegistry(p), Operations: engine, Handlers: Handlers{PerProject: rpc.DefaultWorkers / 3, Waiting: rpc.DefaultWorkers}, Log: log})
 	transport := rpctest.NewBroker().Transport()
-	server, err := rpc.NewServer(transport, rpc.Target{Topic: "t", Server: "s"}, m.Endpoints(), rpc.ServerOptions{Failure: Failure})
+	server, err := rpc.NewServer(transport, rpc.Target{Topic: "t", Server: "s"}, m.Endpoints(), rpc.ServerOptions{Failure: Failure, Workers: 4 * rpc.DefaultWorkers})
 	if err == nil {
 		err = server.Start(t.Context())
 	}
@@ -121,7 +193,7 @@ func TestAnotherProjectIsAnsweredUnderALoad(t *testing.T) {
 	}
 	client := rpc.NewClient(transport, rpc.Target{Topic: "t", Version: "1.0"}, rpc.ClientOptions{})
 	plan := map[string]any{"id": "p", "provider_id": "provider", "resources": []any{map[string]any{"id": "r", "type": "t", "name": "n"}}}
-	for range rpc.DefaultWorkers + 6 {
+	for range 2 * rpc.DefaultWorkers {
 		if err := client.Cast(t.Context(), requestOf("a").Context, "protect", map[string]any{"plan": plan}); err != nil {
 			t.Fatal(err)
 		}

@@ -156,9 +156,11 @@ func (m *Manager) handler(call method, delivery rpc.Delivery) rpc.Handler {
 			return nil, fault.InvalidInput(err.Error())
 		}
 		ctx = requestcontext.New(ctx, caller)
-		leave, err := m.admission.enter(share{caller.ProjectID, delivery == rpc.UntilAccepted})
+		waiting, waited := untilAbandoned(ctx, req)
+		leave, err := m.admission.enter(waiting, share{caller.ProjectID, delivery == rpc.UntilAccepted})
+		waited()
 		if err != nil {
-			return nil, m.report(ctx, req.Method, fault.InvalidInput(err.Error()+": ask again later"))
+			return nil, m.report(ctx, req.Method, fault.InvalidInput("The request was not started: "+err.Error()+"; ask again later"))
 		}
 		defer leave()
 		a := newArguments(req.Args, operation.Message{Key: req.UniqueID, Accepted: req.Accept, Reasons: req.Version == Version})

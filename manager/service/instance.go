@@ -135,7 +135,7 @@ func newInstance(ctx context.Context, cfg *config.Config, setup Setup, log *tele
 	}
 	target := rpc.Target{Exchange: cfg.String("DEFAULT", "control_exchange"), Topic: i.topic, Server: i.host}
 	i.server, err = rpc.NewServer(wrapped[rpc.Transport](setup.Wrap.Transport, i.transport), target, m.Endpoints(), rpc.ServerOptions{
-		Workers: cfg.Int("DEFAULT", "executor_thread_pool_size"), Ping: cfg.Bool("DEFAULT", "rpc_ping_enabled"),
+		Workers: requestsInHand * cfg.Int("DEFAULT", "executor_thread_pool_size"), Ping: cfg.Bool("DEFAULT", "rpc_ping_enabled"),
 		Failure: manager.Failure, Log: telemetry.Named(log, "rpc"), Middleware: i.measure(),
 	})
 	if err != nil {
@@ -158,11 +158,16 @@ func (i *instance) makeSender(cfg *config.Config) (err error) {
 	return err
 }
 
+// requestsInHand is how many requests a worker holds for each that it works on. The others
+// wait for their projects' turns.
+const requestsInHand = 4
+
 // handlers divides the pool: each project may use a third of it, and a quarter is
-// reserved for methods that only read.
+// reserved for methods that only read. As many requests as the pool has room for may
+// wait for the turn of their project.
 func handlers(cfg *config.Config) manager.Handlers {
 	pool := cfg.Int("DEFAULT", "executor_thread_pool_size")
-	h := manager.Handlers{PerProject: max(1, pool/3), Starting: max(1, pool-pool/4)}
+	h := manager.Handlers{Total: pool, PerProject: max(1, pool/3), Starting: max(1, pool-pool/4), Waiting: pool}
 	if n := cfg.Int("DEFAULT", "max_requests_per_project"); n > 0 {
 		h.PerProject = n
 	}

@@ -61,7 +61,8 @@ func serviceOptions() []config.Option {
 			Help:       "The largest number of requests that are worked on at a time."},
 		{Name: "max_requests_per_project", Kind: config.Int, Default: 0, Min: config.Bound(0),
 			Help: "The largest number of requests of one project that are worked on at a time: so many that start operations, and so many others. " +
-				"Further ones are refused. 0 means a third of executor_thread_pool_size."},
+				"Further ones wait for their turn, at most executor_thread_pool_size of each sort, and those beyond are refused. " +
+				"0 means a third of executor_thread_pool_size."},
 		{Name: "max_answer_bytes", Kind: config.Int, Default: 8 << 20, Min: config.Bound(0),
 			Help: "The largest number of bytes that a listing may take in its message. A larger one is refused, and asked for with limit and marker. " +
 				"It has to stay below what the broker takes, which is 16 MiB in RabbitMQ 4. 0 means no limit."},
