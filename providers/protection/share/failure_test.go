@@ -13,23 +13,22 @@ import (
 	"github.com/karbor-project/karbor/providers/protection"
 	"github.com/karbor-project/karbor/providers/protection/plugintest"
 	"github.com/karbor-project/karbor/providers/protection/poll"
-	"github.com/karbor-project/karbor/providers/protection/remote/remotetest"
 )
 
 func TestProtectFails(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
-		arrange    func(f *remotetest.Fake)
+		arrange    func(f *manila)
 		parameters []string
 		class      string
 		reason     string
 	}{
-		"no share":          {func(f *remotetest.Fake) { f.Things("shares")[0].ID = "other" }, nil, "CreateResourceFailed", "Share is in a error status."},
-		"share in error":    {func(f *remotetest.Fake) { f.Things("shares")[0].Status = "error" }, nil, "CreateResourceFailed", "Share is in a error status."},
-		"snapshot fails":    {func(f *remotetest.Fake) { f.Fail("snapshots") }, nil, "CreateResourceFailed", "The status of snapshot is error"},
-		"over the quota":    {func(f *remotetest.Fake) { f.Refuse("POST /snapshots", 413, "SnapshotLimitExceeded") }, nil, "CreateResourceFailed", "SnapshotLimitExceeded (HTTP 413)"},
-		"unknown parameter": {func(*remotetest.Fake) {}, []string{"colour", "red"}, "InvalidInput", "Parameter colour is not known"},
-		"wrong force":       {func(*remotetest.Fake) {}, []string{"force", "maybe"}, "InvalidInput", `Parameter force is "maybe", want a boolean.`},
+		"no share":          {func(f *manila) { f.Things("shares")[0].ID = "other" }, nil, "CreateResourceFailed", "Share is in a error status."},
+		"share in error":    {func(f *manila) { f.Things("shares")[0].Status = "error" }, nil, "CreateResourceFailed", "Share is in a error status."},
+		"snapshot fails":    {func(f *manila) { f.Fail("snapshots") }, nil, "CreateResourceFailed", "The status of snapshot is error"},
+		"over the quota":    {func(f *manila) { f.Refuse("POST /snapshots", 413, "SnapshotLimitExceeded") }, nil, "CreateResourceFailed", "SnapshotLimitExceeded (HTTP 413)"},
+		"unknown parameter": {func(*manila) {}, []string{"colour", "red"}, "InvalidInput", "Parameter colour is not known"},
+		"wrong force":       {func(*manila) {}, []string{"force", "maybe"}, "InvalidInput", `Parameter force is "maybe", want a boolean.`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -87,14 +86,14 @@ func TestTheDeadlineOfAWait(t *testing.T) {
 func TestVerifyFails(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
-		arrange        func(t *testing.T, f *remotetest.Fake, h *plugintest.Harness)
+		arrange        func(t *testing.T, f *manila, h *plugintest.Harness)
 		status, reason string
 	}{
-		"no snapshot": {func(_ *testing.T, f *remotetest.Fake, _ *plugintest.Harness) { f.Things("snapshots")[0].ID = "other" }, "error", "Getting share snapshot fails."},
-		"deleting": {func(_ *testing.T, f *remotetest.Fake, _ *plugintest.Harness) {
+		"no snapshot": {func(_ *testing.T, f *manila, _ *plugintest.Harness) { f.Things("snapshots")[0].ID = "other" }, "error", "Getting share snapshot fails."},
+		"deleting": {func(_ *testing.T, f *manila, _ *plugintest.Harness) {
 			f.Things("snapshots")[0].Status = "deleting"
 		}, "deleting", "The status of share snapshot status is deleting."},
-		"no metadata": {func(t *testing.T, _ *remotetest.Fake, h *plugintest.Harness) {
+		"no metadata": {func(t *testing.T, _ *manila, h *plugintest.Harness) {
 			must(t, h.Call(home).Section.Delete(t.Context(), "metadata"))
 		}, "error", "Get Object "},
 	} {
@@ -118,20 +117,20 @@ func TestVerifyFails(t *testing.T) {
 func TestRestoreFails(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
-		arrange    func(t *testing.T, f *remotetest.Fake, h *plugintest.Harness)
+		arrange    func(t *testing.T, f *manila, h *plugintest.Harness)
 		parameters []string
 		class      string
 		reason     string
 	}{
-		"no metadata": {func(t *testing.T, _ *remotetest.Fake, h *plugintest.Harness) {
+		"no metadata": {func(t *testing.T, _ *manila, h *plugintest.Harness) {
 			must(t, h.Call(home).Section.Delete(t.Context(), "metadata"))
 		}, nil, "RestoreResourceFailed", "Get Object "},
-		"no snapshot": {func(_ *testing.T, f *remotetest.Fake, _ *plugintest.Harness) {
+		"no snapshot": {func(_ *testing.T, f *manila, _ *plugintest.Harness) {
 			f.Things("snapshots")[0].ID = "other"
 		}, nil, "RestoreResourceFailed", "Snapshot could not be found. (HTTP 404)"},
-		"share fails":         {func(_ *testing.T, f *remotetest.Fake, _ *plugintest.Harness) { f.Fail("shares") }, nil, "RestoreResourceFailed", "Invalid status."},
-		"unknown parameter":   {func(*testing.T, *remotetest.Fake, *plugintest.Harness) {}, []string{"colour", "red"}, "InvalidInput", "Parameter colour is not known"},
-		"not in the original": {func(*testing.T, *remotetest.Fake, *plugintest.Harness) {}, []string{"restore_description", "d"}, "InvalidInput", "Parameter restore_description is not known"},
+		"share fails":         {func(_ *testing.T, f *manila, _ *plugintest.Harness) { f.Fail("shares") }, nil, "RestoreResourceFailed", "Invalid status."},
+		"unknown parameter":   {func(*testing.T, *manila, *plugintest.Harness) {}, []string{"colour", "red"}, "InvalidInput", "Parameter colour is not known"},
+		"not in the original": {func(*testing.T, *manila, *plugintest.Harness) {}, []string{"restore_description", "d"}, "InvalidInput", "Parameter restore_description is not known"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

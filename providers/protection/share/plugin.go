@@ -46,7 +46,7 @@ func New(cfg poll.Config, clients Clients) *Plugin {
 	manila := remote.NewClient(cfg, clients.Share)
 	return &Plugin{
 		Type:   resource.Share,
-		Frame:  hook.Frame{Title: "Share Snapshot", Verified: "Share snapshot", Schemas: schemas},
+		Frame:  hook.Frame{Title: "Share Snapshot", Verified: "Share snapshot", Objects: []string{propertiesKey}, Schemas: schemas},
 		Client: manila,
 
 		Source: shares, Usable: usable, Unusable: "Share is in a error status.",
@@ -66,6 +66,7 @@ func New(cfg poll.Config, clients Clients) *Plugin {
 		},
 		Fill:        fill,
 		NotRestored: func(err error) error { return hook.Instead("Invalid status.", err) },
+		Complete:    allow,
 	}
 }
 
@@ -109,10 +110,9 @@ func begin(ctx context.Context, manila *remote.Client, c *protection.Call) ([]*r
 	}}, nil
 }
 
-// unkept are attributes of a share that no restore sets. Access rules are another resource
-// of Manila's, and a share of a snapshot has none.
+// unkept are attributes of a share that no restore sets.
 // manila: api-ref/source/shares.inc
-var unkept = []string{"description", "is_public", "metadata", "share_group_id", "replication_type", "mount_point_name"}
+var unkept = []string{"share_group_id", "replication_type", "mount_point_name"}
 
 func describe(ctx context.Context, s *remote.Session) (metadata, error) {
 	about := metadata{ShareID: s.Call.Resource.ID}
@@ -121,6 +121,9 @@ func describe(ctx context.Context, s *remote.Session) (metadata, error) {
 		return about, err
 	}
 	if err := share.Decode(&about); err != nil {
+		return about, err
+	}
+	if err := keep(ctx, s, share); err != nil {
 		return about, err
 	}
 	return about, remote.RemarkUnkept(s.Call, share, remark.Remark{Aspect: "share attributes"}, unkept...)
@@ -144,12 +147,23 @@ func beginRestore(ctx context.Context, manila *remote.Client, c *protection.Call
 	}, nil
 }
 
-func fill(_ context.Context, r *remote.Request, about metadata) error {
+func fill(ctx context.Context, r *remote.Request, about metadata) error {
+	kept, err := read(ctx, r.Call)
+	if err != nil {
+		return err
+	}
 	// Shares of one snapshot are few, those of a project may be many.
 	r.Query = url.Values{"snapshot_id": {about.SnapshotID}}
 	r.Body = map[string]any{
-		"name": hook.RestoreName(r.Call), "description": nil, "snapshot_id": about.SnapshotID, "size": about.Size,
+		"name": hook.RestoreName(r.Call), "description": kept.Description, "snapshot_id": about.SnapshotID, "size": about.Size,
 		"share_proto": about.ShareProto, "share_type": about.ShareType, "share_network_id": about.ShareNetworkID,
+	}
+	if len(kept.Metadata) > 0 {
+		r.Body["metadata"] = remote.Marks(kept.Metadata)
+	}
+	if kept.Public {
+		r.Body["is_public"] = true
+		r.Concede = func(_ context.Context, refused error) error { return concede(r, refused) }
 	}
 	return nil
 }

@@ -27,7 +27,7 @@ func TestMain(m *testing.M) { leaktest.Main(m) }
 
 var home = resource.Resource{Type: resource.Share, ID: "6b9ef8bd-f2a3-4b26-a3ab-5ad6bd6e7e0b", Name: "home"}
 
-func plugin(f *remotetest.Fake) *Plugin {
+func plugin(f *manila) *Plugin {
 	return New(poll.Config{PollInterval: time.Millisecond}, f.Factory)
 }
 
@@ -182,8 +182,8 @@ func TestSchemasOfTheOriginal(t *testing.T) {
 func TestWhatNoRestoreBringsBackIsRemarked(t *testing.T) {
 	t.Parallel()
 	for want, has := range map[string]map[string]any{
-		"": {"is_public": false, "metadata": map[string]any{}, "share_group_id": nil, "description": ""},
-		`{"is_public":true,"metadata":{"role":"home"}} -> `: {"is_public": true, "metadata": map[string]any{"role": "home"}},
+		"": {"is_public": true, "metadata": map[string]any{"role": "home"}, "share_group_id": nil, "description": "d"},
+		`{"replication_type":"dr","share_group_id":"g"} -> `: {"share_group_id": "g", "replication_type": "dr"},
 	} {
 		f, h := newManila(t), plugintest.New(t)
 		maps.Copy(f.Find("shares", home.ID).Fields, has)
@@ -191,5 +191,58 @@ func TestWhatNoRestoreBringsBackIsRemarked(t *testing.T) {
 		if got := h.Remarks.Aspects()["share attributes"]; got != want {
 			t.Errorf("remarked %q, want %q", got, want)
 		}
+	}
+}
+
+// A restored share is described as the old one was and lets the same clients in. What Manila
+// refuses of that is remarked.
+func TestComesBackAsItWas(t *testing.T) {
+	t.Parallel()
+	f, h := newManila(t), plugintest.New(t)
+	p, ctx := plugin(f), openstacktest.Context(t)
+	maps.Copy(f.Find("shares", home.ID).Fields, map[string]any{"description": "of the house", "is_public": true, "metadata": map[string]any{"role": "home"}})
+	f.rules.Store(home.ID, []rule{
+		{"ip", "10.0.0.0/24", "rw", "active"}, {"ip", "10.1.0.7", "ro", "active"}, {"user", "alice", "ro", "active"}, {"ip", "10.2.0.1", "rw", "error"},
+	})
+	must(t, h.Run(ctx, p, protection.Protect, h.Call(home)))
+	must(t, h.Run(ctx, p, protection.Restore, h.Call(home)))
+	id, _ := h.NewResources.Get(home.ID)
+	restored := f.Find("shares", id)
+	metadata, _ := restored.Fields["metadata"].(map[string]any)
+	if restored.Field("description") != "of the house" || restored.Fields["is_public"] != nil || metadata["role"] != "home" {
+		t.Errorf("restored %v", restored.Fields)
+	}
+	if diff := cmp.Diff([]rule{{"ip", "10.0.0.0/24", "rw", ""}, {"ip", "10.1.0.7", "ro", ""}}, f.rulesOf(id)); diff != "" {
+		t.Errorf("rules (-want +got):\n%s", diff)
+	}
+	want := map[string]string{"access rule": "ro for user alice -> ", "visibility of a share": "public -> private"}
+	if diff := cmp.Diff(want, h.Remarks.Aspects()); diff != "" {
+		t.Errorf("remarks (-want +got):\n%s", diff)
+	}
+	must(t, h.Run(ctx, p, protection.Delete, h.Call(home)))
+	if diff := cmp.Diff([]string{"status"}, h.Keys(home)); diff != "" {
+		t.Errorf("left (-want +got):\n%s", diff)
+	}
+}
+
+// A trial of a restore says what is made and makes nothing, and why nothing can be made of a
+// snapshot that is gone.
+func TestWhatIsGoneIsForetold(t *testing.T) {
+	t.Parallel()
+	f, h := newManila(t), plugintest.New(t)
+	p, ctx := plugin(f), openstacktest.Context(t)
+	must(t, h.Run(ctx, p, protection.Protect, h.Call(home)))
+	operation, err := p.Operation(protection.Restore, home)
+	must(t, err)
+	call := h.Call(home, "restore_name", "back")
+	call.NewResources = &protection.NewResources{}
+	makes, err := operation.Plan(ctx, call)
+	must(t, err)
+	if makes["name"] != "back" || makes["size"] != "2" || makes["share_type"] != "default" || len(f.Things("shares")) != 1 {
+		t.Errorf("planned are %v", makes)
+	}
+	f.Find("snapshots", f.Things("snapshots")[0].ID).ID = "other"
+	if _, err := operation.Plan(ctx, call); err == nil || !strings.Contains(err.Error(), "Getting share snapshot fails.") {
+		t.Errorf("got %v", err)
 	}
 }

@@ -17,6 +17,7 @@ func TestSurvives(t *testing.T) {
 	t.Parallel()
 	plugintest.Survive(t, plugintest.Options{}, func(t testing.TB) *plugintest.World {
 		f := newManila(t)
+		f.rules.Store(home.ID, []rule{{"ip", "10.0.0.0/24", "rw", "active"}, {"user", "alice", "ro", "active"}})
 		return &plugintest.World{
 			Service:  f,
 			Resource: home,
