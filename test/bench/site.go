@@ -105,6 +105,7 @@ host = %s
 state_path = %s
 provider_config_dir = %s
 log_file = %s
+max_concurrent_operations_per_project = 0
 %s`
 	w.name, w.host, w.plugin = cmp.Or(w.name, "ours"), cmp.Or(w.host, "bench"), cmp.Or(w.plugin, "karbor-noop-protection-plugin")
 	if w.database != "" {

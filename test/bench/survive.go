@@ -199,8 +199,12 @@ func (b *bench) fill(ctx context.Context, count int) error {
 	return b.begun(ctx, count)
 }
 
+// stalled is how long hooks may take to begin without any progress.
+const stalled = 2 * time.Minute
+
 // begun waits until so many hooks have begun.
 func (b *bench) begun(ctx context.Context, count int) error {
+	last, since := int64(-1), time.Now()
 	for {
 		f, err := os.Stat(b.site.path("begun"))
 		if err != nil {
@@ -209,9 +213,15 @@ func (b *bench) begun(ctx context.Context, count int) error {
 		if f.Size() >= int64(count) {
 			return nil
 		}
+		if f.Size() != last {
+			last, since = f.Size(), time.Now()
+		}
+		if time.Since(since) > stalled {
+			return fmt.Errorf("%d of %d hooks have begun, and none in %s", last, count, stalled)
+		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%d of %d hooks have begun: %w", f.Size(), count, context.Cause(ctx))
+			return fmt.Errorf("%d of %d hooks have begun: %w", last, count, context.Cause(ctx))
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
