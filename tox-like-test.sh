@@ -22,6 +22,7 @@ ENVIRONMENTS=(
   'functional|RabbitMQ, MariaDB, PostgreSQL, Keystone, Swift and Glance: the daemon, banks, database, providers'
   'openstack|Cinder, Neutron, Nova and Manila besides: what can be protected and how, and the service with all of it, in a whole cloud'
   'kubernetes|pods on a real kube-apiserver and volumes of Cinder; the server is built the first time (minutes, 3 GB of modules and cache)'
+  'galera|a Galera cluster of two nodes, each with a worker that writes'
   'cluster|three RabbitMQ nodes in containers, killed and cut off under load (needs a Docker engine)'
   'cluster4|the same with RabbitMQ 4'
   'torture|a RabbitMQ that is restarted, killed and cut off under load'
@@ -260,6 +261,13 @@ env_kubernetes() {
   (cd test/kubernetes && go vet ./...)
   service_tests -race -run 'Kubernetes|Conformance|RealCertificates|RealKubeconfig' ./pkg/kubernetes/... ./providers/protectable/builtin ./providers/protection/pod
   service_tests -run 'TestPod' ./test/openstack
+}
+
+env_galera() {
+  compiler
+  services galera
+  REQUIRED='KARBOR_TEST_GALERA'
+  service_tests -race -run 'TestTwoNodes' -count=5 ./pkg/journal
 }
 
 env_cluster() {

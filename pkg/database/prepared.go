@@ -7,6 +7,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // preparing is a connector whose connections keep their statements prepared: to parse
@@ -49,7 +50,8 @@ type driverConn interface {
 // users close the rows of one before they run another.
 type preparedConn struct {
 	driverConn
-	kept map[string]driver.Stmt
+	kept   map[string]driver.Stmt
+	wanted []string // to be prepared before the next transaction
 }
 
 // maxPrepared bounds the statements of a connection: servers of MySQL bound those of
@@ -78,8 +80,22 @@ func (c *preparedConn) QueryContext(ctx context.Context, query string, args []dr
 // of MySQL bound longer ones in another way than statements.
 const longValues = 64 << 10
 
-// run runs a statement that is kept. One without values, with long ones, or that cannot
-// be prepared, is run as it is. One that fails is prepared anew the next time: the server
+// BeginTx implements driver.ConnBeginTx. Statements are prepared here and never within a
+// transaction: a node of Galera that has rolled a transaction back tells so at the next
+// request, and if that prepares a statement nobody hears of it. What follows would then be
+// committed without what came before.
+func (c *preparedConn) BeginTx(ctx context.Context, o driver.TxOptions) (driver.Tx, error) {
+	for _, query := range c.wanted {
+		if stmt, err := c.PrepareContext(ctx, query); err == nil { // else it is run as it is
+			c.kept[query] = stmt
+		}
+	}
+	c.wanted = nil
+	return c.driverConn.BeginTx(ctx, o)
+}
+
+// run runs a statement, prepared if it was run before on this connection. One without
+// values, or with long ones, is never prepared. One that fails is prepared anew: the server
 // may have forgotten it.
 func run[S, T any](ctx context.Context, c *preparedConn, query string, args []driver.NamedValue,
 	prepared func(S, context.Context, []driver.NamedValue) (T, error),
@@ -89,14 +105,13 @@ func run[S, T any](ctx context.Context, c *preparedConn, query string, args []dr
 	}
 	stmt := c.kept[query]
 	if stmt == nil {
-		var err error
-		if stmt, err = c.PrepareContext(ctx, query); err != nil {
-			return plain(ctx, query, args)
-		}
-		if len(c.kept) == maxPrepared {
+		if len(c.kept)+len(c.wanted) >= maxPrepared {
 			c.drop()
 		}
-		c.kept[query] = stmt
+		if !slices.Contains(c.wanted, query) {
+			c.wanted = append(c.wanted, query)
+		}
+		return plain(ctx, query, args)
 	}
 	result, err := prepared(stmt.(S), ctx, args)
 	if err != nil {
@@ -125,6 +140,7 @@ func (c *preparedConn) drop() {
 		delete(c.kept, query)
 		_ = stmt.Close()
 	}
+	c.wanted = nil
 }
 
 // Close implements driver.Conn.

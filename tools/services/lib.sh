@@ -5,7 +5,7 @@
 
 SERVICES=(rabbitmq memcached mariadb postgresql swift keystone glance)   # what "all" means
 CLOUD=(cinder neutron placement nova manila)                             # more, for who asks; scripts in ../openstack
-APART=(kubernetes)                                                       # needs none of them; scripts in ../kubernetes
+APART=(kubernetes galera)                                                # need none of them; scripts in ../NAME
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 STATE=${KARBOR_TEST_STATE:-/var/tmp/karbor-test}
 BASE=${KARBOR_TEST_PORT_BASE:-27000}
@@ -16,6 +16,7 @@ declare -A PORT=(
   [swift-container]=$((BASE + 10)) [swift-account]=$((BASE + 11)) [glance]=$((BASE + 12))
   [cinder]=$((BASE + 13)) [neutron]=$((BASE + 14)) [placement]=$((BASE + 15)) [nova]=$((BASE + 16)) [manila]=$((BASE + 17))
   [kubernetes]=$((BASE + 18)) # and the next two for its etcd
+  [galera]=$((BASE + 21))     # and the next seven
 )
 PASSWORD=password   # of every account; nothing here leaves the loopback interface
 
