@@ -47,7 +47,7 @@ func TestRemarksAreAnObjectOfTheCheckpoint(t *testing.T) {
 	if diff := cmp.Diff(remarked, d); err != nil || diff != "" {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
-	if got := survey(t, w); len(got) != 1 || got[0].Flaw != checkpoint.Unended {
+	if got := issues(t, w); len(got) != 1 || got[0].Kind != checkpoint.Unfinished {
 		t.Errorf("the survey finds %v", got)
 	}
 	set(t, cp, checkpoint.Deleting)
@@ -129,17 +129,17 @@ func TestOrphanedRemarks(t *testing.T) {
 		for _, key := range others {
 			w.put(key)
 		}
-		found := survey(t, w)
-		if want := []checkpoint.Finding{{Flaw: checkpoint.OrphanedData, ID: "lost"}}; !cmp.Equal(want, found) {
+		found := issues(t, w)
+		if want := []checkpoint.Issue{{Kind: checkpoint.OrphanedData, ID: "lost"}}; !cmp.Equal(want, found) {
 			t.Fatalf("found %v", found)
 		}
-		if done, err := w.Mend(t.Context(), found[0]); !done || err != nil {
+		if done, err := w.Repair(t.Context(), found[0]); !done || err != nil {
 			t.Errorf("mended: %t, %v", done, err)
 		}
 		if left := w.memory.Keys(); len(left) > 0 {
 			t.Errorf("left: %v", left)
 		}
-		if still, err := w.Holds(t.Context(), found[0]); still || err != nil {
+		if still, err := w.Confirm(t.Context(), found[0]); still || err != nil {
 			t.Errorf("holds: %t, %v", still, err)
 		}
 	}

@@ -171,15 +171,15 @@ func TestPlantedCheckpointIsRefused(t *testing.T) {
 					t.Errorf("a commit on top of it gives %v", err)
 				}
 			}
-			var all []checkpoint.Finding
-			if err := c.Survey(t.Context(), func(f checkpoint.Finding) error { all = append(all, f); return nil }); err != nil {
+			var all []checkpoint.Issue
+			if err := c.Check(t.Context(), func(f checkpoint.Issue) error { all = append(all, f); return nil }); err != nil {
 				t.Fatal(err)
 			}
-			for _, flaw := range []checkpoint.Flaw{checkpoint.Unended, checkpoint.StrayEntry, checkpoint.OrphanedEntry, checkpoint.MissingEntry, checkpoint.OrphanedData, checkpoint.StrayData, checkpoint.Tombstone} {
-				all = append(all, checkpoint.Finding{Flaw: flaw, ID: id, Key: "/indices/by-provider/provider-1/project-1/2@" + id, Status: checkpoint.Available})
+			for _, kind := range []checkpoint.Kind{checkpoint.Unfinished, checkpoint.StrayEntry, checkpoint.OrphanedEntry, checkpoint.MissingEntry, checkpoint.OrphanedData, checkpoint.StrayData, checkpoint.Tombstone} {
+				all = append(all, checkpoint.Issue{Kind: kind, ID: id, Key: "/indices/by-provider/provider-1/project-1/2@" + id, Status: checkpoint.Available})
 			}
 			for _, f := range all {
-				if done, err := c.Mend(t.Context(), f); f.ID == id && (done || err != nil) {
+				if done, err := c.Repair(t.Context(), f); f.ID == id && (done || err != nil) {
 					t.Errorf("mending %+v: %v, %v", f, done, err)
 				}
 			}

@@ -120,15 +120,15 @@ func TestUnusable(t *testing.T) {
 			} else if name != "another version" && !strings.Contains(err.Error(), "/checkpoints/cp-2/index.json") {
 				t.Errorf("show does not name it: %v", err)
 			}
-			if found := survey(t, w); len(found) > 0 {
+			if found := issues(t, w); len(found) > 0 {
 				t.Errorf("findings: %v", found)
 			}
-			for _, f := range []checkpoint.Finding{
-				{Flaw: checkpoint.OrphanedEntry, ID: "cp-2", Key: w.entries("cp-2")[0]},
-				{Flaw: checkpoint.OrphanedData, ID: "cp-2"},
-				{Flaw: checkpoint.Unended, ID: "cp-2", Status: checkpoint.Protecting},
+			for _, f := range []checkpoint.Issue{
+				{Kind: checkpoint.OrphanedEntry, ID: "cp-2", Key: w.entries("cp-2")[0]},
+				{Kind: checkpoint.OrphanedData, ID: "cp-2"},
+				{Kind: checkpoint.Unfinished, ID: "cp-2", Status: checkpoint.Protecting},
 			} {
-				if done, err := w.Mend(t.Context(), f); done || err != nil {
+				if done, err := w.Repair(t.Context(), f); done || err != nil {
 					t.Errorf("%v was mended: %t, %v", f, done, err)
 				}
 			}
@@ -168,7 +168,7 @@ func TestOutageIsNotAnEmptyListing(t *testing.T) {
 				return // others can be looked at
 			}
 			spoil(w)
-			if err := w.Survey(t.Context(), func(checkpoint.Finding) error { return nil }); !errors.Is(err, errAway) {
+			if err := w.Check(t.Context(), func(checkpoint.Issue) error { return nil }); !errors.Is(err, errAway) {
 				t.Errorf("survey gives %v", err)
 			}
 		})
@@ -198,8 +198,8 @@ func TestPlacesThatCannotBeListed(t *testing.T) {
 	if len(hook.AllEntries()) == 0 {
 		t.Error("nothing was reported")
 	}
-	for _, f := range survey(t, w) {
-		if still, err := w.Holds(t.Context(), f); still || err != nil {
+	for _, f := range issues(t, w) {
+		if still, err := w.Confirm(t.Context(), f); still || err != nil {
 			t.Errorf("%v holds: %t, %v", f, still, err)
 		}
 	}
@@ -231,8 +231,8 @@ func TestNamesThatAreNoKeys(t *testing.T) {
 			t.Errorf("%+v: listed %d, %v", options, len(found), err)
 		}
 	}
-	found := slices.DeleteFunc(survey(t, w), func(f checkpoint.Finding) bool { return f.ID == "cp" })
-	want := []checkpoint.Finding{{Flaw: checkpoint.Unended, ID: "cp-4", Status: checkpoint.Protecting, Owner: unended.OwnerID()}}
+	found := slices.DeleteFunc(issues(t, w), func(f checkpoint.Issue) bool { return f.ID == "cp" })
+	want := []checkpoint.Issue{{Kind: checkpoint.Unfinished, ID: "cp-4", Status: checkpoint.Protecting, Owner: unended.OwnerID()}}
 	if diff := gocmp.Diff(want, found); diff != "" {
 		t.Errorf("findings (-want +got):\n%s", diff)
 	}
@@ -246,7 +246,7 @@ func TestNamesThatNoEntryCanHave(t *testing.T) {
 	set(t, w.create(t), checkpoint.Available)
 	w.setIndex("cp-1", strings.Replace(w.index("cp-1"), `"plan-1"`, `"plan 1"`, 1))
 	w.remove(t, w.entries("cp-1")[1]) // by-plan
-	if found := survey(t, w); len(found) != 0 {
+	if found := issues(t, w); len(found) != 0 {
 		t.Errorf("findings: %v", found)
 	}
 	cp := w.get(t, "cp-1")
@@ -266,7 +266,7 @@ func TestOrphanedDataThatStay(t *testing.T) {
 	for i := range 300 {
 		w.faulty.Spoil(fmt.Sprintf("/checkpoints/lost/resource-data/r/%03d", i), errDenied)
 	}
-	done, err := w.Mend(t.Context(), checkpoint.Finding{Flaw: checkpoint.OrphanedData, ID: "lost"})
+	done, err := w.Repair(t.Context(), checkpoint.Issue{Kind: checkpoint.OrphanedData, ID: "lost"})
 	if !done || !errors.Is(err, bank.ErrUnusable) {
 		t.Errorf("mended: %t, %v", done, err)
 	}

@@ -36,7 +36,7 @@ var damages = []struct {
 	orphan bool // only who asks for it has it removed
 	harm   func(t *testing.T, w *world)
 	said   string
-	check  func(t *testing.T, w *world, mended bool)
+	check  func(t *testing.T, w *world, repaired bool)
 }{
 	{"protection", false, func(t *testing.T, w *world) { w.create(t, "c", checkpoint.Protecting) },
 		"status error instead of protecting", statusBecomes(checkpoint.Protecting, checkpoint.Error)},
@@ -49,8 +49,8 @@ var damages = []struct {
 	{"missing entry", false, func(t *testing.T, w *world) {
 		w.create(t, "c", checkpoint.Available)
 		w.remove(t, w.entries("c")[2])
-	}, "written", func(t *testing.T, w *world, mended bool) {
-		if n := len(w.entries("c")); n != map[bool]int{false: 2, true: 3}[mended] {
+	}, "written", func(t *testing.T, w *world, repaired bool) {
+		if n := len(w.entries("c")); n != map[bool]int{false: 2, true: 3}[repaired] {
 			t.Errorf("%d entries are there", n)
 		}
 	}},
@@ -70,19 +70,19 @@ var damages = []struct {
 		}
 	}, "removed, which leads to nothing", entriesAre(1)},
 	{"data", true, func(_ *testing.T, w *world) { w.put("/checkpoints/c/resource-data/r/metadata") },
-		"data removed", func(t *testing.T, w *world, mended bool) {
-			if n := len(w.store.Below("/checkpoints/c/")); (n == 0) != mended {
+		"data removed", func(t *testing.T, w *world, repaired bool) {
+			if n := len(w.store.Below("/checkpoints/c/")); (n == 0) != repaired {
 				t.Errorf("%d objects are there", n)
 			}
 		}},
 }
 
 func statusBecomes(before, after checkpoint.Status) func(*testing.T, *world, bool) {
-	return func(t *testing.T, w *world, mended bool) {
+	return func(t *testing.T, w *world, repaired bool) {
 		t.Helper()
 		var rows []string
 		want := before
-		if mended {
+		if repaired {
 			const gone = " The worker that had this operation is gone"
 			want, rows = after, []string{"c protect error" + gone, "c copy error" + gone, "c delete error-deleting" + gone}
 		}
@@ -96,10 +96,10 @@ func statusBecomes(before, after checkpoint.Status) func(*testing.T, *world, boo
 }
 
 func entriesAre(n int) func(*testing.T, *world, bool) {
-	return func(t *testing.T, w *world, mended bool) {
+	return func(t *testing.T, w *world, repaired bool) {
 		t.Helper()
 		want := n
-		if mended {
+		if repaired {
 			want = 0
 		}
 		if got := len(w.entries("c")); got != want {
@@ -110,7 +110,7 @@ func entriesAre(n int) func(*testing.T, *world, bool) {
 
 // What looks wrong is mended when it has looked so for long enough, and not
 // before; nothing else is touched.
-func TestMends(t *testing.T) {
+func TestRepairs(t *testing.T) {
 	t.Parallel()
 	for _, d := range damages {
 		for name, leased := range map[string]bool{"with leases": true, "without leases": false} {
@@ -125,12 +125,12 @@ func TestMends(t *testing.T) {
 					k.Start()
 					time.Sleep(afterFirst)
 					d.check(t, w, false)
-					if lines := k.mended(); len(lines) > 0 {
+					if lines := k.repairs(); len(lines) > 0 {
 						t.Errorf("after one look: %q", lines)
 					}
 					time.Sleep(afterSecond)
 					d.check(t, w, true)
-					if lines := k.mended(); len(lines) != 1 || !strings.Contains(lines[0], d.said) || !strings.Contains(lines[0], "checkpoint c:") {
+					if lines := k.repairs(); len(lines) != 1 || !strings.Contains(lines[0], d.said) || !strings.Contains(lines[0], "checkpoint c:") {
 						t.Errorf("the log says %q, want one line with %q", lines, d.said)
 					}
 					now := w.store.Objects()
@@ -158,7 +158,7 @@ func TestKeepsWhatMayComeBack(t *testing.T) {
 		k := w.worker(t, "janitor", true)
 		k.Start()
 		time.Sleep(afterFirst + 5*time.Hour)
-		lines := k.mended()
+		lines := k.repairs()
 		if len(lines) != 4 {
 			t.Errorf("the log says %q, want each of 3 entries and the data once", lines)
 		}
@@ -203,7 +203,7 @@ func TestTombstones(t *testing.T) {
 				k := w.worker(t, "janitor", true, func(config *janitor.Config) { config.Tombstones = c.keep })
 				k.Start()
 				time.Sleep(47 * time.Hour)
-				if lines := k.mended(); len(lines) > 0 {
+				if lines := k.repairs(); len(lines) > 0 {
 					t.Errorf("before their time: %q", lines)
 				}
 				time.Sleep(4 * time.Hour)
@@ -214,7 +214,7 @@ func TestTombstones(t *testing.T) {
 				if diff := cmp.Diff(want, w.store.Keys()); diff != "" {
 					t.Errorf("objects (-want +got):\n%s", diff)
 				}
-				if lines := k.mended(); c.goes != (len(lines) == 1 && strings.Contains(lines[0], "checkpoint c: index.json removed")) {
+				if lines := k.repairs(); c.goes != (len(lines) == 1 && strings.Contains(lines[0], "checkpoint c: index.json removed")) {
 					t.Errorf("the log says %q", lines)
 				}
 			})
@@ -458,7 +458,7 @@ func TestLag(t *testing.T) {
 					if diff := cmp.Diff(whole.store.Objects(), w.store.Objects()); diff != "" {
 						t.Errorf("the bank has changed (-before +after):\n%s", diff)
 					}
-					if lines := k.mended(); len(lines) > 0 || len(w.rows.all()) > 0 {
+					if lines := k.repairs(); len(lines) > 0 || len(w.rows.all()) > 0 {
 						t.Errorf("the log says %q, rows %q are closed", lines, w.rows.all())
 					}
 				})

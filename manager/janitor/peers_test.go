@@ -36,8 +36,8 @@ func TestOneAtATime(t *testing.T) {
 		time.Sleep(time.Second)
 		two.Start()
 		time.Sleep(10 * time.Hour)
-		if len(one.mended()) != 1 || len(two.mended()) != 0 {
-			t.Errorf("one said %q, two said %q", one.mended(), two.mended())
+		if len(one.repairs()) != 1 || len(two.repairs()) != 0 {
+			t.Errorf("one said %q, two said %q", one.repairs(), two.repairs())
 		}
 		if n := two.faulty.Calls(banktest.List); n > 0 {
 			t.Errorf("the second one listed the bank %d times", n)
@@ -47,8 +47,8 @@ func TestOneAtATime(t *testing.T) {
 		one.Stop(over)
 		w.create(t, "d", checkpoint.Protecting)
 		time.Sleep(3 * time.Hour)
-		if got := w.status(t, "d"); got != checkpoint.Error || len(two.mended()) != 1 {
-			t.Errorf("the status is %s, two said %q", got, two.mended())
+		if got := w.status(t, "d"); got != checkpoint.Error || len(two.repairs()) != 1 {
+			t.Errorf("the status is %s, two said %q", got, two.repairs())
 		}
 	})
 }

@@ -18,7 +18,7 @@ import (
 )
 
 // count is what a look at all banks came to.
-type count struct{ found, mended, failed, orphans int }
+type count struct{ found, repaired, failed, orphans int }
 
 // pass looks at every bank and clears the journal.
 func (j *Janitor) pass(ctx context.Context) {
@@ -30,8 +30,8 @@ func (j *Janitor) pass(ctx context.Context) {
 	if err != nil && ctx.Err() == nil {
 		j.config.Log.Errorf("clear the journal: %v", err)
 	}
-	j.config.Log.Infof("looked at %d banks: %d things look wrong, %d were mended, %d are kept for want of an index.json, %d attempts failed; "+
-		"%d operations dropped from the journal", len(j.config.Providers), c.found, c.mended, c.orphans, c.failed, pruned)
+	j.config.Log.Infof("looked at %d banks: %d issues, %d repaired, %d are kept for want of an index.json, %d attempts failed; "+
+		"%d operations dropped from the journal", len(j.config.Providers), c.found, c.repaired, c.orphans, c.failed, pruned)
 }
 
 // round looks at every bank once and mends what has looked wrong for long
@@ -60,10 +60,10 @@ func (j *Janitor) round(ctx context.Context, tell func(string)) (c count) {
 				seen.since = ended
 			}
 			now[f] = seen
-			if !known || began.Sub(seen.since) < graceOf(p, f.Flaw) {
+			if !known || began.Sub(seen.since) < graceOf(p, f.Kind) {
 				continue
 			}
-			if f.Flaw.Orphan() && !j.config.RemoveOrphans {
+			if f.Kind.Orphan() && !j.config.RemoveOrphans {
 				c.orphans++
 				if !seen.reported {
 					tell(j.describe(p, f))
@@ -71,7 +71,7 @@ func (j *Janitor) round(ctx context.Context, tell func(string)) (c count) {
 				now[f] = mark{seen.since, true}
 				continue
 			}
-			switch done, err := j.mend(ctx, p, f); {
+			switch done, err := j.repair(ctx, p, f); {
 			case ctx.Err() != nil:
 				return c
 			case err != nil:
@@ -80,7 +80,7 @@ func (j *Janitor) round(ctx context.Context, tell func(string)) (c count) {
 			default:
 				delete(now, f)
 				if done {
-					c.mended++
+					c.repaired++
 					tell(j.describe(p, f))
 				}
 			}
@@ -96,14 +96,14 @@ const workerGone = "The worker that had this operation is gone"
 
 // mend ends a finding if it is one, right now. done is false when it has gone by
 // itself.
-func (j *Janitor) mend(ctx context.Context, p *providers.Provider, f checkpoint.Finding) (done bool, err error) {
-	if still, err := p.Checkpoints.Holds(ctx, f); err != nil || !still {
+func (j *Janitor) repair(ctx context.Context, p *providers.Provider, f checkpoint.Issue) (done bool, err error) {
+	if still, err := p.Checkpoints.Confirm(ctx, f); err != nil || !still {
 		return false, err
 	}
 	if left, err := j.left(ctx, p, f); err != nil || !left {
 		return false, err
 	}
-	if f.Flaw == checkpoint.Unended {
+	if f.Kind == checkpoint.Unfinished {
 		// The rows are for those who may write to the bank.
 		if err := guard.Allowed(ctx); err != nil {
 			return false, err
@@ -113,10 +113,10 @@ func (j *Janitor) mend(ctx context.Context, p *providers.Provider, f checkpoint.
 			return false, err
 		}
 	}
-	return p.Checkpoints.Mend(ctx, f)
+	return p.Checkpoints.Repair(ctx, f)
 }
 
-func (j *Janitor) closeRows(ctx context.Context, f checkpoint.Finding) error {
+func (j *Janitor) closeRows(ctx context.Context, f checkpoint.Issue) error {
 	var failed error
 	for _, row := range []struct {
 		kind   protection.Kind
@@ -138,8 +138,8 @@ const grace = 600 * time.Second
 // for as long as it was good for is dead. It is no shorter than that of all others:
 // what the journal does not know is another database's or a Python worker's, which
 // renews its lease late, and with short windows loses it now and then.
-func graceOf(p *providers.Provider, f checkpoint.Flaw) time.Duration {
-	if lease := p.Lease(); lease != nil && f == checkpoint.Unended {
+func graceOf(p *providers.Provider, f checkpoint.Kind) time.Duration {
+	if lease := p.Lease(); lease != nil && f == checkpoint.Unfinished {
 		return max(grace, lease.Windows().Expire)
 	}
 	return grace
@@ -156,14 +156,14 @@ type mark struct {
 }
 
 // marks are findings that were seen.
-type marks map[checkpoint.Finding]mark
+type marks map[checkpoint.Issue]mark
 
 // look returns what is wrong in a provider's bank and nobody is about to change.
-func (j *Janitor) look(ctx context.Context, p *providers.Provider) ([]checkpoint.Finding, error) {
-	var found []checkpoint.Finding
+func (j *Janitor) look(ctx context.Context, p *providers.Provider) ([]checkpoint.Issue, error) {
+	var found []checkpoint.Issue
 	known := sync.OnceValues(func() (map[string]bool, error) { return j.busy(ctx) })
-	err := p.Checkpoints.Survey(ctx, func(f checkpoint.Finding) error {
-		if f.Flaw == checkpoint.Tombstone && !j.outdated(f) {
+	err := p.Checkpoints.Check(ctx, func(f checkpoint.Issue) error {
+		if f.Kind == checkpoint.Tombstone && !j.outdated(f) {
 			return nil
 		}
 		if busy, err := known(); err != nil || busy[f.ID] {
@@ -179,8 +179,8 @@ func (j *Janitor) look(ctx context.Context, p *providers.Provider) ([]checkpoint
 }
 
 // outdated reports whether a tombstone has been kept for long enough.
-func (j *Janitor) outdated(f checkpoint.Finding) bool {
-	return j.config.Tombstones > 0 && j.config.Now().Sub(time.Unix(f.Made, 0)) > j.config.Tombstones
+func (j *Janitor) outdated(f checkpoint.Issue) bool {
+	return j.config.Tombstones > 0 && j.config.Now().Sub(time.Unix(f.Created, 0)) > j.config.Tombstones
 }
 
 // busy returns the checkpoints that operations are at work on, with one question
@@ -200,13 +200,13 @@ func (j *Janitor) busy(ctx context.Context) (map[string]bool, error) {
 }
 
 // left reports whether nobody works, or will go on, on what a finding is about.
-func (j *Janitor) left(ctx context.Context, p *providers.Provider, f checkpoint.Finding) (bool, error) {
-	if f.Flaw == checkpoint.Unended {
+func (j *Janitor) left(ctx context.Context, p *providers.Provider, f checkpoint.Issue) (bool, error) {
+	if f.Kind == checkpoint.Unfinished {
 		a, err := j.config.Judge.Abandonment(ctx, p, f.ID, f.Owner)
 		return a != operation.Attended, err
 	}
 	// Data are somebody's as long as it is known how they came to be.
-	filter := journal.Filter{CheckpointID: f.ID, Unfinished: f.Flaw != checkpoint.OrphanedData, Limit: 1}
+	filter := journal.Filter{CheckpointID: f.ID, Unfinished: f.Kind != checkpoint.OrphanedData, Limit: 1}
 	entries, err := j.config.Journal.List(ctx, filter)
 	if err != nil {
 		return false, fmt.Errorf("looking for operations on checkpoint %s: %w", f.ID, err)
@@ -215,10 +215,10 @@ func (j *Janitor) left(ctx context.Context, p *providers.Provider, f checkpoint.
 }
 
 // describe says what is done about a finding.
-func (j *Janitor) describe(p *providers.Provider, f checkpoint.Finding) string {
+func (j *Janitor) describe(p *providers.Provider, f checkpoint.Issue) string {
 	head := "provider " + p.ID + ", checkpoint " + f.ID + ": "
-	switch f.Flaw {
-	case checkpoint.Unended:
+	switch f.Kind {
+	case checkpoint.Unfinished:
 		return fmt.Sprintf("%sstatus %s instead of %s, whose owner %s is gone", head, f.Status.Ended(), f.Status, f.Owner)
 	case checkpoint.StrayEntry:
 		return head + "index entry " + f.Key + " removed, whose checkpoint was deleted"
@@ -230,7 +230,7 @@ func (j *Janitor) describe(p *providers.Provider, f checkpoint.Finding) string {
 		return head + "index.json removed, whose checkpoint was deleted (tombstone_retention)"
 	}
 	what, removed := "data", "which have no index.json"
-	if f.Flaw == checkpoint.OrphanedEntry {
+	if f.Kind == checkpoint.OrphanedEntry {
 		what, removed = "index entry "+f.Key, "which leads to nothing"
 	}
 	if j.config.RemoveOrphans {
@@ -241,7 +241,7 @@ func (j *Janitor) describe(p *providers.Provider, f checkpoint.Finding) string {
 
 // ErrIncomplete reports that something could not be looked at or mended. The
 // log says what.
-var ErrIncomplete = errors.New("not everything could be looked at and mended; the log says what")
+var ErrIncomplete = errors.New("not everything could be checked and repaired; the log says what")
 
 // Plan looks once and says what Repair would do if nothing changed until its
 // second look. It writes nothing. With ErrIncomplete the plan is of the rest.

@@ -174,8 +174,8 @@ func (w *world) worker(t *testing.T, name string, leased bool, edit ...func(*jan
 	return &worker{Janitor: j, provider: p, faulty: faulty, log: hook}
 }
 
-// mended are the lines of the log that tell of repairs.
-func (k *worker) mended() []string {
+// repairs are the lines of the log that tell of repairs.
+func (k *worker) repairs() []string {
 	var lines []string
 	for _, e := range k.log.AllEntries() {
 		if e.Level == logrus.WarnLevel {

@@ -15,61 +15,61 @@ import (
 	"github.com/karbor-project/karbor/bank"
 )
 
-// Flaw is what may be wrong with a part of a bank.
-type Flaw string
+// Kind is what may be wrong with a part of a bank.
+type Kind string
 
 // The flaws.
 const (
-	// Unended is a checkpoint in a status in which an operation is at work on it
+	// Unfinished is a checkpoint in a status in which an operation is at work on it
 	// (Status.Unfinished). Whether there is one the bank does not tell.
-	Unended Flaw = "unended"
+	Unfinished Kind = "unended"
 	// StrayEntry is an index entry of a checkpoint that was deleted.
-	StrayEntry Flaw = "stray entry"
+	StrayEntry Kind = "stray entry"
 	// OrphanedEntry is an index entry without an index.json.
-	OrphanedEntry Flaw = "orphaned entry"
+	OrphanedEntry Kind = "orphaned entry"
 	// MissingEntry is an index entry that a checkpoint ought to have.
-	MissingEntry Flaw = "missing entry"
+	MissingEntry Kind = "missing entry"
 	// OrphanedData are resource data, or remarks, without an index.json.
-	OrphanedData Flaw = "orphaned data"
+	OrphanedData Kind = "orphaned data"
 	// StrayData are resource data, or remarks, of a checkpoint that was deleted. Statuses of
 	// resources are none: a deletion leaves them.
-	StrayData Flaw = "stray data"
+	StrayData Kind = "stray data"
 	// Tombstone is what is left of a checkpoint that was deleted: index.json, and what tells of
 	// its resources. It is right so. Whether it has been there for long enough is the caller's to decide.
-	Tombstone Flaw = "tombstone"
+	Tombstone Kind = "tombstone"
 )
 
 // Orphan reports whether the flaw rests on the absence of an index.json alone, which
 // may come back: a store may have it in quarantine, or answer in part.
-func (f Flaw) Orphan() bool { return f == OrphanedEntry || f == OrphanedData }
+func (k Kind) Orphan() bool { return k == OrphanedEntry || k == OrphanedData }
 
-// Finding is one flaw. Two findings of the same are equal.
-type Finding struct {
-	Flaw   Flaw
-	ID     string // of the checkpoint
-	Key    string // of the index entry, in the bank; else empty
-	Status Status // of an unended checkpoint; else empty
-	Owner  string // likewise
-	Made   int64  // when the checkpoint of a tombstone was made, in seconds since 1970; else 0
+// Issue is one flaw. Two findings of the same are equal.
+type Issue struct {
+	Kind    Kind
+	ID      string // of the checkpoint
+	Key     string // of the index entry, in the bank; else empty
+	Status  Status // of an unended checkpoint; else empty
+	Owner   string // likewise
+	Created int64  // when the checkpoint of a tombstone was made, in seconds since 1970; else 0
 }
 
 // What is read at a time.
 const (
-	surveyedEntries = 5000 // of an index
-	surveyedIDs     = 256
+	entriesPage = 5000 // of an index
+	checkedIDs  = 256
 )
 
-// Survey looks at all of the provider's checkpoints and all entries of the
+// Check looks at all of the provider's checkpoints and all entries of the
 // indices and calls visit, from one goroutine, for what looks wrong. Each may
-// be quite right: an operation may be at work, the bank may lag behind. Holds
-// tells whether a finding is still so, and Mend ends it.
+// be quite right: an operation may be at work, the bank may lag behind. Confirm
+// tells whether a finding is still so, and Repair ends it.
 //
 // Data and entries without an index.json belong to nobody who could be named:
 // each provider that shares the bank finds them. A broken index.json, or one that
 // cannot be read, is left as it is, and so is all that belongs to it. It fails with
 // the errors of the bank that are not about a part of it, and that of visit. It holds the keys of the indices in memory.
-func (c *Collection) Survey(ctx context.Context, visit func(Finding) error) error {
-	s := &survey{Collection: c, visit: visit, entries: map[string][]string{}, counts: map[Status]int{},
+func (c *Collection) Check(ctx context.Context, visit func(Issue) error) error {
+	s := &check{Collection: c, visit: visit, entries: map[string][]string{}, counts: map[Status]int{},
 		versions: map[string]string{}, more: map[string]bool{}}
 	// The entries first: a checkpoint has its index.json before them, and loses
 	// it never, so that what is created meanwhile has no stray ones.
@@ -82,7 +82,7 @@ func (c *Collection) Survey(ctx context.Context, visit func(Finding) error) erro
 	var left []string // what a listing that lags does not have yet
 	for id := range s.entries {
 		left = append(left, id)
-		if len(left) == surveyedIDs {
+		if len(left) == checkedIDs {
 			if err := s.judge(ctx, left); err != nil {
 				return err
 			}
@@ -96,7 +96,7 @@ func (c *Collection) Survey(ctx context.Context, visit func(Finding) error) erro
 	return nil
 }
 
-// Counts returns how many checkpoints of each status the provider had at the last Survey
+// Counts returns how many checkpoints of each status the provider had at the last Check
 // that came to its end; nil before.
 func (c *Collection) Counts() map[Status]int {
 	if counts := c.counts.Load(); counts != nil {
@@ -105,9 +105,9 @@ func (c *Collection) Counts() map[Status]int {
 	return nil
 }
 
-type survey struct {
+type check struct {
 	*Collection
-	visit   func(Finding) error
+	visit   func(Issue) error
 	entries map[string][]string // keys of the entries of ids not yet judged
 	counts  map[Status]int
 
@@ -116,7 +116,7 @@ type survey struct {
 }
 
 // list reads the keys of the indices. Keys of other shapes are none of ours.
-func (s *survey) list(ctx context.Context) error {
+func (s *check) list(ctx context.Context) error {
 	for _, index := range []struct {
 		prefix string
 		named  bool // another part follows the prefix
@@ -127,9 +127,9 @@ func (s *survey) list(ctx context.Context) error {
 		{"by-plan/", true, shape{project: true, date: true}},
 	} {
 		for marker := ""; ; {
-			keys, err := s.indices.List(ctx, bank.ListOptions{Prefix: index.prefix, Marker: marker, Limit: surveyedEntries})
+			keys, err := s.indices.List(ctx, bank.ListOptions{Prefix: index.prefix, Marker: marker, Limit: entriesPage})
 			if err := s.goOn(err); unusable(err) {
-				// What it holds is not missing: Holds reads each entry.
+				// What it holds is not missing: Confirm reads each entry.
 				s.options.Log.Warn(err)
 				break
 			} else if err != nil {
@@ -144,7 +144,7 @@ func (s *survey) list(ctx context.Context) error {
 					s.entries[e.id] = append(s.entries[e.id], key)
 				}
 			}
-			if len(keys) < surveyedEntries {
+			if len(keys) < entriesPage {
 				break
 			}
 			marker = keys[len(keys)-1]
@@ -155,9 +155,9 @@ func (s *survey) list(ctx context.Context) error {
 
 // walk goes from checkpoint to checkpoint, whose ids begin with prefix, with two keys of each,
 // however many objects it has: see rollUp.
-func (s *survey) walk(ctx context.Context, prefix string) error {
+func (s *check) walk(ctx context.Context, prefix string) error {
 	var ids []string
-	o := bank.ListOptions{Prefix: prefix, Limit: surveyedEntries, Delimiter: rollUp, Versions: s.versions}
+	o := bank.ListOptions{Prefix: prefix, Limit: entriesPage, Delimiter: rollUp, Versions: s.versions}
 	for {
 		keys, err := s.checkpoints.List(ctx, o)
 		if err := s.goOn(err); err != nil {
@@ -180,11 +180,11 @@ func (s *survey) walk(ctx context.Context, prefix string) error {
 				}
 			}
 		}
-		if len(keys) < surveyedEntries {
+		if len(keys) < entriesPage {
 			return s.judge(ctx, ids)
 		}
 		o.Marker = keys[len(keys)-1]
-		if whole := len(ids) - 1; whole >= surveyedIDs { // the last one may go on
+		if whole := len(ids) - 1; whole >= checkedIDs { // the last one may go on
 			if err := s.judge(ctx, ids[:whole]); err != nil {
 				return err
 			}
@@ -194,7 +194,7 @@ func (s *survey) walk(ctx context.Context, prefix string) error {
 }
 
 // judge looks at checkpoints and tells what is wrong with them, in their order.
-func (s *survey) judge(ctx context.Context, ids []string) error {
+func (s *check) judge(ctx context.Context, ids []string) error {
 	found, missing := make([]*Listed, len(ids)), make([]bool, len(ids))
 	reading, readCtx := errgroup.WithContext(ctx)
 	reading.SetLimit(s.options.MaxReads)
@@ -250,18 +250,18 @@ func (c *Collection) own(ctx context.Context, id string) (*Checkpoint, error) {
 	return cp, nil
 }
 
-func (s *survey) withoutIndex(ctx context.Context, id string, entries []string) error {
+func (s *check) withoutIndex(ctx context.Context, id string, entries []string) error {
 	if err := s.each(OrphanedEntry, id, entries); err != nil {
 		return err
 	}
 	if there, err := s.hasData(ctx, id); err != nil || !there {
 		return err
 	}
-	return s.visit(Finding{Flaw: OrphanedData, ID: id})
+	return s.visit(Issue{Kind: OrphanedData, ID: id})
 }
 
 // stray looks for data of a deleted checkpoint, once for each that has none.
-func (s *survey) stray(ctx context.Context, l *Listed) error {
+func (s *check) stray(ctx context.Context, l *Listed) error {
 	if !s.more[l.fields.id] || l.clean.Load() {
 		return nil
 	}
@@ -272,23 +272,23 @@ func (s *survey) stray(ctx context.Context, l *Listed) error {
 	case err != nil:
 		return err
 	case there:
-		return s.visit(Finding{Flaw: StrayData, ID: l.fields.id})
+		return s.visit(Issue{Kind: StrayData, ID: l.fields.id})
 	default:
 		l.clean.Store(true)
 	}
 	return nil
 }
 
-func (s *survey) each(flaw Flaw, id string, entries []string) error {
+func (s *check) each(kind Kind, id string, entries []string) error {
 	for _, key := range entries {
-		if err := s.visit(Finding{Flaw: flaw, ID: id, Key: s.indices.Path() + key}); err != nil {
+		if err := s.visit(Issue{Kind: kind, ID: id, Key: s.indices.Path() + key}); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (s *survey) one(ctx context.Context, l *Listed, entries []string) error {
+func (s *check) one(ctx context.Context, l *Listed, entries []string) error {
 	f := &l.fields
 	s.counts[f.status]++
 	if f.status == Deleted {
@@ -296,12 +296,12 @@ func (s *survey) one(ctx context.Context, l *Listed, entries []string) error {
 			return err
 		}
 		if len(entries) == 0 {
-			return s.visit(Finding{Flaw: Tombstone, ID: f.id, Made: f.timestamp})
+			return s.visit(Issue{Kind: Tombstone, ID: f.id, Created: f.timestamp})
 		}
 		return s.each(StrayEntry, f.id, entries)
 	}
 	if f.status.Unfinished() {
-		if err := s.visit(Finding{Flaw: Unended, ID: f.id, Status: f.status, Owner: f.owner}); err != nil {
+		if err := s.visit(Issue{Kind: Unfinished, ID: f.id, Status: f.status, Owner: f.owner}); err != nil {
 			return err
 		}
 	}
@@ -313,7 +313,7 @@ func (s *survey) one(ctx context.Context, l *Listed, entries []string) error {
 		if there[key] {
 			continue
 		}
-		if err := s.visit(Finding{Flaw: MissingEntry, ID: f.id, Key: s.indices.Path() + key}); err != nil {
+		if err := s.visit(Issue{Kind: MissingEntry, ID: f.id, Key: s.indices.Path() + key}); err != nil {
 			return err
 		}
 	}
@@ -378,9 +378,9 @@ func isStray(id, key string) bool {
 	return rest == remarksKey || strings.HasPrefix(rest, dataFolder) && !strings.HasSuffix(rest, "/status")
 }
 
-// Holds reads again whether a finding is still so. It fails with the bank's own
+// Confirm reads again whether a finding is still so. It fails with the bank's own
 // errors.
-func (c *Collection) Holds(ctx context.Context, f Finding) (bool, error) {
+func (c *Collection) Confirm(ctx context.Context, f Issue) (bool, error) {
 	cp, err := c.own(ctx, f.ID)
 	missing := errors.Is(err, bank.ErrNotFound)
 	if err != nil && !missing {
@@ -389,16 +389,16 @@ func (c *Collection) Holds(ctx context.Context, f Finding) (bool, error) {
 	key := strings.TrimPrefix(f.Key, c.indices.Path())
 	if cp == nil {
 		switch {
-		case missing && f.Flaw == OrphanedEntry:
+		case missing && f.Kind == OrphanedEntry:
 			return c.entryIs(ctx, key)
-		case missing && f.Flaw == OrphanedData:
+		case missing && f.Kind == OrphanedData:
 			return c.hasData(ctx, f.ID)
 		}
 		return false, nil
 	}
 	now := cp.read()
-	switch f.Flaw {
-	case Unended:
+	switch f.Kind {
+	case Unfinished:
 		return now.status == f.Status && now.owner == f.Owner, nil
 	case Tombstone:
 		return now.status == Deleted, nil
@@ -432,19 +432,19 @@ func (c *Collection) entryIs(ctx context.Context, key string) (bool, error) {
 	return err == nil, err
 }
 
-// Mend ends a finding, if it still is one, and tells whether it did: an unended
+// Repair ends a finding, if it still is one, and tells whether it did: an unended
 // checkpoint gets the status Ended, stray and orphaned entries and data are removed,
 // a missing entry is written, of a tombstone nothing stays. Who may do that is the caller's to decide. It may
 // be repeated.
-func (c *Collection) Mend(ctx context.Context, f Finding) (bool, error) {
-	if still, err := c.Holds(ctx, f); err != nil || !still {
+func (c *Collection) Repair(ctx context.Context, f Issue) (bool, error) {
+	if still, err := c.Confirm(ctx, f); err != nil || !still {
 		return false, err
 	}
 	var err error
 	key := strings.TrimPrefix(f.Key, c.indices.Path())
-	switch f.Flaw {
-	case Unended:
-		err = c.giveUp(ctx, f)
+	switch f.Kind {
+	case Unfinished:
+		err = c.endUnfinished(ctx, f)
 	case StrayEntry, OrphanedEntry:
 		err = c.indices.Delete(ctx, key)
 	case MissingEntry:
@@ -460,7 +460,7 @@ func (c *Collection) Mend(ctx context.Context, f Finding) (bool, error) {
 	return err == nil, err
 }
 
-func (c *Collection) giveUp(ctx context.Context, f Finding) error {
+func (c *Collection) endUnfinished(ctx context.Context, f Issue) error {
 	cp, err := c.own(ctx, f.ID)
 	if err != nil {
 		return err
@@ -475,7 +475,7 @@ func (c *Collection) giveUp(ctx context.Context, f Finding) error {
 }
 
 // removeTombstone removes index.json last: without it nobody knows whose the rest is.
-func (c *Collection) removeTombstone(ctx context.Context, f Finding) error {
+func (c *Collection) removeTombstone(ctx context.Context, f Issue) error {
 	cp, err := c.own(ctx, f.ID)
 	if err != nil {
 		return err
@@ -498,7 +498,7 @@ const removedData = 200
 
 // removeData removes the data of a checkpoint without an index.json, its remarks among
 // them. What cannot be removed stays behind, and fails it in the end.
-func (c *Collection) removeData(ctx context.Context, f Finding) (removed bool, failed error) {
+func (c *Collection) removeData(ctx context.Context, f Issue) (removed bool, failed error) {
 	for _, prefix := range []string{dataPath(f.ID), remarksPath(f.ID)} {
 		more, err := c.removeBelow(ctx, f, prefix)
 		removed = removed || more
@@ -512,14 +512,14 @@ func (c *Collection) removeData(ctx context.Context, f Finding) (removed bool, f
 	return removed, failed
 }
 
-func (c *Collection) removeBelow(ctx context.Context, f Finding, prefix string) (removed bool, failed error) {
+func (c *Collection) removeBelow(ctx context.Context, f Issue, prefix string) (removed bool, failed error) {
 	for marker := ""; ; {
 		keys, err := c.checkpoints.List(ctx, bank.ListOptions{Prefix: prefix, Marker: marker, Limit: removedData})
 		if err := c.goOn(err); err != nil {
 			return removed, join(failed, err)
 		}
 		for _, key := range keys {
-			if marker = key; f.Flaw == StrayData && !isStray(f.ID, key) {
+			if marker = key; f.Kind == StrayData && !isStray(f.ID, key) {
 				continue
 			}
 			err := c.checkpoints.Delete(ctx, key)
@@ -536,7 +536,7 @@ func (c *Collection) removeBelow(ctx context.Context, f Finding, prefix string) 
 		if len(keys) < removedData {
 			return removed, failed
 		}
-		if still, err := c.Holds(ctx, f); err != nil || !still {
+		if still, err := c.Confirm(ctx, f); err != nil || !still {
 			return removed, join(failed, err)
 		}
 	}

@@ -20,11 +20,11 @@ import (
 )
 
 // survey returns what is wrong: a tombstone is not.
-func survey(t rapid.TB, w *world) []checkpoint.Finding {
+func issues(t rapid.TB, w *world) []checkpoint.Issue {
 	t.Helper()
-	found := []checkpoint.Finding{}
-	err := w.Survey(context.Background(), func(f checkpoint.Finding) error {
-		if f.Flaw != checkpoint.Tombstone {
+	found := []checkpoint.Issue{}
+	err := w.Check(context.Background(), func(f checkpoint.Issue) error {
+		if f.Kind != checkpoint.Tombstone {
 			found = append(found, f)
 		}
 		return nil
@@ -32,8 +32,8 @@ func survey(t rapid.TB, w *world) []checkpoint.Finding {
 	if err != nil {
 		t.Fatal(err)
 	}
-	slices.SortFunc(found, func(a, b checkpoint.Finding) int {
-		return cmp.Or(strings.Compare(a.ID, b.ID), strings.Compare(string(a.Flaw), string(b.Flaw)), strings.Compare(a.Key, b.Key))
+	slices.SortFunc(found, func(a, b checkpoint.Issue) int {
+		return cmp.Or(strings.Compare(a.ID, b.ID), strings.Compare(string(a.Kind), string(b.Kind)), strings.Compare(a.Key, b.Key))
 	})
 	return found
 }
@@ -67,7 +67,7 @@ func (w *world) entries(id string) []string {
 	return slices.DeleteFunc(w.memory.Below("/indices/"), func(key string) bool { return !strings.HasSuffix(key, "@"+id) })
 }
 
-func TestSurveyFindsEachFlaw(t *testing.T) {
+func TestCheckFindsEachFlaw(t *testing.T) {
 	t.Parallel()
 	w := newWorld(checkpoint.Options{})
 	w.createAs(t, "good", provider, checkpoint.Available)
@@ -94,31 +94,31 @@ func TestSurveyFindsEachFlaw(t *testing.T) {
 	w.put("/indices/by-provider/" + provider + "/1@old") // without a project
 	w.put("/checkpoints/file")
 
-	want := []checkpoint.Finding{
-		{Flaw: checkpoint.StrayData, ID: "deleted"},
-		{Flaw: checkpoint.StrayEntry, ID: "deleted", Key: entries[0]},
-		{Flaw: checkpoint.MissingEntry, ID: "lacking", Key: lacks},
-		{Flaw: checkpoint.OrphanedEntry, ID: "lost", Key: w.entries("lost")[0]},
-		{Flaw: checkpoint.OrphanedEntry, ID: "lost", Key: w.entries("lost")[1]},
-		{Flaw: checkpoint.OrphanedEntry, ID: "lost", Key: w.entries("lost")[2]},
-		{Flaw: checkpoint.OrphanedData, ID: "orphan"},
-		{Flaw: checkpoint.Unended, ID: "unended", Status: checkpoint.Copying, Owner: unended.OwnerID()},
+	want := []checkpoint.Issue{
+		{Kind: checkpoint.StrayData, ID: "deleted"},
+		{Kind: checkpoint.StrayEntry, ID: "deleted", Key: entries[0]},
+		{Kind: checkpoint.MissingEntry, ID: "lacking", Key: lacks},
+		{Kind: checkpoint.OrphanedEntry, ID: "lost", Key: w.entries("lost")[0]},
+		{Kind: checkpoint.OrphanedEntry, ID: "lost", Key: w.entries("lost")[1]},
+		{Kind: checkpoint.OrphanedEntry, ID: "lost", Key: w.entries("lost")[2]},
+		{Kind: checkpoint.OrphanedData, ID: "orphan"},
+		{Kind: checkpoint.Unfinished, ID: "unended", Status: checkpoint.Copying, Owner: unended.OwnerID()},
 	}
-	found := survey(t, w)
+	found := issues(t, w)
 	if diff := gocmp.Diff(want, found); diff != "" {
 		t.Errorf("findings (-want +got):\n%s", diff)
 	}
 	for _, f := range found {
 		for _, done := range []bool{true, false} { // the second time there is nothing to do
-			if still, err := w.Holds(t.Context(), f); err != nil || still != done {
+			if still, err := w.Confirm(t.Context(), f); err != nil || still != done {
 				t.Errorf("%v holds: %t, %v, want %t", f, still, err, done)
 			}
-			if got, err := w.Mend(t.Context(), f); err != nil || got != done {
+			if got, err := w.Repair(t.Context(), f); err != nil || got != done {
 				t.Errorf("%v is mended: %t, %v, want %t", f, got, err, done)
 			}
 		}
 	}
-	if left := survey(t, w); len(left) > 0 {
+	if left := issues(t, w); len(left) > 0 {
 		t.Errorf("after all was mended: %v", left)
 	}
 	if got := w.get(t, "unended").Status(); got != checkpoint.Error {
@@ -136,7 +136,7 @@ func TestSurveyFindsEachFlaw(t *testing.T) {
 
 // A survey that comes to its end tells how many checkpoints there are of each status; one
 // that fails leaves what the last one told.
-func TestSurveyCounts(t *testing.T) {
+func TestCheckCounts(t *testing.T) {
 	t.Parallel()
 	w := newWorld(checkpoint.Options{})
 	if got := w.Counts(); got != nil {
@@ -146,14 +146,14 @@ func TestSurveyCounts(t *testing.T) {
 	w.createAs(t, "b", provider, checkpoint.Available)
 	w.createAs(t, "c", provider, checkpoint.Error)
 	w.createAs(t, "foreign", "provider-2", checkpoint.Available)
-	survey(t, w)
+	issues(t, w)
 	want := map[checkpoint.Status]int{checkpoint.Available: 2, checkpoint.Error: 1}
 	if diff := gocmp.Diff(want, w.Counts()); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 	w.createAs(t, "d", provider, checkpoint.Available)
 	w.faulty.Queue(banktest.Get, banktest.Fault{Err: errors.New("away")})
-	if err := w.Survey(t.Context(), func(checkpoint.Finding) error { return nil }); err == nil {
+	if err := w.Check(t.Context(), func(checkpoint.Issue) error { return nil }); err == nil {
 		t.Error("a survey of a bank that is away comes to its end")
 	}
 	if diff := gocmp.Diff(want, w.Counts()); diff != "" {
@@ -177,9 +177,9 @@ func TestTombstone(t *testing.T) {
 		}
 	}
 	others = append(others, "/checkpoints/foreign/index.json")
-	tombstones := func() (found []checkpoint.Finding) {
-		if err := w.Survey(t.Context(), func(f checkpoint.Finding) error {
-			if f.Flaw == checkpoint.Tombstone {
+	tombstones := func() (found []checkpoint.Issue) {
+		if err := w.Check(t.Context(), func(f checkpoint.Issue) error {
+			if f.Kind == checkpoint.Tombstone {
 				found = append(found, f)
 			}
 			return nil
@@ -188,8 +188,8 @@ func TestTombstone(t *testing.T) {
 		}
 		return found
 	}
-	want := checkpoint.Finding{Flaw: checkpoint.Tombstone, ID: "gone", Made: cp.Timestamp()}
-	if diff := gocmp.Diff([]checkpoint.Finding{want}, tombstones()); diff != "" {
+	want := checkpoint.Issue{Kind: checkpoint.Tombstone, ID: "gone", Created: cp.Timestamp()}
+	if diff := gocmp.Diff([]checkpoint.Issue{want}, tombstones()); diff != "" {
 		t.Fatalf("findings (-want +got):\n%s", diff)
 	}
 	w.put(stray) // which a listing may not have shown yet
@@ -198,11 +198,11 @@ func TestTombstone(t *testing.T) {
 	}
 	errAway := errors.New("the store is away")
 	w.faulty.Queue(banktest.Delete, banktest.Fault{Err: errAway})
-	if _, err := w.Mend(t.Context(), want); !errors.Is(err, errAway) || w.get(t, "gone").Status() != checkpoint.Deleted {
+	if _, err := w.Repair(t.Context(), want); !errors.Is(err, errAway) || w.get(t, "gone").Status() != checkpoint.Deleted {
 		t.Errorf("the data cannot be removed: %v", err)
 	}
 	for _, done := range []bool{true, false} {
-		if got, err := w.Mend(t.Context(), want); err != nil || got != done {
+		if got, err := w.Repair(t.Context(), want); err != nil || got != done {
 			t.Errorf("mended: %t, %v, want %t", got, err, done)
 		}
 	}
@@ -210,14 +210,14 @@ func TestTombstone(t *testing.T) {
 	if diff := gocmp.Diff(others, w.memory.Keys()); diff != "" {
 		t.Errorf("objects (-want +got):\n%s", diff)
 	}
-	if done, err := w.Mend(t.Context(), checkpoint.Finding{Flaw: checkpoint.Tombstone, ID: "good"}); err != nil || done {
+	if done, err := w.Repair(t.Context(), checkpoint.Issue{Kind: checkpoint.Tombstone, ID: "good"}); err != nil || done {
 		t.Errorf("a checkpoint that is there: %t, %v", done, err)
 	}
 }
 
 // Data of resources are not listed, however many there are, and no id hides
 // another one.
-func TestSurveyPassesOverData(t *testing.T) {
+func TestCheckPassesOverData(t *testing.T) {
 	t.Parallel()
 	w := newWorld(checkpoint.Options{})
 	var want []string
@@ -230,7 +230,7 @@ func TestSurveyPassesOverData(t *testing.T) {
 	}
 	before := w.faulty.Calls(banktest.List)
 	var got []string
-	for _, f := range survey(t, w) {
+	for _, f := range issues(t, w) {
 		got = append(got, f.ID)
 	}
 	slices.Sort(want)
@@ -243,7 +243,7 @@ func TestSurveyPassesOverData(t *testing.T) {
 }
 
 // A large bank takes pages and batches of every kind.
-func TestSurveyOfManyCheckpoints(t *testing.T) {
+func TestCheckOfManyCheckpoints(t *testing.T) {
 	t.Parallel()
 	w := newWorld(checkpoint.Options{})
 	for i := range 700 {
@@ -255,18 +255,18 @@ func TestSurveyOfManyCheckpoints(t *testing.T) {
 	for i := range 600 {
 		w.put(fmt.Sprintf("/indices/by-date/2026-11-22/project/1@gone-%04d", i))
 	}
-	counts := map[checkpoint.Flaw]int{}
-	for _, f := range survey(t, w) {
-		counts[f.Flaw]++
+	counts := map[checkpoint.Kind]int{}
+	for _, f := range issues(t, w) {
+		counts[f.Kind]++
 	}
-	want := map[checkpoint.Flaw]int{checkpoint.Unended: 700, checkpoint.OrphanedEntry: 600}
+	want := map[checkpoint.Kind]int{checkpoint.Unfinished: 700, checkpoint.OrphanedEntry: 600}
 	if diff := gocmp.Diff(want, counts); diff != "" {
 		t.Errorf("findings (-want +got):\n%s", diff)
 	}
 }
 
 // What a listing does not show yet is read before anything is said of it.
-func TestSurveyOfLaggingListing(t *testing.T) {
+func TestCheckOfLaggingListing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(checkpoint.Options{})
 	cp := w.create(t)
@@ -276,7 +276,7 @@ func TestSurveyOfLaggingListing(t *testing.T) {
 		hidden.memory.Set(key, w.memory.Objects()[key])
 	}
 	c := checkpoint.NewCollection(bank.New(listed{Plugin: w.memory, lists: hidden.memory}, nil), provider, checkpoint.Options{})
-	err := c.Survey(t.Context(), func(f checkpoint.Finding) error { return fmt.Errorf("found %v", f) })
+	err := c.Check(t.Context(), func(f checkpoint.Issue) error { return fmt.Errorf("found %v", f) })
 	if err != nil {
 		t.Error(err)
 	}
@@ -292,7 +292,7 @@ func (l listed) List(ctx context.Context, o bank.ListOptions) ([]string, error) 
 	return l.lists.List(ctx, o)
 }
 
-func TestSurveyFails(t *testing.T) {
+func TestCheckFails(t *testing.T) {
 	t.Parallel()
 	errAway := errors.New("the store is away")
 	w := newWorld(checkpoint.Options{})
@@ -300,15 +300,15 @@ func TestSurveyFails(t *testing.T) {
 	for n := range 4 { // three indices, the checkpoints
 		faults := make([]banktest.Fault, n, n+1)
 		w.faulty.Queue(banktest.List, append(faults, banktest.Fault{Err: errAway})...)
-		if err := w.Survey(t.Context(), func(checkpoint.Finding) error { return nil }); !errors.Is(err, errAway) {
+		if err := w.Check(t.Context(), func(checkpoint.Issue) error { return nil }); !errors.Is(err, errAway) {
 			t.Errorf("listing %d fails, the survey gives %v", n, err)
 		}
 	}
 	w.faulty.Queue(banktest.Get, banktest.Fault{Err: errAway})
-	if err := w.Survey(t.Context(), func(checkpoint.Finding) error { return nil }); !errors.Is(err, errAway) {
+	if err := w.Check(t.Context(), func(checkpoint.Issue) error { return nil }); !errors.Is(err, errAway) {
 		t.Errorf("index.json cannot be read, the survey gives %v", err)
 	}
-	if err := w.Survey(t.Context(), func(checkpoint.Finding) error { return errAway }); !errors.Is(err, errAway) {
+	if err := w.Check(t.Context(), func(checkpoint.Issue) error { return errAway }); !errors.Is(err, errAway) {
 		t.Errorf("the visitor fails, the survey gives %v", err)
 	}
 }
@@ -343,12 +343,12 @@ func TestMendProperty(t *testing.T) {
 			foreign[id] = err == nil
 		}
 		before := w.memory.Keys()
-		for _, f := range survey(r, w) {
-			if done, err := w.Mend(context.Background(), f); err != nil || !done {
+		for _, f := range issues(r, w) {
+			if done, err := w.Repair(context.Background(), f); err != nil || !done {
 				r.Fatalf("%v: %t, %v", f, done, err)
 			}
 		}
-		if left := survey(r, w); len(left) > 0 {
+		if left := issues(r, w); len(left) > 0 {
 			r.Fatalf("left over: %v", left)
 		}
 		for _, key := range before {
