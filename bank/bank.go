@@ -19,24 +19,24 @@ import (
 	"github.com/karbor-project/karbor/pkg/guard"
 )
 
-// Bank checks and normalises keys, and turns every failure of its plugin into
-// an error that may leave the service. It is safe for concurrent use.
+// Bank validates and normalises keys, and turns every failure of its plugin into an error that may
+// leave the service. It is safe for concurrent use.
 type Bank struct {
 	plugin Plugin
 	lease  *Lease
 	guards []func() error
-	bulk   chan struct{} // one for each stream of data
+	bulk   chan struct{} // one slot for each stream of data
 }
 
-// Streams of data at a time, and the size from which on an upload is one. A plugin takes
-// more requests than that, so that what tells of checkpoints never waits behind data. Who
-// has a stream waits for no other: two that did so could wait for each other.
+// Limits of data streams. A plugin takes more requests than there are streams, so that requests for
+// metadata never wait behind data. A caller that holds a stream must not wait for another, since
+// two such callers could deadlock.
 const (
 	bulkStreams = 48
 	bulkSize    = 256 << 10
 )
 
-// stream waits until data may be moved, and returns the function for its end.
+// stream waits for a free data stream and returns the function that releases it.
 func (b *Bank) stream(ctx context.Context) (done func(), err error) {
 	select {
 	case b.bulk <- struct{}{}:
@@ -46,27 +46,26 @@ func (b *Bank) stream(ctx context.Context) (done func(), err error) {
 	}
 }
 
-// New returns a bank over a plugin. The lease is taken when the bank is first
-// written to, and each write needs it; nil is for stores that have none. Close
-// closes both.
+// New returns a bank over a plugin. The first write takes the lease, and every write needs it; a
+// nil lease is for stores that have none. Close closes both plugin and lease.
 //
-// A write needs that the guards, and those of its context, return nil: else it fails
-// with their error. They are asked before the call, by the plugin itself (guard.Allowed),
-// and each time that the body of an upload is read: an upload that they interrupt breaks
-// off and leaves no object. What once refused a write refuses the rest of it, too. Reads
-// are not guarded. A nil guard is none.
+// A write is allowed while the guards, and the guards in its context, return nil; otherwise it
+// fails with their error. The guards are asked before the call, by the plugin itself
+// (guard.Allowed), and on each read of an upload's body: an upload that they interrupt leaves no
+// object. Once a guard has refused a write, the rest of that write is refused too. Reads are not
+// guarded. A nil guard is ignored.
 func New(p Plugin, lease *Lease, guards ...func() error) *Bank {
 	return &Bank{plugin: p, lease: lease, guards: guards, bulk: make(chan struct{}, bulkStreams)}
 }
 
-// OwnerID identifies this instance of the bank among all that share the store.
+// OwnerID identifies this instance of the bank among all instances that share the store.
 func (b *Bank) OwnerID() string { return b.plugin.OwnerID() }
 
 // Lease returns the lease of this instance, or nil when the store has none.
 func (b *Bank) Lease() *Lease { return b.lease }
 
-// Section returns the part of the bank below path, such as "/checkpoints".
-// It fails with InvalidParameterValue when the path is not a valid one.
+// Section returns the part of the bank below path, such as "/checkpoints". It fails with
+// InvalidParameterValue if the path is not valid.
 func (b *Bank) Section(path string) (*Section, error) {
 	prefix, err := normalSection(path)
 	if err != nil {
@@ -75,29 +74,29 @@ func (b *Bank) Section(path string) (*Section, error) {
 	return &Section{bank: b, prefix: prefix, writable: true}, nil
 }
 
-// Disown ends what other processes have begun to write for a piece of work, which
-// the caller has taken over: see Plugin.
+// Disown ends the uploads that other processes have begun for a piece of work that the caller has
+// taken over: see Plugin.
 func (b *Bank) Disown(ctx context.Context, work string) error { return b.plugin.Disown(ctx, work) }
 
 // Local is a Plugin whose objects are in the file system of this machine.
 type Local interface {
-	// Writable returns why nothing can be written.
+	// Writable returns an error that says why nothing can be written, or nil.
 	Writable() error
-	// Remember names a file of this machine, in which the plugin keeps which store it has
-	// used, so that it knows after a restart one that is not there, or another in its place. It
-	// is called before the bank is used.
+	// Remember names a local file in which the plugin records which store it has used, so that it
+	// notices after a restart that the store is absent or replaced. It is called before the bank is
+	// used.
 	Remember(file string)
 }
 
-// Remember tells a store that is on this machine where to keep which one it is.
+// Remember tells a plugin on the local file system where to record the identity of its store.
 func (b *Bank) Remember(file string) {
 	if p, local := b.plugin.(Local); local {
 		p.Remember(file)
 	}
 }
 
-// Writable returns why nothing can be written into a store that is on this machine. Other
-// stores are not asked.
+// Writable returns an error that says why nothing can be written into a local store, or nil. It
+// does not ask remote stores.
 func (b *Bank) Writable() error {
 	if p, local := b.plugin.(Local); local {
 		return p.Writable()
@@ -105,8 +104,8 @@ func (b *Bank) Writable() error {
 	return nil
 }
 
-// Probe asks the store for one name and returns the error of a store that does not
-// answer, or cannot be written to as far as this machine knows.
+// Probe asks the store for one name. It returns an error if the store does not answer, or if this
+// machine knows that the store is not writable.
 func (b *Bank) Probe(ctx context.Context) error {
 	if err := b.Writable(); err != nil {
 		return wrap(err, fault.BankListObjectsFailed)
@@ -118,7 +117,7 @@ func (b *Bank) Probe(ctx context.Context) error {
 	return nil
 }
 
-// Close stops the lease, which then runs out by itself, and closes the plugin.
+// Close stops the lease, which then expires by itself, and closes the plugin.
 func (b *Bank) Close() error {
 	if b.lease != nil {
 		b.lease.Close()
@@ -154,7 +153,7 @@ func (b *Bank) get(ctx context.Context, key string) (*Object, error) {
 	return o, nil
 }
 
-// countedBody counts the bytes of an object that are read.
+// countedBody counts the bytes that are read from an object.
 type countedBody struct {
 	io.ReadCloser
 	read *atomic.Int64
@@ -167,8 +166,8 @@ func (b countedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// list returns the keys of a listing, and those of a partial one with its error.
-// Names that are no keys take no place in it: a short page is the last one.
+// list returns the keys of a listing; a partial listing comes with its error. Names that are not
+// keys do not count against the limit, so a short page is always the last one.
 func (b *Bank) list(ctx context.Context, o ListOptions) ([]string, error) {
 	keys, limit := []string{}, o.Limit
 	partial := &PartialError{}
@@ -204,14 +203,13 @@ func (b *Bank) delete(ctx context.Context, key string) error {
 	return nil
 }
 
-// guardedBody is the body of an upload that may have to break off.
+// guardedBody is the body of an upload that a guard may interrupt.
 type guardedBody struct {
 	*guard.Reader
 	io.Closer
 }
 
-// guarded does a write under the guards, then under the lease: one who may not
-// write needs none.
+// guarded runs a write under the guards and then under the lease. A refused write takes no lease.
 func (b *Bank) guarded(ctx context.Context, write func(context.Context) error) error {
 	for _, valid := range b.guards {
 		ctx = guard.With(ctx, valid)
@@ -237,8 +235,8 @@ func getFailed(key string, err error) error {
 	return wrap(err, func(reason string) *fault.Error { return fault.BankGetObjectFailed(key, reason) })
 }
 
-// wrap gives err the class of the failed operation. An error that a plugin
-// classed itself, as the file system's InvalidInput, stays.
+// wrap converts err to a fault of the failed operation's class. An error that the plugin has
+// classified itself, such as InvalidInput of the file system, stays as it is.
 func wrap(err error, class func(reason string) *fault.Error) error {
 	var classed *fault.Error
 	if errors.As(err, &classed) {

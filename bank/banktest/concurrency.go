@@ -19,8 +19,8 @@ import (
 	"github.com/karbor-project/karbor/pkg/guard"
 )
 
-// testConcurrent works on neighbouring keys at the same time. The directories
-// come and go, which must not disturb others in them.
+// testConcurrent works on neighbouring keys at the same time. Directories that come and go must not
+// disturb the objects in other directories.
 func (s *suite) testConcurrent(t *testing.T) {
 	group, ctx := errgroup.WithContext(t.Context())
 	for worker := range 8 {
@@ -56,8 +56,8 @@ func (s *suite) testConcurrent(t *testing.T) {
 	}
 }
 
-// testAtomicOverwrite reads an object while others replace it: each reading
-// must be one version.
+// testAtomicOverwrite reads an object while writers replace it: each read must return exactly one
+// version.
 func (s *suite) testAtomicOverwrite(t *testing.T) {
 	key := s.base + "key"
 	version := func(n int) []byte { return bytes.Repeat([]byte{byte('a' + n)}, 50_000+n) }
@@ -120,7 +120,7 @@ func (s *suite) testCancelled(t *testing.T) {
 	}
 }
 
-// cancellingBody gives up when it has been read in part.
+// cancellingBody is cancelled after part of it has been read.
 type cancellingBody struct {
 	*bytes.Reader
 	cancel context.CancelCauseFunc
@@ -168,7 +168,7 @@ func (s *suite) testCancelledMidBody(t *testing.T) {
 
 var errRefused = errors.New("the right to write has ended")
 
-// until returns a guard that refuses from the n-th time that it is asked.
+// until returns a guard that refuses from its n-th call on.
 func until(n int64) func() error {
 	var asked atomic.Int64
 	return func() error {
@@ -179,7 +179,7 @@ func until(n int64) func() error {
 	}
 }
 
-// guarded is the bank over a plugin, as one section.
+// guarded returns a bank over the plugin, as one section.
 func guarded(t *testing.T, p bank.Plugin) *bank.Section {
 	t.Helper()
 	s, err := bank.New(p, nil).Section("/")
@@ -189,9 +189,8 @@ func guarded(t *testing.T, p bank.Plugin) *bank.Section {
 	return s
 }
 
-// testGuardedPut lets the right to write end at each moment at which somebody
-// asks for it: what is refused is not stored, however late that is, and leaves
-// nothing behind.
+// testGuardedPut withdraws the permission to write at each moment at which a guard is asked. A
+// refused write stores nothing, however late the refusal, and leaves nothing behind.
 func (s *suite) testGuardedPut(t *testing.T) {
 	for _, size := range []int{0, 1, 300_000} {
 		key := s.base + "key"
@@ -245,22 +244,21 @@ func (s *suite) testGuardedDelete(t *testing.T) {
 	}
 }
 
-// Spoil is a way in which the object under a key becomes one that cannot be used,
-// as other people and failing disks do it. The object is there before. Undo is for
-// the end of the test; nil is nothing.
+// Spoil makes the existing object under a key unusable, as other users or failing disks may do.
+// undo restores it at the end of the test; nil means that nothing is to be undone.
 type Spoil func(t *testing.T, key string) (undo func())
 
 // Spoils adds ways to spoil one object of the store, by name.
 func Spoils(ways map[string]Spoil) Option { return func(s *suite) { s.spoils = ways } }
 
-// Break is a way in which the whole store fails. Undo ends it.
+// Break makes the whole store fail until undo is called.
 type Break func(t *testing.T, p bank.Plugin) (undo func())
 
 // Breaks adds ways in which the store fails, by name.
 func Breaks(ways map[string]Break) Option { return func(s *suite) { s.breaks = ways } }
 
-// testSpoiled spoils one object among others in each way: its own operations say
-// that it is unusable, and those of the others are as before.
+// testSpoiled spoils one of several objects in each way. Operations on that object must report that
+// it is unusable, and operations on the others must work as before.
 func (s *suite) testSpoiled(t *testing.T) {
 	for name, spoil := range s.spoils {
 		t.Run(name, func(t *testing.T) {
@@ -298,7 +296,7 @@ func (s *suite) testSpoiled(t *testing.T) {
 					}
 				}
 			}
-			// A removal may succeed: permissions to read and to remove differ.
+			// A removal may succeed, since permissions to read and to remove differ.
 			if err := s.plugin.Delete(t.Context(), bad); err != nil && !errors.Is(err, bank.ErrUnusable) {
 				t.Errorf("delete gives %v, which is not ErrUnusable", err)
 			}
@@ -311,8 +309,8 @@ func (s *suite) testSpoiled(t *testing.T) {
 	}
 }
 
-// testOutage lets the store fail: no operation says that it is about one object,
-// that there is none, or that a listing is empty.
+// testOutage makes the store fail. No operation may report that the error is about a single object,
+// that an object is missing, or that a listing is empty.
 func (s *suite) testOutage(t *testing.T) {
 	for name, fail := range s.breaks {
 		t.Run(name, func(t *testing.T) {

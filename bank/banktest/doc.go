@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package banktest tests plugins of the bank and helps to test what uses one:
-// a conformance suite, a bank in memory, and a decorator that injects faults.
+// Package banktest tests plugins of the bank and supports tests of code that uses a bank. It has a
+// conformance suite, a bank in memory, and a decorator that injects faults.
 package banktest

@@ -17,10 +17,10 @@ import (
 
 var _ bank.Plugin = (*Faulty)(nil)
 
-// Method names a method of a plugin that can fail.
+// Method names a plugin method that can fail.
 type Method string
 
-// The methods with faults.
+// The methods that can fail.
 const (
 	Put    Method = "put"
 	Get    Method = "get"
@@ -29,31 +29,31 @@ const (
 	Disown Method = "disown"
 )
 
-// Fault is what happens to one call. Before runs first and may block or
-// cancel; then Err, if any, is returned, after the call was done when Late is
-// set, as when the answer of a store gets lost.
+// Fault describes the outcome of one call. Before runs first and may block or cancel. Then Err, if
+// set, is returned. With Late the call is executed before it fails, as if the store's response got
+// lost.
 type Fault struct {
 	Err    error
 	Late   bool
 	Before func(ctx context.Context, key string)
 }
 
-// Outage is a while in which a store does not answer as it should.
+// Outage describes a period in which a store does not answer as it should.
 type Outage struct {
-	// Methods are those that fail; none: all.
+	// Methods that fail; empty means all.
 	Methods []Method
-	// Keys fail that begin with Prefix, and listings of it or below.
+	// Prefix selects the keys that fail. Listings fail if they include such keys.
 	Prefix string
-	// Err is what they fail with.
+	// Err is the error of failing calls.
 	Err error
-	// Late has calls done before they fail: their answers are lost.
+	// Late executes calls before they fail, as if their responses got lost.
 	Late bool
-	// Hang has calls wait for the end of the outage, or of their contexts, before they
-	// fail; those whose outage has ended are done.
+	// Hang makes calls wait for the end of the outage or of their contexts. A call whose outage
+	// ends first is executed.
 	Hang bool
 }
 
-// outage is one that has begun.
+// outage is an outage that has begun.
 type outage struct {
 	Outage
 	over chan struct{}
@@ -63,16 +63,16 @@ func (o *outage) hits(m Method, key string) bool {
 	return (len(o.Methods) == 0 || slices.Contains(o.Methods, m)) && strings.HasPrefix(key, o.Prefix)
 }
 
-// Faulty decorates a plugin with faults, one queue of them a method, with outages, and with
-// objects that cannot be used. It counts the calls.
+// Faulty decorates a plugin with queued faults per method, outages, and unusable objects. It counts
+// the calls.
 type Faulty struct {
 	bank.Plugin
 
 	mu      sync.Mutex
 	queues  map[Method][]Fault
 	calls   map[Method]int
-	spoiled map[string]error // by key; below it, for one that ends with a slash
-	late    map[string]error // of bodies, by key
+	spoiled map[string]error // by key; a key that ends with a slash stands for all keys below it
+	late    map[string]error // errors of bodies, by key
 	outages []*outage
 }
 
@@ -82,9 +82,9 @@ func NewFaulty(p bank.Plugin) *Faulty {
 		spoiled: map[string]error{}, late: map[string]error{}}
 }
 
-// Spoil makes every Get and Delete of a key fail with err. For a key that ends with
-// a slash it is a place that cannot be read: what lies below fails, too, and is
-// missing in listings, which then are partial. A nil err ends it.
+// Spoil makes every Get and Delete of a key fail with err. A key that ends with a slash is a place
+// that cannot be read: keys below it fail too and are missing in listings, which are then partial.
+// A nil err repairs the key.
 func (f *Faulty) Spoil(key string, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -93,14 +93,14 @@ func (f *Faulty) Spoil(key string, err error) {
 	}
 }
 
-// SpoilBody makes the bodies that are read from a key fail with err at their end.
+// SpoilBody makes bodies that are read from a key fail with err at their end.
 func (f *Faulty) SpoilBody(key string, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.late[key] = err
 }
 
-// spoiledAt returns the error of a key, and that of its body.
+// spoiledAt returns the error of a key and the error of its body.
 func (f *Faulty) spoiledAt(key string) (now, late error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -112,7 +112,7 @@ func (f *Faulty) spoiledAt(key string) (now, late error) {
 	return nil, f.late[key]
 }
 
-// spoiledBody fails where it would end.
+// spoiledBody returns an error in place of EOF.
 type spoiledBody struct {
 	io.ReadCloser
 	err error
@@ -126,16 +126,15 @@ func (b spoiledBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Queue adds faults for the next calls of a method. The zero Fault lets a call
-// pass.
+// Queue adds faults for the next calls of a method. The zero Fault lets a call pass.
 func (f *Faulty) Queue(m Method, faults ...Fault) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.queues[m] = append(f.queues[m], faults...)
 }
 
-// Begin begins an outage, which lasts until end is called, once or more often. Of several
-// the first one decides.
+// Begin starts an outage that lasts until end is called; end may be called repeatedly. If outages
+// overlap, the first one decides.
 func (f *Faulty) Begin(o Outage) (end func()) {
 	begun := &outage{o, make(chan struct{})}
 	f.mu.Lock()
@@ -149,10 +148,10 @@ func (f *Faulty) Begin(o Outage) (end func()) {
 	})
 }
 
-// Last is Begin for an outage that ends by itself, after a time.
+// Last begins an outage that ends by itself after d.
 func (f *Faulty) Last(d time.Duration, o Outage) { time.AfterFunc(d, f.Begin(o)) }
 
-// outage returns the one that a call meets, nil for none.
+// outage returns the outage that affects a call, or nil.
 func (f *Faulty) outage(m Method, key string) *outage {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -212,7 +211,7 @@ func (f *Faulty) List(ctx context.Context, o bank.ListOptions) (keys []string, e
 	return keys, err
 }
 
-// list leaves out what lies below spoiled places.
+// list leaves out the keys below spoiled places.
 func (f *Faulty) list(ctx context.Context, o bank.ListOptions) ([]string, error) {
 	f.mu.Lock()
 	spoiled := maps.Clone(f.spoiled)

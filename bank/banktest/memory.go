@@ -22,7 +22,7 @@ import (
 
 var _ bank.Plugin = (*Memory)(nil)
 
-// Memory is a bank in memory. The zero value is not useful: use NewMemory.
+// Memory is a bank in memory. Use NewMemory to create one.
 type Memory struct {
 	owner string
 
@@ -77,8 +77,8 @@ func (m *Memory) Put(ctx context.Context, key string, u bank.Upload) error {
 	return nil
 }
 
-// Disown implements bank.Plugin: nothing comes between the last question and the
-// map.
+// Disown implements bank.Plugin. It has nothing to do, since a write cannot be suspended between
+// its last check and the map.
 func (m *Memory) Disown(context.Context, string) error { return nil }
 
 // Get implements bank.Plugin.
@@ -100,7 +100,7 @@ func (m *Memory) Get(ctx context.Context, key string) (*bank.Object, error) {
 	}, nil
 }
 
-// version is that of the object, as Swift's is.
+// version returns the MD5 of the body, as Swift does.
 func (o Stored) version() string {
 	sum := md5.Sum(o.Body) //nolint:gosec // see above
 	return hex.EncodeToString(sum[:])
@@ -142,7 +142,7 @@ func (m *Memory) Delete(ctx context.Context, key string) error {
 // Close implements bank.Plugin.
 func (m *Memory) Close() error { return nil }
 
-// Set puts an object as it is, whatever its flag.
+// Set stores an object verbatim, including its flag.
 func (m *Memory) Set(key string, o Stored) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -168,7 +168,7 @@ func (m *Memory) Below(prefix string) []string {
 	return slices.DeleteFunc(m.Keys(), func(key string) bool { return !strings.HasPrefix(key, prefix) })
 }
 
-// reader stops when the caller gives up.
+// reader stops when its context ends.
 type reader struct {
 	ctx  context.Context
 	from io.Reader

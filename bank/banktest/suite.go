@@ -24,18 +24,17 @@ import (
 // Option changes the suite.
 type Option func(*suite)
 
-// Many sets the number of objects that the test of a long listing makes, 10050
-// by default: more than a page of Swift.
+// Many sets the number of objects in the test of a long listing. The default is 10050, more than a
+// page of Swift.
 func Many(n int) Option { return func(s *suite) { s.many = n } }
 
-// Flickering is for a store that may not find an object in the moment in which
-// it is overwritten: a Swift object server that opens the file of an object just
-// when a newer one takes its place answers 404.
+// Flickering is for a store that may not find an object at the moment it is overwritten: a Swift
+// object server answers 404 if it opens the file of an object just when a newer one takes its
+// place.
 func Flickering() Option { return func(s *suite) { s.flickering = true } }
 
-// Run tests that the bank of newPlugin keeps the contract of bank.Plugin. The
-// bank may hold objects already, and the suite leaves its own behind: all are
-// below a prefix that no other run uses.
+// Run tests that the bank of newPlugin keeps the contract of bank.Plugin. The bank may hold objects
+// already, and the suite leaves its own behind, all below a prefix that no other run uses.
 func Run(t *testing.T, newPlugin func(t *testing.T) bank.Plugin, options ...Option) {
 	t.Helper()
 	s := &suite{many: 10050}
@@ -127,7 +126,7 @@ func read(ctx context.Context, p bank.Plugin, key string) ([]byte, bank.Flag, er
 	return body, o.Serialized, err
 }
 
-// noise returns n bytes that no two seeds share.
+// noise returns n bytes that are unique to the seed.
 func noise(n int, seed uint64) []byte {
 	random := rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8), 1})
 	data := make([]byte, n)
@@ -168,7 +167,7 @@ func (s *suite) testRoundTrip(t *testing.T) {
 	}
 }
 
-// testKeys checks every character that a key may have.
+// testKeys tests every character that keys allow.
 func (s *suite) testKeys(t *testing.T) {
 	keys := []string{
 		s.base + "1795362440@75019568-6138-4274-baaa-09d01c2c2743",
@@ -192,7 +191,7 @@ func (s *suite) testKeys(t *testing.T) {
 	}
 }
 
-// testSections goes through a Bank, as all users do.
+// testSections uses the plugin through a Bank, as all callers do.
 func (s *suite) testSections(t *testing.T) {
 	section, err := bank.New(s.plugin, nil).Section(s.base)
 	if err != nil {
@@ -233,7 +232,7 @@ func (s *suite) testOverwrite(t *testing.T) {
 	}
 }
 
-// testNew puts objects that must not be there yet.
+// testNew uploads objects that must not exist yet.
 func (s *suite) testNew(t *testing.T) {
 	for _, size := range []int{0, 1, 300_000} {
 		key := s.base + "deep/" + strconv.Itoa(size)
@@ -257,7 +256,7 @@ func (s *suite) testNew(t *testing.T) {
 	}
 }
 
-// disowning is a body in the midst of whose reading a piece of work is disowned.
+// disowning is a body that disowns a piece of work while it is being read.
 type disowning struct {
 	*bytes.Reader
 	disown func()
@@ -268,8 +267,8 @@ func (d disowning) Read(p []byte) (int, error) {
 	return d.Reader.Read(p)
 }
 
-// testDisown disowns work while there are uploads for it and for other work. The
-// one may fail, and then has stored nothing; the other succeeds.
+// testDisown disowns a piece of work during uploads for it and for other work. The disowned upload
+// may fail, and then has stored nothing; the other one succeeds.
 func (s *suite) testDisown(t *testing.T) {
 	put := func(work, body string) error {
 		of := bank.WithWork(t.Context(), s.base+"mine")
@@ -284,7 +283,7 @@ func (s *suite) testDisown(t *testing.T) {
 	s.put(t, s.base+"key", "old")
 	want := "old"
 	if err := put(s.base+"mine", "mine"); err == nil {
-		want = "mine" // the store has no means
+		want = "mine" // the store cannot end uploads
 	}
 	if got, _ := s.get(t, s.base+"key"); string(got) != want {
 		t.Errorf("the object holds %q, want %q", got, want)
@@ -310,7 +309,7 @@ func (s *suite) testShortBody(t *testing.T) {
 	}
 }
 
-// seekable opens a body that is one for all attempts.
+// seekable opens the same body for every attempt.
 func seekable(body io.ReadSeeker) func() (io.ReadCloser, error) {
 	return func() (io.ReadCloser, error) {
 		_, err := body.Seek(0, io.SeekStart)
@@ -318,7 +317,7 @@ func seekable(body io.ReadSeeker) func() (io.ReadCloser, error) {
 	}
 }
 
-// brokenBody fails after some bytes, each time it is read.
+// brokenBody fails after some bytes, every time it is read.
 type brokenBody struct {
 	*bytes.Reader
 	left int
@@ -361,7 +360,7 @@ func (s *suite) testNotFound(t *testing.T) {
 			t.Errorf("delete %s gives %v", key, err)
 		}
 	}
-	// Where other keys lie below is no object, or one that cannot be used.
+	// A key that other keys lie below holds no object, or an unusable one.
 	for name, err := range map[string]error{
 		"get":    func() error { _, _, err := read(t.Context(), s.plugin, s.base+"dir"); return err }(),
 		"delete": s.plugin.Delete(t.Context(), s.base+"dir"),
@@ -404,12 +403,11 @@ func (s *suite) testOwnerID(t *testing.T) {
 	}
 }
 
-// testListing compares every combination of options with a plain reading of
-// the contract.
+// testListing compares each combination of options with a plain implementation of the contract.
 func (s *suite) testListing(t *testing.T) {
 	names := []string{
-		// Byte order is neither that of a walk through directories nor that
-		// of a dictionary: "-" "." "/" "0" "@" "A" "_" "a".
+		// Byte order differs from the order of a directory walk and of a dictionary: "-" "." "/"
+		// "0" "@" "A" "_" "a".
 		"x-1", "x.1", "x/1", "x/10", "x/2", "x/sub/1", "x/sub-1", "x/sub@1", "x0", "x@1", "X", "x_1", "xa",
 		"y/1@a", "y/1@b", "y/2@a",
 	}
@@ -443,8 +441,8 @@ func (s *suite) testListing(t *testing.T) {
 	}
 }
 
-// testVersions holds that a version is that of the bytes, whoever tells it. A store need
-// not have any.
+// testVersions tests that equal versions mean equal bytes, whichever method returns them. A store
+// need not have versions.
 func (s *suite) testVersions(t *testing.T) {
 	key := s.base + "folder/object"
 	known := map[string]string{} // the bodies, by version
@@ -476,7 +474,7 @@ func (s *suite) testVersions(t *testing.T) {
 	}
 }
 
-// expected is the listing of sorted keys, one condition after the other.
+// expected returns the listing of sorted keys by applying one condition after the other.
 func expected(keys []string, o bank.ListOptions) []string {
 	keys = slices.Clone(keys)
 	if o.Descending {
@@ -498,7 +496,7 @@ func expected(keys []string, o bank.ListOptions) []string {
 	return listed
 }
 
-// testLongListing lists more objects than a store gives at a time.
+// testLongListing lists more objects than a store returns in one page.
 func (s *suite) testLongListing(t *testing.T) {
 	all := make([]string, s.many)
 	group, ctx := errgroup.WithContext(t.Context())
@@ -525,7 +523,7 @@ func (s *suite) testLongListing(t *testing.T) {
 			t.Errorf("%+v: listed %d keys instead of %d, or other ones", o, len(got), len(want))
 		}
 	}
-	// A caller may page through it, too.
+	// A caller may page through the listing, too.
 	var paged []string
 	marker := ""
 	for page := s.many/3 + 1; ; {

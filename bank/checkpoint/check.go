@@ -15,71 +15,73 @@ import (
 	"github.com/karbor-project/karbor/bank"
 )
 
-// Kind is what may be wrong with a part of a bank.
+// Kind says what is wrong with a part of a bank.
 type Kind string
 
-// The flaws.
+// The kinds of issues.
 const (
-	// Unfinished is a checkpoint in a status in which an operation is at work on it
-	// (Status.Unfinished). Whether there is one the bank does not tell.
-	Unfinished Kind = "unended"
+	// Unfinished is a checkpoint whose status says that an operation is working on it
+	// (Status.Unfinished). The bank alone cannot tell whether such an operation exists.
+	Unfinished Kind = "unfinished"
 	// StrayEntry is an index entry of a checkpoint that was deleted.
 	StrayEntry Kind = "stray entry"
 	// OrphanedEntry is an index entry without an index.json.
 	OrphanedEntry Kind = "orphaned entry"
 	// MissingEntry is an index entry that a checkpoint ought to have.
 	MissingEntry Kind = "missing entry"
-	// OrphanedData are resource data, or remarks, without an index.json.
+	// OrphanedData is resource data, or remarks, without an index.json.
 	OrphanedData Kind = "orphaned data"
-	// StrayData are resource data, or remarks, of a checkpoint that was deleted. Statuses of
-	// resources are none: a deletion leaves them.
+	// StrayData is resource data, or remarks, of a deleted checkpoint. The statuses of resources do
+	// not count, since a deletion leaves them.
 	StrayData Kind = "stray data"
-	// Tombstone is what is left of a checkpoint that was deleted: index.json, and what tells of
-	// its resources. It is right so. Whether it has been there for long enough is the caller's to decide.
+	// Tombstone is the remainder of a deleted checkpoint: index.json and the statuses of its
+	// resources. This is the normal state after a deletion. The caller decides whether the
+	// tombstone is old enough to be removed.
 	Tombstone Kind = "tombstone"
 )
 
-// Orphan reports whether the flaw rests on the absence of an index.json alone, which
-// may come back: a store may have it in quarantine, or answer in part.
+// Orphan reports whether the issue rests only on the absence of an index.json. The file may come
+// back: a store may hold it in quarantine, or answer in part.
 func (k Kind) Orphan() bool { return k == OrphanedEntry || k == OrphanedData }
 
-// Issue is one flaw. Two findings of the same are equal.
+// Issue is one problem that a check found. Issues are comparable: the same problem found twice
+// gives equal values.
 type Issue struct {
 	Kind    Kind
 	ID      string // of the checkpoint
-	Key     string // of the index entry, in the bank; else empty
-	Status  Status // of an unended checkpoint; else empty
-	Owner   string // likewise
-	Created int64  // when the checkpoint of a tombstone was made, in seconds since 1970; else 0
+	Key     string // of the index entry, in the bank; otherwise empty
+	Status  Status // of an unfinished checkpoint; otherwise empty
+	Owner   string // of an unfinished checkpoint; otherwise empty
+	Created int64  // creation time of a tombstone's checkpoint, in seconds since 1970; otherwise 0
 }
 
-// What is read at a time.
+// Sizes of batches.
 const (
-	entriesPage = 5000 // of an index
+	entriesPage = 5000 // keys of one index page
 	checkedIDs  = 256
 )
 
-// Check looks at all of the provider's checkpoints and all entries of the
-// indices and calls visit, from one goroutine, for what looks wrong. Each may
-// be quite right: an operation may be at work, the bank may lag behind. Confirm
-// tells whether a finding is still so, and Repair ends it.
+// Check examines all checkpoints of the provider and all entries of the indices, and calls visit,
+// from one goroutine, for each possible issue. An issue may turn out to be none: an operation may
+// be at work, or the bank may lag behind. Confirm reports whether an issue persists, and Repair
+// fixes it.
 //
-// Data and entries without an index.json belong to nobody who could be named:
-// each provider that shares the bank finds them. A broken index.json, or one that
-// cannot be read, is left as it is, and so is all that belongs to it. It fails with
-// the errors of the bank that are not about a part of it, and that of visit. It holds the keys of the indices in memory.
+// Data and entries without an index.json have no known owner, so each provider that shares the bank
+// reports them. Check ignores an index.json that is broken or cannot be read, and everything that
+// belongs to it. Check returns the first error of visit, and errors of the bank that concern more
+// than a single part of it. It holds the keys of the indices in memory.
 func (c *Collection) Check(ctx context.Context, visit func(Issue) error) error {
 	s := &check{Collection: c, visit: visit, entries: map[string][]string{}, counts: map[Status]int{},
 		versions: map[string]string{}, more: map[string]bool{}}
-	// The entries first: a checkpoint has its index.json before them, and loses
-	// it never, so that what is created meanwhile has no stray ones.
+	// Read the entries first. A checkpoint gets its index.json before its entries and never loses
+	// it, so a checkpoint created meanwhile shows no stray entries.
 	if err := s.list(ctx); err != nil {
 		return err
 	}
 	if err := s.walk(ctx, ""); err != nil {
 		return err
 	}
-	var left []string // what a listing that lags does not have yet
+	var left []string // ids that a lagging listing does not have yet
 	for id := range s.entries {
 		left = append(left, id)
 		if len(left) == checkedIDs {
@@ -96,8 +98,8 @@ func (c *Collection) Check(ctx context.Context, visit func(Issue) error) error {
 	return nil
 }
 
-// Counts returns how many checkpoints of each status the provider had at the last Check
-// that came to its end; nil before.
+// Counts returns the number of checkpoints by status as of the last complete Check, or nil if none
+// has completed.
 func (c *Collection) Counts() map[Status]int {
 	if counts := c.counts.Load(); counts != nil {
 		return maps.Clone(*counts)
@@ -108,18 +110,18 @@ func (c *Collection) Counts() map[Status]int {
 type check struct {
 	*Collection
 	visit   func(Issue) error
-	entries map[string][]string // keys of the entries of ids not yet judged
+	entries map[string][]string // keys of entries by id, for ids not yet judged
 	counts  map[Status]int
 
-	versions map[string]string // of index.json, by its whole key
-	more     map[string]bool   // ids of those that have more than an index.json
+	versions map[string]string // of index.json, by full key
+	more     map[string]bool   // ids that have more objects than an index.json
 }
 
-// list reads the keys of the indices. Keys of other shapes are none of ours.
+// list reads the keys of the indices and skips keys of any other shape.
 func (s *check) list(ctx context.Context) error {
 	for _, index := range []struct {
 		prefix string
-		named  bool // another part follows the prefix
+		named  bool // one more part follows the prefix
 		shape  shape
 	}{
 		{"by-provider/" + s.providerID + "/", false, shape{project: true}},
@@ -129,7 +131,7 @@ func (s *check) list(ctx context.Context) error {
 		for marker := ""; ; {
 			keys, err := s.indices.List(ctx, bank.ListOptions{Prefix: index.prefix, Marker: marker, Limit: entriesPage})
 			if err := s.goOn(err); unusable(err) {
-				// What it holds is not missing: Confirm reads each entry.
+				// Entries in an unreadable place do not count as missing: Confirm reads each entry.
 				s.options.Log.Warn(err)
 				break
 			} else if err != nil {
@@ -153,8 +155,8 @@ func (s *check) list(ctx context.Context) error {
 	return nil
 }
 
-// walk goes from checkpoint to checkpoint, whose ids begin with prefix, with two keys of each,
-// however many objects it has: see rollUp.
+// walk visits the checkpoints whose ids begin with prefix. It reads two keys per checkpoint,
+// however many objects the checkpoint has (see rollUp).
 func (s *check) walk(ctx context.Context, prefix string) error {
 	var ids []string
 	o := bank.ListOptions{Prefix: prefix, Limit: entriesPage, Delimiter: rollUp, Versions: s.versions}
@@ -167,7 +169,7 @@ func (s *check) walk(ctx context.Context, prefix string) error {
 			id, rest, below := strings.Cut(key, "/")
 			switch {
 			case !below && strings.HasSuffix(key[len(prefix):], rollUp):
-				// Ids that are no UUIDs.
+				// These ids are not UUIDs.
 				if err := s.walk(ctx, key); err != nil {
 					return err
 				}
@@ -184,7 +186,7 @@ func (s *check) walk(ctx context.Context, prefix string) error {
 			return s.judge(ctx, ids)
 		}
 		o.Marker = keys[len(keys)-1]
-		if whole := len(ids) - 1; whole >= checkedIDs { // the last one may go on
+		if whole := len(ids) - 1; whole >= checkedIDs { // keys of the last id may follow
 			if err := s.judge(ctx, ids[:whole]); err != nil {
 				return err
 			}
@@ -193,7 +195,7 @@ func (s *check) walk(ctx context.Context, prefix string) error {
 	}
 }
 
-// judge looks at checkpoints and tells what is wrong with them, in their order.
+// judge examines checkpoints and reports their issues, in the order of ids.
 func (s *check) judge(ctx context.Context, ids []string) error {
 	found, missing := make([]*Listed, len(ids)), make([]bool, len(ids))
 	reading, readCtx := errgroup.WithContext(ctx)
@@ -232,12 +234,13 @@ func (s *check) judge(ctx context.Context, ids []string) error {
 	return nil
 }
 
-// passOver reports a checkpoint that is unusable.
+// passOver logs a checkpoint that is unusable.
 func (c *Collection) passOver(id string, err error) {
 	c.options.Log.WithError(err).WithField("checkpoint_id", id).Warn("a checkpoint cannot be looked at")
 }
 
-// own reads a checkpoint. It is nil when it is another provider's, or unusable.
+// own reads a checkpoint. It returns nil if the checkpoint is unusable or belongs to another
+// provider.
 func (c *Collection) own(ctx context.Context, id string) (*Checkpoint, error) {
 	cp, err := c.get(ctx, id)
 	if unusable(err) {
@@ -260,7 +263,8 @@ func (s *check) withoutIndex(ctx context.Context, id string, entries []string) e
 	return s.visit(Issue{Kind: OrphanedData, ID: id})
 }
 
-// stray looks for data of a deleted checkpoint, once for each that has none.
+// stray looks for leftover data of a deleted checkpoint. It remembers a checkpoint without any and
+// does not look again.
 func (s *check) stray(ctx context.Context, l *Listed) error {
 	if !s.more[l.fields.id] || l.clean.Load() {
 		return nil
@@ -320,12 +324,11 @@ func (s *check) one(ctx context.Context, l *Listed, entries []string) error {
 	return nil
 }
 
-// OwnerID identifies this instance of the bank: checkpoints that are created
-// now have it.
+// OwnerID identifies this instance of the bank, and is the owner of checkpoints that it creates.
 func (c *Collection) OwnerID() string { return c.bank.OwnerID() }
 
-// Ended is the status of a checkpoint whose operation, which left it in status
-// s, nobody will go on with.
+// Ended returns the status that a checkpoint in status s gets when nobody will resume its
+// operation.
 func (s Status) Ended() Status {
 	switch s {
 	case Deleting:
@@ -336,13 +339,12 @@ func (s Status) Ended() Status {
 	return s
 }
 
-// dataFolder is where the data of a checkpoint's resources are, and dataPath where their
-// keys begin.
+// dataFolder holds the data of a checkpoint's resources.
 const dataFolder = "resource-data/"
 
 func dataPath(id string) string { return id + "/" + dataFolder }
 
-// hasData reports whether there is anything of a checkpoint beside its index.json.
+// hasData reports whether a checkpoint has resource data or remarks.
 func (c *Collection) hasData(ctx context.Context, id string) (bool, error) {
 	for _, prefix := range []string{dataPath(id), remarksPath(id)} {
 		keys, err := c.checkpoints.List(ctx, bank.ListOptions{Prefix: prefix, Limit: 1})
@@ -353,7 +355,7 @@ func (c *Collection) hasData(ctx context.Context, id string) (bool, error) {
 	return false, nil
 }
 
-// hasStray reports whether there is anything of a checkpoint that a deletion removes.
+// hasStray reports whether a checkpoint has objects that a deletion removes.
 func (c *Collection) hasStray(ctx context.Context, id string) (bool, error) {
 	o := bank.ListOptions{Prefix: id + "/" + rollUp, Limit: removedData}
 	for {
@@ -371,15 +373,16 @@ func (c *Collection) hasStray(ctx context.Context, id string) (bool, error) {
 	}
 }
 
-// isStray reports whether a deletion removes an object of a checkpoint, by its key in the
-// section of the checkpoints: all but index.json and the statuses of the resources.
+// isStray reports whether a deletion removes the object with this key, which is relative to the
+// section of the checkpoints. A deletion removes everything but index.json and the statuses of the
+// resources.
 func isStray(id, key string) bool {
 	rest := strings.TrimPrefix(key, id+"/")
 	return rest == remarksKey || strings.HasPrefix(rest, dataFolder) && !strings.HasSuffix(rest, "/status")
 }
 
-// Confirm reads again whether a finding is still so. It fails with the bank's own
-// errors.
+// Confirm reads the bank again and reports whether an issue persists. It returns errors of the
+// bank.
 func (c *Collection) Confirm(ctx context.Context, f Issue) (bool, error) {
 	cp, err := c.own(ctx, f.ID)
 	missing := errors.Is(err, bank.ErrNotFound)
@@ -419,8 +422,8 @@ func (c *Collection) Confirm(ctx context.Context, f Issue) (bool, error) {
 	return false, nil
 }
 
-// entryIs tells whether an index entry is there. One that cannot be read is: only
-// its key tells anything.
+// entryIs reports whether an index entry exists. An entry that cannot be read exists: its key alone
+// carries the information.
 func (c *Collection) entryIs(ctx context.Context, key string) (bool, error) {
 	_, err := c.indices.GetText(ctx, key)
 	switch {
@@ -432,10 +435,10 @@ func (c *Collection) entryIs(ctx context.Context, key string) (bool, error) {
 	return err == nil, err
 }
 
-// Repair ends a finding, if it still is one, and tells whether it did: an unended
-// checkpoint gets the status Ended, stray and orphaned entries and data are removed,
-// a missing entry is written, of a tombstone nothing stays. Who may do that is the caller's to decide. It may
-// be repeated.
+// Repair fixes an issue, if it persists, and reports whether it did. An unfinished checkpoint gets
+// the status Ended, stray and orphaned entries and data are removed, a missing entry is written,
+// and a tombstone is removed entirely. The caller decides whether this instance may do so. Repair
+// is idempotent.
 func (c *Collection) Repair(ctx context.Context, f Issue) (bool, error) {
 	if still, err := c.Confirm(ctx, f); err != nil || !still {
 		return false, err
@@ -455,7 +458,7 @@ func (c *Collection) Repair(ctx context.Context, f Issue) (bool, error) {
 		err = c.removeTombstone(ctx, f)
 	}
 	if errors.Is(err, bank.ErrNotFound) || errors.Is(err, ErrConflict) || errors.Is(err, ErrTransition) {
-		return false, nil // somebody else was first
+		return false, nil // another worker was first
 	}
 	return err == nil, err
 }
@@ -474,7 +477,8 @@ func (c *Collection) endUnfinished(ctx context.Context, f Issue) error {
 	return cp.Commit(ctx)
 }
 
-// removeTombstone removes index.json last: without it nobody knows whose the rest is.
+// removeTombstone removes index.json last, since without it the owner of the other objects would be
+// unknown.
 func (c *Collection) removeTombstone(ctx context.Context, f Issue) error {
 	cp, err := c.own(ctx, f.ID)
 	if err != nil {
@@ -492,12 +496,11 @@ func (c *Collection) removeTombstone(ctx context.Context, f Issue) error {
 	return c.remove(ctx, f.ID)
 }
 
-// removedData is how many objects are removed until index.json is looked for
-// again.
+// removedData is the number of objects to remove before confirming the issue again.
 const removedData = 200
 
-// removeData removes the data of a checkpoint without an index.json, its remarks among
-// them. What cannot be removed stays behind, and fails it in the end.
+// removeData removes the data and the remarks of a checkpoint without an index.json. It goes on
+// past objects that cannot be removed, and returns an error for them at the end.
 func (c *Collection) removeData(ctx context.Context, f Issue) (removed bool, failed error) {
 	for _, prefix := range []string{dataPath(f.ID), remarksPath(f.ID)} {
 		more, err := c.removeBelow(ctx, f, prefix)

@@ -18,15 +18,15 @@ import (
 	"github.com/karbor-project/karbor/pkg/resource/pyjson"
 )
 
-// ErrConflict reports that somebody else changed a checkpoint so that a change
-// of its status makes no sense any more.
+// ErrConflict reports that another writer has changed a checkpoint, so that a change of its status
+// no longer applies.
 var ErrConflict = errors.New("checkpoint was changed meanwhile")
 
-// ErrTransition reports a status that cannot follow the present one.
+// ErrTransition reports a status that cannot follow the current one.
 var ErrTransition = errors.New("checkpoint cannot change to this status")
 
-// Checkpoint is one checkpoint as it was read. Set methods change it in memory
-// and Commit writes these changes. It is safe for concurrent use.
+// Checkpoint is a checkpoint as it was read. Set methods change it in memory, and Commit writes
+// these changes. It is safe for concurrent use.
 type Checkpoint struct {
 	collection *Collection
 	id         string
@@ -36,14 +36,14 @@ type Checkpoint struct {
 	document document
 	fields   fields
 	changed  map[string]json.RawMessage // since the last commit
-	base     Status                     // in the bank, as far as we know
-	tried    Status                     // of a commit whose outcome is unknown
-	// replaced are the documents, by their digests, that our commits have put others in
-	// the place of: a store that still shows one lags behind.
+	base     Status                     // last known status in the bank
+	tried    Status                     // status of a commit whose outcome is unknown
+	// replaced holds the digests of documents that our commits have replaced. A store that still
+	// returns one of them lags behind.
 	replaced map[[sha256.Size]byte]bool
-	shown    [sha256.Size]byte // the document that the store showed last
-	recorder *objects          // that are being written
-	sealed   map[string]string // their digests, to be signed by the next commit
+	shown    [sha256.Size]byte // digest of the document that the store returned last
+	recorder *objects          // records objects while they are written
+	sealed   map[string]string // digests of objects, for the next commit to sign
 }
 
 // ID returns the id of the checkpoint.
@@ -93,8 +93,8 @@ func (c *Checkpoint) read() fields {
 	return c.fields
 }
 
-// SetStatus changes the status. It fails with ErrTransition when the status in the bank
-// cannot become this one; what was set and is not written does not count.
+// SetStatus changes the status. It fails with ErrTransition if the status in the bank cannot become
+// this one. A status that was set but not committed does not count.
 func (c *Checkpoint) SetStatus(to Status) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -121,8 +121,7 @@ func (c *Checkpoint) SetExtraInfo(value json.RawMessage) {
 	c.set(keyExtraInfo, orNull(value))
 }
 
-// set notes a change for the next commit. Documents share their values but
-// never their maps.
+// set records a change for the next commit. Documents share their values but never their maps.
 func (c *Checkpoint) set(key string, value json.RawMessage) {
 	if c.changed == nil {
 		c.changed = map[string]json.RawMessage{}
@@ -131,11 +130,10 @@ func (c *Checkpoint) set(key string, value json.RawMessage) {
 	c.document.set(key, value)
 }
 
-// Commit writes the changes into the checkpoint as it now stands in the bank,
-// so that changes which others made to other keys stay. Without changes it
-// does nothing. It fails with ErrConflict when somebody else began to delete
-// the checkpoint, or put it into a status that ours cannot follow; then the
-// changes stay uncommitted.
+// Commit writes the changes into the checkpoint as it now stands in the bank, so that changes of
+// other writers to other keys are kept. Without changes Commit does nothing. It fails with
+// ErrConflict if another writer began to delete the checkpoint, or gave it a status that ours
+// cannot follow; the changes then stay uncommitted.
 func (c *Checkpoint) Commit(ctx context.Context) error {
 	unlock := c.collection.locks.lock(c.id)
 	defer unlock()
@@ -172,8 +170,8 @@ func (c *Checkpoint) Commit(ctx context.Context) error {
 	return nil
 }
 
-// pending returns the changes, and the document without them. Nothing is
-// locked while the bank is at work, so that readers need not wait for it.
+// pending returns the changes, and the document without them. The lock is not held during calls to
+// the bank, so readers need not wait for it.
 func (c *Checkpoint) pending() (changed map[string]json.RawMessage, known document) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -182,8 +180,7 @@ func (c *Checkpoint) pending() (changed map[string]json.RawMessage, known docume
 	return maps.Clone(c.changed), known
 }
 
-// committed takes over what was written. Changes that were made meanwhile stay
-// on top of it.
+// committed adopts the written document. Changes made meanwhile stay on top of it.
 func (c *Checkpoint) committed(changed map[string]json.RawMessage, written document, f fields) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -210,9 +207,9 @@ func (c *Checkpoint) committed(changed map[string]json.RawMessage, written docum
 	}
 }
 
-// refresh reads index.json again and judges whether our status may follow the
-// one there. A store that lags behind its own writes may not find it yet, or show what
-// we have replaced: then it is as we know it.
+// refresh reads index.json again and checks whether our status may follow the one in it. A store
+// that lags behind its own writes may not find index.json yet, or may return a document that we
+// have replaced; refresh then returns the known document.
 func (c *Checkpoint) refresh(ctx context.Context, known document) (document, error) {
 	text, err := c.collection.checkpoints.GetBytes(ctx, indexPath(c.id))
 	if errors.Is(err, bank.ErrNotFound) {
@@ -238,7 +235,7 @@ func (c *Checkpoint) refresh(ctx context.Context, known document) (document, err
 	return current, c.mayFollow(f.status)
 }
 
-// mayFollow judges our status, if it changes, against the one in the bank.
+// mayFollow checks our status, if it changes, against the status in the bank.
 func (c *Checkpoint) mayFollow(now Status) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -253,9 +250,9 @@ func (c *Checkpoint) mayFollow(now Status) error {
 	return nil
 }
 
-// Delete puts the checkpoint into status deleted, removes its remarks and drops it from
-// the indices. index.json stays, so that the checkpoint can still be shown. It may
-// be repeated until it works.
+// Delete sets the status to deleted, removes the remarks and drops the checkpoint from the indices.
+// index.json stays, so that the checkpoint can still be shown. Delete may be repeated until it
+// succeeds.
 func (c *Checkpoint) Delete(ctx context.Context) error {
 	if err := c.SetStatus(Deleted); err != nil {
 		return err
@@ -269,9 +266,10 @@ func (c *Checkpoint) Delete(ctx context.Context) error {
 	return c.collection.dropIndices(ctx, c.read())
 }
 
-// Section returns the part of the bank that holds the data of one of the
-// checkpoint's resources, with their digests if it has a signature over them. It fails with InvalidInput for an id that can be no part of a
-// key: one with a slash would lead among the data of another resource.
+// Section returns the part of the bank that holds the data of one resource of the checkpoint, with
+// the digests of the objects if the checkpoint has a signature over them. It fails with
+// InvalidInput for an id that cannot be part of a key: an id with a slash would lead into the data
+// of another resource.
 func (c *Checkpoint) Section(resourceID string) (*bank.Section, error) {
 	if err := checkKeyPart("id of the resource", resourceID); err != nil {
 		return nil, err
@@ -290,8 +288,7 @@ func (c *Checkpoint) section(path string) (*bank.Section, error) {
 	return section, nil
 }
 
-// View is a checkpoint as the RPC shows it. It marshals to the dict of the
-// original.
+// View is a checkpoint as the RPC shows it. It marshals to the same dict as the original.
 //
 // karbor: checkpoint.py Checkpoint.to_dict
 type View struct {
@@ -302,13 +299,13 @@ type View struct {
 	ProjectID      string          `json:"project_id"`
 	ResourceGraph  string          `json:"resource_graph"`
 	CreatedAt      string          `json:"created_at"`
-	// Timestamp is when it was made, in seconds since 1970: CreatedAt is but the day. The
-	// original shows none, so View leaves it out; version 1.1 of the RPC has it.
+	// Timestamp is the creation time in seconds since 1970; CreatedAt is only the day. View leaves
+	// it out, as the original does; version 1.1 of the RPC has it.
 	Timestamp int64 `json:"timestamp,omitempty"`
 }
 
-// emptyGraph is shown until the graph is built: karborclient and the dashboard
-// parse the text whatever it is, and break on null.
+// emptyGraph is shown until the graph is built: karborclient and the dashboard parse the text
+// unconditionally and break on null.
 const emptyGraph = "[{}, []]"
 
 // View returns the checkpoint for the RPC.
@@ -334,12 +331,12 @@ func viewOf(d *document, f fields) View {
 	}
 }
 
-// viewDepth is how deep values of a checkpoint may be nested that is shown: deeper than
-// those that come in, for what is in the bank came in by any worker.
+// viewDepth is the maximum nesting depth of values in a checkpoint that is shown. It exceeds the
+// limit for arguments of calls, since any worker may have written the bank's content.
 const viewDepth = 3 * pyjson.MaxDepth
 
-// Check returns an error for a checkpoint that its callers could not read: one in a
-// listing would cost them all others.
+// Check returns an error for a checkpoint that callers could not parse: in a listing, it would make
+// all other checkpoints unreadable too.
 func (v View) Check() error {
 	for _, value := range []json.RawMessage{v.ProtectionPlan, v.ExtraInfo, json.RawMessage(v.ResourceGraph)} {
 		if err := pyjson.CheckReadable(value, viewDepth); err != nil {
@@ -349,18 +346,18 @@ func (v View) Check() error {
 	return nil
 }
 
-// remarksKey is an object beside index.json that the original does not know, and leaves
-// alone. A checkpoint of which nothing was remarked has none.
+// remarksKey is an object beside index.json that the original does not know and leaves alone. A
+// checkpoint without remarks does not have it.
 const remarksKey = "remarks.json"
 
-// ErrRemarks is in the chain of every error about the content of a remarks.json, which
-// reading it again does not mend.
+// ErrRemarks is in the chain of every error about the content of a remarks.json. Reading the object
+// again does not help.
 var ErrRemarks = errors.New("remarks.json is not what was written")
 
 func remarksPath(id string) string { return id + "/" + remarksKey }
 
-// PutRemarks stores what is said of the checkpoint's resources, if there is anything to
-// say. Seal signs it with the objects of the resources.
+// PutRemarks stores the remarks on the checkpoint's resources, if there are any. Seal signs them
+// together with the objects of the resources.
 func (c *Checkpoint) PutRemarks(ctx context.Context, d remark.Document) error {
 	if d.Empty() {
 		return nil
@@ -376,9 +373,9 @@ func (c *Checkpoint) PutRemarks(ctx context.Context, d remark.Document) error {
 	return section.PutBytes(ctx, remarksKey, text)
 }
 
-// Remarks reads what PutRemarks has stored; a checkpoint that is being deleted has none any
-// more. It fails with ErrRemarks if that cannot be read, is of a later version, or is not
-// what was signed.
+// Remarks reads the remarks that PutRemarks stored. A checkpoint that is being deleted has none. It
+// fails with ErrRemarks if the remarks cannot be read, are of a later version, or differ from the
+// signed ones.
 func (c *Checkpoint) Remarks(ctx context.Context) (d remark.Document, err error) {
 	switch c.Status() {
 	case Deleting, Deleted, ErrorDeleting:
@@ -405,10 +402,10 @@ func (c *Checkpoint) Remarks(ctx context.Context) (d remark.Document, err error)
 		err := fmt.Errorf("%w: version %d is not known", ErrRemarks, d.Version)
 		return remark.Document{}, fault.BankGetObjectFailed(key, err.Error()).WithCause(err)
 	}
-	return remark.Merge(d, remark.Document{}), nil // within the bounds, whoever has written it
+	return remark.Merge(d, remark.Document{}), nil // Merge enforces the limits, whoever wrote the remarks.
 }
 
-// removeRemarks deletes what PutRemarks has stored.
+// removeRemarks deletes the remarks that PutRemarks stored.
 func (c *Checkpoint) removeRemarks(ctx context.Context) error {
 	err := c.collection.checkpoints.Delete(ctx, remarksPath(c.id))
 	if errors.Is(err, bank.ErrNotFound) {

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package checkpoint keeps checkpoints in a bank, in the layout of the
-// original:
+// Package checkpoint keeps checkpoints in a bank, in the layout of the original:
 //
 //	/checkpoints/<id>/index.json
 //	/checkpoints/<id>/remarks.json
@@ -10,9 +9,9 @@
 //	/indices/by-date/<date>/<project>/<timestamp>@<id>
 //	/indices/by-plan/<plan>/<project>/<date>/<timestamp>@<id>
 //
-// index.json is the truth about a checkpoint. The indices, whose objects hold
-// the checkpoint's id, only find it. remarks.json, of which the original knows nothing,
-// says what of the resources will not come back as it was; most checkpoints have none.
+// index.json is the authority on a checkpoint. The indices, whose objects hold the id of the
+// checkpoint, only serve to find it. remarks.json, which the original does not know, says what will
+// not be restored exactly as it was; most checkpoints have none.
 package checkpoint
 
 import (
@@ -45,15 +44,15 @@ type Plan struct {
 	Resources  []resource.Resource
 }
 
-// Options of a Collection. The zero value is good.
+// Options of a Collection. The zero value is usable.
 type Options struct {
 	Clock    func() time.Time // nil: time.Now
 	NewID    func() string    // nil: a random UUID
 	Log      logrus.FieldLogger
-	MaxReads int // index.json objects read at the same time; 0: 16
+	MaxReads int // limit of concurrent reads of index.json; 0: 16
 
-	// Signing signs what is created, and refuses what others have planted or altered;
-	// nil does neither.
+	// Signing signs new checkpoints, and refuses those that others have planted or altered. Nil
+	// does neither.
 	Signing *Signing
 
 	// AnyProvider gives access to the checkpoints of other providers that
@@ -61,9 +60,9 @@ type Options struct {
 	AnyProvider bool
 }
 
-// Collection is the checkpoints of one provider in a bank. It is safe for
-// concurrent use. One process makes one Collection for a provider, since the
-// collection serialises the writers of a checkpoint.
+// Collection holds the checkpoints of one provider in a bank. It is safe for concurrent use. A
+// process must have only one Collection for a provider, since the Collection serialises the writers
+// of a checkpoint.
 type Collection struct {
 	bank        *bank.Bank
 	checkpoints *bank.Section
@@ -74,10 +73,10 @@ type Collection struct {
 	refused     atomic.Int64
 	counts      atomic.Pointer[map[Status]int]
 	looks       looks
-	unversioned atomic.Bool // the listings of the store tell no versions
+	unversioned atomic.Bool // listings of the store have no versions
 }
 
-// Refused returns how often an index.json was read whose signature does not hold.
+// Refused returns the number of reads of an index.json with an invalid signature.
 func (c *Collection) Refused() int64 { return c.refused.Load() }
 
 // NewCollection returns the checkpoints of a provider.
@@ -110,26 +109,26 @@ func constantSection(b *bank.Bank, path string) *bank.Section {
 	return s
 }
 
-// CreateOptions describe a new checkpoint.
+// CreateOptions describes a new checkpoint.
 type CreateOptions struct {
-	// ID of the checkpoint; "": a new one.
+	// ID of the checkpoint; empty means a new one.
 	ID string
-	// Resumed tells that an earlier attempt with the same ID may have written
-	// the checkpoint, wholly or in part. What it has written stays as it is.
+	// Resumed says that an earlier attempt with the same ID may have written the checkpoint, wholly
+	// or in part. Objects that the attempt has written are kept.
 	Resumed bool
 
 	Plan   Plan
 	Status Status // "": Protecting
-	// ExtraInfo is the JSON value to store: a string with JSON in it, null or
-	// an object. nil is null.
+	// ExtraInfo is the JSON value to store: a string with JSON in it, null or an object. Nil means
+	// null.
 	ExtraInfo json.RawMessage
-	// ResourceGraph is the packed graph; "" when it is not known yet.
+	// ResourceGraph is the packed graph, or empty if it is not known yet.
 	ResourceGraph string
 }
 
-// Create writes a checkpoint: index.json, then its entries in the three
-// indices. When one of these fails, what was written is removed again. It fails with
-// InvalidInput for an id that can be no part of a key.
+// Create writes a checkpoint: index.json, then its entries in the three indices. If one of these
+// writes fails, Create removes what it has written. It fails with InvalidInput for an id that
+// cannot be part of a key.
 func (c *Collection) Create(ctx context.Context, o CreateOptions) (*Checkpoint, error) {
 	if o.Resumed {
 		if cp, err := c.Resume(ctx, o.ID); cp != nil || !errors.Is(err, bank.ErrNotFound) {
@@ -143,8 +142,8 @@ func (c *Collection) Create(ctx context.Context, o CreateOptions) (*Checkpoint, 
 	cp.draft = false
 	err = c.checkpoints.CreateJSON(ctx, indexPath(cp.id), cp.document.text())
 	if errors.Is(err, bank.ErrExists) {
-		// Of an earlier attempt that came to its end after we had looked, or ours,
-		// whose answer was lost. In its place another's indices would lead nowhere.
+		// Either an earlier attempt finished after our check, or our own write succeeded and its
+		// response was lost. A new index.json would orphan the entries of the other one.
 		return c.Resume(ctx, o.ID)
 	}
 	if err != nil {
@@ -158,8 +157,8 @@ func (c *Collection) Create(ctx context.Context, o CreateOptions) (*Checkpoint, 
 	return cp, nil
 }
 
-// Draft returns a checkpoint created at a time, as Create would write it. Nothing is
-// written, nor can it be: Commit fails with ErrConflict.
+// Draft returns a checkpoint as Create would write it at the given time. The draft is never
+// written: Commit fails with ErrConflict.
 func (c *Collection) Draft(o CreateOptions, at time.Time) (*Checkpoint, error) {
 	if o.Status == "" {
 		o.Status = Protecting
@@ -203,8 +202,8 @@ func (c *Collection) Draft(o CreateOptions, at time.Time) (*Checkpoint, error) {
 	return &Checkpoint{collection: c, id: f.id, document: d, fields: f, base: f.status, draft: true}, nil
 }
 
-// Resume returns a checkpoint whose creation may have been cut off before its
-// entries, which it writes: also with an error if they could not be written.
+// Resume returns a checkpoint whose creation may have been interrupted before its entries were
+// written, and writes them. If that fails it returns the checkpoint and an error.
 func (c *Collection) Resume(ctx context.Context, id string) (*Checkpoint, error) {
 	cp, err := c.Get(ctx, id)
 	if err != nil {
@@ -216,9 +215,8 @@ func (c *Collection) Resume(ctx context.Context, id string) (*Checkpoint, error)
 	return cp, err
 }
 
-// writeIndices writes a checkpoint's three entries at the same time. When one
-// fails it still waits for the others: an entry that arrived after its removal
-// would stay.
+// writeIndices writes the three entries of a checkpoint concurrently. If one write fails it still
+// waits for the others: an entry that arrived after its removal would stay.
 func (c *Collection) writeIndices(ctx context.Context, f fields) error {
 	var writing errgroup.Group
 	for _, key := range indexKeys(f) {
@@ -230,9 +228,9 @@ func (c *Collection) writeIndices(ctx context.Context, f fields) error {
 // undoTimeout bounds the removal of a checkpoint whose creation failed.
 const undoTimeout = 30 * time.Second
 
-// undoCreate removes a checkpoint that was written in part. It goes on when
-// the caller has given up, since nobody else would. The indices go first: an
-// entry without index.json is worse than index.json without an entry.
+// undoCreate removes a partially written checkpoint. It continues after the caller's context has
+// ended, since nobody else would clean up. The indices go first: an entry without index.json is
+// worse than index.json without an entry.
 func (c *Collection) undoCreate(ctx context.Context, f fields) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
 	defer cancel()
@@ -246,11 +244,10 @@ func (c *Collection) undoCreate(ctx context.Context, f fields) {
 	}
 }
 
-// Get reads a checkpoint, deleted ones too. It fails with CheckpointNotFound
-// when there is none, when it is another provider's, and for an id that leads
-// elsewhere; with InvalidParameterValue for an id with characters that no key
-// has; with BankGetObjectFailed, naming the key, when index.json is broken, its
-// signature does not hold, or it cannot be read.
+// Get reads a checkpoint, deleted ones included. It fails with CheckpointNotFound if there is none,
+// if it belongs to another provider, or if the id leads elsewhere; with InvalidParameterValue for
+// an id with characters that keys do not allow; and with BankGetObjectFailed, naming the key, if
+// index.json is broken, cannot be read or has an invalid signature.
 func (c *Collection) Get(ctx context.Context, id string) (*Checkpoint, error) {
 	cp, err := c.get(ctx, id)
 	if errors.Is(err, bank.ErrNotFound) {
@@ -273,7 +270,7 @@ func (c *Collection) ours(id, provider string) error {
 	return fault.CheckpointNotFound(id).WithCause(fmt.Errorf("checkpoint belongs to provider %s", provider))
 }
 
-// invalidSection is what karbor-api's users read about such an id.
+// invalidSection is the message that karbor-api's users read about such an id.
 //
 // karbor: bank_plugin.py normalize_path
 const invalidSection = "Invalid section. Must begin and end with a slash, and contain valid characters"
@@ -311,7 +308,7 @@ func (c *Collection) parse(id string, text []byte) (document, fields, error) {
 	if err == nil && f.id != id {
 		err = fmt.Errorf("%q is %q", keyID, f.id)
 	}
-	if err == nil && (f.provider == c.providerID || c.options.AnyProvider) { // others have keys of their own
+	if err == nil && (f.provider == c.providerID || c.options.AnyProvider) { // other providers have their own keys
 		if err = c.options.Signing.verify(&d); err != nil {
 			c.refused.Add(1)
 		}
@@ -322,17 +319,17 @@ func (c *Collection) parse(id string, text []byte) (document, fields, error) {
 	return d, f, nil
 }
 
-// ErrBroken is in the chain of every error about the content of an index.json,
-// which reading it again does not mend.
+// ErrBroken is in the chain of every error about the content of an index.json. Reading the object
+// again does not help.
 var ErrBroken = errors.New("index.json is broken")
 
-// unusable tells whether err, of reading a checkpoint, is about that checkpoint and
-// no other: whoever looks at many leaves it out and goes on.
+// unusable reports whether err, returned from reading a checkpoint, is about that checkpoint only.
+// Callers that read many checkpoints skip it and continue.
 func unusable(err error) bool {
 	return errors.Is(err, ErrBroken) || errors.Is(err, errVersion) || errors.Is(err, bank.ErrUnusable)
 }
 
-// goOn returns nil in place of the error of a partial listing, which it reports.
+// goOn logs the error of a partial listing and returns nil for it; other errors are returned.
 func (c *Collection) goOn(err error) error {
 	if errors.As(err, new(*bank.PartialError)) {
 		c.options.Log.Warn(err)
@@ -358,8 +355,7 @@ func (c *Collection) remove(ctx context.Context, id string) error {
 	return c.checkpoints.Delete(ctx, indexPath(id))
 }
 
-// dropIndices removes a checkpoint's entries. Entries that are not there are
-// no error.
+// dropIndices removes the entries of a checkpoint. A missing entry is not an error.
 func (c *Collection) dropIndices(ctx context.Context, f fields) error {
 	var failed error
 	for _, key := range indexKeys(f) {
@@ -370,30 +366,29 @@ func (c *Collection) dropIndices(ctx context.Context, f fields) error {
 	return failed
 }
 
-// ListOptions select checkpoints and order them.
+// ListOptions selects and orders checkpoints.
 type ListOptions struct {
-	ProjectID  string // whose checkpoints; without meaning with AllTenants
+	ProjectID  string // owner of the checkpoints; ignored with AllTenants
 	AllTenants bool
 
-	PlanID string // "": of any plan
-	// StartDate and EndDate, YYYY-MM-DD in UTC, bound the day of creation,
-	// both included. Without an end it is today; an end alone bounds nothing.
+	PlanID string // empty: of any plan
+	// StartDate and EndDate, YYYY-MM-DD in UTC, bound the day of creation inclusively. Without
+	// EndDate the range ends today; EndDate alone has no effect.
 	StartDate, EndDate string
 
-	Marker     string // id after which the listing begins, of a checkpoint of the project
+	Marker     string // id of a checkpoint of the project; the listing begins after it
 	Limit      int    // 0: no limit
 	Descending bool   // newest first
 }
 
-// List returns the checkpoints that o selects, ordered by the second of their
-// creation and then by id. The marker need not be selected itself.
+// List returns the checkpoints that o selects, ordered by the second of their creation and then by
+// id. The marker itself need not be selected.
 //
-// Entries whose index.json is missing, broken, unusable, deleted or another
-// provider's are passed over, and so are those that the checkpoint would not have by
-// its index.json, of another project or plan, and places of the index that cannot be
-// listed; what is wrong is logged. A bank that is away is an error. It fails with
-// CheckpointNotFound for a marker that is unknown or of another project, InvalidInput
-// for a date that is none, and the bank's own errors.
+// List skips entries whose index.json is missing, broken, unusable, deleted or another provider's,
+// entries that contradict their index.json (of another project or plan), and places of the index
+// that cannot be listed; it logs each problem. An outage of the bank is an error. List fails with
+// CheckpointNotFound for a marker that is unknown or of another project, with InvalidInput for an
+// invalid date, and with errors of the bank.
 func (c *Collection) List(ctx context.Context, o ListOptions) ([]*Checkpoint, error) {
 	found := []*Checkpoint{}
 	err := c.Each(ctx, o, func(cp *Checkpoint) error {
@@ -406,8 +401,8 @@ func (c *Collection) List(ctx context.Context, o ListOptions) ([]*Checkpoint, er
 	return found, nil
 }
 
-// Each calls visit with each checkpoint of List, in its order, and holds only those that
-// it reads at a time. An error of visit ends it, and is returned.
+// Each calls visit for each checkpoint of List, in the same order, and holds only the checkpoints
+// that it is reading. It stops at the first error of visit and returns it.
 func (c *Collection) Each(ctx context.Context, o ListOptions, visit func(*Checkpoint) error) error {
 	s, err := c.selected(ctx, o)
 	if err != nil {
@@ -422,8 +417,8 @@ func (c *Collection) Each(ctx context.Context, o ListOptions, visit func(*Checkp
 	}, visit)
 }
 
-// Look is Each for those who show checkpoints. It reads only what has changed since it was
-// read last.
+// Look is Each for callers that only show checkpoints. It reads only the checkpoints that have
+// changed since they were last read.
 func (c *Collection) Look(ctx context.Context, o ListOptions, visit func(*Listed) error) error {
 	s, err := c.selected(ctx, o)
 	if err != nil {
@@ -449,12 +444,12 @@ func (c *Collection) Look(ctx context.Context, o ListOptions, visit func(*Listed
 	}, visit)
 }
 
-// selection is what a listing is made of.
+// selection is the input of a listing.
 type selection struct {
 	entries []entry // in their order
 	days    *dayRange
 	limit   int
-	exact   bool // each entry is one of the listing
+	exact   bool // every entry belongs to the listing
 }
 
 func (c *Collection) selected(ctx context.Context, o ListOptions) (s selection, err error) {
@@ -484,9 +479,8 @@ func (c *Collection) selected(ctx context.Context, o ListOptions) (s selection, 
 	return selection{entries: entries, days: days, limit: o.Limit, exact: o.PlanID == "" && days == nil}, nil
 }
 
-// entries lists the index that fits o best. The original looks for dates in
-// by-date, which mixes all providers and tenants; by-provider holds the same
-// checkpoints sorted out.
+// entries lists the index that fits o best. The original looks up dates in by-date, which mixes all
+// providers and tenants; by-provider holds the same checkpoints sorted out.
 func (c *Collection) entries(ctx context.Context, o ListOptions) ([]entry, error) {
 	prefix, s := "by-provider/"+c.providerID+"/", shape{}
 	if o.PlanID != "" {
@@ -517,8 +511,8 @@ func (c *Collection) entries(ctx context.Context, o ListOptions) ([]entry, error
 	return entries, nil
 }
 
-// after cuts off what does not come after the marker. A deleted checkpoint,
-// which has no entry any more, is still a marker.
+// after drops the entries up to the marker. A deleted checkpoint, which no longer has an entry, is
+// still a valid marker.
 func (c *Collection) after(ctx context.Context, entries []entry, o ListOptions) ([]entry, error) {
 	at := slices.IndexFunc(entries, func(e entry) bool { return e.id == o.Marker })
 	if at >= 0 {
@@ -529,7 +523,7 @@ func (c *Collection) after(ctx context.Context, entries []entry, o ListOptions) 
 		return nil, err
 	}
 	if !o.AllTenants && cp.fields.project != o.ProjectID {
-		return nil, fault.CheckpointNotFound(o.Marker) // who lists need not know that there is one
+		return nil, fault.CheckpointNotFound(o.Marker) // callers need not learn that the checkpoint exists
 	}
 	marker := entry{timestamp: cp.fields.timestamp, id: cp.id}
 	return slices.DeleteFunc(entries, func(e entry) bool {
@@ -537,12 +531,12 @@ func (c *Collection) after(ctx context.Context, entries []entry, o ListOptions) 
 	}), nil
 }
 
-// reader reads a checkpoint for a listing, with what index.json says and the keys of its
-// entries. It fails as Get does.
+// reader reads a checkpoint for a listing. It returns the checkpoint, the fields of index.json and
+// the keys of the entries, and fails as Get does.
 type reader[T any] func(ctx context.Context, id string) (T, *fields, []string, error)
 
-// load reads the checkpoints of entries until limit of them were visited. When the
-// entries are exact, no more is read than the listing needs.
+// load reads the checkpoints of entries until limit of them were visited. If the entries are exact,
+// it reads no more than the listing needs.
 func load[T any](ctx context.Context, c *Collection, s selection, one reader[*T], visit func(*T) error) error {
 	for visited := 0; len(s.entries) > 0 && (s.limit <= 0 || visited < s.limit); {
 		batch := batchReads * c.options.MaxReads
@@ -572,12 +566,12 @@ func load[T any](ctx context.Context, c *Collection, s selection, one reader[*T]
 	return nil
 }
 
-// batchReads is how many checkpoints are held at a time, for each that is read at a time:
-// enough that a slow one keeps the others from nothing.
+// batchReads is the number of checkpoints in a batch per concurrent read, large enough that one
+// slow read does not hold up the others.
 const batchReads = 4
 
-// read reads the checkpoints of entries, in their order, nil where there is
-// none to list.
+// read reads the checkpoints of entries, in their order. The result is nil where there is nothing
+// to list.
 func read[T any](ctx context.Context, c *Collection, entries []entry, days *dayRange, one reader[*T]) ([]*T, error) {
 	found := make([]*T, len(entries))
 	group, ctx := errgroup.WithContext(ctx)
@@ -611,11 +605,10 @@ func read[T any](ctx context.Context, c *Collection, entries []entry, days *dayR
 	return found, nil
 }
 
-// dayRange bounds days, both ends included. nil holds every day.
+// dayRange bounds days, both ends included. A nil range contains every day.
 type dayRange struct{ first, last time.Time }
 
-// dateLayout takes what Python's %Y-%m-%d takes, months and days of one digit
-// too.
+// dateLayout accepts the same dates as Python's %Y-%m-%d, including months and days of one digit.
 const dateLayout = "2006-1-2"
 
 func parseRange(o ListOptions, clock func() time.Time) (*dayRange, error) {
@@ -645,9 +638,9 @@ func (r *dayRange) holds(date string) bool {
 	return date >= r.first.Format(time.DateOnly) && date <= r.last.Format(time.DateOnly)
 }
 
-// mayHold judges by the key alone. Where that has no date its time tells the
-// day, with a day of grace: the original reads the clock twice, for the date
-// and for the timestamp, so that these may disagree around midnight.
+// mayHold judges by the key alone. If the key has no date, its timestamp gives the day, with a
+// tolerance of one day: the original reads the clock twice, for the date and for the timestamp, so
+// the two may disagree around midnight.
 func (r *dayRange) mayHold(e entry) bool {
 	if r == nil {
 		return true

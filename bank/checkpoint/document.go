@@ -33,20 +33,20 @@ const (
 	keyGraph     = "resource_graph"
 )
 
-// formatVersion is the one version of index.json that there has been.
+// formatVersion is the only version of index.json that exists.
 //
 // karbor: checkpoint.py Checkpoint.VERSION
 const formatVersion = "0.9"
 
-// document is index.json as it stands: the values by key, and the order of the
-// keys. Keys that this version does not know stay in it.
+// document is the content of index.json: the values by key, and the order of the keys. Keys unknown
+// to this version are kept.
 type document struct {
 	keys   []string
 	values map[string]json.RawMessage
 }
 
-// parseDocument reads a JSON object. A key given twice keeps its first place
-// and its last value, as in Python.
+// parseDocument reads a JSON object. A repeated key keeps its first place and its last value, as in
+// Python.
 func parseDocument(text []byte) (document, error) {
 	d := document{values: map[string]json.RawMessage{}}
 	if !utf8.Valid(text) {
@@ -74,10 +74,10 @@ func parseDocument(text []byte) (document, error) {
 	return d, nil
 }
 
-// space is what JSON has between its parts.
+// space is the whitespace that JSON allows between tokens.
 const space = " \t\r\n"
 
-// next is the text from the next part on.
+// next returns the text from the next token on.
 func next(text []byte) []byte { return bytes.TrimLeft(text, space+":,") }
 
 func (d *document) set(key string, value json.RawMessage) {
@@ -87,12 +87,12 @@ func (d *document) set(key string, value json.RawMessage) {
 	d.values[key] = value
 }
 
-// clone returns a document that can be changed without changing d.
+// clone returns a copy that can be changed without changing d.
 func (d *document) clone() document {
 	return document{keys: slices.Clone(d.keys), values: maps.Clone(d.values)}
 }
 
-// text returns the document as JSON. The bank respaces it.
+// text returns the document as JSON. The bank normalises the spacing.
 func (d *document) text() json.RawMessage {
 	text := []byte{'{'}
 	for i, key := range d.keys {
@@ -115,10 +115,10 @@ type fields struct {
 	graph                                   *string // nil until it is built
 }
 
-// errVersion is worded as in the original.
+// errVersion has the wording of the original.
 var errVersion = errors.New("Checkpoint was created in an unsupported version") //nolint:staticcheck // shown to users as it is
 
-// fields reads the known keys and names the first that is not as it must be.
+// fields reads the known keys. The error names the first invalid one.
 func (d *document) fields() (fields, error) {
 	var f fields
 	var version string
@@ -165,7 +165,7 @@ func (d *document) decode(key, kind string, into any) error {
 		return fmt.Errorf("%q is missing", key)
 	}
 	if text, ok := into.(*string); ok && value[0] == '"' && bytes.IndexByte(value, '\\') < 0 {
-		*text = string(value[1 : len(value)-1]) // as nearly all are
+		*text = string(value[1 : len(value)-1]) // the fast path, for nearly all values
 		return nil
 	}
 	if err := json.Unmarshal(value, into); err != nil {

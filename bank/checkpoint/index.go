@@ -17,10 +17,10 @@ import (
 // indexPath is the key of index.json in the section of the checkpoints.
 func indexPath(id string) string { return id + "/index.json" }
 
-// indexKeys are the keys of a checkpoint's entries in the section of the
-// indices, in the order in which the original writes and drops them. Where an id
-// can be no part of a key there is no entry: the original, which drops empty parts
-// and takes an id with a slash for two, would have put it among those of others.
+// indexKeys returns the keys of a checkpoint's entries in the section of the indices, in the order
+// in which the original writes and drops them. An id that cannot be part of a key has no entry: the
+// original drops empty parts and treats an id with a slash as two parts, and so would have put the
+// entry among those of others.
 //
 // karbor: checkpoint.py CheckpointCollection.create
 func indexKeys(f fields) []string {
@@ -38,8 +38,8 @@ func indexKeys(f fields) []string {
 	return keys
 }
 
-// CheckIDs names the first id of a plan that can be no part of a key, so that no
-// checkpoint of the plan can be made.
+// CheckIDs returns an error that names the first id of the plan that cannot be part of a key. No
+// checkpoint of such a plan can be created.
 func (p Plan) CheckIDs() error {
 	for _, part := range []struct{ name, id string }{
 		{"id of the plan", p.ID}, {"project_id of the plan", p.ProjectID}, {"provider_id of the plan", p.ProviderID},
@@ -51,7 +51,7 @@ func (p Plan) CheckIDs() error {
 	return nil
 }
 
-// checkKeyPart fails for an id that can be no part of a key.
+// checkKeyPart returns an error for an id that cannot be part of a key.
 func checkKeyPart(name, id string) error {
 	if validID(id) {
 		return nil
@@ -60,8 +60,8 @@ func checkKeyPart(name, id string) error {
 		`letters, digits or one of _.-@, and neither "." nor ".."`, name, id, maxID))
 }
 
-// join adds an error to others that do not say the same already: what is wrong
-// with a bank is wrong for each of a checkpoint's objects.
+// join adds err to others unless the same text is there already: a failure of a bank repeats for
+// each object of a checkpoint.
 func join(others, err error) error {
 	if others != nil && strings.Contains(others.Error(), err.Error()) {
 		return others
@@ -69,7 +69,7 @@ func join(others, err error) error {
 	return errors.Join(others, err)
 }
 
-// entry is what the key of an index entry tells of a checkpoint.
+// entry is the information in the key of an index entry.
 type entry struct {
 	key       string // in the section of the indices
 	timestamp int64
@@ -78,7 +78,7 @@ type entry struct {
 	date      string // YYYY-MM-DD; by-provider has none in its keys
 }
 
-// before is the order of a listing: by time, and by id within a second.
+// before reports whether e precedes other in a listing: by time, then by id.
 func (e entry) before(other entry) bool {
 	if e.timestamp != other.timestamp {
 		return e.timestamp < other.timestamp
@@ -86,12 +86,11 @@ func (e entry) before(other entry) bool {
 	return e.id < other.id
 }
 
-// shape names the parts of a key below the prefix of a listing, apart from the
-// last one.
+// shape names the parts of a key between the prefix of a listing and the last part.
 type shape struct{ project, date bool }
 
-// parse reads the rest of a key. It is false for keys of another shape, such
-// as those from before October 2017, which had no project in them.
+// parse reads the rest of a key. It returns false for keys of another shape, such as keys from
+// before October 2017, which had no project in them.
 func (s shape) parse(rest, project string) (entry, bool) {
 	parts := strings.Split(rest, "/")
 	e := entry{project: project}
@@ -119,11 +118,10 @@ func (s shape) parse(rest, project string) (entry, bool) {
 	return e, true
 }
 
-// maxID is how long one part of a key may be: what a file system takes.
+// maxID is the maximum length of one part of a key, as file systems limit it.
 const maxID = 255
 
-// validID tells whether text can be one part of a key. Ids are UUIDs, but
-// nothing relies on that.
+// validID reports whether text can be one part of a key. Ids are UUIDs, but nothing relies on that.
 func validID(text string) bool {
 	if text == "" || text == "." || text == ".." || len(text) > maxID {
 		return false
@@ -131,5 +129,5 @@ func validID(text string) bool {
 	return !strings.Contains(text, "/") && !strings.ContainsFunc(text, notOfKeys)
 }
 
-// notOfKeys tells whether no key of a bank has the character.
+// notOfKeys reports whether keys of a bank exclude the character.
 func notOfKeys(c rune) bool { return !bank.InKeys(c) }

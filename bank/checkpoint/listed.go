@@ -13,15 +13,15 @@ import (
 	"github.com/karbor-project/karbor/bank"
 )
 
-// Listed is a checkpoint as listings show it. It is immutable, and no more than a look: a
-// store's listing may lag behind. Whoever changes or uses a checkpoint reads it (Get).
+// Listed is a checkpoint for display in listings. It is immutable and may be outdated, since the
+// listing of a store may lag behind. Callers that change or use a checkpoint read it with Get.
 type Listed struct {
 	fields  fields
 	keys    []string // of its entries in the indices
 	version string   // of its index.json
 	view    json.RawMessage
-	failed  error       // of Check
-	clean   atomic.Bool // nothing is left that a deletion removes
+	failed  error       // result of View.Check
+	clean   atomic.Bool // no data is left for a deletion to remove
 }
 
 func newListed(d *document, f fields, version string) (*Listed, error) {
@@ -37,8 +37,8 @@ func newListed(d *document, f fields, version string) (*Listed, error) {
 // ID returns the id of the checkpoint.
 func (l *Listed) ID() string { return l.fields.id }
 
-// Encoded returns the JSON of the checkpoint's View, with the timestamp or without. It fails
-// as View.Check does.
+// Encoded returns the JSON of the checkpoint's View, with or without the timestamp. It fails as
+// View.Check does.
 func (l *Listed) Encoded(timestamp bool) (json.RawMessage, error) {
 	if !timestamp || l.failed != nil {
 		return l.view, l.failed
@@ -46,7 +46,7 @@ func (l *Listed) Encoded(timestamp bool) (json.RawMessage, error) {
 	return fmt.Appendf(nil, `%s,"timestamp":%d}`, l.view[:len(l.view)-1], l.fields.timestamp), nil
 }
 
-// size is about how many bytes of memory it takes.
+// size returns the approximate memory use in bytes.
 func (l *Listed) size() int {
 	size := 1000 + len(l.view)
 	for _, key := range l.keys {
@@ -55,29 +55,29 @@ func (l *Listed) size() int {
 	return size
 }
 
-// maxLooks is how many bytes the checkpoints may take that are kept: those of some ten
-// thousand.
+// maxLooks bounds the bytes of cached checkpoints, enough for about ten thousand.
 const maxLooks = 32 << 20
 
-// looks are checkpoints that were read, by id. What is in them was checked as Get does, and
-// is good for as long as index.json has the same version.
+// looks caches checkpoints by id. Its content was checked as Get does, and is valid as long as
+// index.json has the same version.
 type looks struct {
 	mu        sync.Mutex
 	kept      map[string]*Listed
 	size      int
-	forgotten int // how often something was
+	forgotten int // count of calls to forget
 }
 
-// of returns what is kept of a checkpoint, or nil, and for keep when that was.
+// of returns the cached checkpoint or nil, and the present count of forgotten for keep.
 func (s *looks) of(id string) (*Listed, int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.kept[id], s.forgotten
 }
 
-// keep keeps what was read after since: it may be what was there before a write of ours,
-// and is dropped if there was one. Where there is no room any other goes. The one that was used least
-// lately would be the worst to choose, since every listing goes through all in one order.
+// keep caches a checkpoint that was read after of returned since. The checkpoint may predate a
+// write of ours, so keep drops it if there was such a write. If the cache is full, keep evicts any
+// other entry. Evicting the least recently used one would be the worst choice, since every listing
+// visits all entries in the same order.
 func (s *looks) keep(l *Listed, since int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -98,7 +98,7 @@ func (s *looks) keep(l *Listed, since int) {
 	s.size += l.size()
 }
 
-// forget drops a checkpoint that was changed, or that is not as it was.
+// forget drops a checkpoint that has changed or is no longer valid.
 func (s *looks) forget(id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -113,13 +113,13 @@ func (s *looks) drop(id string) {
 	}
 }
 
-// look returns a checkpoint of any provider for a listing. version is that of its index.json by a
-// listing of the store, "" if there is none. It fails as get does.
+// look returns a checkpoint of any provider for a listing. version is the version of its index.json
+// according to a listing of the store, or empty. It fails as get does.
 //
-// A listing of Swift's may lag. What it shows then is what was there before, and only of a checkpoint that is
-// at rest: one that an operation is at work on is always read. What was read once is not
-// followed by what was there before it: the versions that are kept are those of what was
-// read, never those of a listing, and what this process writes is forgotten.
+// A listing of Swift may lag and show an earlier state, but only of a checkpoint at rest:
+// checkpoints that an operation is working on are always read. Once read, a checkpoint never
+// reverts to an earlier state, because the cache holds only versions of what was read, never
+// versions from a listing, and drops what this process writes.
 func (c *Collection) look(ctx context.Context, id, version string) (*Listed, error) {
 	known := ""
 	l, since := c.looks.of(id)
@@ -149,20 +149,21 @@ func (c *Collection) look(ctx context.Context, id, version string) (*Listed, err
 	return l, err
 }
 
-// versionPage is how many keys a listing of versions has, a page of Swift's.
+// versionPage is the number of keys in a listing of versions, one page of Swift.
 const versionPage = 10000
 
-// rollUp makes all that lies beside an index.json one entry of a listing: the names of that begin with an r, and
-// there is none in an index.json or a UUID. So a listing of Swift's has two entries for each
-// checkpoint, however many objects that has: the container server goes from one to the other with one look-up. The other ways
-// to ask for versions, HEAD or If-None-Match, take a request for each.
+// rollUp is the delimiter that makes all objects beside index.json one entry of a listing: their
+// names contain an r, and neither index.json nor a UUID does. A listing of Swift thus has two
+// entries for each checkpoint, however many objects it has: the container server skips from one to
+// the other with one look-up. The alternatives, HEAD or If-None-Match, cost one request per
+// checkpoint.
 //
 // Swift: container/backend.py list_objects_iter
 const rollUp = "r"
 
-// versions returns the versions of index.json, by its whole key, of those entries that
-// something is kept of: where the store's listings tell versions, and there are as many as are worth a
-// request. A page that has told few of them is the last one.
+// versions returns the versions of index.json, by full key, for entries that are cached. It asks
+// only if the store's listings have versions and enough entries are cached to be worth a request.
+// It stops after a page that covered few of them.
 func (c *Collection) versions(ctx context.Context, entries []entry) (map[string]string, error) {
 	var wanted []string
 	for _, e := range entries {
@@ -191,7 +192,7 @@ func (c *Collection) versions(ctx context.Context, entries []entry) (map[string]
 	return versions, nil
 }
 
-// versionOf returns what versions tells of a checkpoint.
+// versionOf returns the version of a checkpoint's index.json in versions.
 func (c *Collection) versionOf(versions map[string]string, id string) string {
 	return versions[c.checkpoints.Path()+indexPath(id)]
 }

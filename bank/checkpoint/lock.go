@@ -4,8 +4,7 @@ package checkpoint
 
 import "sync"
 
-// locks holds one lock a checkpoint that somebody is writing. The zero value
-// is ready for use.
+// locks holds a lock for each checkpoint that is being written. The zero value is ready for use.
 type locks struct {
 	mu   sync.Mutex
 	held map[string]*idLock
@@ -16,7 +15,7 @@ type idLock struct {
 	users int // holders and waiters
 }
 
-// lock waits for the lock of id and returns the function that frees it.
+// lock acquires the lock of id and returns the function that releases it.
 func (l *locks) lock(id string) (unlock func()) {
 	l.mu.Lock()
 	if l.held == nil {

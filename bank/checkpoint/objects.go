@@ -12,18 +12,18 @@ import (
 	"github.com/karbor-project/karbor/bank"
 )
 
-// covered reports whether a signature covers an object, by its name: all but the statuses of
-// resources, which deletions change, and the data, whose digests are in a manifest.
+// covered reports whether a signature covers the object of this name. It covers all objects but the
+// statuses of resources, which deletions change, and the data, whose digests are in a manifest.
 func covered(name string) bool {
 	_, key, _ := strings.Cut(name, "/")
 	return key != "status" && !strings.HasPrefix(key, "data_")
 }
 
-// RecordObjects records the digests of the objects that are written into the sections that
-// Section returns from now on, and of the remarks, for Seal. known are those that earlier runs
-// have recorded. keep makes each durable before the write returns: its name, <resource id>/<key>
-// or remarks.json, and the SHA-256 in hexadecimal, "" for an object that was deleted. A checkpoint that is not signed
-// records nothing.
+// RecordObjects records, for Seal, the digests of the remarks and of all objects that are written
+// into sections that Section returns from now on. known are digests that earlier runs recorded.
+// keep persists a digest before the write returns; its arguments are the name, <resource id>/<key>
+// or remarks.json, and the SHA-256 in hexadecimal, or "" for a deleted object. A checkpoint without
+// a signature records nothing.
 func (c *Checkpoint) RecordObjects(known map[string]string, keep func(ctx context.Context, name, digest string) error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -36,8 +36,7 @@ func (c *Checkpoint) RecordObjects(known map[string]string, keep func(ctx contex
 	c.recorder = &objects{path: c.path(), keep: keep, digests: digests}
 }
 
-// Seal has the next commit sign the digests of the objects that were recorded: with it the
-// checkpoint is complete.
+// Seal makes the next commit sign the recorded digests, which completes the checkpoint.
 func (c *Checkpoint) Seal() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -46,9 +45,9 @@ func (c *Checkpoint) Seal() {
 	}
 }
 
-// CheckSeal fails with ErrSignature, where signatures are required, if the signature does not
-// cover the objects of the resources: those of a checkpoint that was not completed, or by a
-// worker of an earlier version. Who uses what is in the bank asks first.
+// CheckSeal fails with ErrSignature if signatures are required and the signature does not cover the
+// objects of the resources. This is so for a checkpoint that was not completed, or was written by a
+// worker of an earlier version. Callers check the seal before they use objects of the checkpoint.
 func (c *Checkpoint) CheckSeal() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -65,7 +64,7 @@ func (c *Checkpoint) sealedObjects() map[string]string {
 	return c.sealed
 }
 
-// digests returns what is known of the checkpoint's objects, nil for nothing.
+// digests returns the known digests of the checkpoint's objects, or nil.
 func (c *Checkpoint) digests() bank.Digests {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -83,11 +82,11 @@ func (c *Checkpoint) digests() bank.Digests {
 
 func (c *Checkpoint) path() string { return c.collection.checkpoints.Path() + c.id + "/" }
 
-// objects are the digests of a checkpoint's objects by name: that of a resource's is
-// <resource id>/<key>, that of the checkpoint's own is its key, in which there is no slash.
+// objects holds the digests of a checkpoint's objects by name. An object of a resource is named
+// <resource id>/<key>; an object of the checkpoint itself is named by its key, which has no slash.
 type objects struct {
 	path string                                               // of the checkpoint in the bank
-	keep func(ctx context.Context, name, digest string) error // nil: the checkpoint is complete
+	keep func(ctx context.Context, name, digest string) error // nil if the checkpoint is complete
 
 	mu      sync.Mutex
 	digests map[string]string
@@ -107,7 +106,7 @@ func (o *objects) key(name string) string {
 	return o.path + name
 }
 
-// Record implements bank.Digests. What is deleted of a complete checkpoint stays on record.
+// Record implements bank.Digests. Objects deleted from a complete checkpoint stay on record.
 func (o *objects) Record(ctx context.Context, key, digest string) error {
 	name := o.name(key)
 	if o.keep == nil || o.of(name) == digest {

@@ -16,32 +16,32 @@ import (
 	"github.com/karbor-project/karbor/pkg/keyfile"
 )
 
-// keySignature is a key of index.json that the original does not know and keeps.
+// keySignature is a key of index.json that the original does not know and preserves.
 const keySignature = "karbor_signature"
 
-// signed are the keys of index.json that a signature covers: whose the checkpoint is, what
-// it is of, and where its entries are in the indices. The status and extra_info are not
-// among them, for the original changes these and signs nothing.
+// signed are the keys of index.json that a signature covers: the owner of the checkpoint, its
+// content, and the place of its index entries. The status and extra_info are not signed, because
+// the original changes them and signs nothing.
 var signed = []string{keyVersion, keyID, keyOwner, keyProvider, keyProject, keyPlan, keyCreatedAt, keyTimestamp, keyGraph}
 
-// ErrSignature is in the chain of the error about an index.json that was not written, or
-// was altered, by one who has the key.
+// ErrSignature is in the chain of the error about an index.json that was written or altered without
+// the key.
 var ErrSignature = errors.New("its signature does not hold")
 
-// Signing signs the index.json of checkpoints and judges those that are read. It is
-// immutable. nil signs nothing and takes everything.
+// Signing signs and verifies the index.json of checkpoints. It is immutable. A nil Signing signs
+// nothing and accepts everything.
 type Signing struct {
 	keys    map[string][]byte // by id
 	current string            // the id of the key that signs
 	require bool
 }
 
-// minKey is how many bytes a key has at least: as many as the digest.
+// minKey is the minimum length of a key in bytes, the length of the digest.
 const minKey = sha256.Size
 
-// LoadSigning reads a key file (package keyfile): an id and the key in hexadecimal digits
-// in each line. The first key signs, and all of them verify. When signatures are required,
-// a checkpoint without one is refused, too.
+// LoadSigning reads a key file (package keyfile), whose lines each have an id and a key in
+// hexadecimal digits. The first key signs, and all keys verify. If signatures are required, a
+// checkpoint without one is refused, too.
 func LoadSigning(path string, require bool) (*Signing, error) {
 	lines, err := keyfile.Read(path)
 	if err != nil {
@@ -50,7 +50,7 @@ func LoadSigning(path string, require bool) (*Signing, error) {
 	s := &Signing{keys: map[string][]byte{}, require: require}
 	for _, line := range lines {
 		words, number := strings.Fields(line.Text), line.Number
-		// No text of a line is told: it may be a key.
+		// Errors never quote a line, since it may hold a key.
 		if len(words) != 2 || !validID(words[0]) {
 			return nil, fmt.Errorf("key file %s, line %d: want an id and a key, with a space between them", path, number)
 		}
@@ -75,12 +75,12 @@ func LoadSigning(path string, require bool) (*Signing, error) {
 type signature struct {
 	Key string `json:"key"`
 	MAC string `json:"hmac_sha256"`
-	// Objects are the SHA-256 of the resources' objects, by <resource id>/<key>; nil until
-	// all are written, and in checkpoints of earlier versions.
+	// Objects holds the SHA-256 of the resources' objects, by <resource id>/<key>. It is nil until
+	// all objects are written, and in checkpoints of earlier versions.
 	Objects map[string]string `json:"objects,omitzero"`
 }
 
-// sign puts a signature into a document.
+// sign adds a signature to a document.
 func (s *Signing) sign(d *document, objects map[string]string) error {
 	mac, err := s.mac(s.current, d, objects)
 	if err != nil {
@@ -94,8 +94,8 @@ func (s *Signing) sign(d *document, objects map[string]string) error {
 	return nil
 }
 
-// resign signs a document that is signed already and was changed by us. nil objects are
-// those that are signed already.
+// resign signs a document that has a signature and that we have changed. Nil objects keep the
+// digests that are signed already.
 func (s *Signing) resign(d *document, objects map[string]string) error {
 	if s == nil || d.values[keySignature] == nil {
 		return nil
@@ -106,8 +106,7 @@ func (s *Signing) resign(d *document, objects map[string]string) error {
 	return s.sign(d, objects)
 }
 
-// objects returns the digests in the signature of a document that holds, nil if there are
-// none.
+// objects returns the digests in the signature of a verified document, or nil.
 func (d *document) objects() map[string]string {
 	var given signature
 	if json.Unmarshal(d.values[keySignature], &given) != nil {
@@ -116,8 +115,7 @@ func (d *document) objects() map[string]string {
 	return given.Objects
 }
 
-// verify fails with ErrSignature unless the document is signed, or may be without a
-// signature.
+// verify fails with ErrSignature unless the signature is valid, or is absent and not required.
 func (s *Signing) verify(d *document) error {
 	if s == nil {
 		return nil
@@ -146,9 +144,9 @@ func (s *Signing) verify(d *document) error {
 	return nil
 }
 
-// mac is the HMAC, by the key of an id, of what a signature covers. The original spaces
-// and escapes JSON in its own way when it rewrites index.json, so that the values count
-// and not their texts.
+// mac returns the HMAC of the signed content under the key with this id. It covers the values of
+// index.json and not their text, since the original spaces and escapes JSON in its own way when it
+// rewrites index.json.
 func (s *Signing) mac(id string, d *document, objects map[string]string) ([]byte, error) {
 	type member struct {
 		Key   string
@@ -176,7 +174,7 @@ func (s *Signing) mac(id string, d *document, objects map[string]string) ([]byte
 	return h.Sum(nil), nil
 }
 
-// plainValue decodes JSON. A number is the same however it is written.
+// plainValue decodes JSON such that a number has the same value in every notation.
 func plainValue(text json.RawMessage) (any, error) {
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	decoder.UseNumber()

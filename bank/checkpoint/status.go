@@ -20,11 +20,10 @@ const (
 	ErrorDeleting Status = "error-deleting"
 )
 
-// transitions lists what may follow each status, itself aside. To error,
-// available and deleting leads a way from every status but deleted: by the
-// flow that ends, by a reset, by the owner's death, and from deleting back when
-// the flow of the deletion could not be built. Who may take which of these ways
-// is the caller's to decide.
+// transitions lists the statuses that may follow each status other than itself. Every status but
+// deleted can become error, available or deleting: when a flow ends, by a reset, after the owner's
+// death, and from deleting back when the flow of the deletion could not be built. The caller
+// decides which of these transitions it may make.
 var transitions = map[Status][]Status{
 	Protecting:    {Available, Error, Deleting},
 	WaitCopying:   {Copying, Available, Error, Deleting},
@@ -37,15 +36,15 @@ var transitions = map[Status][]Status{
 	Deleted:       {},
 }
 
-// Known tells whether s is one of the nine statuses. The original stores any
-// text that a reset asks for, so that a bank may hold others.
+// Known reports whether s is one of the nine statuses. The original stores any text that a reset
+// asks for, so a bank may hold others.
 func (s Status) Known() bool {
 	_, ok := transitions[s]
 	return ok
 }
 
-// CanBecome tells whether a checkpoint in status s may be put into status to.
-// A status may be written again. An unknown status can be left as error can.
+// CanBecome reports whether a checkpoint in status s may be put into status to. A status may be
+// written again. An unknown status has the same transitions as error, and may also become error.
 func (s Status) CanBecome(to Status) bool {
 	if s == to {
 		return to.Known()
@@ -57,8 +56,8 @@ func (s Status) CanBecome(to Status) bool {
 	return slices.Contains(next, to)
 }
 
-// Unfinished tells whether an operation is at work on a checkpoint in status s,
-// so that it needs a living owner.
+// Unfinished reports whether an operation is working on a checkpoint in status s, so that the
+// checkpoint needs a live owner.
 func (s Status) Unfinished() bool {
 	switch s {
 	case Protecting, WaitCopying, Copying, Deleting:
