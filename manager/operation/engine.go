@@ -34,6 +34,7 @@ type Engine struct {
 	retry   failure.Retrier
 	log     logrus.FieldLogger
 	queue   *queue.Queue
+	denials *denials
 	// quarantine has a token while an operation is in it.
 	quarantine chan struct{}
 
@@ -43,9 +44,8 @@ type Engine struct {
 	cancel   context.CancelCauseFunc
 
 	mu          sync.Mutex
-	runs        map[string]*run         // queued and running here
-	coming      map[string]bool         // about to be one of them
-	denied      map[string]*fault.Error // told to be not on record, and perhaps are
+	runs        map[string]*run // queued and running here
+	coming      map[string]bool // about to be one of them
 	unresumable map[string]unresumable
 	shown       shown
 	held        map[string]int // bytes of what the operations of a project are about
@@ -80,8 +80,9 @@ func New(c Config) *Engine {
 	e := &Engine{
 		Config: c, journal: c.Journal, log: telemetry.Named(c.Log, "operation"), queue: queue.New(c.Limits, waitingBytes),
 		quarantine: make(chan struct{}, 1),
-		runs:       map[string]*run{}, coming: map[string]bool{}, denied: map[string]*fault.Error{}, held: map[string]int{}, unresumable: map[string]unresumable{},
+		runs:       map[string]*run{}, coming: map[string]bool{}, held: map[string]int{}, unresumable: map[string]unresumable{},
 	}
+	e.denials = newDenials(c.Denials, e.log)
 	e.draining, e.drain = context.WithCancel(context.Background())
 	e.retry = failure.Retrier{Draining: e.draining}
 	e.ctx, e.cancel = context.WithCancelCause(context.Background())
@@ -148,32 +149,14 @@ func (e *Engine) expect(id string) (end func()) {
 	}
 }
 
-// maxDenied bounds what is remembered of an outage in which requests keep coming.
-const maxDenied = 10_000
-
-// deny returns what the caller of an operation is told that could not be recorded. The
-// database may have kept it all the same, and only its answer was lost: such an entry is
-// found among this worker's later, and ended as what the caller was told.
+// deny returns what the caller of an operation is told that could not be recorded. Unless
+// the database has refused it for good, an entry may turn up later.
 func (e *Engine) deny(id string, err error) *fault.Error {
 	told := unrecorded(err)
 	if database.Refused(err) == nil {
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		if len(e.denied) == maxDenied {
-			clear(e.denied)
-		}
-		e.denied[id] = told
+		e.denials.add(id, told.Message())
 	}
 	return told
-}
-
-// takeDenied returns what the caller of an operation was told in place of a result, nil if
-// it was accepted.
-func (e *Engine) takeDenied(id string) *fault.Error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	defer delete(e.denied, id)
-	return e.denied[id]
 }
 
 // enlist makes a run known. It fails when the engine stops, and gives the run
@@ -303,8 +286,8 @@ func (e *Engine) adopt(ctx context.Context, entry journal.Entry) error {
 	if callerErr != nil {
 		r.log.Errorf("going on without the caller's credentials: %v", callerErr)
 	}
-	if told := e.takeDenied(entry.ID); told != nil {
-		r.untouched, r.outcome = true, &outcome{Reason: told.Message(), Refused: told.Message()}
+	if told, denied := e.denials.take(entry.ID); denied {
+		r.untouched, r.outcome = true, &outcome{Reason: told, Refused: told}
 	}
 	if _, ok := e.enlist(r); !ok {
 		return nil // it stops, or is there already

@@ -115,6 +115,9 @@ type Config struct {
 
 	// Journal keeps operations over restarts. It is needed.
 	Journal journal.Journal
+	// Denials is the path of a file that keeps which operations could not be recorded as far
+	// as their callers know; "" keeps that in memory only.
+	Denials string
 	// Tenure is the worker's; nil is one that lasts.
 	Tenure Tenure
 	// Sealer keeps callers' credentials from readers of the database, and operations

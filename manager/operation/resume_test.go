@@ -7,9 +7,16 @@ import (
 	"database/sql/driver"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/sirupsen/logrus"
 
 	"github.com/karbor-project/karbor/bank"
 	"github.com/karbor-project/karbor/bank/checkpoint"
@@ -464,43 +471,97 @@ func (j forgetfulJournal) Begin(ctx context.Context, e journal.Entry) (journal.E
 	return journal.Entry{}, false, errors.Join(err, driver.ErrBadConn)
 }
 
-// What its caller was told to be not on record, and is, since only the answer of the
-// database was lost, is ended as that when it is found, and not run. So is the message
-// answered when it comes again.
+// A caller was told that its operation cannot be recorded, and only the answer of the
+// database was lost. When the entry is found, by the same run of the worker or by the next,
+// the operation ends as the caller was told and does not run. So is the message answered
+// when it comes again.
 func TestDeniedOperationIsNotRun(t *testing.T) {
 	t.Parallel()
-	kept, ran := journaltest.NewMemory(nil), false
-	plugin := hookPlugin{func(protection.Kind, resource.Resource) (*protection.Operation, error) {
-		return &protection.Operation{Main: func(context.Context, *protection.Call) error { ran = true; return nil }}, nil
-	}}
-	b := setup(t, plugin, nil, func(c *Config) { c.Journal = forgetfulJournal{kept} })
-	b.engine.Providers = one{b.provider}
-	const text = "The operation cannot be recorded: the database does not answer"
-	_, err := b.engine.Protect(b.ctx, Message{Key: "m"}, b.provider, planOf(volume), nil)
-	requireFault(t, err, "KarborException", text)
-	entries, err := kept.List(t.Context(), journal.Filter{Unfinished: true})
-	if err != nil || len(entries) != 1 {
-		t.Fatalf("entries on record: %+v, %v", entries, err)
+	for name, restarted := range map[string]bool{"found by the same run": false, "found after a restart": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			kept, ran, file := journaltest.NewMemory(nil), false, filepath.Join(t.TempDir(), "denied")
+			plugin := hookPlugin{func(protection.Kind, resource.Resource) (*protection.Operation, error) {
+				return &protection.Operation{Main: func(context.Context, *protection.Call) error { ran = true; return nil }}, nil
+			}}
+			start := func(j journal.Journal) *bench {
+				b := setup(t, plugin, nil, func(c *Config) { c.Journal, c.Denials = j, file })
+				b.engine.Providers = one{b.provider}
+				return b
+			}
+			b := start(forgetfulJournal{kept})
+			const text = "The operation cannot be recorded: the database does not answer"
+			_, err := b.engine.Protect(b.ctx, Message{Key: "m"}, b.provider, planOf(volume), nil)
+			requireFault(t, err, "KarborException", text)
+			entries, err := kept.List(t.Context(), journal.Filter{Unfinished: true})
+			if err != nil || len(entries) != 1 {
+				t.Fatalf("entries on record: %+v, %v", entries, err)
+			}
+			if restarted {
+				b = start(kept)
+			}
+			e := entries[0]
+			if e.Claim, err = kept.Adopt(t.Context(), e.ID, e.Claim, e.Owner); err != nil { // as the keeper does with its own
+				t.Fatal(err)
+			}
+			b.engine.Adopt(e)
+			var ended *journal.Entry
+			await(t, "the entry to end", func() bool {
+				ended, err = kept.Get(t.Context(), e.ID)
+				return err != nil || ended.State == journal.Ended
+			})
+			if err != nil || ended.Outcome != journal.Failed || ended.Reason != text || ran {
+				t.Errorf("it ran: %v, and the entry is %s, %q, %v", ran, ended.Outcome, ended.Reason, err)
+			}
+			if keys := keys(t, b.bank); len(keys) > 0 || len(b.records.logs) > 0 {
+				t.Errorf("it has left %v and %v", keys, b.records.logs)
+			}
+			_, known, err := b.engine.Answered(b.ctx, Message{Key: "m"})
+			if !known {
+				t.Error("the message is not known")
+			}
+			requireFault(t, err, "FlowError", "Flow: protect, Error: "+text)
+			if _, err := os.Stat(file); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("the file of denials stays: %v", err)
+			}
+		})
 	}
-	e := entries[0]
-	if e.Claim, err = kept.Adopt(t.Context(), e.ID, e.Claim, e.Owner); err != nil { // as the keeper does with its own
+}
+
+// The file of denials bears what a crash leaves in it, and does not grow for ever.
+func TestDenialsAreKept(t *testing.T) {
+	t.Parallel()
+	file, log := filepath.Join(t.TempDir(), "denied"), logrus.New()
+	log.SetOutput(io.Discard)
+	newDenials(file, log).add("a", "no")
+	text, err := os.ReadFile(file)
+	if err == nil {
+		err = os.WriteFile(file, append(text, []byte(`{"id":"b","to`)...), 0o600)
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
-	b.engine.Adopt(e)
-	var ended *journal.Entry
-	await(t, "the entry to end", func() bool {
-		ended, err = kept.Get(t.Context(), e.ID)
-		return err != nil || ended.State == journal.Ended
-	})
-	if err != nil || ended.Outcome != journal.Failed || ended.Reason != text || ran {
-		t.Errorf("it ran: %v, and the entry is %s, %q, %v", ran, ended.Outcome, ended.Reason, err)
+	newDenials(file, log).add("c", "no, too")
+	d := newDenials(file, log)
+	if told, ok := d.take("c"); !ok || told != "no, too" {
+		t.Errorf("behind a line that was cut off: %q, %t", told, ok)
 	}
-	if keys := keys(t, b.bank); len(keys) > 0 || len(b.records.logs) > 0 {
-		t.Errorf("it has left %v and %v", keys, b.records.logs)
+	if told, ok := d.take("a"); !ok || told != "no" || len(d.told) != 0 {
+		t.Errorf("%q, %t, left %v", told, ok, d.told)
 	}
-	_, known, err := b.engine.Answered(b.ctx, Message{Key: "m"})
-	if !known {
-		t.Error("the message is not known")
+	if _, ok := d.take("a"); ok {
+		t.Error("a denial is found twice")
 	}
-	requireFault(t, err, "FlowError", "Flow: protect, Error: "+text)
+	for n := range maxDenials + 1 {
+		d.told[fmt.Sprint(n)] = "no" // without a file, which is slow
+	}
+	d.add("last", "no")
+	if again := newDenials(file, log); len(d.told) != 1 || len(again.told) != 1 {
+		t.Errorf("%d denials are remembered, and %d on disk, want the last one", len(d.told), len(again.told))
+	}
+	unwritable := newDenials(filepath.Join(file, "below"), log)
+	unwritable.add("c", "no")
+	if _, ok := unwritable.take("c"); !ok {
+		t.Error("a denial that could not be written is forgotten")
+	}
 }

@@ -339,6 +339,7 @@ func (i *instance) makeEngine(cfg *config.Config, setup Setup, protectables oper
 		return fmt.Errorf("option journal_key_file in section [DEFAULT]: %w", err)
 	}
 	c := operation.Config{
+		Denials:      filepath.Join(cfg.String("DEFAULT", "state_path"), "denied"),
 		Protectables: protectables, Records: wrapped[operation.Records](setup.Wrap.Records, i.db), Log: i.log,
 		Journal: wrapped[journal.Journal](setup.Wrap.Journal, i.journal), Tenure: i.keeper, Sealer: sealer,
 		AcceptUnsigned: cfg.Bool("DEFAULT", "journal_accept_unsigned"),
