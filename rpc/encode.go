@@ -186,8 +186,8 @@ func sizeOfRaw[M ~map[string]json.RawMessage](members M) int {
 }
 
 const (
-	// maxNesting bounds the nesting of what is sent. Python's json reads little more
-	// than 990 levels, which are fewer where its stack is in use already.
+	// maxNesting bounds the nesting of messages that are sent. Python's json reads little
+	// more than 990 levels, and fewer where its stack is in use already.
 	maxNesting = 900
 	// maxSteps bounds pointers and interfaces in a row, which nest without a level.
 	maxSteps = 4 * maxNesting
@@ -290,7 +290,7 @@ var shallow sync.Map
 
 // isShallow reports whether values of the type nest no deeper than its declaration
 // shows: they hold no interface and nothing of their own type. A type that encodes
-// itself counts as shallow, because what it holds is its own affair.
+// itself counts as shallow, because it is responsible for its contents.
 func isShallow(t reflect.Type) bool {
 	if known, ok := shallow.Load(t); ok {
 		return known.(bool)
@@ -335,5 +335,5 @@ func isEncoded(f reflect.StructField) bool {
 	return (f.IsExported() || f.Anonymous) && f.Tag.Get("json") != "-"
 }
 
-// errNotJSON is the error of raw JSON that is none.
+// errNotJSON reports a raw message that is not valid JSON.
 var errNotJSON = errors.New("raw message is not valid JSON")

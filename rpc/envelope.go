@@ -110,8 +110,8 @@ const (
 	CompressionBz2  = "application/x-bz2"
 )
 
-// compressions are the names that kombu has for what is understood here, its aliases
-// among them. kombu: compression.py
+// compressions maps kombu's names of the supported compressions, with its aliases, to
+// their readers. kombu: compression.py
 var compressions = map[string]func(io.Reader) (io.Reader, error){
 	CompressionGzip: unzlib, "gzip": unzlib, "zlib": unzlib,
 	CompressionBz2: unbzip2, "bzip2": unbzip2, "bzip": unbzip2,

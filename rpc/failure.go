@@ -107,8 +107,8 @@ const (
 	maxMessage = 64 << 10
 )
 
-// encode gives the JSON object that the failure member holds as a string. What is
-// too large is shortened, so that the caller learns of the failure: first traceback,
+// encode returns the JSON object that the failure member holds as a string. A failure
+// that is too large is shortened, so that the caller still learns of it: first traceback,
 // message and positional arguments, then the rest. Arguments that cannot be encoded
 // are replaced by the message alone.
 func (f *Failure) encode() []byte {
@@ -203,7 +203,7 @@ func (e *PanicError) Error() string {
 
 // Guard runs code that is not this package's own, such as a handler, and makes its
 // panic a [*PanicError]. An error without a usable text, such as a nil pointer,
-// counts as a panic: whoever logs or sends it later would panic in its place.
+// counts as a panic, because logging or sending it later would panic instead.
 func Guard(run func() error) (err error) {
 	defer func() {
 		v := recover()
@@ -226,6 +226,6 @@ func isNilPointer(err error) bool {
 	return v.Kind() == reflect.Pointer && v.IsNil()
 }
 
-// errGoexit is the outcome of a handler, or of what works for it, that ended the
+// errGoexit is the outcome of a handler, or of a function that it calls, that ended its
 // goroutine.
 var errGoexit = errors.New("the handler has ended its goroutine and returned nothing")

@@ -18,7 +18,7 @@ const (
 	// oslo.messaging: amqpdriver.py
 	lateRetry = 250 * time.Millisecond
 	goneFor   = 60 * time.Second
-	// maxGone bounds the queues of which that is remembered.
+	// maxGone bounds how many queues are remembered as gone.
 	// oslo.messaging: amqpdriver.py ObsoleteReplyQueuesCache
 	maxGone = 200
 	// maxLate bounds the replies that wait for queues, and maxLateBytes their bodies.
@@ -199,7 +199,7 @@ func (l *LateReplies) end(reply *lateReply) {
 // pause is the time before the next attempt for a queue, if there is to be one. It
 // grows with the queues that are missing, so that all attempts together stay as few
 // as those of Python's 64 threads. A queue that has been missing for too long is
-// given up with all that waits for it.
+// given up, together with the replies that wait for it.
 func (l *LateReplies) pause(queue string) (pause time.Duration, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

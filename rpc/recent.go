@@ -71,7 +71,7 @@ func (r *recent) place(e remembered) {
 	r.next = (r.next + 1) % len(r.order)
 }
 
-// drop forgets what has the place. The id may have a job of its own again.
+// drop forgets the message at a place. A message with the same id counts as new again.
 func (r *recent) drop(place int) {
 	e := r.order[place]
 	r.order[place] = remembered{}

@@ -275,7 +275,7 @@ func (s *Server) reply(r *Request, o outcome) {
 	}
 	err := s.send(r, o)
 	if errors.Is(err, ErrRefused) {
-		// The caller learns what has become of its answer, and does not wait in vain.
+		// The caller learns why there is no answer, instead of waiting for it in vain.
 		err = s.send(r, s.failed(r, fmt.Errorf("sending the answer of %s: %w", r.Method, err)))
 	}
 	if err != nil {

@@ -20,8 +20,8 @@ const DefaultWorkers = 64
 const (
 	// defaultWindow is how many unique ids a server remembers; Python knows 16.
 	defaultWindow = 4096
-	// minPendingReplies bounds replies on their way. It is twice of what may wait for
-	// the queues of clients that are gone.
+	// minPendingReplies is the least bound on replies being sent: twice as many as may
+	// wait for the queues of clients that are gone.
 	minPendingReplies = 2 * maxLate
 	// minUnpacking bounds the compressed messages that wait beside the others.
 	minUnpacking = 64
@@ -147,10 +147,10 @@ func NewServer(t Transport, target Target, endpoints []Endpoint, o ServerOptions
 }
 
 // Start begins to receive and returns when requests can arrive. While the broker
-// is unreachable it waits, with growing pauses, until ctx ends. What no retry can
-// change, such as refused credentials or a queue of other properties, is an error
-// at once. A start that fails has undone what it did; Stop then waits for requests
-// that had begun. A server starts once.
+// is unreachable it waits, with growing pauses, until ctx ends. A problem that no
+// retry can solve, such as refused credentials or a queue with other properties, is an
+// error at once. A start that fails undoes its work; Stop then waits for requests that
+// had begun. A server starts once.
 func (s *Server) Start(ctx context.Context) error {
 	s.mu.Lock()
 	again, stopped := s.started, s.stopped
@@ -165,8 +165,8 @@ func (s *Server) Start(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(s.receiving, func() { cancel(ErrStopped) })()
-	// What has come before a start is cancelled goes back, so that nothing waits for a
-	// worker while the transport undoes the start.
+	// Requests that arrived before the start was cancelled go back to the broker, so that
+	// none waits for a worker while the transport undoes the start.
 	cancelled := context.AfterFunc(ctx, s.stopReceiving)
 	defer close(s.starting)
 	o := ListenOptions{Concurrency: s.options.Workers}
@@ -188,10 +188,10 @@ func (s *Server) Start(ctx context.Context) error {
 	return nil
 }
 
-// Cancel takes no more requests: those that have not started go back to the broker for
-// others, what has started goes on. It returns when none will start, and at an error may
-// be called again. Stop is still needed. It is what stop is in oslo.messaging, whose wait
-// is the rest of Stop.
+// Cancel takes no more requests: requests that have not started go back to the broker for
+// other servers, running handlers go on. It returns when no further request will start.
+// After an error it may be called again. Stop is still needed. Cancel is oslo.messaging's
+// stop; its wait is the rest of Stop.
 func (s *Server) Cancel(ctx context.Context) error {
 	s.stopReceiving()
 	s.mu.Lock()

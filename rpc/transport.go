@@ -29,8 +29,8 @@ var ErrRefused = errors.New("the broker refuses the message")
 var ErrClosed = errors.New("transport is closed")
 
 // Transport moves messages between peers. Implementations are safe for
-// concurrent use and outlive the loss of a connection: they restore what was
-// declared on them by themselves.
+// concurrent use and outlive the loss of a connection: they declare queues and
+// consumers again by themselves.
 type Transport interface {
 	// Listen declares the queues of the server target and calls receive for each
 	// message, from several goroutines. It returns when messages can arrive; while
@@ -87,8 +87,8 @@ type Publishing struct {
 	// Headers are AMQP headers beside the transport's own. Peers ignore those that
 	// they do not know.
 	Headers map[string]string
-	// Retry bounds what is tried after a first attempt in vain: so many more times
-	// the broker is asked for a connection. Nil means until the context ends.
+	// Retry is how many more times a connection to the broker is tried after the first
+	// attempt has failed. Nil means until the context ends.
 	Retry *int
 }
 

@@ -170,8 +170,8 @@ func parseHost(text string) (Host, error) {
 	return h, nil
 }
 
-// unescape decodes percent escapes once and, as Python does, leaves alone what
-// is none.
+// unescape decodes percent escapes once. As in Python, a percent sign that begins no
+// escape stays.
 func unescape(s string) string {
 	if !strings.Contains(s, "%") {
 		return s

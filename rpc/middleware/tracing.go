@@ -16,8 +16,8 @@ type Tracer interface {
 	// W3C's traceparent and tracestate, if they do. The span is in the returned
 	// context; end is called once, with the error of the handler.
 	Start(ctx context.Context, method string, headers map[string]string) (_ context.Context, end func(error))
-	// Inject describes the span in ctx in headers, for a peer to continue; nil when
-	// there is none.
+	// Inject returns headers that describe the span in ctx, for a peer to continue it.
+	// It returns nil without a span.
 	Inject(ctx context.Context) map[string]string
 }
 
@@ -43,7 +43,7 @@ var _ Tracer = Passthrough{}
 // traced is the key of the caller's headers in a context.
 type traced struct{}
 
-// traceHeaders are those of W3C Trace Context.
+// traceHeaders are the headers of W3C Trace Context.
 var traceHeaders = []string{"traceparent", "tracestate"}
 
 // Start implements Tracer.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package notify sends and receives the notifications of OpenStack services:
-// events such as "plan.create.end" that a service publishes for whoever cares,
+// events such as "plan.create.end" that a service publishes for any listener,
 // in the format of oslo.messaging's driver messagingv2.
 //
 // A [Notifier] hands each event to its drivers. The one of [Messaging] publishes
@@ -10,7 +10,6 @@
 // takes events out of these queues and acknowledges each when its handlers have
 // returned, so that none is lost to a crash.
 //
-// Notifications leave the trust of the service that sends them: only those parts
-// of a request context that identify a request travel with them, and never a
-// token.
+// Anybody may read notifications, so they carry only the parts of a request context
+// that identify the request, and never a token.
 package notify

@@ -49,7 +49,7 @@ type Event struct {
 	ID string
 	// PublisherID names the sender, usually "service.host".
 	PublisherID string
-	// Type is what has happened, such as "plan.create.end".
+	// Type names the event, such as "plan.create.end".
 	Type     string
 	Priority Priority
 	// Payload is the JSON text that describes it.
@@ -57,7 +57,7 @@ type Event struct {
 	// Time is when it was sent, in UTC with microseconds; zero when a received one
 	// says nothing readable.
 	Time time.Time
-	// Context is the request context of the sender without what is secret.
+	// Context is the request context of the sender without its secrets.
 	Context rpc.Context
 }
 

@@ -137,8 +137,8 @@ func (l *Listener) Start(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(l.soft, func() { cancel(rpc.ErrStopped) })()
-	// What has come before a start is cancelled goes back, so that nothing waits for a
-	// worker while the transport undoes the start.
+	// Events that arrived before the start was cancelled go back to the broker, so that
+	// none waits for a worker while the transport undoes the start.
 	cancelled := context.AfterFunc(ctx, l.drain)
 	defer close(l.starting)
 	c, err := l.transport.Subscribe(ctx, l.bindings, rpc.ListenOptions{Concurrency: l.options.Workers}, l.receive)
@@ -157,8 +157,8 @@ func (l *Listener) Start(ctx context.Context) error {
 	return nil
 }
 
-// Stop takes no more events, waits for the handlers and gives back what has not
-// started. When ctx ends first, the contexts of the handlers are cancelled, their
+// Stop takes no more events, waits for the handlers and gives back the events that have
+// not started. When ctx ends first, the contexts of the handlers are cancelled, their
 // events go back to the broker and the error of ctx is returned. It is idempotent.
 func (l *Listener) Stop(ctx context.Context) error {
 	l.mu.Lock()
@@ -267,8 +267,8 @@ func (l *Listener) handle(e *Event) error {
 	return nil
 }
 
-// conclude settles an event that has been worked on. Only what is acknowledged is
-// remembered, so that what comes again is worked on again.
+// conclude settles an event after its handlers have returned. Only acknowledged events
+// are remembered, so that an event that is delivered again is handled again.
 func (l *Listener) conclude(m rpc.Incoming, e *Event, id string, err error) {
 	if err != nil && err != ErrRequeue {
 		l.log.WithError(err).WithField("event_type", e.Type).Error("notification failed")

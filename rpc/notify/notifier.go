@@ -110,14 +110,14 @@ func (n *Notifier) Sample(ctx context.Context, rc rpc.Context, eventType string,
 	return n.Notify(ctx, rc, Sample, eventType, payload)
 }
 
-// Transport is what notifications need of a transport; those of packages rabbit
-// and rpctest have it.
+// Transport is the part of a transport that notifications need. The transports of
+// packages rabbit and rpctest have it.
 type Transport interface {
 	// Post publishes to the key of the binding and returns when the broker has the
 	// message. The queue of the binding exists from then on.
 	Post(ctx context.Context, to rpc.Binding, p rpc.Publishing) error
-	// Subscribe makes sure of the bindings and consumes each queue of them once; in
-	// everything else it is as Listen of rpc.Transport.
+	// Subscribe declares the bindings and consumes each of their queues once. Otherwise
+	// it works like Listen of rpc.Transport.
 	Subscribe(ctx context.Context, from []rpc.Binding, o rpc.ListenOptions, receive func(rpc.Incoming)) (rpc.Listener, error)
 }
 
@@ -234,7 +234,7 @@ func (r *Recorder) Deliver(_ context.Context, e *Event) error {
 	return nil
 }
 
-// Events are those delivered so far, oldest first.
+// Events returns the events delivered so far, oldest first.
 func (r *Recorder) Events() []Event {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -42,8 +42,8 @@ func newAcks(ch amqp.Acknowledger) *acks {
 	return &acks{ch: ch, early: make(map[uint64]struct{}), open: make(map[uint64]struct{})}
 }
 
-// received records a delivery and returns what settles it. Tags count from 1 on each
-// channel; those of several consumers come in any order.
+// received records a delivery and returns its acknowledger. Tags count from 1 on each
+// channel; the tags of several consumers come in any order.
 func (a *acks) received(tag uint64) *acknowledger {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -73,8 +73,8 @@ func (a *acks) ack(tag uint64) error {
 		<-r.done
 		return r.err
 	}
-	// The first one writes for all who come while an earlier write is under way, and
-	// lets those run who are about to come.
+	// The first goroutine writes for all that arrive while an earlier write is under way.
+	// Yielding lets goroutines that are about to arrive do so.
 	runtime.Gosched()
 	a.writing.Lock()
 	multiple := a.closeBatch(r)

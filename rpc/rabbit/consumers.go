@@ -204,7 +204,7 @@ func (c *consumers) cancelConsumer(n *consumer) {
 }
 
 // run keeps a consumer at every queue until receiving ends. From then on it only keeps
-// the channel open, so that what has been delivered can be settled.
+// the channel open, so that deliveries can still be settled.
 func (c *consumers) run() error {
 	if err := c.keepConsuming(); err != nil {
 		return err
@@ -456,8 +456,8 @@ func incoming(d *amqp.Delivery) rpc.Incoming {
 	}
 }
 
-// textHeaders returns the headers of a delivery that callers may have set: those of
-// text, without the transport's own. Most messages have none.
+// textHeaders returns the text headers of a delivery without the transport's own: callers
+// may have set them. Most messages have none.
 func textHeaders(table amqp.Table) map[string]string {
 	var headers map[string]string
 	for name, value := range table {

@@ -87,7 +87,7 @@ func (c *managedConn) current() *session {
 	return c.session
 }
 
-// update changes the state and wakes all who wait for a change.
+// update changes the state and wakes all goroutines that wait for a change.
 func (c *managedConn) update(change func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

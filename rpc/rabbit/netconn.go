@@ -127,7 +127,7 @@ func (c *noHeartbeatConn) Read(p []byte) (int, error) {
 	return c.in.Read(p)
 }
 
-// frame reads the next frame of the handshake. What is no frame is left as it is.
+// frame reads the next frame of the handshake. Bytes that are not a frame pass unchanged.
 func (c *noHeartbeatConn) frame() error {
 	head, err := c.in.Peek(frameHead)
 	if err != nil {

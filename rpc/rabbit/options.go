@@ -136,7 +136,7 @@ func (o *Options) Set(name, value string) error {
 	return nil
 }
 
-// withQuery overrides options with those of a transport URL.
+// withQuery overrides options with the query of a transport URL.
 func (o Options) withQuery(query url.Values) (Options, error) {
 	for name, values := range query {
 		if err := o.Set(name, strings.Join(values, ",")); err != nil {

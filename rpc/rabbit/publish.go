@@ -284,8 +284,8 @@ func (t *Transport) confirmResult(c *publishChannel, confirm *amqp.DeferredConfi
 	}
 }
 
-// sharedTimeout makes contexts with a timeout that several users share: those who ask
-// within an eighth of the timeout. A context and a timer for each reply would cost more
+// sharedTimeout makes contexts with a timeout. All callers within an eighth of the timeout
+// share one context. A context and a timer for each reply would cost more
 // than the rest of sending it.
 type sharedTimeout struct {
 	mu          sync.Mutex

@@ -66,9 +66,9 @@ type publishChannel struct {
 
 	ch     *amqp.Channel
 	closes chan *amqp.Error
-	// returns holds what the broker could not route. The broker sends a return
-	// before the confirm of the same message, and the library keeps that order, so
-	// whoever has seen the confirm finds the return here.
+	// returns holds messages that the broker could not route. The broker sends a return
+	// before the confirm of the same message, and the library keeps that order, so after
+	// the confirm the return is here.
 	returns chan amqp.Return
 	// slowTimeout and lostTimeout bound the wait for a confirm.
 	slowTimeout, lostTimeout sharedTimeout
@@ -142,7 +142,7 @@ func (s *session) channelNumber(n int) *publishChannel {
 	return c
 }
 
-// open opens the channel for all who wait for it.
+// open opens the channel for all callers that wait for it.
 func (c *publishChannel) open() {
 	defer close(c.opened)
 	c.ch, c.failure = c.session.openChannel(c.session.ctx, "opening a channel to publish", func(ch *amqp.Channel) error {

@@ -155,7 +155,7 @@ func (s *session) waitUntilUnblocked(ctx context.Context) error {
 	}
 }
 
-// openGate releases all who wait for a connection that is gone to be unblocked.
+// openGate releases all callers that wait for a lost connection to be unblocked.
 func (s *session) openGate() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -187,7 +187,7 @@ func (s *session) control(ctx context.Context, do func(*amqp.Channel) error) err
 		if err != nil {
 			return fmt.Errorf("opening a channel: %w", err)
 		}
-		// What was declared stays declared, however the channel ends.
+		// Declarations outlive the channel, however it ends.
 		defer func() { _ = ch.Close() }()
 		return do(ch)
 	})

@@ -44,8 +44,8 @@ type subscription struct {
 	drain func(c *consumer, deliveries <-chan amqp.Delivery)
 
 	// Three contexts end one after the other: receiving with cancel, ctx with close or
-	// the transport, and cleanup closeGrace after ctx, so that what is under way on the
-	// channel is finished and undone unless the broker does not answer.
+	// the transport, and cleanup closeGrace after ctx, so that calls under way on the
+	// channel finish, and declarations are undone, unless the broker does not answer.
 	receiving, ctx, cleanup  context.Context
 	stopReceiving, cancelAll context.CancelFunc
 

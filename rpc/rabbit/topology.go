@@ -164,7 +164,8 @@ func (x *exchange) declare(ctx context.Context, s *session, log logrus.FieldLogg
 	return nil
 }
 
-// declarationKey differs from that of an exchange of the same name.
+// declarationKey returns the key of the queue's declaration, which differs from that of an
+// exchange of the same name.
 func (q *queue) declarationKey() string { return "queue " + q.name + " " + q.key }
 
 // bindings returns all bindings of the queue; most reply queues have none.

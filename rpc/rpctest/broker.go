@@ -23,7 +23,7 @@ type RawMessage struct {
 	DeliveryMode uint8
 	// Expiration is the text of milliseconds that AMQP has; empty means never.
 	Expiration string
-	// Headers are those of text beside the compression.
+	// Headers are the text headers, without the compression.
 	Headers map[string]string
 	Body    []byte
 }

@@ -71,7 +71,7 @@ func checkBombs(t *testing.T, h *harness) {
 		m.ContentType, m.ContentEncoding = rpc.ContentType, rpc.ContentEncoding
 		h.Wire.Put(h.queue(), m)
 	}
-	// Others are served meanwhile, and what is small when it is compressed.
+	// Other requests are served meanwhile, small compressed ones too.
 	var pong any
 	if err := h.client(rpc.ClientOptions{}).Call(h.ctx, nil, "note", nil, &pong); err != nil {
 		t.Fatal(err)
@@ -117,7 +117,7 @@ func checkCompressionNames(t *testing.T, h *harness) {
 	}
 }
 
-// An id longer than ids are is as good as any other to find repetitions.
+// checkLongIDs sends ids longer than any real one: repetitions of them are found, too.
 func checkLongIDs(t *testing.T, h *harness) {
 	ids := make(chan string, 8)
 	h.serve(rpc.ServerOptions{}, methods("", map[string]rpc.Handler{

@@ -265,7 +265,7 @@ func checkListenerStop(t *testing.T, h *harness) {
 	wait(t, working, "the handler")
 	stopped := make(chan error, 1)
 	go func() { stopped <- l.Stop(h.ctx) }()
-	// What has not started goes back while the first is still in work.
+	// Events that have not started go back while the first is still being handled.
 	wait(t, watch.cancelled, "the end of the consumption")
 	h.until("unstarted events have gone back", func() bool { return h.Wire.Len(topic+".info") == 2 })
 	close(finish)

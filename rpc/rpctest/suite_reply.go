@@ -250,8 +250,8 @@ func checkStop(t *testing.T, h *harness) {
 	}
 }
 
-// checkCancel serves at two places: none of the requests that come after the Cancel of the
-// first is answered there, and what it had begun ends.
+// checkCancel runs two servers: the first answers no request that comes after its Cancel,
+// and finishes the one that it had begun.
 func checkCancel(t *testing.T, h *harness) {
 	started, release := make(chan struct{}, 1), make(chan struct{})
 	first := h.serve(rpc.ServerOptions{}, methods("", map[string]rpc.Handler{

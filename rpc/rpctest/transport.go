@@ -13,7 +13,7 @@ import (
 	"github.com/karbor-project/karbor/rpc/notify"
 )
 
-// patience is that of package rabbit for replies whose queue is missing.
+// patience is how long package rabbit keeps replies whose queue is missing.
 const patience = 60 * time.Second
 
 // Transport is one peer's connection to a Broker in memory.
@@ -146,7 +146,7 @@ func incoming(m *message, a rpc.Acknowledger) rpc.Incoming {
 	}
 }
 
-// listener consumes the three queues of a server, or those of notifications.
+// listener consumes the three queues of a server, or queues of notifications.
 type listener struct {
 	transport *Transport
 	target    rpc.Target

@@ -51,7 +51,7 @@ func (e *UnsupportedError) Error() string {
 	return fmt.Sprintf("Unsupported object type %s.%s", e.Namespace, e.Name)
 }
 
-// IncompatibleError says that an object is newer than what is supported.
+// IncompatibleError reports an object of a version newer than the supported one.
 // oslo.versionedobjects: exception.IncompatibleObjectVersion
 type IncompatibleError struct{ Name, Version, Supported string }
 

@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	// readSize is what is read at once, and ahead how many reads may wait to be
-	// passed on before the sender is held up.
+	// readSize is the size of one read, and ahead the number of reads that may wait to
+	// be passed on before the sender is held up.
 	readSize = 16 << 10
 	ahead    = 64
 	// farewell is how long an end may take to close after it was told to.
@@ -42,7 +42,7 @@ func (c *pair) serve() {
 	defer c.close()
 	tap, ok := c.reach()
 	if !ok {
-		// Whoever was cut off before upstream was reached is still owed its farewell.
+		// A client that was cut off before upstream was reached still closes in order.
 		_, _ = io.Copy(io.Discard, c.near)
 		return
 	}
@@ -85,7 +85,7 @@ func (p *Proxy) reached() io.Writer {
 }
 
 // pass moves one direction until it ends. Reading and writing take turns in two
-// goroutines, so that a delay does not bound what is on its way.
+// goroutines, so that a delay does not limit the throughput.
 func (c *pair) pass(to, from *net.TCPConn, tap io.Writer) {
 	parcels := make(chan parcel, ahead)
 	var writing sync.WaitGroup
@@ -163,8 +163,8 @@ func (c *pair) over() []*net.TCPConn {
 	return []*net.TCPConn{c.near, c.far}
 }
 
-// finish tells both ends that no more will come. What they still send is read and
-// dropped: closing a socket with unread bytes would reset it.
+// finish tells both ends that no more bytes will come. Bytes that they still send are read
+// and dropped: closing a socket with unread bytes would reset it.
 func (c *pair) finish() {
 	for _, s := range c.over() {
 		_ = s.CloseWrite()

@@ -49,7 +49,7 @@ func Start(upstream string) (*Proxy, error) {
 // Addr is the proxy's own "host:port".
 func (p *Proxy) Addr() string { return p.listener.Addr().String() }
 
-// Close resets what is open, lets nothing in any more and returns when the proxy has
+// Close resets all connections, accepts no more of them and returns when the proxy has
 // no goroutine left. It is idempotent.
 func (p *Proxy) Close() {
 	p.mu.Lock()
@@ -75,8 +75,8 @@ func (p *Proxy) Reset() {
 }
 
 // Stall holds all bytes back, in both directions, as well as the end of a stream.
-// Connections stay up and new ones are accepted, so that either end is alone without
-// being told. Stall(false) lets flow what was held.
+// Connections stay up and new ones are accepted, so that neither end notices.
+// Stall(false) passes on the bytes that were held.
 func (p *Proxy) Stall(on bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -100,8 +100,8 @@ func (p *Proxy) Refuse(on bool) {
 	p.refuse = on
 }
 
-// SetDelay lets every byte arrive that much later, in each direction; it costs
-// latency, not throughput. 0 is none.
+// SetDelay delays every byte, in each direction: it adds latency and leaves throughput
+// alone. 0 means no delay.
 func (p *Proxy) SetDelay(d time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
