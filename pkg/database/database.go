@@ -179,8 +179,8 @@ func (db *DB) Check(ctx context.Context) error {
 	return nil
 }
 
-// Sync makes the tables that are missing. It never changes one that exists:
-// where there is karbor-manage, the schema is that tool's.
+// Sync creates missing tables. It never changes a table that exists: where karbor-manage
+// is installed, that tool owns the schema.
 func (db *DB) Sync(ctx context.Context) error {
 	for _, t := range tables {
 		if err := db.define(ctx, t.name, createTable(db.dialect, t)); err != nil {
@@ -214,9 +214,9 @@ func (db *DB) Transient(err error) bool {
 	return c == unreachable || c == conflict
 }
 
-// CreateTables makes the tables and indexes that are missing, and the columns that may
-// be NULL. Several processes may do it at once. Who may not make tables gets no error
-// for one that is there.
+// CreateTables creates missing tables and indexes, and missing columns that may be NULL.
+// Several processes may call it at once. A database user without the right to create
+// tables gets no error for a table that exists.
 func (db *DB) CreateTables(ctx context.Context, tables ...Table) error {
 	for _, t := range tables {
 		for _, statement := range t.statements(db.dialect) {
@@ -247,9 +247,9 @@ func (db *DB) addColumn(ctx context.Context, table string, c Column) error {
 	return err
 }
 
-// define runs a statement that does nothing where all is made. PostgreSQL lets
-// it fail when another process makes the same in this moment, and servers do when
-// the user may not make what is there already.
+// define runs a statement that does nothing if the table or index exists. It can still
+// fail then: in PostgreSQL when another process creates the same at this moment, and on
+// any server when the user has no right to create tables.
 func (db *DB) define(ctx context.Context, table, statement string) error {
 	const attempts = 10
 	for n := 1; ; n++ {

@@ -19,8 +19,8 @@ type dialect interface {
 	rebind(query string) string
 	// quote quotes a name.
 	quote(name string) string
-	// oneWriter reports whether one transaction at a time runs, so that it needs no
-	// locks, and those of this process do best to share a commit.
+	// oneWriter reports whether only one transaction runs at a time: it needs no locks,
+	// and the transactions of this process had better share a commit.
 	oneWriter() bool
 	// forUpdate ends a SELECT whose rows the transaction is going to write.
 	forUpdate() string

@@ -113,13 +113,13 @@ func mergeColumn(text string, entries map[string]string, limit int) (string, err
 	return d.fitted(limit)
 }
 
-// summary is the key of an entry that stands for others which found no room:
-// "OS::Cinder::Volume#290 more available". Its form is that of any key, type#id,
-// so that readers who know nothing of it go on.
+// summary matches the key of an entry that replaces others for want of room:
+// "OS::Cinder::Volume#290 more available". It has the form of any key, type#id, so that
+// older readers accept it.
 var summary = regexp.MustCompile(`^[^#]*#\d+ more( .*)?$`)
 
-// withoutSummaries drops entries that stand for others. Who writes a dict that may
-// find no room gives all entries each time.
+// withoutSummaries drops summaries. A caller whose dict may find no room passes all
+// entries each time.
 func (d *dict) withoutSummaries() {
 	d.keys = slices.DeleteFunc(d.keys, func(key string) bool {
 		stands := summary.MatchString(key)
@@ -130,8 +130,8 @@ func (d *dict) withoutSummaries() {
 	})
 }
 
-// Bounds of what a dict without enough room keeps of a value, from the first to the
-// last, and of a value in the key of a summary.
+// shortened are the lengths to which values are cut, one after the other, while a dict
+// has not enough room.
 var shortened = []int{2048, 1024, 512, 256, 128, 64}
 
 const (
@@ -139,9 +139,9 @@ const (
 	summaryKinds = 16 // summaries at most
 )
 
-// fitted is the dict as json.dumps writes it, in at most limit bytes; 0 is no
-// limit. Values are shortened first. If that is not enough, entries that many have
-// in common, those of one type with one value, become a count.
+// fitted returns the dict as json.dumps writes it, in at most limit bytes; 0 is no
+// limit. Values are shortened first. If that is not enough, entries of one type with the
+// same value become a count.
 func (d *dict) fitted(limit int) (string, error) {
 	text, err := d.text()
 	if err != nil || limit == 0 || len(text) <= limit {

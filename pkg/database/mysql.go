@@ -24,7 +24,7 @@ import (
 // dialTimeout bounds one attempt to connect, where the URL does not say.
 const dialTimeout = 10 * time.Second
 
-// mysqlDialect is that of MySQL and MariaDB.
+// mysqlDialect is the dialect of MySQL and MariaDB.
 type mysqlDialect struct{}
 
 var _ dialect = mysqlDialect{}
@@ -200,7 +200,8 @@ func verifyChain(roots *x509.CertPool, s tls.ConnectionState) error {
 	return err
 }
 
-// certificates reads those of a file and of a folder's files; either may be empty.
+// certificates reads the certificates of a file and of the files in a folder; either
+// path may be empty.
 func certificates(path, folder string) (*x509.CertPool, error) {
 	pool, found := x509.NewCertPool(), false
 	if path != "" {
@@ -266,8 +267,8 @@ func (mysqlDialect) columnType(c column) string {
 	}
 }
 
-// renew closes what is idle: a connection keeps the rights on its database that its
-// user had when it began.
+// renew closes idle connections: a connection keeps the rights on its database that its
+// user had when it was opened.
 func (mysqlDialect) renew(pool *sql.DB, o Options) bool {
 	pool.SetMaxIdleConns(-1)
 	pool.SetMaxIdleConns(o.MaxIdleConns)
@@ -291,7 +292,8 @@ func (mysqlDialect) tableOptions() string {
 	return " ENGINE=InnoDB DEFAULT CHARSET=utf8mb3 COLLATE=utf8mb3_general_ci"
 }
 
-// isolation is that of the session, which saves each transaction a round trip.
+// isolation implements dialect. The session's default saves each transaction a round
+// trip.
 func (mysqlDialect) isolation() sql.IsolationLevel { return sql.LevelDefault }
 func (mysqlDialect) exact(s string) any            { return []byte(s) }
 func (mysqlDialect) indexesInTable() bool          { return true } // CREATE INDEX knows no IF NOT EXISTS
@@ -343,8 +345,7 @@ func (mysqlDialect) classify(err error) class {
 	return refused
 }
 
-// mysqlClasses are those of the errors that matter, by number. Any other answer is
-// a refusal.
+// mysqlClasses maps error numbers to their classes. Any other error is a refusal.
 var mysqlClasses = func() map[uint16]class {
 	classes := map[uint16]class{}
 	for c, numbers := range map[class][]uint16{

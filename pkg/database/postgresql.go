@@ -20,7 +20,7 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 )
 
-// postgresDialect is that of PostgreSQL.
+// postgresDialect is the dialect of PostgreSQL.
 type postgresDialect struct{}
 
 var _ dialect = postgresDialect{}
@@ -65,8 +65,8 @@ func postgresConfig(a address) (*pgx.ConnConfig, error) {
 	return c, nil
 }
 
-// The parameters of libpq: those that the driver takes, and those without which a
-// connection is as good. Texts are UTF-8 here, and the driver has its own keepalives.
+// The parameters of libpq: the ones that the driver takes, and the ones that a connection
+// can do without. Texts are UTF-8 here, and the driver has its own keepalives.
 var (
 	postgresTaken = strings.Fields("user password host port dbname passfile connect_timeout sslmode sslkey sslcert sslcertmode sslrootcert " +
 		"sslnegotiation sslpassword sslsni krbsrvname target_session_attrs service servicefile channel_binding require_auth " +
@@ -76,8 +76,8 @@ var (
 )
 
 // postgresSettings are the settings as SQLAlchemy gives them to psycopg2: several
-// parameters host, each with a port, are servers of which one is used. What is not
-// known is refused, for it may concern security.
+// parameters host, each with a port, are servers of which one is used. An unknown
+// parameter is refused, for it may concern security.
 //
 // sqlalchemy: dialects/postgresql/psycopg2.py, create_connect_args
 func postgresSettings(a address) (url.Values, error) {
@@ -228,8 +228,8 @@ func (postgresDialect) classify(err error) class {
 	return refused
 }
 
-// postgresClasses are those of the errors that matter, by SQLSTATE or its
-// beginning. Any other answer is a refusal.
+// postgresClasses maps SQLSTATEs, or their beginnings, to classes. Any other error is a
+// refusal.
 var postgresClasses = map[string]class{
 	"23505": duplicate, "42P07": duplicate, "42710": duplicate, // unique_violation, duplicate_table (or index), duplicate_object
 	"40": conflict, "55P03": conflict, // rollbacks, lock not available

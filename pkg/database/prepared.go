@@ -54,7 +54,7 @@ type preparedConn struct {
 	wanted []string // to be prepared before the next transaction
 }
 
-// maxPrepared bounds the statements of a connection: servers of MySQL bound those of
+// maxPrepared bounds the statements of a connection: servers of MySQL bound the total of
 // all connections, max_prepared_stmt_count.
 const maxPrepared = 100
 

@@ -55,7 +55,7 @@ func (e *RefusedError) Error() string { return e.Err.Error() }
 // Unwrap returns the driver's error.
 func (e *RefusedError) Unwrap() error { return e.Err }
 
-// Refused finds a refusal in an error, nil if there is none.
+// Refused returns the refusal in an error, nil if there is none.
 func Refused(err error) *RefusedError {
 	var r *RefusedError
 	if errors.As(err, &r) {

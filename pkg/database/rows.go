@@ -226,8 +226,8 @@ const maxText = 65535
 
 // CreateOperationLog inserts a row and returns its id. A row that is already
 // there under a given id is left as it is, so that a repeated call does no
-// harm. ErrorInfo is cut where the column ends; an id that does not fit is none, for
-// a part of it would be another one.
+// harm. ErrorInfo is cut to its column. An id that does not fit is left out, because a
+// part of it would be another id.
 func (db *DB) CreateOperationLog(ctx context.Context, l *OperationLog) (string, error) {
 	id := cmp.Or(l.ID, db.options.NewID())
 	values := []assignment{
@@ -380,8 +380,8 @@ type RecordUpdate struct {
 	// ResourcesStatus and ResourcesReason are entries to set; those that are
 	// not named stay. Updates of one record by different workers come one
 	// after the other, so that none loses an entry. Where the column has no room
-	// for all, values are cut and what many resources have in common is counted;
-	// the counts are right for who sets all entries each time.
+	// for all, values are cut, and entries that many resources have in common become a
+	// count; the counts are right if the caller sets all entries each time.
 	ResourcesStatus map[string]string
 	ResourcesReason map[string]string
 }

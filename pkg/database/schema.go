@@ -49,8 +49,8 @@ func requiredChars(name string, size int) column {
 	return column{name: name, size: size, required: true}
 }
 
-// tables are those that the protection service uses, and checkpoint_records,
-// which its clients' schema has.
+// tables lists the tables that the protection service uses, and checkpoint_records, which
+// is part of karbor's schema.
 //
 // karbor: db/sqlalchemy/migrate_repo/versions
 var tables = []table{

@@ -34,8 +34,8 @@ type member struct {
 // commitSize bounds the transactions of one commit: others wait for the database, too.
 const commitSize = 64
 
-// do runs f in a transaction. A call whose context ends before f has begun returns at
-// once, and else when f has: f may write to what is the caller's.
+// do runs f in a transaction. If the context ends before f has begun, do returns at once;
+// otherwise it waits for f, which may write to the caller's variables.
 func (s *sharedCommits) do(ctx context.Context, f func(context.Context, *sql.Tx) error) error {
 	m := &member{ctx: ctx, f: f, done: make(chan struct{})}
 	s.mu.Lock()
@@ -98,9 +98,8 @@ func (s *sharedCommits) run() {
 	}
 }
 
-// together runs the members of one commit and returns them with what each came to. A
-// failure of the whole is that of each: what one of them has learnt of the others was
-// not so.
+// together runs the members of one commit and returns them with their results. If the
+// commit fails, every member fails: one may have read what another had written.
 func (s *sharedCommits) together(tx *sql.Tx, err error) (members []*member) {
 	if err != nil {
 		for m := s.next(); m != nil; m = s.next() {

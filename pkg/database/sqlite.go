@@ -18,15 +18,15 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// sqliteDialect is that of SQLite.
+// sqliteDialect is the dialect of SQLite.
 type sqliteDialect struct{}
 
 var _ dialect = sqliteDialect{}
 
 // open has one connection only: SQLite has one writer in any case, an
 // in-memory database is one connection's own, and so every transaction of this
-// process is alone. Other processes are waited for, busy_timeout long. What is
-// committed is on the disk: the journal of operations promises that.
+// process is alone. It waits for other processes up to busy_timeout. A commit is on
+// disk when it returns: the journal of operations promises that.
 func (sqliteDialect) open(a address, _ Options) (*sql.DB, error) {
 	if a.host != "" {
 		return nil, errors.New("a path of SQLite follows three slashes, an absolute one four")

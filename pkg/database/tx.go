@@ -10,8 +10,8 @@ import (
 
 // Tx is a transaction of another package that keeps tables of its own in this
 // database (CreateTables). Its placeholders are question marks, and no query
-// may have one in a literal. Texts are given to MySQL as bytes: what is stored
-// and compared is independent of the connection's character set.
+// may have one in a literal. Texts go to MySQL as bytes, so that storing and comparing
+// do not depend on the connection's character set.
 //
 // Its isolation is READ COMMITTED: a locking read sees what was committed when
 // it got its lock. On SQLite each transaction is alone.
@@ -92,7 +92,7 @@ func (t Tx) OnConflict(key []string, columns ...string) string {
 	return t.dialect.onConflict(key, columns)
 }
 
-// standardOnConflict is that of PostgreSQL and SQLite.
+// standardOnConflict is the onConflict of PostgreSQL and SQLite.
 func standardOnConflict(key, columns []string) string {
 	head := " ON CONFLICT (" + strings.Join(key, ", ") + ") DO "
 	if len(columns) == 0 {

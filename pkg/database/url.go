@@ -43,8 +43,8 @@ func parseAddress(text string) (address, error) {
 	}
 	a := address{host: m[4] + m[5], port: m[6], name: m[7]}
 	a.backend, _, _ = strings.Cut(m[1], "+")
-	// An "@" left over is most likely one of a password that was not encoded,
-	// the rest of which must not be taken, and shown, for something else.
+	// An "@" that is left most likely belongs to a password that was not encoded. The
+	// rest of the password must not be shown as part of the host.
 	if a.backend != "sqlite" && strings.Contains(a.host+a.port+a.name, "@") {
 		return address{}, errAddress
 	}
@@ -61,7 +61,7 @@ func parseAddress(text string) (address, error) {
 	return a, nil
 }
 
-// unquote decodes percent-encoding as Python does: what is none stays as it is.
+// unquote decodes percent-encoding as Python does: an invalid escape stays.
 func unquote(s string) string {
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {

@@ -40,8 +40,8 @@ func (e *Error) Class() string { return e.class }
 // Code returns the HTTP status that karbor-api answers with.
 func (e *Error) Code() int { return e.code }
 
-// UserMistake reports whether the caller asked for what cannot be had, as opposed
-// to a failure of the service or of what it works with. The original gives some
+// UserMistake reports whether the caller asked for something impossible, as opposed
+// to a failure of the service or of another service behind it. The original gives some
 // of these classes the code 500, and wraps others in a FlowError.
 func (e *Error) UserMistake() bool {
 	switch e.class {
@@ -60,7 +60,7 @@ func (e *Error) Message() string { return e.message }
 // Args returns the positional arguments of the Python constructor.
 func (e *Error) Args() []any { return []any{e.message} }
 
-// Kwargs returns the keyword arguments of the Python constructor: those of the
+// Kwargs returns the keyword arguments of the Python constructor: the values of the
 // message template, and the code.
 func (e *Error) Kwargs() map[string]any {
 	kwargs := maps.Clone(e.kwargs)
@@ -71,8 +71,8 @@ func (e *Error) Kwargs() map[string]any {
 	return kwargs
 }
 
-// Error returns the message alone. The cause has its own way to the log, see
-// Detail: what reaches a user must not depend on who wrapped it.
+// Error returns the message alone, so that wrapping does not change the text that users
+// read. The log shows the cause by Detail.
 func (e *Error) Error() string { return e.message }
 
 // Unwrap returns the cause, or nil.

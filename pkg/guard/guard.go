@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package guard ends the right to change what others see: objects of a bank,
-// resources of a service. A context carries its guards, and who is about to change
-// something asks them right before, since a process may be stopped between any two
-// of its steps for longer than it may own anything. That a context ends says the
-// same, but later: timers fire in their own time.
+// Package guard ends the right to make changes that others see: of objects in a bank, of
+// resources of a service. A context carries its guards, and code that changes something
+// asks them right before, since a process may be stopped between any two steps for longer
+// than its lease lasts. The end of the context says the same, but later, when timers
+// fire.
 package guard
 
 import (
@@ -12,7 +12,7 @@ import (
 	"sync"
 )
 
-// key is that of the guards in a context.
+// key is the key of the guards in a context.
 type key struct{}
 
 // guards is a list: a change needs all of them.
@@ -21,8 +21,8 @@ type guards struct {
 	outer *guards
 }
 
-// With returns a context under which changes need that valid returns nil, beside
-// what they needed before. A context that does not end with ctx
+// With returns a context under which changes are allowed only while valid, and every
+// guard that ctx has already, returns nil. A context that does not end with ctx
 // (context.WithoutCancel) keeps the guard. A nil valid changes nothing.
 func With(ctx context.Context, valid func() error) context.Context {
 	if valid == nil {

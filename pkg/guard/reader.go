@@ -7,8 +7,7 @@ import (
 	"io"
 )
 
-// Reader is what is sent on its way to where others will see it, and breaks off when
-// the guards refuse the rest.
+// Reader reads a body that is being sent, and breaks off when the guards refuse the rest.
 type Reader struct {
 	ctx        context.Context
 	from       io.Reader
@@ -20,9 +19,9 @@ func NewReader(ctx context.Context, from io.Reader, size int64) *Reader {
 	return &Reader{ctx: ctx, from: from, size: size, left: size}
 }
 
-// Read asks before it reads, and again when it has: reading may take long. Who is
-// sent to has all of a known length with the last byte, so there is nothing to refuse
-// after that. It fails with a RefusedError.
+// Read asks the guards before it reads, and again afterwards: reading may take long. After
+// the last byte of a known length the receiver has everything, so nothing can be refused
+// any more. It fails with a RefusedError.
 func (r *Reader) Read(p []byte) (int, error) {
 	if r.size > 0 && r.left <= 0 {
 		return r.from.Read(p)

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package httpclient makes HTTP clients that leave what they carry with the
-// server that it is meant for. Tokens stand in headers of OpenStack's own, and
-// passwords in bodies, which the standard client takes along to wherever an
-// answer redirects it.
+// Package httpclient makes HTTP clients that send secrets to no other server than the
+// intended one. OpenStack has tokens in headers of its own and passwords in bodies, and
+// the standard client sends both to any server that a redirection names.
 package httpclient
 
 import (

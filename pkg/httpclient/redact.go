@@ -38,8 +38,7 @@ var secretMembers = []string{"password", "original_password", "adminpass", "admi
 
 type redacting struct{ next http.RoundTripper }
 
-// RoundTrip sends the request. What it is not to repeat is looked for only when the
-// answer is an error.
+// RoundTrip sends the request. Secrets are looked for only in the answer of an error.
 func (t *redacting) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := t.next.RoundTrip(req)
 	if err != nil || resp.StatusCode < http.StatusMultipleChoices {
@@ -158,8 +157,8 @@ func secretsOf(req *http.Request) []string {
 	return append(found, secretsIn(value, "")...)
 }
 
-// secretsIn are the texts of secret members in what a member of that name holds. The
-// token of a login is its id.
+// secretsIn returns the texts of secret members in the value of a member with that name.
+// The token of a login is its id.
 func secretsIn(value any, name string) []string {
 	var found []string
 	switch value := value.(type) {

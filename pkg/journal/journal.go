@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package journal keeps what running operations need to survive their process:
-// who works on each of them, what they were asked for, and what has been done
-// so far. It knows no checkpoint and no plugin: input, answers and marks are
-// documents of its callers.
+// Package journal keeps the state by which running operations survive their process:
+// the owner of each, its request, and its progress. It knows no checkpoint and no
+// plugin: input, answers and marks are documents of its callers.
 //
 // An entry is owned by one worker at a time. A claim, the owner's id and a
 // generation that counts up with each change of hands, guards every write: a
@@ -28,7 +27,7 @@ var (
 	// ErrOwnerLives reports an adoption from an owner whose announcement still
 	// holds.
 	ErrOwnerLives = errors.New("the operation's owner is alive")
-	// ErrEnded reports a request to cancel what has ended.
+	// ErrEnded reports a request to cancel an operation that has ended.
 	ErrEnded = errors.New("the operation has ended")
 	// ErrClosed reports a call after Close.
 	ErrClosed = errors.New("the journal is closed")
@@ -70,7 +69,7 @@ type Claim struct {
 // Entry is one operation.
 type Entry struct {
 	ID string // a UUID
-	// Key is the idempotency key: no two entries have the same. Empty is none.
+	// Key is the idempotency key: no two entries share one. Empty means none.
 	Key  string
 	Kind string
 	// Subject is what the operation works on, and Exclusive that no other entry
@@ -160,7 +159,7 @@ type Journal interface {
 	// same way by the same claim is no error and changes nothing. It fails with
 	// ErrClaim.
 	End(ctx context.Context, id string, c Claim, o Outcome, reason string, left json.RawMessage) error
-	// Cancel asks the owner to end an entry: the first who asks is noted. It
+	// Cancel asks the owner to end an entry. The first caller is recorded. It
 	// fails with ErrNotFound and ErrEnded.
 	Cancel(ctx context.Context, id, by string) error
 

@@ -118,7 +118,8 @@ func CheckEnd(id string, o Outcome, left json.RawMessage) error {
 	return fmt.Errorf("ending operation %s: %q is no outcome", id, o)
 }
 
-// CheckBy returns who asks for the end of an entry, as it is kept.
+// CheckBy returns the name of the caller that cancels an entry, in the form that the entry
+// keeps.
 func CheckBy(id, by string) (string, error) {
 	by = Readable(by, MaxText)
 	if by == "" {

@@ -27,10 +27,10 @@ var (
 	// ErrKey reports a text that was sealed with another key or about
 	// something else, or was changed since.
 	ErrKey = errors.New("the sealed text does not fit the key")
-	// ErrSealed reports a text that is none of Seal's.
+	// ErrSealed reports a text that Seal has not made.
 	ErrSealed = errors.New("not a sealed text")
-	// ErrSignature reports a signature that is none, is made with a key that is not
-	// there, or is that of other content.
+	// ErrSignature reports a text that is no signature, a signature with an unknown key,
+	// or the signature of other content.
 	ErrSignature = errors.New("the signature does not fit")
 )
 
@@ -88,7 +88,7 @@ func NewSealer(keyFile string) (*Sealer, error) {
 	return s, nil
 }
 
-// newSealKey derives from a key what it is used for.
+// newSealKey derives the keys for sealing and signing from a secret.
 func newSealKey(secret []byte) (sealKey, error) {
 	block, err := aes.NewCipher(secret)
 	if err != nil {
@@ -106,8 +106,8 @@ func newSealKey(secret []byte) (sealKey, error) {
 	return k, err
 }
 
-// makeKey puts a whole file in place in one step: whoever finds it, finds a
-// key. A file that was there first stays.
+// makeKey puts a key file in place in one step, so that a reader never finds half a key.
+// A file that exists stays.
 func makeKey(path string) error {
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o750); err != nil {
@@ -165,8 +165,8 @@ func (s *Sealer) Open(sealed, about string) ([]byte, error) {
 
 func associated(about string) []byte { return []byte(sealedPrefix + about) }
 
-// Sign returns a signature of what write writes, with the first key. It names the
-// key by its id, and has letters, digits, and the signs - and _ only.
+// Sign returns a signature, made with the first key, of the bytes that write writes. The
+// signature holds the key's id, and consists of letters, digits, - and _.
 func (s *Sealer) Sign(write func(io.Writer)) string { return s.keys[0].signature(write) }
 
 // Verify returns nil for a result of Sign about the same content, ErrSignature for

@@ -284,7 +284,7 @@ func (j *SQL) one(ctx context.Context, column, value string) (*Entry, error) {
 	return e, nil
 }
 
-// named says what an error of the store was about. Those of the contract stay
+// named adds the subject of a call to an error of the store. Errors of the contract stay
 // as they are.
 func named(err error, what, name string) error {
 	for _, known := range []error{ErrNotFound, ErrClaim, ErrOwnerLives, ErrEnded, ErrClosed} {

@@ -140,7 +140,7 @@ func (w *writer) commit(batch []*write) (errs []error, commits int64) {
 	return errs, commits
 }
 
-// together is a context that ends when those of all writes have ended.
+// together returns a context that ends when the contexts of all writes have ended.
 func together(batch []*write) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	var left atomic.Int64
@@ -276,7 +276,7 @@ type statement struct {
 	room int // of size
 }
 
-// add takes a row. What is there already is run first if there is no room.
+// add takes a row. If there is no room, the rows so far are written first.
 func (s *statement) add(ctx context.Context, tx database.Tx, text func(database.Tx, int) string, size int, row ...any) error {
 	if s.rows > 0 && (s.rows == statementRows || s.size+size > s.room) {
 		if err := s.run(ctx, tx, text); err != nil {

@@ -13,7 +13,7 @@ import (
 	"syscall"
 )
 
-// maxSize bounds what is read: a key file holds a few keys.
+// maxSize bounds the size of a key file, which holds a few keys.
 const maxSize = 64 << 10
 
 // Line is a line of a key file. Errors must not show its text, which may be a key.
@@ -24,7 +24,7 @@ type Line struct {
 
 // Read returns the lines of a key file, without blanks around them. Empty lines and
 // those that begin with # are left out. A file that users beyond its owner and a group
-// of this process may read or change is refused, and so is what is no regular file.
+// of this process may read or change is refused, and so is anything but a regular file.
 func Read(path string) ([]Line, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a FIFO must not keep the service waiting
 	if err != nil {

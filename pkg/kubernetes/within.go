@@ -28,7 +28,7 @@ type within struct {
 	namespaces []string
 }
 
-// check is the API server's answer for what is not there.
+// check returns the API server's answer for a namespace outside the configured ones.
 func (w *within) check(namespace string) error {
 	if slices.Contains(w.namespaces, namespace) {
 		return nil

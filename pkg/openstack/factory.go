@@ -107,8 +107,7 @@ func (f *Factory) Backup(ctx context.Context) (*gophercloud.ServiceClient, error
 	return f.client(ctx, freezer)
 }
 
-// ErrUnknownService is returned for a name that is none of a service that clients are
-// made for.
+// ErrUnknownService reports a name of a service that there is no client for.
 var ErrUnknownService = errors.New("no service of that name is known")
 
 // Endpoint returns the URL of a service by karbor's name of it, such as "nova": the

@@ -50,7 +50,7 @@ func (s *stall) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// sentBody runs a clock while the transport sends what it has read.
+// sentBody runs a clock while the transport sends the bytes that it has read.
 type sentBody struct {
 	body    io.ReadCloser
 	timeout time.Duration

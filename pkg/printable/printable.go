@@ -27,9 +27,9 @@ func shown(r rune) bool {
 	return unicode.IsGraphic(r) || r == joiner || r == nonJoiner
 }
 
-// Line returns a text as one line. What is not shown becomes the escape that Go
-// source has for it, such as \n, \x1b and \u202e, and bytes that are no UTF-8 too.
-// A backslash stays one, so a printable text is its own Line.
+// Line returns a text as one line. Characters that cannot be printed, and bytes that are no
+// UTF-8, become the escapes of Go source, such as \n, \x1b and \u202e. A backslash stays, so
+// a printable text is its own Line.
 func Line(text string) string {
 	first := strings.IndexFunc(text, func(r rune) bool { return r == utf8.RuneError || !shown(r) })
 	if first < 0 {

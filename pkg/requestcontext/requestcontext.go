@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package requestcontext carries who asked for what: the request context that
-// karbor-api sends with each call, with the caller's identity, token and
-// catalogue.
+// Package requestcontext is the request context that karbor-api sends with each call: the
+// caller's identity, token and catalogue.
 package requestcontext
 
 import (
@@ -277,8 +276,8 @@ func From(ctx context.Context) *RequestContext {
 	return &RequestContext{}
 }
 
-// CanAccess reports whether the caller may touch what belongs to a project. A caller
-// without a project has nothing, not even what has none either.
+// CanAccess reports whether the caller may touch the resources of a project. A caller
+// without a project may touch none, not even resources without a project.
 func (c *RequestContext) CanAccess(projectID string) bool {
 	return c.IsAdmin || c.ProjectID != "" && c.ProjectID == projectID
 }

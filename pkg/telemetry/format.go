@@ -41,7 +41,7 @@ func short(r *record, write func() string) string {
 	}
 }
 
-// record is an entry with what formats show of it.
+// record is a log entry with the fields that formats show.
 type record struct {
 	entry  *logrus.Entry
 	time   time.Time // in the log's zone
@@ -54,7 +54,7 @@ type record struct {
 	most int
 }
 
-// text is what is shown of a text.
+// text returns a text as the log shows it.
 func (r *record) text(s string) string { return printable.Cut(s, r.most) }
 
 func newRecord(e *logrus.Entry, zone *time.Location) *record {

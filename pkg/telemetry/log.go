@@ -20,7 +20,7 @@ type Log struct {
 	router *router
 }
 
-// NewLog opens the log. What it cannot honour is the first thing that it logs.
+// NewLog opens the log. Options that it cannot honour are the first thing that it logs.
 func NewLog(c LogConfig) (*Log, error) {
 	zone, warning := localZone(os.LookupEnv("TZ"))
 	warnings := append(c.Warnings, warning...)
@@ -198,8 +198,8 @@ type rateLimit struct {
 	count int
 }
 
-// pass reports whether an entry may be logged, and what is to be logged with the
-// last one that may.
+// pass reports whether an entry may be logged, and returns a note to log with the last
+// entry of a period.
 func (l *rateLimit) pass(e *logrus.Entry) (ok bool, note string) {
 	if l.burst < 1 || l.interval < 1 || levelNumber(e.Level) >= l.except {
 		return true, ""

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package workflow runs a graph of tasks: each task once, after all the tasks
-// that it was linked behind, several at a time, and what was done is reverted
-// when one of them fails. It knows nothing of what the tasks do and keeps
-// nothing beyond one run.
+// Package workflow runs a graph of tasks: each task once, after all the tasks that it was
+// linked behind, several at a time. When a task fails, finished tasks are reverted. The
+// package knows nothing of the tasks' work and keeps nothing beyond one run.
 package workflow
 
 import (

@@ -284,7 +284,7 @@ func (e *Error) Error() string {
 // coincidence.
 func (e *Error) Unwrap() error { return e.Err }
 
-// PanicError is a panic of a task, of which only that task's run fails.
+// PanicError reports a panic of a task. Only the run of that task fails.
 type PanicError struct {
 	Value any
 	// Stack is for a log; it is no part of the error's text, which users see.

@@ -45,8 +45,8 @@ type locked struct {
 	until time.Time
 }
 
-// NewMemory returns an empty journal. The clock is that of the process and
-// that of the store in one; nil means time.Now.
+// NewMemory returns an empty journal. The clock is both the process's and the store's;
+// nil means time.Now.
 func NewMemory(clock func() time.Time) *Memory {
 	if clock == nil {
 		clock = time.Now

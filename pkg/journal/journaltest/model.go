@@ -37,7 +37,7 @@ func (m *model) byID(id string) *journal.Entry {
 	return m.entry(func(e *journal.Entry) bool { return e.ID == id })
 }
 
-// begin returns what is there, or a *BusyError's entry, or neither.
+// begin returns the entry that exists, the entry of a *BusyError, or neither.
 func (m *model) begin(e journal.Entry) (there, busy *journal.Entry) {
 	if there = m.entry(func(o *journal.Entry) bool { return e.Key != "" && o.Key == e.Key }); there == nil {
 		there = m.byID(e.ID)

@@ -51,7 +51,7 @@ func (c *Client) Wrapped(wrap func(http.RoundTripper) http.RoundTripper) *Client
 	return &Client{cfg: c.cfg, wrap: wrap}
 }
 
-// connected makes the REST client. What was missing may be there the next time.
+// connected makes the REST client. It may succeed later if a file is missing now.
 func (c *Client) connected() (*rest.RESTClient, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -239,7 +239,7 @@ func (c *Client) get(ctx context.Context, into runtime.Object, describe func(*re
 	return c.call(ctx, http.MethodGet, describe, func(result rest.Result) error { return result.Into(into) })
 }
 
-// cinder takes what has its zero value for not told: an API server leaves that out.
+// cinder makes a Cinder volume source. An API server leaves out zero values.
 func cinder(id, fsType string, readOnly bool) *kubernetes.Cinder {
 	volume := &kubernetes.Cinder{VolumeID: id}
 	if fsType != "" {

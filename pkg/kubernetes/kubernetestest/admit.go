@@ -90,7 +90,7 @@ func refusal(pod map[string]any, namespace string) (code int, reason, message st
 	return 0, "", ""
 }
 
-// invalid says what is wrong with a manifest, "" if nothing is.
+// invalid returns what is wrong with a manifest, "" for a valid one.
 // kubernetes: pkg/apis/core/validation
 func invalid(pod map[string]any) string {
 	metadata, spec := member(pod, "metadata"), member(pod, "spec")

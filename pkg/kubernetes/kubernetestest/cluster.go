@@ -26,7 +26,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/kubernetes/client"
 )
 
-// Cluster is an API server with what runs pods behind it.
+// Cluster is an API server and the nodes behind it that run pods.
 type Cluster struct {
 	*client.Client
 	URL string
@@ -35,7 +35,7 @@ type Cluster struct {
 	Looks int
 	// PageSize bounds a page of a listing; 500 by default.
 	PageSize int
-	// Data are the Cinder volumes that there are, and what they hold.
+	// Data maps the Cinder volumes that exist to their contents.
 	Data map[string]string
 	// Phase is what new pods come to; "Running" by default.
 	Phase string
@@ -49,7 +49,7 @@ type Cluster struct {
 	asked      []string
 }
 
-// began is when all happens: what is kept of a pod is the same in each run.
+// began is the time of all events, so that a pod is the same in each run.
 var began = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 type answer struct {
@@ -83,7 +83,7 @@ func New(t testing.TB) *Cluster {
 	return c
 }
 
-// guard takes the lock, and answers what is to be refused.
+// guard takes the lock, and answers requests that are to be refused.
 func (c *Cluster) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c.mu.Lock()
@@ -408,10 +408,10 @@ func (c *Cluster) remove(w http.ResponseWriter, r *http.Request) {
 	send(w, http.StatusOK, pod)
 }
 
-// stranger is a header of calls by somebody who may do nothing.
+// stranger is a header of calls by a user without any rights.
 const stranger = "X-Test-Stranger"
 
-// Stranger returns a client of somebody who may do nothing.
+// Stranger returns a client of a user without any rights.
 func (c *Cluster) Stranger() *client.Client {
 	return c.Wrapped(func(next http.RoundTripper) http.RoundTripper {
 		return roundTrip(func(r *http.Request) (*http.Response, error) {

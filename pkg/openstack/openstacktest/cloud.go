@@ -34,7 +34,7 @@ const (
 )
 
 // Cloud answers by patterns of http.ServeMux and remembers what it was asked.
-// What has no pattern is answered with 404.
+// A request without a pattern is answered with 404.
 type Cloud struct {
 	*openstack.Factory
 	URL string

@@ -27,7 +27,8 @@ type Kind struct {
 	reset string
 }
 
-// service is who knows a kind: a client, and the variable that says it is there.
+// service is the service that a kind belongs to: its client, and the variable by which a
+// test knows that it runs.
 type service struct {
 	variable string
 	client   func(*openstack.Factory, context.Context) (*gophercloud.ServiceClient, error)

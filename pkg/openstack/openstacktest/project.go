@@ -238,9 +238,8 @@ func (p *RealProject) discard(h held, round int) {
 	}
 }
 
-// Rescue does what an administrator does after the death of a daemon: what it was
-// at work with, and hangs for ever, is declared broken, or fit for use if it is the
-// one to keep.
+// Rescue does an administrator's work after the death of a daemon: resources that hang
+// for ever are declared broken, or fit for use in the case of the one to keep.
 func (p *RealProject) Rescue(keep string) {
 	p.t.Helper()
 	all, err := p.held()

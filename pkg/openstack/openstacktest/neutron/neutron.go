@@ -33,7 +33,7 @@ const (
 	FloatingIPs = "floatingips"
 )
 
-// members name one of a collection in bodies; that of a listing is in the plural.
+// members maps a collection to the name of one member in bodies; listings have the plural.
 var members = map[string]string{
 	Networks: "network", Subnets: "subnet", Ports: "port", Routers: "router",
 	Groups: "security_group", Rules: "security_group_rule", FloatingIPs: "floatingip",
@@ -59,7 +59,7 @@ type Service struct {
 	// Looks is how many looks at a new network, router or port see it in status
 	// BUILD; 0 by default: none does.
 	Looks int
-	// Admin lets the caller do what is an administrator's.
+	// Admin gives the caller an administrator's rights.
 	Admin bool
 
 	mu       sync.Mutex
@@ -214,7 +214,7 @@ func (s *Service) drop(collection, id string) {
 	s.things[collection] = slices.DeleteFunc(s.things[collection], func(t Thing) bool { return t.ID() == id })
 }
 
-// where returns the things of a collection whose texts are these.
+// where returns the things of a collection that have the wanted values.
 func (s *Service) where(collection string, wanted Thing) []Thing {
 	var found []Thing
 	for _, t := range s.things[collection] {
@@ -371,8 +371,8 @@ func (s *Service) look(t Thing) {
 	t["status"] = settled(t)
 }
 
-// settled is the status of what is not being built any more: a port that nobody
-// is bound to is down.
+// settled returns the status of a thing that is no longer being built: an unbound port is
+// down.
 func settled(t Thing) string {
 	if _, port := t["fixed_ips"]; port && t.text("device_id") == "" {
 		return "DOWN"
@@ -471,7 +471,7 @@ func (s *Service) make(collection string, body Thing) (Thing, *Error) {
 	return s.newFloatingIP(s.merged(t, body))
 }
 
-// merged returns defaults, and over them what a body says.
+// merged returns the defaults, overridden by a body.
 func (s *Service) merged(defaults, body Thing) Thing {
 	t := maps.Clone(defaults)
 	maps.Copy(t, body)
@@ -538,7 +538,7 @@ func (s *Service) remove(w http.ResponseWriter, r *http.Request, collection stri
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// removable tells why a thing cannot be deleted.
+// removable returns the reason why a thing cannot be deleted, nil if it can.
 func (s *Service) removable(collection string, t Thing) *Error {
 	switch collection {
 	case Networks:
@@ -577,7 +577,7 @@ func (s *Service) discard(collection string, t Thing) {
 	}
 }
 
-// describe says what a thing is and what it is connected with, by names.
+// describe returns a description of a thing and its connections, by names.
 func (s *Service) describe(collection string, t Thing) string {
 	text := fmt.Sprintf("%s %q %q", members[collection], t.text("name"), t.text("description"))
 	switch collection {
@@ -602,7 +602,7 @@ func (s *Service) describe(collection string, t Thing) string {
 	return text
 }
 
-// named returns the name of what an id names, "-" if there is none.
+// named returns the name of the thing with an id, "-" without one.
 func (s *Service) named(collection string, id any) string {
 	text, _ := id.(string)
 	if t := s.find(collection, text); t != nil {

@@ -535,7 +535,7 @@ func (s *Service) groupFree(t Thing) *Error {
 	return nil
 }
 
-// The calls below are those of a Nova of the same cloud.
+// The calls below are made by a Nova of the same cloud.
 
 // PortFor makes a port for a device on a network, at an address or at any if that
 // is "".

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package nova is a Nova for tests, with a Neutron that gives its servers ports, and
-// as much of a Cinder as volumes need that are attached to servers. What it does
-// takes a few looks, and it refuses what the real one refuses.
+// as much of a Cinder as attached volumes need. A change takes a few looks until it
+// shows, and the requests that the real service refuses are refused.
 // nova: api-ref/source, network/neutron.py, compute/api.py
 package nova
 
@@ -119,8 +119,8 @@ func (c *Cloud) Refuse(call string, status int, message string) {
 	c.refuses[call] = refusal{status: status, body: string(body)}
 }
 
-// FailOnce answers the next such call with an internal error, and does or does not
-// what it asks for.
+// FailOnce answers the next such call with an internal error; done tells whether the call
+// is carried out all the same.
 func (c *Cloud) FailOnce(call string, done bool) {
 	c.Refuse(call, http.StatusInternalServerError, "Unexpected API Error.")
 	c.mu.Lock()

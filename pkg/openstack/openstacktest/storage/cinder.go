@@ -19,7 +19,7 @@ var deletable = map[string][]string{
 	Backups:   {"available", "error"},
 }
 
-// filters are those of a listing that users may ask for.
+// filters maps a listing to the filters that users may ask for.
 // cinder: etc/cinder/resource_filters.json
 var filters = map[string][]string{
 	Volumes:   {"name", "status", "metadata"},

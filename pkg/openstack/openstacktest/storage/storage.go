@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package storage is a Cinder and a Glance for tests. They keep bytes, take a few
-// looks for what they do, and refuse what the real ones refuse.
+// Package storage is a Cinder and a Glance for tests. They keep bytes, change after a few
+// looks, and refuse the requests that the real services refuse.
 // cinder: volume/api.py, backup/api.py, objects/fields.py; glance: api/v2/images.py
 package storage
 
@@ -62,7 +62,7 @@ type Thing struct {
 	// ImageName is the name of the image that a volume was made of, and Group the id of
 	// the group that it is in.
 	ImageName, Group string
-	// Properties are those of an image.
+	// Properties are an image's properties.
 	Properties map[string]any
 
 	parent string // id of the backup that an incremental one builds on
