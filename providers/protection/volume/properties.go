@@ -31,6 +31,8 @@ type Properties struct {
 	Encrypted bool              `json:"encrypted"`
 	Metadata  map[string]string `json:"metadata"`
 	Size      int               `json:"size"` // GiB
+
+	Description string `json:"description"` // null reads as ""
 }
 
 // Describe asks Cinder for the properties of the volume that a session is about, and
@@ -78,6 +80,9 @@ func Resemble(ctx context.Context, request *remote.Request) error {
 	}
 	if err == nil {
 		request.Body["metadata"] = remote.Marks(p.Metadata)
+	}
+	if _, chosen := request.Call.Parameters.String("restore_description"); !chosen && p.Description != "" {
+		request.Body["description"] = p.Description
 	}
 	if request.Body["snapshot_id"] != nil {
 		return nil // Cinder gives it type and zone of the snapshot

@@ -37,6 +37,7 @@ func Fidelity(t *testing.T, newPlugin func(*storage.Cloud) protection.Plugin) {
 			c.Types["fast"], c.Zones = false, []string{"nova", "az2"}
 			v := c.AddVolume(disk.ID, "disk", []byte("data"))
 			v.Type, v.Zone, v.Metadata = "fast", "az2", map[string]string{"role": "db", "readonly": "False"}
+			v.Description = "rows"
 			p, ctx := newPlugin(c), openstacktest.Context(t)
 			v.Group = "g1"
 			must(t, h.Run(ctx, p, protection.Protect, h.Call(disk)))
@@ -56,6 +57,9 @@ func Fidelity(t *testing.T, newPlugin func(*storage.Cloud) protection.Plugin) {
 			got := c.Find(storage.Volumes, id)
 			if got == nil || got.Type != tc.kind || got.Zone != tc.zone {
 				t.Fatalf("restored %+v", got)
+			}
+			if (got.Description == "rows") != (tc.lose != nil) {
+				t.Errorf("its description is %q", got.Description)
 			}
 			if _, readonly := got.Metadata["readonly"]; readonly || (got.Metadata["role"] == "db") != (tc.lose != nil) {
 				t.Errorf("its metadata are %v", got.Metadata)
