@@ -65,6 +65,7 @@ type network struct {
 	External     bool     `json:"router:external"`
 	Shared       bool     `json:"shared"`
 	Tags         []string `json:"tags"`
+	MTU          int      `json:"mtu"` // 0 without the extension
 }
 
 type subnet struct {

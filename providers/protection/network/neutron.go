@@ -44,6 +44,7 @@ type item struct {
 	Description string    `json:"description"`
 	Status      string    `json:"status"`
 	Shared      bool      `json:"shared"`
+	MTU         int       `json:"mtu"`
 	DeviceID    string    `json:"device_id"`
 	DeviceOwner string    `json:"device_owner"`
 	MAC         string    `json:"mac_address"`

@@ -167,6 +167,13 @@ func (p *Plugin) survey(ctx context.Context, c *protection.Call) (*metadata, err
 		}
 		c.Report((i + 1) * 20)
 	}
+	spare, err := list[floatingIP](ctx, neutron, floatingIPs, c.Resource.ID)
+	if err != nil {
+		return nil, err
+	}
+	for _, ip := range spare {
+		ip.remarkSpare(c)
+	}
 	return about, nil
 }
 

@@ -300,11 +300,18 @@ func (r *rebuild) buildNetworks(ctx context.Context) error {
 		o := order{kind: networks, original: id, name: n.Name, body: map[string]any{"name": r.networkName(n)}}
 		put(o.body, "admin_state_up", n.AdminUp)
 		put(o.body, "port_security_enabled", n.PortSecurity)
+		if n.MTU > 0 { // more than a network of the cloud can have, or without the extension any, is refused
+			o.body["mtu"] = n.MTU
+			o.concessions = append(o.concessions, without("mtu"))
+		}
 		if n.Shared {
 			o.body["shared"] = true
 			o.concessions = append(o.concessions, without("shared"))
 		}
 		made, err := r.make(ctx, o)
+		if err == nil && n.MTU > 0 && made.MTU != n.MTU {
+			r.call.Remark(remark.Remark{Aspect: "MTU of a network", Was: fmt.Sprintf("%d of network %q", n.MTU, n.Name), Is: fmt.Sprint(made.MTU), Why: made.why()})
+		}
 		if err == nil && n.Shared && !made.Shared {
 			r.call.Remark(remark.Remark{Aspect: "sharing of a network", Was: fmt.Sprintf("network %q was shared with all projects", n.Name),
 				Is: "not shared", Why: made.why()})

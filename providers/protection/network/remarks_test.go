@@ -3,6 +3,7 @@
 package network
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -35,11 +36,14 @@ func TestWhatNoRestoreBringsBackIsRemarked(t *testing.T) {
 		arrange func(c *cloud)
 		want    map[string]string
 	}{
-		"nothing":              {func(*cloud) {}, map[string]string{}},
-		"a policy":             {func(c *cloud) { c.front["qos_policy_id"] = "q1" }, map[string]string{"network attributes": `qos_policy_id "q1" of network "front" -> `}},
-		"a pool":               {func(c *cloud) { c.backSubnet["subnetpool_id"] = "p1" }, map[string]string{"network attributes": `subnetpool_id "p1" of subnet "back4" -> `}},
-		"tags":                 {func(c *cloud) { c.nic["tags"] = array{"a"} }, map[string]string{"network attributes": `tags ["a"] of port "nic" -> `}},
-		"zones":                {func(c *cloud) { c.router["availability_zone_hints"] = array{"az1"} }, map[string]string{"network attributes": `availability_zone_hints ["az1"] of router "edge" -> `}},
+		"nothing":  {func(*cloud) {}, map[string]string{}},
+		"a policy": {func(c *cloud) { c.front["qos_policy_id"] = "q1" }, map[string]string{"network attributes": `qos_policy_id "q1" of network "front" -> `}},
+		"a pool":   {func(c *cloud) { c.backSubnet["subnetpool_id"] = "p1" }, map[string]string{"network attributes": `subnetpool_id "p1" of subnet "back4" -> `}},
+		"tags":     {func(c *cloud) { c.nic["tags"] = array{"a"} }, map[string]string{"network attributes": `tags ["a"] of port "nic" -> `}},
+		"zones":    {func(c *cloud) { c.router["availability_zone_hints"] = array{"az1"} }, map[string]string{"network attributes": `availability_zone_hints ["az1"] of router "edge" -> `}},
+		"a floating IP": {func(c *cloud) {
+			c.Add(neutron.FloatingIPs, thing{"floating_network_id": c.public.ID(), "floating_ip_address": "203.0.113.9"})
+		}, map[string]string{"spare floating IP": "203.0.113.9 -> "}},
 		"a network to outside": {func(c *cloud) { c.back["router:external"] = true }, map[string]string{"network attributes": `router:external true of network "back" -> `}},
 		"rules of all": {func(c *cloud) {
 			c.Add(neutron.Rules, thing{"security_group_id": c.Things(neutron.Groups)[0].ID(), "direction": "ingress", "protocol": "tcp", "port_range_min": 22, "port_range_max": 22})
@@ -128,6 +132,29 @@ func TestWhatIsGoneIsForetold(t *testing.T) {
 		}
 		if now := len(c.Things(neutron.Networks)) + len(c.Things(neutron.Ports)) + len(c.Things(neutron.Routers)); now != before {
 			t.Errorf("%d things have become %d", before, now)
+		}
+	}
+}
+
+// A network has the MTU that the old one had, or the cloud's, with a remark.
+func TestMTU(t *testing.T) {
+	t.Parallel()
+	for mtu, want := range map[int]string{1400: "", 9000: `9000 of network "front" -> 1450`} {
+		c := newCloud(t)
+		c.front["mtu"] = mtu
+		h := protected(t, c)
+		if want != "" {
+			c.MaxMTU = 1450
+		}
+		must(t, restore(t, c, h))
+		if got := h.Remarks.Aspects()["MTU of a network"]; got != want {
+			t.Errorf("remarked is %q", got)
+		}
+		id, _ := h.NewResources.Get(c.front.ID())
+		for _, n := range c.Things(neutron.Networks) {
+			if got := fmt.Sprint(n["mtu"]); n.ID() == id && (got == fmt.Sprint(mtu)) != (want == "") {
+				t.Errorf("the MTU is %s", got)
+			}
 		}
 	}
 }

@@ -69,3 +69,18 @@ func (r rule) initial(groupID string) bool {
 	}
 	return r.RemoteGroup != nil && *r.RemoteGroup == groupID
 }
+
+// floatingIP is one of Neutron's. Those that lead to servers are restored with these.
+type floatingIP struct {
+	Address string  `json:"floating_ip_address"`
+	PortID  *string `json:"port_id"`
+}
+
+var floatingIPs = kind{"floatingips", "floatingip", "floating IP"}
+
+// remarkSpare remarks a floating IP that leads nowhere: nothing that is restored asks for it.
+func (ip floatingIP) remarkSpare(c *protection.Call) {
+	if ip.PortID == nil || *ip.PortID == "" {
+		c.Remark(remark.Remark{Aspect: "spare floating IP", Was: ip.Address, Why: "it leads nowhere, and a restore does not ask for it"})
+	}
+}

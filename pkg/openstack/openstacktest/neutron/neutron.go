@@ -61,6 +61,8 @@ type Service struct {
 	Looks int
 	// Admin gives the caller an administrator's rights.
 	Admin bool
+	// MaxMTU is what the networks of the cloud carry; 0 is any.
+	MaxMTU int
 
 	mu       sync.Mutex
 	things   map[string][]Thing

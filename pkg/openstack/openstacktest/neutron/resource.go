@@ -20,6 +20,10 @@ func (s *Service) newNetwork(t Thing) (Thing, *Error) {
 	if t["router:external"] == true && !s.Admin {
 		return nil, forbidden("create_network and rule:create_network:router:external")
 	}
+	// neutron: plugins/ml2/plugin.py _get_network_mtu
+	if mtu, _ := t["mtu"].(float64); s.MaxMTU > 0 && int(mtu) > s.MaxMTU {
+		return nil, badRequest("InvalidInput", "Invalid input for operation: Requested MTU is too big, maximum is %d.", s.MaxMTU)
+	}
 	return s.keep(Networks, s.merged(Thing{
 		"name": "", "admin_state_up": true, "shared": false, "router:external": false, "port_security_enabled": true, "status": "ACTIVE",
 		"mtu": 1450, "availability_zone_hints": []string{}, "ipv4_address_scope": nil, "ipv6_address_scope": nil, "qos_policy_id": nil,
