@@ -52,6 +52,8 @@ type about struct {
 	// FloatingTargets are the fixed addresses that the floating IPs lead to.
 	FloatingTargets map[string]string `json:"floating_ip_targets,omitempty"`
 	Metadata        map[string]string `json:"metadata,omitempty"`
+	Description     string            `json:"description,omitempty"`
+	Tags            []string          `json:"tags,omitempty"`
 }
 
 type named struct {

@@ -41,11 +41,18 @@ type server struct {
 		Message string `json:"message"`
 	} `json:"fault"`
 	ConfigDrive string `json:"config_drive"` // "True", or ""
+
+	// Shown withTags.
+	Name        string   `json:"name"`
+	Description *string  `json:"description"` // the name, if none was given
+	Tags        []string `json:"tags"`
+	Locked      bool     `json:"locked"`
 }
 
 // Microversions of calls whose form depends on them.
 // nova: api/openstack/compute/rest_api_version_history.rst
 const (
+	withTags        = "2.26" // a server shows its tags, from 2.19 its description, and from 2.9 whether it is locked
 	withFlavorID    = "2.1"  // until 2.46 a server shows the id of its flavor
 	withoutNetworks = "2.37" // a server can be made without network cards
 	withMultiattach = "2.60" // a volume with multiattach can be attached
@@ -134,6 +141,15 @@ type cloud struct {
 	neutron *gophercloud.ServiceClient
 	cinder  *remote.Service
 	project string
+}
+
+// shown returns a server with as much as Nova shows of it beside the id of its flavor.
+func (c *cloud) shown(ctx context.Context, id string) (*server, error) {
+	found, err := openstack.Show[server](ctx, openstack.WithMicroversion(c.nova, withTags), "servers", id, "server")
+	if gophercloud.ResponseCodeIs(err, http.StatusNotAcceptable) { // a Nova of 2016
+		return openstack.Show[server](ctx, openstack.WithMicroversion(c.nova, withFlavorID), "servers", id, "server")
+	}
+	return found, err
 }
 
 // await waits for a server, with one listing for all that are waited for.

@@ -119,7 +119,7 @@ func (p *Plugin) protect(ctx context.Context, c *protection.Call) error {
 	if about.Attachments, err = cloud.attachments(ctx, c); err != nil {
 		return err
 	}
-	found, err := openstack.Show[server](ctx, openstack.WithMicroversion(cloud.nova, withFlavorID), "servers", c.Resource.ID, "server")
+	found, err := cloud.shown(ctx, c.Resource.ID)
 	if err != nil {
 		return err
 	}
@@ -160,6 +160,9 @@ func checkParts(c *protection.Call, s *server) error {
 func (c *cloud) remarkUnrestored(ctx context.Context, call *protection.Call, s *server) error {
 	if s.ConfigDrive == "True" {
 		call.Remark(remark.Remark{Aspect: "config drive", Was: "attached", Why: "a server is restored without one"})
+	}
+	if s.Locked { // what locks it could not take the restore back
+		call.Remark(remark.Remark{Aspect: "lock", Was: "locked", Is: "not locked", Why: "a restore does not lock the server"})
 	}
 	flavor, err := openstack.Show[struct {
 		Ephemeral int `json:"OS-FLV-EXT-DATA:ephemeral"` // GiB
@@ -255,7 +258,10 @@ func byDevice(attachments map[string]attachment) []string {
 func (c *cloud) describe(ctx context.Context, s *server) (about, error) {
 	a := about{
 		AvailabilityZone: s.Zone, Networks: []string{}, FloatingIPs: []string{}, Flavor: s.Flavor.ID, KeyName: s.KeyName,
-		SecurityGroups: s.Groups, FloatingTargets: map[string]string{}, Metadata: s.Metadata,
+		SecurityGroups: s.Groups, FloatingTargets: map[string]string{}, Metadata: s.Metadata, Tags: s.Tags,
+	}
+	if s.Description != nil && *s.Description != s.Name {
+		a.Description = *s.Description
 	}
 	nics, err := c.ports(ctx, s.ID)
 	if err != nil {

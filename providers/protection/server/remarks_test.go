@@ -22,6 +22,7 @@ func TestWhatNoRestoreBringsBackIsRemarked(t *testing.T) {
 		"nothing":           {func(*estate) {}, map[string]string{}},
 		"a config drive":    {func(e *estate) { e.ConfigDrive = true }, map[string]string{"config drive": "attached -> "}},
 		"an ephemeral disk": {func(e *estate) { e.Ephemeral = 20 }, map[string]string{"ephemeral disk": "20 GiB -> empty"}},
+		"a lock":            {func(e *estate) { e.old.Locked = true }, map[string]string{"lock": "locked -> not locked"}},
 		"no flavor":         {func(e *estate) { e.Flavors = nil }, map[string]string{"flavor": "1 -> "}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -79,4 +80,25 @@ func TestWhatIsRefusedIsRemarked(t *testing.T) {
 			t.Errorf("remarks (-want +got):\n%s", diff)
 		}
 	})
+}
+
+// What Nova shows from later microversions on comes back, unless Nova refuses it.
+func TestDescriptionAndTags(t *testing.T) {
+	t.Parallel()
+	for newest, want := range map[int]map[string]string{0: {}, 20: {"tags of a server": "blue, red -> ", "description of a server": "of all -> "}} {
+		e := newEstate(t, imageID)
+		e.old.Description, e.old.Tags = "of all", []string{"blue", "red"}
+		f := protected(t, e).lose()
+		f.Delete(f.frontNic)
+		f.Delete(f.backNic)
+		e.Newest = newest
+		must(t, f.do(protection.Restore))
+		s, _ := f.made()
+		if diff := cmp.Diff(want, f.Remarks.Aspects()); diff != "" {
+			t.Errorf("remarks (-want +got):\n%s", diff)
+		}
+		if newest == 0 && (s.Description != "of all" || len(s.Tags) != 2) {
+			t.Errorf("restored %+v", s)
+		}
+	}
 }

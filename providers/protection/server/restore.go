@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 
 	"github.com/gophercloud/gophercloud/v2"
 
@@ -65,7 +66,7 @@ func (p *Plugin) restore(ctx context.Context, c *protection.Call) (string, error
 	if err := c.UpdateStatus(ctx, id, protection.StatusRestoring, ""); err != nil {
 		return id, err
 	}
-	for _, step := range []func(context.Context) error{r.awaitStart, r.fixCards, r.attachVolumes, r.associate} {
+	for _, step := range []func(context.Context) error{r.awaitStart, r.fixCards, r.attachVolumes, r.associate, r.describe} {
 		if err := step(ctx); err != nil {
 			return id, err
 		}
@@ -451,6 +452,34 @@ func (r *run) attach(ctx context.Context, id, device string) error {
 	}
 	if refused(err) {
 		return &hook.Failure{Text: notAttached + ": " + hook.Reason(err), Err: err}
+	}
+	return err
+}
+
+// describe gives the server its description and tags. Both may be given again.
+func (r *run) describe(ctx context.Context) error {
+	was := r.about.Server
+	at := []string{"servers", url.PathEscape(r.state.ServerID)}
+	if was.Description != "" {
+		body := map[string]any{"server": map[string]any{"description": was.Description}}
+		if err := r.set(ctx, remark.Remark{Aspect: "description of a server", Was: was.Description}, body, at...); err != nil {
+			return err
+		}
+	}
+	if len(was.Tags) == 0 {
+		return nil
+	}
+	return r.set(ctx, remark.Remark{Aspect: "tags of a server", Was: strings.Join(was.Tags, ", ")}, map[string]any{"tags": was.Tags}, append(at, "tags")...)
+}
+
+// set changes what the server needs not have, with a remark if Nova does not want that.
+func (r *run) set(ctx context.Context, lost remark.Remark, body map[string]any, path ...string) error {
+	nova := openstack.WithMicroversion(r.nova, withTags)
+	_, err := nova.Put(ctx, nova.ServiceURL(path...), body, nil, &gophercloud.RequestOpts{OkCodes: []int{http.StatusOK}})
+	if refused(err) || gophercloud.ResponseCodeIs(err, http.StatusNotAcceptable) {
+		lost.Why = hook.Reason(err)
+		r.call.Remark(lost)
+		return nil
 	}
 	return err
 }

@@ -32,6 +32,7 @@ type (
 type estate struct {
 	*nova.Cloud
 	server            resource.Resource
+	old               *nova.Server
 	graph             *resource.Graph
 	root, data, spare *nova.Volume
 	front, back       thing
@@ -73,6 +74,7 @@ func newEstate(t testing.TB, image string) *estate {
 	s := e.AddServer("old", image, []thing{e.frontNic, e.backNic}, volumes...)
 	s.Key, s.Groups, s.Metadata = "mine", []string{"web"}, map[string]string{"role": "db"}
 
+	e.old = s
 	e.server = resource.Resource{Type: resource.Server, ID: s.ID, Name: s.Name}
 	node := &resource.Node{Resource: e.server}
 	for _, v := range volumes {
@@ -145,6 +147,7 @@ func TestSurvivesRestore(t *testing.T) {
 			t.Parallel()
 			plugintest.Survive(t, options, func(t testing.TB) *plugintest.World {
 				e := newEstate(t, image)
+				e.old.Description, e.old.Tags = "of all", []string{"blue"}
 				return worldOf(t, e, func(p *plugintest.Process) protection.Plugin {
 					return among{newPlugin(e.Wrapped(p.Transport)), e}
 				})

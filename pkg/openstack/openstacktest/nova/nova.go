@@ -56,6 +56,9 @@ type Server struct {
 	Zone                    string
 	Metadata                map[string]string
 	Groups                  []string
+	Description             string // "" is the name
+	Tags                    []string
+	Locked                  bool
 
 	Deleting bool
 
@@ -97,6 +100,8 @@ func New(t testing.TB) *Cloud {
 	c.handle("GET "+base+"/servers/detail", c.listServers)
 	c.handle("GET "+base+"/servers/{id}", c.showServer)
 	c.handle("POST "+base+"/servers", c.createServer)
+	c.handle("PUT "+base+"/servers/{id}", c.changeServer)
+	c.handle("PUT "+base+"/servers/{id}/tags", c.tagServer)
 	c.handle("DELETE "+base+"/servers/{id}", c.deleteServer)
 	c.handle("GET "+base+"/servers/{id}/os-volume_attachments", c.listAttachments)
 	c.handle("POST "+base+"/servers/{id}/os-volume_attachments", c.attach)

@@ -52,6 +52,18 @@ func (c *Cloud) view(s *Server, minor int) map[string]any {
 	if c.ConfigDrive {
 		shown["config_drive"] = "True"
 	}
+	if minor >= 19 {
+		shown["description"] = s.Name
+		if s.Description != "" {
+			shown["description"] = s.Description
+		}
+	}
+	if minor >= 9 {
+		shown["locked"] = s.Locked
+	}
+	if minor >= 26 {
+		shown["tags"] = append([]string{}, s.Tags...)
+	}
 	if s.Deleting {
 		shown["OS-EXT-STS:task_state"] = "deleting"
 	}
@@ -65,6 +77,36 @@ func (c *Cloud) view(s *Server, minor int) map[string]any {
 		shown["fault"] = map[string]any{"message": s.Fault, "code": 500}
 	}
 	return shown
+}
+
+// changeServer sets the description of a server, and tagServer its tags.
+// nova: api/openstack/compute/servers.py update, server_tags.py update_all
+func (c *Cloud) changeServer(w http.ResponseWriter, r *http.Request) {
+	var body struct {
+		Server struct {
+			Description string `json:"description"`
+		} `json:"server"`
+	}
+	c.put(w, r, 19, &body, func(s *Server) { s.Description = body.Server.Description })
+}
+
+func (c *Cloud) tagServer(w http.ResponseWriter, r *http.Request) {
+	var body struct {
+		Tags []string `json:"tags"`
+	}
+	c.put(w, r, 26, &body, func(s *Server) { s.Tags = body.Tags })
+}
+
+func (c *Cloud) put(w http.ResponseWriter, r *http.Request, since int, body any, change func(*Server)) {
+	s := c.wanted(w, r)
+	switch {
+	case s == nil: // and said so
+	case openstacktest.Minor(r) < since || json.NewDecoder(r.Body).Decode(body) != nil:
+		refuse(w, http.StatusBadRequest, "Invalid input")
+	default:
+		change(s)
+		answer(w, http.StatusOK, map[string]any{})
+	}
 }
 
 func (c *Cloud) showFlavor(w http.ResponseWriter, r *http.Request) {
