@@ -24,10 +24,10 @@ import (
 	"github.com/karbor-project/karbor/providers/protection"
 )
 
-// searchDirs are where a relative provider_config_dir is looked for. The original
-// does not derive them from state_path. It looks into the working directory first,
-// which is anybody's choice: whoever starts the service from a folder that others
-// write to would load their providers.
+// searchDirs are the directories in which a relative provider_config_dir is looked for.
+// The original does not derive them from state_path either. It looks into the working
+// directory first; a service that is started in a directory that others can write to
+// would load their providers.
 // karbor: utils.py find_config
 var searchDirs = []string{"/var/lib/karbor/etc/karbor", "/var/lib/karbor/etc", "/var/lib/karbor", "/etc/karbor"}
 
@@ -43,8 +43,8 @@ type Loader struct {
 	// Banks on this machine keep in this folder, by the id of the provider, which they are; ""
 	// is nowhere.
 	Memory string
-	// Guard is what each write to a bank needs to return nil, beside the bank's
-	// lease: that of the worker's tenure. nil is none.
+	// Guard has to return nil for each write to a bank, beside the bank's lease: it
+	// tells whether the worker's tenure lasts. nil means no guard.
 	Guard func() error
 }
 

@@ -25,7 +25,7 @@ type Provider struct {
 	ID          string
 	Name        string
 	Description string
-	// BankName is that of the bank plugin, as the provider file has it.
+	// BankName is the name of the bank plugin in the provider file.
 	BankName    string
 	Checkpoints *checkpoint.Collection
 
@@ -155,9 +155,9 @@ func (p *Provider) Schema(kind protection.Kind, resourceType string) (schema jso
 	return schema, schema != nil
 }
 
-// OnUnfit is the parameter of a plan that says what becomes of resources of a type which
-// cannot be protected as they are: the protection fails, as in the original, or they are
-// left out. The choices are those of the option of the same name.
+// OnUnfit is the parameter of a plan for resources of a type that cannot be protected in
+// their present state: the protection fails, as in the original, or they are left out. The
+// option of the same name has the same choices.
 const (
 	OnUnfit  = "on_unfit"
 	Fail     = "fail"

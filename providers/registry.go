@@ -26,13 +26,13 @@ type LeftOut struct {
 	Err  error
 }
 
-// Note is what is remarkable about a provider file that could be loaded all the same.
+// Note is a remark on a provider file that was loaded all the same.
 type Note struct {
 	File string // its name without the folder
 	Text string
 }
 
-// Notes returns what is remarkable about the files, in the order of their names.
+// Notes returns the remarks on the files, in the order of their names.
 func (r *Registry) Notes() []Note { return r.notes }
 
 // LeftOut returns the files that could not be loaded.

@@ -13,8 +13,8 @@ import (
 	"github.com/karbor-project/karbor/pkg/resource"
 )
 
-// few is up to how many resources that are looked up one by one cost less than a
-// listing, of which nobody knows how long it is.
+// few is the number of resources up to which single look-ups cost less than a listing,
+// whose length is not known.
 const few = 8
 
 // singles is how many resources of a type are asked for one by one while one graph
@@ -52,9 +52,9 @@ func withMemo(ctx context.Context, starts []resource.Resource) context.Context {
 	return context.WithValue(ctx, memoKey{}, m)
 }
 
-// Many tells whether the graph that is being made has so many resources of a type
-// that a listing of all there are is the cheaper way to them: those of a project,
-// more than a few that it starts with, or more than a few asked for by now.
+// Many reports whether a graph under construction has so many resources of a type that
+// listing all of them is cheaper than single look-ups: it is the graph of a project, or
+// more than a few were in the plan or have been looked up so far.
 func Many(ctx context.Context, resourceType string) bool {
 	m, ok := ctx.Value(memoKey{}).(*memo)
 	if !ok || m.starts[resource.Project] > 0 || m.starts[resourceType] > few {
@@ -105,13 +105,13 @@ func leave(ctx context.Context, one remark.Remark) {
 	}
 }
 
-// left are the remarks on what is left out of the graph that is being made.
+// left returns the remarks on resources that are left out of the graph under construction.
 func left(ctx context.Context) []remark.Remark {
 	return ctx.Value(memoKey{}).(*memo).left.Document().Remarks
 }
 
-// severity is the level at which to log that dependents are left out. What is unlisted
-// is told of once: there may be thousands.
+// severity returns the level at which to log that dependents are left out. A listing that
+// is missing is logged once: there may be thousands of parents.
 func severity(ctx context.Context, err error) logrus.Level {
 	level := logrus.WarnLevel
 	if m, ok := ctx.Value(memoKey{}).(*memo); ok && errors.Is(err, ErrUnlisted) {

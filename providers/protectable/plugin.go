@@ -55,8 +55,8 @@ func Judged() []string {
 // Statuses is how a plugin learns the statuses of its resources.
 type Statuses[T any] struct {
 	Type string
-	// List lists the caller's resources, Show asks for one, and Of tells id and status.
-	// Without Show, what is not listed is not there.
+	// List lists the caller's resources, Show reads one, and Of returns its id and status.
+	// Without Show, a resource that is not listed does not exist.
 	List func(context.Context) ([]T, error)
 	Show func(ctx context.Context, id string) (*T, error)
 	Of   func(T) (id, status string)

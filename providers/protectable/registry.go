@@ -121,9 +121,9 @@ func missing(err error) bool {
 	return openstack.IsNotFound(err) && fault.Is(err, "ListProtectableResourceFailed")
 }
 
-// leftOut is what is remarked of dependents that are left out, the same for all parents
-// of a type. A cluster that nobody has configured, and a parent that is gone, are nothing
-// that a checkpoint lacks.
+// leftOut returns the remark on dependents that are left out, one for all parents of a
+// type. It returns false if the checkpoint lacks nothing: the cluster is not configured,
+// or the parent is gone.
 func leftOut(parentType, resourceType string, err error) (remark.Remark, bool) {
 	for _, why := range []error{openstack.ErrNoService, ErrUnlisted} {
 		if errors.Is(err, why) {

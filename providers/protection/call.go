@@ -41,8 +41,8 @@ type Call struct {
 	// State keeps a little of the resource's own between hooks and over a
 	// restart of the service. Nil means that nothing is kept.
 	State State
-	// Remarks takes what is not as it was, though the hook succeeds. Nil takes nothing; hooks
-	// call Remark.
+	// Remarks records differences to the original resource although the hook succeeds. Nil
+	// records nothing; hooks call Remark.
 	Remarks Remarks
 	// Progress is told how far the hook is. It returns at once and is safe for
 	// concurrent use. Nil means that nobody wants to know; hooks call Report.
@@ -54,8 +54,8 @@ type Call struct {
 }
 
 // StatusRecorder writes resources_status and resources_reason of a restore or
-// verification. It is safe for concurrent use. For a restore, id is that of the
-// new resource.
+// verification. It is safe for concurrent use. For a restore, id is the id of the new
+// resource.
 type StatusRecorder interface {
 	Update(ctx context.Context, resourceType, id, status, reason string) error
 }
@@ -73,11 +73,11 @@ type State interface {
 }
 
 // Remarks keeps the remarks of a flow. It is safe for concurrent use and does not wait: a
-// remark is durable when the State is that is saved after it, or the end of the hook. The
-// same one may be added again.
+// remark becomes durable with the next State that is saved, or with the end of the hook.
+// Adding the same remark again changes nothing.
 type Remarks interface {
 	Add(r remark.Remark)
-	// Of returns what was remarked on a resource, in earlier runs too.
+	// Of returns the remarks on a resource, those of earlier runs included.
 	Of(r remark.Resource) []remark.Remark
 }
 
@@ -90,7 +90,7 @@ func (c *Call) Remark(r remark.Remark) {
 	}
 }
 
-// Remarked returns on one line what was remarked on the resource, "" for nothing.
+// Remarked returns the remarks on the resource in one line, "" without any.
 func (c *Call) Remarked() string {
 	if c.Remarks == nil {
 		return ""

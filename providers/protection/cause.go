@@ -15,7 +15,7 @@ import (
 var (
 	// ErrHandover: the work goes on elsewhere or later, in the same hook with
 	// the same State. The hook returns soon, removes nothing, and writes no
-	// status: what there is belongs to whoever goes on.
+	// status: everything that it made belongs to the next run.
 	ErrHandover = errors.New("the work is handed over")
 	// ErrCancelled: a user asked for the end. The hook removes what it made.
 	// The cause is a *CancelError.
@@ -30,7 +30,7 @@ type CancelError struct {
 	By string // who asked, in a form for users
 }
 
-// Error names who asked.
+// Error names the user who cancelled.
 func (e *CancelError) Error() string { return "cancelled by " + e.By }
 
 // Unwrap returns ErrCancelled.
@@ -41,10 +41,10 @@ func (*CancelError) Unwrap() error { return ErrCancelled }
 func HandedOver(ctx context.Context) bool { return isHandover(context.Cause(ctx)) }
 
 // Handover returns what a hook that failed with err has to return at once,
-// without putting anything in order, when its work is handed over: that is so
-// when ctx has ended for it, and when err says it, as that of a wait does which
-// a draining worker has broken off, and that of a write to a bank whose lease
-// was lost. Else it returns nil. What it returns wraps ErrHandover.
+// without cleaning up, when its work is handed over; otherwise nil. The work is handed over
+// when ctx has ended for that reason, or when err says so: the error of a wait that a
+// draining worker has broken off, or of a write to a bank whose lease is lost. The error
+// that Handover returns wraps ErrHandover.
 func Handover(ctx context.Context, err error) error {
 	switch {
 	case err == nil, !isHandover(err) && !HandedOver(ctx):
@@ -56,7 +56,7 @@ func Handover(ctx context.Context, err error) error {
 }
 
 // Because returns err, and in front of it the cause of ctx if that has ended:
-// users are told who cancelled an operation, not which call it hit.
+// users read who cancelled an operation, and not which call was interrupted.
 func Because(ctx context.Context, err error) error {
 	cause := context.Cause(ctx)
 	if err == nil || cause == nil || cause == ctx.Err() {
@@ -65,8 +65,8 @@ func Because(ctx context.Context, err error) error {
 	return &EndedError{Cause: cause, Err: err}
 }
 
-// EndedError is the failure of a hook whose context has ended. Its text is that
-// of the cause.
+// EndedError is the failure of a hook whose context has ended. Its text is the text of the
+// cause.
 type EndedError struct {
 	Cause error // of the context
 	Err   error // what failed for it

@@ -23,9 +23,8 @@ type property struct {
 // Check fails with an InvalidInput that names the first parameter which is not in
 // a schema, or whose value is not what the schema says. Values may have their own
 // JSON type or be texts of it, as karbor-api sends them: true or "True", 1 or
-// "1". Null is as good as absent. What the schemas call required is not asked
-// for: nor did the original, and some of its schemas name properties there that
-// they do not have.
+// "1". Null counts as absent. Required properties are not checked: the original did not
+// check them either, and some of its schemas require properties that they do not define.
 func (p Parameters) Check(schema json.RawMessage) error {
 	var known struct {
 		Properties map[string]property `json:"properties"`
@@ -51,7 +50,7 @@ func (p Parameters) Check(schema json.RawMessage) error {
 	return nil
 }
 
-// mismatch says what a parameter should be, "" if it is that.
+// mismatch returns what a parameter should be, "" if its value fits.
 func (p Parameters) mismatch(name string, wanted property) string {
 	text, scalar := p.String(name)
 	switch {

@@ -15,7 +15,7 @@
 //
 // Main hooks of a parent and its child have no order between them.
 //
-// Operations outlive processes. Hook says what that asks of a plugin, State is
-// where it keeps what it needs for it, Handover, Because and Cleanup help it to
-// end as it should, and package plugintest tests it.
+// Operations outlive processes. Hook says what a plugin has to do for that, State keeps its
+// progress, Handover, Because and Cleanup help a hook to end properly, and package
+// plugintest tests it.
 package protection

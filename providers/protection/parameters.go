@@ -10,8 +10,8 @@ import (
 	"sync"
 )
 
-// Parameters are the user's parameters for one resource: those of its type
-// overlaid with those of "type#id". karbor-api passes most values as strings.
+// Parameters are the user's parameters for one resource: the parameters of its type,
+// overridden by the parameters of "type#id". karbor-api passes most values as strings.
 type Parameters map[string]json.RawMessage
 
 // String returns a parameter's text. A number or a boolean gives its JSON text;
@@ -58,7 +58,7 @@ func (p Parameters) Bool(name string) (value, ok bool) {
 	return false, false
 }
 
-// Overlay returns the parameters of p with those of over in their place.
+// Overlay returns the parameters of p, overridden by the parameters of over.
 func (p Parameters) Overlay(over Parameters) Parameters {
 	merged := Parameters{}
 	maps.Copy(merged, p)
@@ -91,7 +91,7 @@ func (n *NewResources) Set(original, restored string) {
 	n.ids[original], n.changed[original], n.made[restored] = restored, restored, true
 }
 
-// Made reports whether an id is that of a restored resource.
+// Made reports whether an id belongs to a restored resource.
 func (n *NewResources) Made(id string) bool {
 	if n == nil {
 		return false
@@ -101,8 +101,8 @@ func (n *NewResources) Made(id string) bool {
 	return n.made[id]
 }
 
-// Changes returns what was set since its last call: to keep up with many resources
-// by way of All would take the square of their number.
+// Changes returns the ids that were set since its last call. Calling All after each
+// resource instead would cost the square of their number.
 func (n *NewResources) Changes() map[string]string {
 	if n == nil {
 		return nil

@@ -48,8 +48,7 @@ type Schemas struct {
 	SavedInfo json.RawMessage
 	Verify    json.RawMessage
 
-	// Added are parameters of a restore beside those of Restore, by name: those that the
-	// original does not have. Users of API 1.0 can give them, and see them in 1.1.
+	// Added are further parameters of a restore, by name, that the original does not have. Users of API 1.0 can give them, and see them in 1.1.
 	Added map[string]Property
 }
 
@@ -84,10 +83,9 @@ func With(schema json.RawMessage, more map[string]Property) json.RawMessage {
 
 // Hook is one step of an operation.
 //
-// A hook is run again after anything that came before its end was known: a
-// crash, a worker that was stopped, a lease that was lost. The process may be
-// another then, on another machine. So a hook finds what it had made before it
-// makes anything: by the id that it had saved in the State before it asked for
+// A hook is run again if a crash, the stop of a worker or the loss of a lease came before
+// its end was on record, perhaps by another process on another machine. So before a hook
+// makes anything it looks for what an earlier run has made: by the id that it had saved in the State before it asked for
 // the creation, where the service lets the caller choose ids, or else by a name
 // or a property that carries the ids of checkpoint and resource. A hook that had
 // ended with success is not run again, unless the process died before that was
@@ -96,14 +94,14 @@ func With(schema json.RawMessage, more map[string]Property) json.RawMessage {
 // How the hook ends when ctx does depends on the cause:
 //
 //   - ErrHandover (HandedOver): it returns soon, removes nothing and writes no
-//     status, for whoever goes on finds all in its place. So does a hook that
-//     gets an error which wraps ErrHandover; it returns that (Handover).
+//     status, so that the next run finds everything in its place. A hook that gets an
+//     error which wraps ErrHandover does the same, and returns it (Handover).
 //   - ErrCancelled, ErrDeadline and any other cause: it removes what it made, in
 //     the time that Cleanup gives, writes the status "error" and fails with an
 //     error that wraps the cause.
 //
-// A process that is killed does neither. The next run of the hook, or Undo,
-// does what is left then. Package plugintest holds a plugin to all of this.
+// A process that is killed does neither. The next run of the hook, or Undo, does the rest.
+// Package plugintest tests all of this.
 type Hook func(ctx context.Context, c *Call) error
 
 // Operation holds the hooks of one resource; nil means nothing to do.
@@ -119,24 +117,23 @@ type Operation struct {
 	// networks that are restored beside it. A resource never waits for its own type.
 	Uses []string
 
-	// Undo takes back all that the other hooks made for the resource, whether
-	// they had finished, failed, or had never been started, and also after a
-	// crash: it knows no more than the State and what it finds. It is run when
-	// the operation is cancelled, parents before their children, since what uses
-	// others goes first, and never while another hook of the resource runs. Like a
-	// hook it may be run again, and hands over; what is gone already counts as
-	// taken back.
+	// Undo removes everything that the other hooks made for the resource, whether they
+	// had finished, failed, or never started, and also after a crash: it knows only the
+	// State and what it finds. It is run when the operation is cancelled, parents before
+	// their children, since users of a resource go first, and never while another hook of
+	// the resource runs. Like a hook it may be run again, and hands over; a thing that is
+	// gone already counts as removed.
 	//
 	// For Protect nil means that the hooks of Delete do it. A Restore deletes the
 	// new resource. What a Delete or a Verify did is not undone.
 	Undo Hook
 
-	// Plan, of a Restore, returns what the other hooks are going to make of the resource, in
-	// words of its service: {"flavor": "2", "network": "..."}. It decides as they do, by the
-	// same code, and remarks what will not be as it was, but it changes nothing: neither at
+	// Plan, of a Restore, returns what the other hooks would make, in the words of the
+	// service: {"flavor": "2", "network": "..."}. It decides by the same code as they do and
+	// remarks every difference to the original resource, but changes nothing: neither at
 	// services nor in the bank, the State or the record. NewResources then has the resources
-	// that are going to be restored before this one, under their old ids; those of a network
-	// are added by its own Plan. An error is why the restore of the resource would fail. nil:
-	// there is nothing to tell.
+	// that would be restored before this one, under their old ids; the Plan of a network
+	// adds the parts of the network itself. An error is the reason why the restore of the
+	// resource would fail. A nil Plan has nothing to tell.
 	Plan func(ctx context.Context, c *Call) (map[string]string, error)
 }

@@ -41,8 +41,8 @@ const parallelDeletes = 8
 const pageSize = 1000
 
 // Cleanup returns a context to clean up after a failure,
-// which may have been the end of ctx itself. When the work is handed over, before
-// or meanwhile, it ends like ctx: what was this run's business is another's then.
+// which may have been the end of ctx itself. When the work is handed over, before or
+// meanwhile, it ends like ctx: cleaning up is then left to another run.
 func Cleanup(ctx context.Context) (context.Context, context.CancelFunc) {
 	after, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	if HandedOver(ctx) {
@@ -71,7 +71,7 @@ func (c *Call) CheckSection() error {
 }
 
 // CheckBackup fails when the resource has no section, and when an object in it is not the
-// one that a signed checkpoint has: who reads a backup calls it first.
+// one that a signed checkpoint has. Hooks call it before they read a backup.
 func (c *Call) CheckBackup(ctx context.Context) error {
 	if err := c.CheckSection(); err != nil {
 		return err

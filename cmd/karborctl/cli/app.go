@@ -28,7 +28,7 @@ import (
 	"github.com/karbor-project/karbor/rpc"
 )
 
-// App is the program with what it touches of the world.
+// App is the program with its connections to the outside.
 type App struct {
 	Version string
 	In      io.Reader
@@ -37,13 +37,13 @@ type App struct {
 	Getenv  func(string) string
 	// Connect makes the connection to the workers.
 	Connect func(client.Options) (*client.Client, error)
-	// Identify finds out who calls.
+	// Identify determines the caller.
 	Identify func(context.Context, identity.Options) (*requestcontext.RequestContext, error)
 	// FirstPause is the time between the first two looks at something that is
 	// waited for.
 	FirstPause time.Duration
 	Now        func() time.Time
-	// Size tells how large the terminal is that Err is; nil if it is none.
+	// Size returns the size of the terminal of Err; nil if Err is no terminal.
 	Size func() (columns, rows int)
 
 	options options
@@ -387,7 +387,7 @@ func versionCommand(a *App) *cobra.Command {
 	}
 }
 
-// printCheckpoint shows a checkpoint and what was remarked of it.
+// printCheckpoint prints a checkpoint and its remarks.
 func (a *App) printCheckpoint(answer json.RawMessage) error {
 	if err := a.print(answer, func() (*table.Table, error) { return checkpointFields(answer) }); err != nil {
 		return err

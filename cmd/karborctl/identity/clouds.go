@@ -79,7 +79,7 @@ func lineOf(err error) string {
 	return ""
 }
 
-// folders are those that openstacksdk looks in.
+// folders returns the folders that openstacksdk looks in.
 func (o Options) folders() []string {
 	home := o.Getenv("HOME")
 	config := filepath.Join(home, ".config")
@@ -132,7 +132,7 @@ func (o Options) cloud(name string) (*entry, error) {
 	return o.entry(name, own, mapping(given))
 }
 
-// entry puts together what is said of a cloud.
+// entry merges all settings of a cloud.
 func (o Options) entry(name, own string, given map[string]any) (*entry, error) {
 	config := map[string]any{"auth_type": "password", "interface": "public"}
 	// "cloud" is an old name of "profile".
@@ -273,8 +273,8 @@ func truth(value any) (yes, ok bool) {
 	return false, false
 }
 
-// verify returns whether to check certificates, and against which file of authorities;
-// "" are those of the system.
+// verify reports whether to check certificates, and returns the file of authorities; ""
+// means the system's.
 func (e *entry) verify() (check bool, authorities string) {
 	check = true
 	if yes, ok := truth(e.config["verify"]); ok {
@@ -294,7 +294,7 @@ func (e *entry) verify() (check bool, authorities string) {
 	return true, authorities
 }
 
-// text returns a scalar as Python writes it, and "" for what is none.
+// text returns a scalar as Python writes it, and "" for anything else.
 func text(value any) string {
 	switch v := value.(type) {
 	case string:
@@ -319,7 +319,7 @@ func mapping(value any) map[string]any {
 	return m
 }
 
-// merged returns a with what b says, mapping by mapping.
+// merged returns a overridden by b, mapping by mapping.
 func merged(a, b map[string]any) map[string]any {
 	both := maps.Clone(a)
 	if both == nil {

@@ -76,7 +76,7 @@ func (e *entry) credentials(o Options) (*credentials, error) {
 	return &credentials{auth: auth, tls: secure}, err
 }
 
-// user fills in who logs in, by one name and one domain.
+// user fills in the user who logs in, by one name and one domain.
 func (e *entry) user(auth *gophercloud.AuthOptions) {
 	if auth.UserID = e.auth["user_id"]; auth.UserID != "" {
 		return

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package identity finds out who calls: it logs in to Keystone with the
+// Package identity determines the caller: it logs in to Keystone with the
 // credentials of the environment or of clouds.yaml, and makes the request
 // context that karbor-api would have sent. Without credentials the caller is
 // anonymous, which serves plugins that do not talk to a cloud.
@@ -35,7 +35,7 @@ type Options struct {
 // Mistake is an error that other flags, variables or files mend.
 type Mistake struct{ error }
 
-// Unwrap is what is wrong.
+// Unwrap returns the underlying error.
 func (m Mistake) Unwrap() error { return m.error }
 
 var errClash = errors.New("--project, --user and --admin are for callers without credentials, but there are some " +
@@ -50,8 +50,7 @@ func (o Options) HasCredentials() bool {
 }
 
 // Resolve makes the request context, with a fresh request id. It talks to
-// Keystone if there are credentials. The error is a Mistake, or that of the
-// login.
+// Keystone if there are credentials. Its error is a Mistake, or the error of the login.
 func Resolve(ctx context.Context, o Options) (*requestcontext.RequestContext, error) {
 	if !o.HasCredentials() {
 		return o.anonymous(), nil

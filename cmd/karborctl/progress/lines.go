@@ -25,8 +25,8 @@ func NewLines(title string, write func(string), now func() time.Time) *Lines {
 // coarse is the step of percents that is worth a line.
 const coarse = 10
 
-// Show tells what is new. The whole gets a line when its status changes, and
-// when a tenth more of it is done.
+// Show prints changes. The operation gets a line when its status changes, and when a tenth
+// more of it is done.
 func (l *Lines) Show(o *Operation) {
 	for i := range o.Resources {
 		if r := &o.Resources[i]; r.Hook != "" && l.changed(r) {

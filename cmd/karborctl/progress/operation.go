@@ -13,8 +13,8 @@ import (
 	"github.com/karbor-project/karbor/pkg/remark"
 )
 
-// Operation is one as the workers show it. Resources are those whose turn has
-// come, and as far as the worker knows them the others.
+// Operation is an operation as workers show it. Resources are the resources whose turn has
+// come, and the others as far as the worker knows them.
 // manager/operation: View, Detail
 type Operation struct {
 	ID           string     `json:"id"`
@@ -37,7 +37,7 @@ type Operation struct {
 	Remarked
 }
 
-// Remarked is what was remarked of resources, and how much more there was.
+// Remarked has the remarks on resources, and the number of further ones.
 type Remarked struct {
 	Remarks []remark.Remark `json:"remarks"`
 	More    int             `json:"more_remarks,omitempty"`
@@ -145,7 +145,7 @@ func (o *Operation) counts() (done, total, percent int) {
 	return done, total, percent
 }
 
-// Summary is a line about the whole: what it is, how far, for how long.
+// Summary returns a line about the operation: its kind, progress and duration.
 func (o *Operation) Summary(now time.Time) string {
 	parts := []string{o.state()}
 	if done, total, percent := o.counts(); total > 0 && o.Status != Queued {
@@ -154,7 +154,7 @@ func (o *Operation) Summary(now time.Time) string {
 	return strings.Join(append(parts, Elapsed(o.elapsed(now))), ", ")
 }
 
-// state is type and status, with what only one that is on its way has.
+// state returns type and status, and for an unfinished operation its progress.
 func (o *Operation) state() string {
 	text := o.Type + " " + o.Status
 	switch {

@@ -20,7 +20,7 @@ import (
 // karbor: services/protection/protectable_plugins/database.py
 var unfit = []string{"BUILD", "REBOOT", "RESIZE", "ERROR"}
 
-// unprotectable are those in which Trove makes no backup, now or later.
+// unprotectable are the statuses in which Trove makes no backup, now or later.
 // trove: instance/models.py
 var unprotectable = append([]string{"BLOCKED", "FAILED", "SHUTDOWN", "RESTART_REQUIRED"}, unfit...)
 
@@ -106,9 +106,8 @@ func (p *Plugin) Show(ctx context.Context, id string, _ protectable.Parameters) 
 	return p.statuses().Get(ctx, id, unfit, instance.resource)
 }
 
-// Dependents returns the instances of a project. Trove lists a user those of
-// the user's project and, depending on version and role, does not say whose
-// they are.
+// Dependents returns the instances of a project. Trove lists the instances of the user's
+// project and, depending on version and role, does not name their project.
 func (p *Plugin) Dependents(ctx context.Context, parent resource.Resource) ([]resource.Resource, error) {
 	caller := requestcontext.From(ctx).ProjectID
 	return p.list(ctx, func(i instance) bool {

@@ -21,7 +21,7 @@ import (
 // karbor: services/protection/protectable_plugins/image.py
 var unfit = []string{"killed", "deleted", "pending_delete", "deactivated"}
 
-// unprotectable are those of an image whose data nobody gets, now or later.
+// unprotectable are the statuses of an image whose data cannot be downloaded, now or later.
 // glance: api-ref/source/v2, image statuses
 var unprotectable = append([]string{"queued"}, unfit...)
 

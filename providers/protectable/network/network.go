@@ -16,7 +16,7 @@ import (
 	"github.com/karbor-project/karbor/providers/protectable"
 )
 
-// name is that of every topology.
+// name is the name of every topology.
 // karbor: services/protection/protectable_plugins/network.py
 const name = "Network Topology"
 
@@ -45,7 +45,7 @@ func (p *Plugin) List(ctx context.Context, _ protectable.Parameters) ([]resource
 }
 
 // Show returns the topology of the caller's project, and nil for any other id.
-// Its failures are those of List, as in the original.
+// It fails as List does, like the original.
 func (p *Plugin) Show(ctx context.Context, id string, _ protectable.Parameters) (*resource.Resource, error) {
 	if id != requestcontext.From(ctx).ProjectID {
 		return nil, nil

@@ -45,8 +45,8 @@ type Plugin struct {
 
 var _ protectable.Judge = (*Plugin)(nil)
 
-// New returns the plugin for namespaces. The first is that of pods whose name says
-// none.
+// New returns the plugin for namespaces. Pods whose name has no namespace belong to the
+// first one.
 func New(cluster Cluster, namespaces ...string) *Plugin {
 	return &Plugin{cluster: cluster, namespaces: namespaces}
 }

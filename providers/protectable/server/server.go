@@ -18,8 +18,8 @@ import (
 // karbor: services/protection/protectable_plugins/server.py
 var unfit = []string{"DELETED", "ERROR", "UNKNOWN", "SOFT_DELETED", "RESCUED"}
 
-// unprotectable are those of a server of which Nova makes no image, or whose volumes
-// Cinder keeps for it without making backups of them.
+// unprotectable are the statuses of a server in which Nova makes no image of it, or
+// Cinder makes no backups of its volumes.
 // nova: compute/api.py snapshot, cinder: backup/api.py create
 var unprotectable = append([]string{"BUILD", "RESCUE", "SHELVED", "SHELVED_OFFLOADED"}, unfit...)
 

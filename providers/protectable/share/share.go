@@ -21,7 +21,8 @@ var unfit = []string{
 	"extending_error", "shrinking_error", "reverting_error",
 }
 
-// unprotectable are those of which Manila makes no snapshots, and that do not end by themselves.
+// unprotectable are the statuses in which Manila makes no snapshots, and that do not pass
+// by themselves.
 // manila: common/constants.py, share/api.py create_snapshot
 var unprotectable = append([]string{
 	"shrinking_possible_data_loss_error", "backup_restoring_error", "unmanaged", "inactive", "awaiting_transfer",

@@ -20,8 +20,8 @@ import (
 // karbor: services/protection/protectable_plugins/volume.py
 var unfit = []string{"deleting", "error", "error_deleting"}
 
-// unprotectable are those in which Cinder makes neither backups nor snapshots, and that
-// do not end by themselves. A server that is shelved keeps its volumes reserved.
+// unprotectable are the statuses in which Cinder makes neither backups nor snapshots, and
+// that do not pass by themselves. A server that is shelved keeps its volumes reserved.
 // cinder: objects/fields.py, backup/api.py create
 var unprotectable = append([]string{"error_backing-up", "error_managing", "error_managing_deleting", "awaiting-transfer", "reserved"}, unfit...)
 

@@ -18,7 +18,7 @@ import (
 	"github.com/karbor-project/karbor/providers/protection/volume"
 )
 
-// Names are those by which provider files ask for the plugin.
+// Names are the names by which provider files select the plugin.
 var Names = []string{
 	"karbor-volume-protection-plugin",
 	protection.ClassPrefix + "volume.cinder_protection_plugin.CinderBackupProtectionPlugin",

@@ -90,7 +90,7 @@ func (p *Plugin) restore(ctx context.Context, c *protection.Call) (string, error
 	return id, r.Save()
 }
 
-// load begins a restore of what the metadata say.
+// load reads the metadata and begins a restore.
 func (p *Plugin) load(ctx context.Context, c *protection.Call) (r *restoring, about metadata, err error) {
 	if err := c.Section.GetJSON(ctx, protection.MetadataKey, &about); err != nil {
 		return nil, about, err
@@ -135,7 +135,7 @@ func target(c *protection.Call) string {
 	return id
 }
 
-// description is that of a volume for which no other is asked. The original has Cinder
+// description is the description of a restored volume unless another is wanted. The original has Cinder
 // make the volume of a restore, and this is what Cinder calls it.
 // cinder: backup/api.py restore
 const description = "auto-created_from_restore_from_backup"

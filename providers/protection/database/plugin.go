@@ -24,7 +24,7 @@ import (
 	"github.com/karbor-project/karbor/providers/protection/remote"
 )
 
-// Names are those by which provider files ask for the plugin.
+// Names are the names by which provider files select the plugin.
 var Names = []string{
 	"karbor-database-protection-plugin",
 	protection.ClassPrefix + "database.database_backup_plugin.DatabaseBackupProtectionPlugin",

@@ -29,7 +29,7 @@ type api struct {
 	slash   string // after the name of a collection
 }
 
-// hasVersionTwo asks for the versions. Who does not tell has only the first.
+// hasVersionTwo asks for the versions. A service that does not list any has only the first.
 func (a *api) hasVersionTwo(ctx context.Context, root string) (bool, error) {
 	resp, err := a.Get(ctx, root, nil, &gophercloud.RequestOpts{
 		KeepResponseBody: true, OkCodes: []int{http.StatusOK, http.StatusMultipleChoices},
@@ -58,7 +58,7 @@ func (a *api) hasVersionTwo(ctx context.Context, root string) (bool, error) {
 	return false, nil
 }
 
-// job is what is read of one.
+// job has the fields that are read of a job.
 type job struct {
 	ID          string `json:"job_id"`
 	Description string `json:"description"`
@@ -163,7 +163,7 @@ func (a *api) event(ctx context.Context, id, name string) error {
 	return nil
 }
 
-// drop deletes a job with its actions. What is gone is as good.
+// drop deletes a job with its actions. A job that is gone is no error.
 func (a *api) drop(ctx context.Context, id string) error {
 	j, err := a.show(ctx, id)
 	if err != nil || j == nil {

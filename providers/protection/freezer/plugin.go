@@ -26,7 +26,7 @@ import (
 	"github.com/karbor-project/karbor/providers/protection/volume"
 )
 
-// Names are those by which provider files ask for the plugin.
+// Names are the names by which provider files select the plugin.
 var Names = []string{
 	"karbor-volume-freezer-plugin",
 	protection.ClassPrefix + "volume.volume_freezer_plugin.FreezerProtectionPlugin",

@@ -13,9 +13,9 @@ import (
 	"github.com/karbor-project/karbor/providers/protection"
 )
 
-// Clean removes what a hook made that has failed, and says what is left. failed
-// wraps the cause of the hook's context if that has ended. ctx is another, which
-// has not.
+// Clean removes the things that a failed hook has made; its error names the things that
+// are left. failed wraps the cause of the hook's context if that has ended. ctx is a
+// context of its own, which has not.
 type Clean func(ctx context.Context, c *protection.Call, failed error) error
 
 // Frame is what the hooks of a plugin have in common.
@@ -140,8 +140,8 @@ func Finish(ctx context.Context, do func(context.Context) error) error {
 	return do(ctx)
 }
 
-// cleaned runs clean after a failure, unless the work is handed over. It returns
-// what users are told, and what is left if there is anything, and the error.
+// cleaned runs clean after a failure, unless the work is handed over. It returns the text
+// for users, which names leftovers, and the error.
 func cleaned(ctx context.Context, c *protection.Call, err error, clean Clean) (string, error) {
 	if protection.Handover(ctx, err) != nil {
 		return "", err
@@ -226,8 +226,7 @@ func Unfinished(was string) bool {
 	return false
 }
 
-// Look returns the status of what a backup is made of, and if that is not
-// "available" a reason. An error comes with the reason that is recorded.
+// Look returns the status of a backup's parts, and a reason if it is not "available". An error comes with the reason that is recorded.
 type Look func(context.Context, *protection.Call) (status, reason string, err error)
 
 // Verify returns the hook of a Verify, which records what look finds. With parameters
@@ -280,8 +279,8 @@ func Metadata(ctx context.Context, c *protection.Call, v any) (found bool, err e
 	return true, nil
 }
 
-// RestoreName returns the name that the user wants for the restored resource, or else
-// one that tells what it is restored from.
+// RestoreName returns the name that the user wants for the restored resource, or else one
+// that names the checkpoint it is restored from.
 func RestoreName(c *protection.Call) string {
 	if name, ok := c.Parameters.String("restore_name"); ok && name != "" {
 		return name

@@ -12,8 +12,8 @@ import (
 	"github.com/karbor-project/karbor/providers/protection"
 )
 
-// Known names objects that a resource's section has, or may have, by what its
-// metadata says. Listings of a store may lag behind.
+// Known returns the names of objects that a resource's section has, or may have, by its
+// metadata. Listings of a store may lag behind.
 type Known func(ctx context.Context, c *protection.Call) ([]string, error)
 
 // Purge removes a backup that is wholly in the bank: all objects of the section that

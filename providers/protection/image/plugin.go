@@ -2,8 +2,8 @@
 
 // Package image protects Glance's images: their data are copied into the bank,
 // and restored as a new image. With enable_server_snapshot, an image that a
-// server was booted from is protected as a snapshot of that server instead, so
-// that what was written to its disk is kept.
+// server was booted from is protected as a snapshot of that server instead, so that
+// changes on its disk are kept.
 package image
 
 import (
@@ -29,7 +29,7 @@ import (
 	"github.com/karbor-project/karbor/providers/protection/poll"
 )
 
-// Names are those by which provider files ask for the plugin.
+// Names are the names by which provider files select the plugin.
 var Names = []string{
 	"karbor-image-protection-plugin",
 	protection.ClassPrefix + "image.image_protection_plugin.GlanceProtectionPlugin",

@@ -22,8 +22,8 @@ type Hash struct {
 	Value string // os_hash_value
 }
 
-// algorithms are those that Glance may be configured to use. One that is not
-// here is not checked; the MD5 still is.
+// algorithms are the hash algorithms that Glance may be configured to use. An unknown one
+// is not checked; the MD5 still is.
 var algorithms = map[string]func() hash.Hash{
 	"md5":    md5.New,
 	"sha1":   sha1.New,

@@ -2,8 +2,8 @@
 
 // Package imagedata moves the data of images between Glance and the bank. The
 // bank holds it as raw objects data_1, data_2, ... of one size, the last one
-// shorter. Both ways stream: what is in memory at a time does not depend on the
-// size of the image.
+// shorter. Both directions stream: the memory in use does not depend on the size of the
+// image.
 // karbor: services/protection/protection_plugins/utils.py
 package imagedata
 

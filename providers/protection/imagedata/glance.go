@@ -173,7 +173,7 @@ func (g *Glance) await(ctx context.Context, id string) error {
 	return g.service.Until(ctx, "glance", "images", poll.Wait{ID: id, Statuses: ready, Source: g})
 }
 
-// Remove deletes an image. One that is gone is as good.
+// Remove deletes an image. An image that is gone is no error.
 func (g *Glance) Remove(ctx context.Context, id string) error {
 	_, err := g.Delete(ctx, g.ServiceURL("images", url.PathEscape(id)), &gophercloud.RequestOpts{
 		OkCodes: []int{http.StatusNoContent, http.StatusNotFound},

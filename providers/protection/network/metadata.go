@@ -20,13 +20,13 @@ type metadata struct {
 	Groups     topology `json:"security-group_metadata"`
 }
 
-// backupName is that of every backup of the original.
+// backupName is the name of every backup of the original.
 const backupName = "karbor network backup"
 
 type topology map[string]map[string]json.RawMessage
 
-// Keys that are kept. To those of the original come admin_state_up of a router,
-// which it looks for under a name that is missing a letter, the kind of a port's
+// Keys that are kept. In addition to the original's there are admin_state_up of a router,
+// which it looks for under a misspelt name, the kind of a port's
 // interface, and whether a security group follows connections.
 var (
 	networkKeys = []string{
@@ -83,8 +83,8 @@ type subnet struct {
 	HostRoutes  json.RawMessage `json:"host_routes"`
 }
 
-// automatic tells whether the addresses follow from those of the cards, so that
-// Neutron lets nobody choose them.
+// automatic reports whether Neutron derives the addresses from MAC addresses, so that
+// nobody can choose them.
 func (s subnet) automatic() bool {
 	return s.AddressMode != nil && (*s.AddressMode == "slaac" || *s.AddressMode == "dhcpv6-stateless")
 }

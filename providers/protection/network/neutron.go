@@ -37,7 +37,7 @@ var (
 // listing is the member of an answer that holds a listing's items.
 func (k kind) listing() string { return strings.ReplaceAll(k.collection, "-", "_") }
 
-// item is what is read of things that are there.
+// item has the fields that are read of existing things.
 type item struct {
 	ID          string    `json:"id"`
 	Name        string    `json:"name"`
@@ -59,8 +59,7 @@ type item struct {
 // why is the reason of a remark on something that was made.
 func (i *item) why() string { return cmp.Or(i.refusal, "Neutron refused what was there before") }
 
-// ready are the statuses of what was made. One that nobody is connected with is
-// DOWN. neutron-lib: constants.py, karbor: neutron_protection_plugin.py
+// ready are the statuses of a thing that was made. A port without a device is DOWN. neutron-lib: constants.py, karbor: neutron_protection_plugin.py
 var ready = poll.Statuses{
 	Success: []string{"ACTIVE", "DOWN"},
 	Failure: []string{"ERROR", "DEGRADED", poll.NotFound},
@@ -113,7 +112,7 @@ func (s *service) change(ctx context.Context, k kind, id string, body map[string
 	return nil
 }
 
-// remove deletes a thing. One that is gone is as good.
+// remove deletes a thing. A thing that is gone is no error.
 func (s *service) remove(ctx context.Context, collection, id string) error {
 	_, err := s.Delete(ctx, s.ServiceURL(collection, url.PathEscape(id)), &gophercloud.RequestOpts{
 		OkCodes: []int{http.StatusNoContent, http.StatusNotFound},

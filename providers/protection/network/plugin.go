@@ -27,7 +27,7 @@ import (
 	"github.com/karbor-project/karbor/providers/protection/poll"
 )
 
-// Names are those by which provider files ask for the plugin.
+// Names are the names by which provider files select the plugin.
 var Names = []string{
 	"karbor-network-protection-plugin",
 	protection.ClassPrefix + "network.neutron_protection_plugin.NeutronProtectionPlugin",

@@ -49,9 +49,10 @@ type order struct {
 	original string
 	name     string // for texts
 	body     map[string]any
-	// concessions change the body, one after the other, after it was refused: they
-	// take out what the caller may lack the right to, or what is taken. Who made the order
-	// compares what was made with it, for an earlier run may have conceded, and remarks.
+	// concessions change the body, one after the other, after it was refused: they drop
+	// attributes that the caller may lack the right to, or that are taken. The caller
+	// compares the result with its request and remarks the differences, for an earlier
+	// run may have conceded.
 	concessions []func(body map[string]any)
 }
 
@@ -104,8 +105,8 @@ func (r *rebuild) ask(ctx context.Context, o order) (*item, error) {
 	return i, err
 }
 
-// refused tells answers that say that nothing was made, since the caller lacks a
-// right, or since something is in use, gone, or not what it was.
+// refused reports whether an answer says that nothing was made because the caller lacks a
+// right, or because something is in use, gone, or changed.
 func refused(err error) bool {
 	for _, code := range []int{http.StatusBadRequest, http.StatusForbidden, http.StatusNotFound, http.StatusConflict} {
 		if gophercloud.ResponseCodeIs(err, code) {
@@ -368,9 +369,8 @@ func (r *rebuild) buildSubnets(ctx context.Context) error {
 // late tells whether DHCP can be switched on later. With modes of IPv6 it cannot.
 func (s subnet) late() bool { return s.AddressMode == nil && s.RAMode == nil }
 
-// buildPorts makes the ports that are for users to make. They belong to no device:
-// that of the original may be there still, and a restored server takes the port
-// that stands for its own.
+// buildPorts makes the ports that users may make. They belong to no device: the old device
+// may still exist, and a restored server takes the port that replaces its own.
 func (r *rebuild) buildPorts(ctx context.Context) error {
 	return each(ctx, r, r.about.Ports, func(ctx context.Context, id string, old port) error {
 		if !old.ordinary() {
@@ -446,8 +446,8 @@ func (r *rebuild) portOrder(id string, old port, networkID string) order {
 	return order{kind: ports, original: id, name: old.Name, body: body, concessions: []func(map[string]any){without("mac_address"), without("fixed_ips")}}
 }
 
-// addresses are those that a port is to have. Neutron finds those of automatic
-// subnets itself. A subnet that is not restored is the one that it was.
+// addresses returns the addresses that a port is to have. Neutron chooses addresses of
+// automatic subnets itself. A subnet that is not restored keeps its id.
 func (r *rebuild) addresses(old port) []fixedIP {
 	ips := make([]fixedIP, 0, len(old.FixedIPs))
 	for _, ip := range old.FixedIPs {
@@ -561,7 +561,7 @@ func (r *rebuild) connect(ctx context.Context, id string, old port, routerID str
 	return nil
 }
 
-// interfaceBody is that of a port which becomes an interface. Addresses in automatic
+// interfaceBody returns the body of a port that becomes an interface of a router. Addresses in automatic
 // subnets follow from its MAC address.
 func (r *rebuild) interfaceBody(old port) map[string]any {
 	networkID, _ := r.new(networks, old.NetworkID)

@@ -18,13 +18,13 @@ import (
 
 // restoreState is what a second run of a restore knows of the first.
 type restoreState struct {
-	// Mark is this restore's own. What is made carries it until all is made.
+	// Mark is unique to this restore. Things carry it until all of them are made.
 	Mark string `json:"mark,omitempty"`
 	// Made are the new ids by collection and original id, once all is made.
 	Made map[string]map[string]string `json:"made,omitempty"`
-	// Kept are the ids of what is there already and stands for the original.
+	// Kept are the ids of existing things that replace the originals.
 	Kept map[string]string `json:"kept,omitempty"`
-	// Done: all is as it was.
+	// Done is set when everything is restored.
 	Done bool `json:"done,omitempty"`
 }
 
@@ -182,7 +182,7 @@ func (r *rebuild) build(ctx context.Context) error {
 	return r.call.SaveState(ctx, r.state)
 }
 
-// finish takes the marks away and does what has to come last. Each step may be
+// finish removes the marks and takes the steps that have to come last. Each may be
 // repeated.
 func (r *rebuild) finish(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{r.finishNetworks, r.finishGroups, r.finishSubnets, r.finishPorts, r.finishRouters} {
@@ -271,8 +271,8 @@ func (r *rebuild) finishRouters(ctx context.Context) error {
 	})
 }
 
-// undoRestore removes what a restore has made, what needs others first. Subnets go
-// with their networks. Its error names what is left.
+// undoRestore removes the things that a restore has made, users before the things that
+// they use. Subnets go with their networks. Its error names the things that are left.
 func (p *Plugin) undoRestore(ctx context.Context, c *protection.Call) error {
 	r := &rebuild{call: c}
 	if err := c.LoadState(ctx, &r.state); err != nil {
@@ -298,7 +298,8 @@ func (p *Plugin) undoRestore(ctx context.Context, c *protection.Call) error {
 	)
 }
 
-// leftovers returns what is there of all that was made, by collection and id.
+// leftovers returns the things that this restore has made and that exist, by collection
+// and id.
 func (r *rebuild) leftovers() map[string]map[string]item {
 	left := map[string]map[string]item{}
 	for _, k := range kinds {

@@ -10,9 +10,9 @@ import (
 	"github.com/karbor-project/karbor/providers/protection"
 )
 
-// located runs a hook on the section that the backup is in. The original wrote
-// into that of the caller's project, which is another than the resource when an
-// administrator protected the topology of somebody else's project.
+// located runs a hook on the section that holds the backup. The original wrote into the
+// section of the caller's project, which differs from the resource when an administrator
+// protected the topology of another project.
 // karbor: neutron_protection_plugin.py
 func located(hook protection.Hook) protection.Hook {
 	return func(ctx context.Context, c *protection.Call) error { return hook(ctx, locate(ctx, c)) }

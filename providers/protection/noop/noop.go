@@ -13,7 +13,7 @@ import (
 	"github.com/karbor-project/karbor/providers/protection"
 )
 
-// Names are those by which provider files ask for the plugin.
+// Names are the names by which provider files select the plugin.
 var Names = []string{"karbor-noop-protection-plugin", protection.ClassPrefix + "noop_plugin.NoopProtectionPlugin"}
 
 // Plugin succeeds at everything, verify and copy included, which the original

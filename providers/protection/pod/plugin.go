@@ -21,7 +21,7 @@ import (
 	"github.com/karbor-project/karbor/providers/protection/poll"
 )
 
-// Names are those by which provider files ask for the plugin.
+// Names are the names by which provider files select the plugin.
 var Names = []string{
 	"karbor-pod-protection-plugin",
 	protection.ClassPrefix + "pod.pod_protection_plugin.PodProtectionPlugin",

@@ -99,8 +99,7 @@ func NewBatch(o BatchOptions) *Batch {
 type Wait struct {
 	ID       string
 	Statuses Statuses
-	// Options are those of Until but for the interval, which is the Batch's, and
-	// what tests set.
+	// Options are the options of Until, without the interval, which is the Batch's.
 	Options Options
 	// Source asks with the rights of this wait's context. It serves others of
 	// the same key too.

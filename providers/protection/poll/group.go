@@ -16,8 +16,8 @@ import (
 // a time.
 const parallelShows = 4
 
-// maxCallers is how many waits a listing that fails is tried for:
-// the token of one may have run out while those of others are good.
+// maxCallers is the number of waits with whose tokens a failing listing is tried: one
+// token may have expired while others are valid.
 const maxCallers = 3
 
 // group is all that waits for one key.
@@ -115,7 +115,7 @@ func (g *group) ids() map[string]struct{} {
 	return ids
 }
 
-// list goes through the pages and takes out of wanted what they show. Each page is
+// list goes through the pages and removes from wanted the ids that they show. Each page is
 // asked for with the rights of one that still waits.
 func (g *group) list(wanted map[string]struct{}, next time.Duration) error {
 	var failures []error

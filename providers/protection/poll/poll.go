@@ -79,8 +79,8 @@ func (e *StatusError) Error() string {
 }
 
 // Until looks at once and then in each interval, until the status is one of
-// Success: then it returns nil. Else its error is a *StatusError, ErrDeadline,
-// the cause of ctx, that of a look, or protection.ErrHandover when
+// Success: then it returns nil. Otherwise its error is a *StatusError, ErrDeadline,
+// the cause of ctx, the error of a look, or protection.ErrHandover when
 // protection.Draining tells that the worker stops: a look that has begun is
 // finished first, and decides if it can. A look that sees how far the resource is
 // reports it itself.

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package project protects a project as what it is: the sum of its resources. A plan
-// that names a project holds all that it has, each resource with a plugin of its
-// own; of the project itself there is nothing to keep. The original has no such
+// Package project protects a project as the sum of its resources. A plan that names a
+// project covers all of its resources, each with its own plugin; the project itself has
+// nothing to keep. The original has no such
 // plugin, so that only its no-op provider took such plans.
 package project
 
@@ -14,7 +14,7 @@ import (
 	"github.com/karbor-project/karbor/providers/protection"
 )
 
-// Names are those by which provider files ask for the plugin.
+// Names are the names by which provider files select the plugin.
 var Names = []string{"karbor-project-protection-plugin"}
 
 // Plugin succeeds at everything, since there is nothing to do.

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package remote is what plugins share whose backups a service of the cloud keeps:
-// things there that are made once however often a hook is run, waited for, and
-// removed.
+// Package remote is shared by the plugins whose backups are kept by a service of the
+// cloud. It makes things there once, however often a hook is run, waits for them, and
+// removes them.
 //
-// What is made carries a mark of its maker, in its metadata, its name or its
-// description, by the rules of an Order. A run that was interrupted after it had
-// asked for something, but before it knew the answer, is followed by one that
-// finds it there.
+// A thing carries a mark of its maker in its metadata, its name or its description, by
+// the rules of a Request. If a run is interrupted after its request and before the answer,
+// the next run finds the thing by its mark.
 package remote

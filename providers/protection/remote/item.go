@@ -42,7 +42,7 @@ func (k Kind) status(i *Item) poll.Status {
 	return s
 }
 
-// Item is what the services have in common in what they tell of a thing.
+// Item has the fields that all services show of a thing.
 type Item struct {
 	ID          string            `json:"id"`
 	Name        string            `json:"name"`

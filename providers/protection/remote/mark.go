@@ -22,20 +22,20 @@ const (
 	temporaryMark  = "karbor_temporary"
 )
 
-// MarksOf returns the marks of what is made for a resource of a checkpoint.
+// MarksOf returns the marks of things that are made for a resource of a checkpoint.
 func MarksOf(c *protection.Call) Marks {
 	return Marks{checkpointMark: c.Checkpoint.ID(), resourceMark: c.Resource.ID}
 }
 
-// Restore returns the marks of what one restore makes; id is its own.
+// Restore returns the marks of things that one restore makes; id is the restore's.
 func (m Marks) Restore(id string) Marks {
 	marks := maps.Clone(m)
 	marks[restoreMark] = id
 	return marks
 }
 
-// Temporary returns the marks of what is needed to protect a thing of the same
-// kind, so that it is not taken for a restored one.
+// Temporary returns the marks of temporary things, so that none is taken for a restored
+// one.
 func (m Marks) Temporary() Marks {
 	marks := maps.Clone(m)
 	marks[temporaryMark] = "true"

@@ -19,10 +19,10 @@ type Created struct {
 	Uncertain bool `json:"doubt,omitempty"`
 }
 
-// Once creates a thing and saves what is known of it, unless an earlier run has
-// created it. A run that was interrupted after it had asked for the thing, but
-// before it knew the answer, is followed by one that finds it. The thing is on its
-// way when Once returns; that it failed in an earlier run shows in its status.
+// Once creates a thing and saves its id, unless an earlier run has created it. If a run is
+// interrupted after its request and before the answer, the next one finds the thing. The
+// thing may still be under construction when Once returns; its status shows whether an
+// earlier run has failed.
 //
 // save keeps the State that created is a part of. find lists what earlier runs have
 // created.

@@ -51,8 +51,7 @@ func (c *Client) For(ctx context.Context) (*Service, error) {
 	return &Service{ServiceClient: client, client: c, Project: requestcontext.From(ctx).ProjectID}, nil
 }
 
-// Session is one run of an operation on a resource, with what it has to know of
-// earlier runs.
+// Session is one run of an operation on a resource, with the state of earlier runs.
 type Session struct {
 	*Service
 	Call *protection.Call
@@ -98,8 +97,8 @@ func (s *Service) Until(ctx context.Context, service, collection string, w poll.
 // deletions is how many times a deletion is asked for at most, when the item is busy.
 const deletions = 3
 
-// Delete removes an item and waits until it is gone. One that is gone already is
-// as good; the end of what keeps one busy is waited for.
+// Delete removes an item and waits until it is gone. An item that is gone already is no
+// error; a busy one is waited for.
 func (s *Service) Delete(ctx context.Context, kind Kind, id string) error {
 	for attempt := 1; ; attempt++ {
 		resp, err := s.ServiceClient.Delete(ctx, s.ServiceURL(kind.Collection, url.PathEscape(id)), &gophercloud.RequestOpts{

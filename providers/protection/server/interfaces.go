@@ -147,8 +147,8 @@ func (r *run) freeAddress(ctx context.Context, n nic) (string, error) {
 	return address, nil
 }
 
-// addGroups adds the security groups by their ids, since a name may have come to
-// be that of several.
+// addGroups adds the security groups by their ids, since several groups may share a name
+// by now.
 func (r *run) addGroups(ctx context.Context, body map[string]any) error {
 	groups := []named{}
 	for _, id := range r.groups() {
@@ -179,8 +179,8 @@ func (r *run) noGroup(name string) {
 	r.call.Remark(remark.Remark{Aspect: "security group", Was: name, Why: "it is not there any more"})
 }
 
-// groupsByName finds the groups of which nothing but the name is known. One that was
-// restored now comes before others.
+// groupsByName finds the groups of which only the name is known. A group that this restore
+// has made comes before others.
 func (r *run) groupsByName(ctx context.Context) ([]named, error) {
 	groups := []named{}
 	for _, wanted := range r.about.Server.SecurityGroups {
@@ -254,9 +254,9 @@ func (r *run) fixAddresses(ctx context.Context, old, now port) error {
 	return err
 }
 
-// fixGroups leaves a port those of its groups that the old one had. Without any of
-// these, which are gone, it keeps what it was given: no group would let everything be
-// cut off.
+// fixGroups removes groups from a port that the old port did not have. If none of the old
+// groups is left, the port keeps the groups that it was given: a port without any group
+// gets no traffic at all.
 func (r *run) fixGroups(ctx context.Context, old, now port) error {
 	wanted := []string{}
 	for _, id := range old.SecurityGroups {

@@ -19,7 +19,7 @@ import (
 	"github.com/karbor-project/karbor/providers/protection/remote"
 )
 
-// server is what is read of a server. nova: api-ref/source/servers.inc, 2.1
+// server has the fields that are read of a server. nova: api-ref/source/servers.inc, 2.1
 type server struct {
 	ID       string            `json:"id"`
 	Status   string            `json:"status"`
@@ -110,7 +110,7 @@ func (a *addresses) UnmarshalJSON(text []byte) error {
 // before. One whose deletion failed has no task and is in ERROR.
 const deleting = "DELETING"
 
-// status is that of a server without the task that Nova once wrote behind it.
+// status returns the status of a server without the task that old versions of Nova append.
 func (s *server) status() string {
 	if s.Task == "deleting" || s.Task == "soft-deleting" {
 		return deleting
@@ -201,7 +201,7 @@ type floatingIP struct {
 	Fixed   *string `json:"fixed_ip_address"`
 }
 
-// ports returns those of a device.
+// ports returns the ports of a device.
 func (c *cloud) ports(ctx context.Context, deviceID string) ([]port, error) {
 	return openstack.List[port](ctx, c.neutron, "ports", "ports", url.Values{"device_id": {deviceID}})
 }

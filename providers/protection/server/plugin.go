@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package server protects Nova's servers: what they are made of is written down,
-// and restored as a new server on the volumes, the image and the networks that the
-// same restore has made. A server has no data of its own in the bank; its volumes
+// Package server protects Nova's servers: it records the attributes of a server, and
+// restores a new server on the volumes, the image and the networks that the same restore
+// has made. A server has no data of its own in the bank; its volumes
 // and its image are resources beside it.
 package server
 
@@ -30,7 +30,7 @@ import (
 	"github.com/karbor-project/karbor/providers/protection/remote"
 )
 
-// Names are those by which provider files ask for the plugin.
+// Names are the names by which provider files select the plugin.
 var Names = []string{
 	"karbor-server-protection-plugin",
 	protection.ClassPrefix + "server.nova_protection_plugin.NovaProtectionPlugin",
@@ -86,8 +86,8 @@ func (*Plugin) Types() []string { return []string{resource.Server} }
 // Schemas returns the schemas of the type.
 func (*Plugin) Schemas(string) protection.Schemas { return schemas }
 
-// Operation returns the hooks for one server. It is restored when what it is
-// connected with is there.
+// Operation returns the hooks for one server. The server is restored after the resources
+// that it is connected with.
 func (p *Plugin) Operation(kind protection.Kind, r resource.Resource) (*protection.Operation, error) {
 	switch kind {
 	case protection.Protect:
@@ -178,8 +178,8 @@ func (c *cloud) remarkUnrestored(ctx context.Context, call *protection.Call, s *
 	return nil
 }
 
-// attachments are those of the volumes that are protected with the server, wherever
-// in the graph it is.
+// attachments returns the attachments of the volumes that are protected with the server,
+// wherever they stand in the graph.
 func (c *cloud) attachments(ctx context.Context, call *protection.Call) (map[string]attachment, error) {
 	found := map[string]attachment{}
 	node := call.Graph.Find(call.Resource.Key())
@@ -212,7 +212,7 @@ func (c *cloud) attachments(ctx context.Context, call *protection.Call) (map[str
 	return found, nil
 }
 
-// attachment is that of a volume to a server, nil if there is none.
+// attachment returns the attachment of a volume to a server, nil without one.
 func (c *cloud) attachment(ctx context.Context, volumeID, serverID string) (attachment, error) {
 	v, err := openstack.Show[struct {
 		Bootable    string       `json:"bootable"`

@@ -241,7 +241,7 @@ func (r *run) parameter(name, otherwise string) string {
 	return otherwise
 }
 
-// new returns the id of what was restored in place of a part of the server.
+// new returns the id of the restored resource that replaces a part of the server.
 func (r *run) new(what, id string) (string, error) {
 	restored, ok := r.call.NewResources.Get(id)
 	if !ok {
@@ -250,8 +250,8 @@ func (r *run) new(what, id string) (string, error) {
 	return restored, nil
 }
 
-// standing returns the id of what stands for something now: what was restored, or
-// else the thing itself.
+// standing returns the id of the restored resource that replaces another, or else the id
+// itself.
 func (r *run) standing(id string) string {
 	if restored, ok := r.call.NewResources.Get(id); ok {
 		return restored

@@ -20,7 +20,7 @@ import (
 	"github.com/karbor-project/karbor/providers/protection/remote"
 )
 
-// Names are those by which provider files ask for the plugin.
+// Names are the names by which provider files select the plugin.
 var Names = []string{
 	"karbor-share-protection-plugin",
 	protection.ClassPrefix + "share.share_snapshot_plugin.ManilaSnapshotProtectionPlugin",

@@ -8,7 +8,7 @@ import "github.com/karbor-project/karbor/providers/protection/poll"
 // waited for if they end by themselves.
 // cinder: objects/fields.py, karbor: protection_plugins/volume/*.py
 var (
-	// Usable are those of a volume that can be backed up, or that was made.
+	// Usable are the statuses of a volume that can be backed up, or that was made.
 	Usable = poll.Statuses{
 		Success: []string{"available", "in-use", "error_extending", "error_restoring"},
 		Failure: []string{
@@ -19,13 +19,13 @@ var (
 			"uploading", "extending", "retyping", "managing", "maintenance", "awaiting-transfer",
 		},
 	}
-	// Created are those of a new volume.
+	// Created are the statuses of a new volume.
 	Created = poll.Statuses{
 		Success: []string{"available"},
 		Failure: []string{"error", "error_managing", "error_deleting", "deleting", poll.NotFound},
 		Ignore:  []string{"creating", "downloading"},
 	}
-	// Taken are those of a new snapshot.
+	// Taken are the statuses of a new snapshot.
 	Taken = poll.Statuses{
 		Success: []string{"available"},
 		Failure: []string{"error", "error_deleting", "deleting", poll.NotFound},

@@ -25,7 +25,7 @@ import (
 	"github.com/karbor-project/karbor/providers/protection/volume"
 )
 
-// Names are those by which provider files ask for the plugin.
+// Names are the names by which provider files select the plugin.
 var Names = []string{
 	"karbor-volume-glance-plugin",
 	protection.ClassPrefix + "volume.volume_glance_plugin.VolumeGlanceProtectionPlugin",
@@ -304,7 +304,7 @@ func (b *protecting) uploadImage(ctx context.Context, source, name string) (stri
 	return answer.Upload.ImageID, nil
 }
 
-// tidy removes what is temporary, what needs others first.
+// tidy removes temporary things, users before the things that they use.
 func (b *protecting) tidy(ctx context.Context) error {
 	var err error
 	if b.state.Image.Asked || b.Call.State == nil {
@@ -343,7 +343,7 @@ func (p *Plugin) cleanBackUp(ctx context.Context, c *protection.Call, _ error) e
 	return hook.Join(err, uploaded)
 }
 
-// undoProtect takes a protect back: what is temporary, and what is in the bank.
+// undoProtect undoes a protect: it removes temporary things and the objects in the bank.
 func (p *Plugin) undoProtect(ctx context.Context, c *protection.Call, was string) error {
 	if err := p.cleanBackUp(ctx, c, nil); err != nil {
 		return err

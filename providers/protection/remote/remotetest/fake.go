@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package remotetest is a service for tests that keeps things of some kinds: they
-// take a few looks for what they do, and what the real service refuses is refused.
+// Package remotetest is a service for tests that keeps things of some kinds. Their status
+// changes after a few looks, and requests that the real service refuses are refused.
 package remotetest
 
 import (
