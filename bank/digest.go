@@ -17,39 +17,38 @@ import (
 	"github.com/karbor-project/karbor/pkg/fault"
 )
 
-// ErrAltered reports that an object is not the one whose digest is on record: it was
-// altered, removed or added by somebody else. It stays in the chain of the errors that a
-// Section returns.
+// ErrAltered reports that an object differs from the one whose digest is on record: somebody else
+// has altered, removed or added it. It stays in the chain of the errors that a Section returns.
 var ErrAltered = errors.New("the object is not the one that was written")
 
-// Digests keeps the SHA-256 of objects, in hexadecimal and by key in the bank. It is safe
-// for concurrent use.
+// Digests keeps the SHA-256 of objects, in hexadecimal, by key in the bank. It is safe for
+// concurrent use.
 type Digests interface {
-	// Covers reports whether an object has a digest. The content of others is not judged.
+	// Covers reports whether an object has a digest. The content of other objects is not checked.
 	Covers(key string) bool
-	// Record keeps the digest of an object that was written, before the write returns;
-	// "" is that of one that was deleted.
+	// Record keeps the digest of an object that was written, before the write returns. An empty
+	// digest means that the object was deleted.
 	Record(ctx context.Context, key, digest string) error
-	// Want returns the digest that an object must have, "" if there must be none. It is
-	// false while objects are being written, when each is good.
+	// Want returns the digest that an object must have, or "" if the object must not exist. ok is
+	// false while objects are still being written, when any content is accepted.
 	Want(key string) (digest string, ok bool)
 	// Keys returns the keys below a prefix that have a digest.
 	Keys(prefix string) []string
 }
 
-// WithDigests returns the section with the digests of its objects: writes record them,
-// and reads fail with ErrAltered for an object that has another.
+// WithDigests returns the section with digests of its objects: writes record them, and reads fail
+// with ErrAltered for an object with another digest.
 func (s *Section) WithDigests(d Digests) *Section {
 	with := *s
 	with.digests = d
 	return &with
 }
 
-// parallelChecks is how many objects are read at a time to be checked.
+// parallelChecks is the number of objects that are checked at the same time.
 const parallelChecks = 8
 
-// Check reads all objects of the section that have a digest. It fails with ErrAltered for
-// the first that was altered, removed or added. A section without digests is taken as it is.
+// Check reads all objects of the section that have a digest. It fails with ErrAltered for the first
+// object that was altered, removed or added. A section without digests passes.
 func (s *Section) Check(ctx context.Context) error {
 	if s.digests == nil {
 		return nil
@@ -67,7 +66,7 @@ func (s *Section) Check(ctx context.Context) error {
 		group.Go(func() error {
 			o, err := s.get(ctx, key)
 			if errors.Is(err, ErrNotFound) {
-				return nil // the listing lags: nobody misses it
+				return nil // the listing lags, and no digest says that the object must exist
 			}
 			if err != nil {
 				return err
@@ -82,7 +81,7 @@ func (s *Section) Check(ctx context.Context) error {
 	return group.Wait()
 }
 
-// get opens an object whose body ends with ErrAltered if it does not have its digest.
+// get opens an object. If the object does not have its digest, the body ends with ErrAltered.
 func (s *Section) get(ctx context.Context, key string) (*Object, error) {
 	o, err := s.bank.get(ctx, key)
 	if s.digests == nil || !s.digests.Covers(key) {
@@ -106,7 +105,7 @@ func altered(key, how string) error {
 	return fault.BankGetObjectFailed(key, "the signature of the checkpoint does not hold: "+how).WithCause(ErrAltered)
 }
 
-// checkedBody ends with ErrAltered unless the bytes are those of a digest.
+// checkedBody ends with ErrAltered unless its bytes match the digest.
 type checkedBody struct {
 	io.ReadCloser
 	hash      hash.Hash
@@ -124,7 +123,7 @@ func (b *checkedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// record stores an object and keeps its digest.
+// record stores an object and records its digest.
 func (s *Section) record(ctx context.Context, key string, u Upload) error {
 	sum, open := sha256.New(), u.Open
 	u.Open = func() (io.ReadCloser, error) {
@@ -141,7 +140,7 @@ func (s *Section) record(ctx context.Context, key string, u Upload) error {
 	return s.digests.Record(ctx, key, hex.EncodeToString(sum.Sum(nil)))
 }
 
-// hashedBody is an upload that is hashed on its way, each attempt anew.
+// hashedBody hashes an upload while it is read, afresh for each attempt.
 type hashedBody struct {
 	io.Reader
 	io.Closer

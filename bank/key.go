@@ -9,10 +9,9 @@ import (
 	"github.com/karbor-project/karbor/pkg/fault"
 )
 
-// Texts of errors are those of the original: karbor: bank_plugin.py
-// validate_key and validate_section. Unlike there a dot segment is refused
-// wherever it stands, since no key that karbor makes has one and the original
-// lets "a/../.." climb out of its section.
+// The error texts are those of the original: karbor: bank_plugin.py validate_key and
+// validate_section. Unlike the original, a dot segment is refused everywhere: no key that karbor
+// makes has one, and the original lets "a/../.." climb out of its section.
 const (
 	badKey     = `Only alphanumeric, underscore, dash, dots, at signs, and slashes are allowed. Key: "%s"`
 	badDots    = `Invalid parameter: must not contain "." or ".." parts`
@@ -20,9 +19,8 @@ const (
 	noSection  = `Empty section`
 )
 
-// normalKey validates an object's key and returns its normal form, with one
-// slash in front and between the parts. An absolute and a relative key are the
-// same.
+// normalKey validates an object's key and returns its normal form, with one slash in front and
+// between the parts. Absolute and relative keys are equivalent.
 func normalKey(key string) (string, error) {
 	if key == "" || strings.HasSuffix(key, "/") || !keyCharacters(key) {
 		return "", fault.InvalidParameterValue(fmt.Sprintf(badKey, key))
@@ -33,9 +31,8 @@ func normalKey(key string) (string, error) {
 	return "/" + collapse(key), nil
 }
 
-// normalPrefix is normalKey for the start of a key, which may be empty or end
-// with a slash. The normal form keeps the slash, since "a/" does not match
-// "ab".
+// normalPrefix is normalKey for the prefix of a key, which may be empty or end with a slash. The
+// normal form keeps the final slash, since "a/" does not match "ab".
 func normalPrefix(prefix string) (string, error) {
 	if !keyCharacters(prefix) {
 		return "", fault.InvalidParameterValue(fmt.Sprintf(badKey, prefix))
@@ -50,8 +47,7 @@ func normalPrefix(prefix string) (string, error) {
 	return "/" + parts, nil
 }
 
-// normalSection validates the path of a section and returns it with a slash at
-// both ends.
+// normalSection validates the path of a section and returns it with a slash at both ends.
 func normalSection(path string) (string, error) {
 	if path == "" {
 		return "", fault.InvalidParameterValue(noSection)
@@ -99,7 +95,7 @@ func keyCharacters(s string) bool {
 	return true
 }
 
-// InKeys tells whether keys may have the character.
+// InKeys reports whether keys allow the character.
 //
 // karbor: bank_plugin.py Bank._KEY_VALIDATION
 func InKeys(c rune) bool {
@@ -112,7 +108,7 @@ func InKeys(c rune) bool {
 	return true
 }
 
-// isKey tells whether a name is a key in its normal form.
+// isKey reports whether a name is a key in its normal form.
 func isKey(name string) bool {
 	return strings.HasPrefix(name, "/") && !strings.HasSuffix(name, "/") && keyCharacters(name) &&
 		!strings.Contains(name, "//") && !hasDotPart(name)

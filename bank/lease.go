@@ -16,48 +16,47 @@ import (
 	"github.com/karbor-project/karbor/pkg/tenure"
 )
 
-// LeaseStore keeps leases: one object an owner, which vanishes by itself when
-// it is not renewed for the window that was asked for. Each call is one
-// attempt on a connection of its own, so that it never waits behind data; the
-// lease repeats what failed.
+// LeaseStore keeps leases: one object for each owner, which vanishes by itself unless it is renewed
+// within the window that was asked for. Each call is one attempt on a connection of its own, so
+// that it never waits behind data; Lease retries.
 type LeaseStore interface {
-	// Acquire writes the lease of owner, over one that may be there.
+	// Acquire writes the lease of owner, replacing an existing one.
 	Acquire(ctx context.Context, owner string, window time.Duration) error
-	// Renew prolongs the lease of owner from now on. It fails with
-	// ErrNotFound when the lease is gone.
+	// Renew prolongs the lease of owner from now on. It fails with ErrNotFound if the lease is
+	// gone.
 	Renew(ctx context.Context, owner string, window time.Duration) error
-	// Held tells whether any owner's lease is there.
+	// Held reports whether the lease of owner, which may be any instance, exists.
 	Held(ctx context.Context, owner string) (bool, error)
-	// Release removes the lease of owner. A missing one is no error.
+	// Release removes the lease of owner. A missing lease is not an error.
 	Release(ctx context.Context, owner string) error
 }
 
-// ErrLeaseNotHeld reports that this owner has no lease that is good for long
-// enough, so that others may already take it for dead.
+// ErrLeaseNotHeld reports that this owner has no lease that is valid for long enough, so that
+// others may already consider it dead.
 var ErrLeaseNotHeld = errors.New("bank lease is not held")
 
-// Lease tells other instances that an owner lives. It is taken at the first
-// use and renewed by a goroutine until Close. It is safe for concurrent use.
+// Lease tells other instances that an owner is alive. The first use takes the lease, and a
+// goroutine renews it until Close. It is safe for concurrent use.
 //
-// The time that a lease has left is counted from before the request that set
-// it, by the local clock: it never ends later here than in the store.
+// The remaining time of the lease is measured by the local clock, from before the request that set
+// it: the lease never ends later here than in the store.
 type Lease struct {
 	store   LeaseStore
 	owner   string
 	windows LeaseWindows
 	log     logrus.FieldLogger
 	tenure  *tenure.Tenure
-	taken   atomic.Bool // ever
+	taken   atomic.Bool // whether the lease was ever taken
 }
 
-// Clock is the time that a lease goes by.
+// Clock is the clock of a lease.
 type Clock = tenure.Clock
 
-// attemptTimeout bounds a request, so that a hanging one leaves time for more.
+// attemptTimeout bounds a request, so that one that hangs leaves time for others.
 const attemptTimeout = 30 * time.Second
 
-// NewLease returns the lease of owner, not yet taken. A zero Clock is the
-// machine's, a nil log discards.
+// NewLease returns the lease of owner, not yet taken. A zero Clock is the machine's; a nil log
+// discards.
 func NewLease(store LeaseStore, owner string, w LeaseWindows, clock Clock, log logrus.FieldLogger) *Lease {
 	log = telemetry.OrDiscard(log).WithField("owner_id", owner)
 	usable, advice := w.usable()
@@ -80,7 +79,7 @@ func NewLease(store LeaseStore, owner string, w LeaseWindows, clock Clock, log l
 	return l
 }
 
-// request is one attempt: a renewal, or a new lease where there is none.
+// request makes one attempt: it renews the lease, or takes a new one if there is none.
 func (l *Lease) request(ctx context.Context, held bool) error {
 	if held {
 		err := l.store.Renew(ctx, l.owner, l.windows.Expire)
@@ -90,8 +89,8 @@ func (l *Lease) request(ctx context.Context, held bool) error {
 		if !errors.Is(err, ErrNotFound) {
 			return fmt.Errorf("renew: %w", err)
 		}
-		// The store dropped it early, or somebody removed it: write it again,
-		// which the original never does (its renewals then fail for ever).
+		// The store dropped the lease early, or somebody removed it. Write it again; the original
+		// never does, and its renewals then fail for ever.
 	}
 	if err := l.store.Acquire(ctx, l.owner, l.windows.Expire); err != nil {
 		return fmt.Errorf("acquire: %w", err)
@@ -106,46 +105,44 @@ func (l *Lease) began(again bool) {
 	}
 }
 
-// Owner returns the identity that holds the lease.
+// Owner returns the id of the lease's owner.
 func (l *Lease) Owner() string { return l.owner }
 
-// Windows returns the windows that the lease goes by.
+// Windows returns the time windows of the lease.
 func (l *Lease) Windows() LeaseWindows { return l.windows }
 
-// Ensure takes the lease when it has not been tried before, and waits for that
-// first attempt until ctx ends. Whether it worked is what Valid tells: the
-// lease goes on trying in the background.
+// Ensure takes the lease unless that has been tried before, and waits for the first attempt until
+// ctx ends. Valid reports the result; the lease keeps trying in the background.
 func (l *Lease) Ensure(ctx context.Context) {
 	l.tenure.Start()
 	l.tenure.Tried(ctx)
 }
 
-// Valid returns nil while the lease has more than the validity window left,
-// and else an error that wraps ErrLeaseNotHeld and says why.
+// Valid returns nil while the lease has more than the validity window left. Otherwise it returns an
+// error that wraps ErrLeaseNotHeld and says why.
 func (l *Lease) Valid() error { return l.tenure.Valid() }
 
-// Context returns the context of the present tenure, an unbroken time of
-// holding the lease. It ends when the lease could not be renewed until less
-// than the validity window was left, or was released; its cause wraps
-// ErrLeaseNotHeld. A lease that is taken anew has a new one. Before the lease
-// was first taken it is that of the first tenure. Close does not end it: the
-// lease then runs out, and Valid tells when.
+// Context returns the context of the current tenure, an unbroken period of holding the lease. The
+// context ends when the lease was released, or was not renewed before its remaining time fell below
+// the validity window; its cause wraps ErrLeaseNotHeld. A lease that is taken again begins a new
+// tenure with a new context. Before the lease is first taken, Context returns the context of the
+// first tenure. Close does not end the context: the lease then expires, and Valid reports when.
 func (l *Lease) Context() context.Context { return l.tenure.Context() }
 
-// Lost returns the channel that is closed when the present tenure ends.
+// Lost returns a channel that is closed when the current tenure ends.
 func (l *Lease) Lost() <-chan struct{} { return l.tenure.Context().Done() }
 
-// guard takes the lease if need be, and returns what a write has to ask until
-// it is done. That is bound to the present tenure: a write does not go on under
-// another one, when its object may be somebody else's already. It fails with
-// ErrLeaseNotHeld, and with AcquireLeaseFailed for a lease that never was:
-// nobody takes over the work of an owner who never had any.
+// guard takes the lease if necessary and returns the function that a write asks until it is done.
+// The function is bound to the current tenure: a write must not continue under a later tenure, when
+// its object may already belong to another owner. guard fails with ErrLeaseNotHeld, or with
+// AcquireLeaseFailed if the lease was never held: nobody takes over the work of an owner that never
+// had a lease.
 func (l *Lease) guard(ctx context.Context) (valid func() error, err error) {
 	l.Ensure(ctx)
 	valid = l.tenure.Fence()
 	err = valid()
 	if cause := context.Cause(ctx); err != nil && cause != nil {
-		return nil, cause // it was not waited for
+		return nil, cause // the first attempt has not ended
 	}
 	if err != nil && !l.taken.Load() {
 		return nil, fault.AcquireLeaseFailed(err.Error())
@@ -153,9 +150,9 @@ func (l *Lease) guard(ctx context.Context) (valid func() error, err error) {
 	return valid, err
 }
 
-// Held tells whether the lease of any owner is there: its absence for longer
-// than the expire window means that the owner is dead. A text that is no owner's id,
-// from a checkpoint that somebody wrote by hand, has none, and the store is not asked.
+// Held reports whether the lease of an owner exists. If it is absent for longer than the expire
+// window, the owner is dead. A text that is not an owner's id, from a checkpoint that was written
+// by hand, has no lease, and the store is not asked.
 func (l *Lease) Held(ctx context.Context, owner string) (bool, error) {
 	if owner == "" || len(owner) > 255 || !keyCharacters(owner) || hasDotPart(owner) {
 		return false, nil
@@ -163,8 +160,8 @@ func (l *Lease) Held(ctx context.Context, owner string) (bool, error) {
 	return l.store.Held(ctx, owner)
 }
 
-// Release closes the lease and removes it from the store, so that others need
-// not wait for its end. It is for an owner that has ended all its work.
+// Release closes the lease and removes it from the store, so that others need not wait for it to
+// expire. It is for an owner that has ended all its work.
 func (l *Lease) Release(ctx context.Context) error {
 	started := l.tenure.Started()
 	l.tenure.End("it was given back")
@@ -177,6 +174,5 @@ func (l *Lease) Release(ctx context.Context) error {
 	return nil
 }
 
-// Close stops renewing and waits for the goroutine to end. It may be called
-// more than once.
+// Close stops renewing and waits for the goroutine to end. It may be called repeatedly.
 func (l *Lease) Close() { l.tenure.Stop() }

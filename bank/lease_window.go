@@ -7,14 +7,14 @@ import (
 	"time"
 )
 
-// LeaseWindows are the times of a lease.
+// LeaseWindows are the time windows of a lease.
 //
 // karbor: swift_bank_plugin.py lease_expire_window, lease_renew_window,
 // lease_validity_window
 type LeaseWindows struct {
-	Expire   time.Duration // a lease that is not renewed ends after this
-	Renew    time.Duration // from one renewal to the next
-	Validity time.Duration // what a lease must have left to be valid
+	Expire   time.Duration // a lease that is not renewed ends after this time
+	Renew    time.Duration // between two renewals
+	Validity time.Duration // remaining time that a valid lease must have
 }
 
 // DefaultLeaseWindows are those of the original.
@@ -22,15 +22,14 @@ func DefaultLeaseWindows() LeaseWindows {
 	return LeaseWindows{Expire: 600 * time.Second, Renew: 120 * time.Second, Validity: 100 * time.Second}
 }
 
-// stockLeaseWindows are those of the original's own sample of a provider. Operators who
-// left them as they were have nothing to be warned of.
+// stockLeaseWindows are the values in the original's sample of a provider. Operators who kept them
+// need no warning.
 //
 // karbor: etc/providers.d/openstack-infra.conf
 var stockLeaseWindows = LeaseWindows{Expire: 120 * time.Second, Renew: 100 * time.Second, Validity: 100 * time.Second}
 
-// usable returns windows under which a lease that is renewed in time never
-// ceases to be valid, and says what it changed. The original takes any values,
-// since it never checks a lease.
+// usable returns windows under which a lease that is renewed in time is always valid, and a text
+// that says what it changed. The original accepts any values, since it never checks a lease.
 func (w LeaseWindows) usable() (LeaseWindows, string) {
 	given := w
 	if w.Expire <= 0 {
@@ -39,8 +38,8 @@ func (w LeaseWindows) usable() (LeaseWindows, string) {
 	if w.Renew <= 0 || w.Renew >= w.Expire {
 		w.Renew = w.Expire / 5
 	}
-	// Between two renewals the lease has at least Expire-Renew left. Half of
-	// that stays for a renewal that is late.
+	// Between two renewals the lease has at least Expire-Renew left. Half of that is reserved for a
+	// late renewal.
 	if spare := w.Expire - w.Renew; w.Validity < 0 || w.Validity > spare*9/10 {
 		w.Validity = spare / 2
 	}

@@ -14,15 +14,14 @@ import (
 	"github.com/karbor-project/karbor/pkg/fault"
 )
 
-// Section is the part of a bank below one path. No key reaches out of it. It
-// is safe for concurrent use.
+// Section is the part of a bank below one path. No key reaches out of it. It is safe for concurrent
+// use.
 //
-// Methods fail with InvalidParameterValue for a key that is not valid, with
-// BankReadonlyViolation for a write to a read-only section, and else with the
-// class of the operation: BankUpdateObjectFailed, BankGetObjectFailed,
-// BankListObjectsFailed or BankDeleteObjectFailed, each naming the key.
-// errors.Is finds ErrNotFound, ErrUnusable, ErrAltered and the cause of a cancelled
-// context in them.
+// Methods fail with InvalidParameterValue for a key that is not valid, with BankReadonlyViolation
+// for a write to a read-only section, and otherwise with the class of the operation:
+// BankUpdateObjectFailed, BankGetObjectFailed, BankListObjectsFailed or BankDeleteObjectFailed,
+// each naming the key. errors.Is finds ErrNotFound, ErrUnusable, ErrAltered and the cause of a
+// cancelled context in them.
 type Section struct {
 	bank     *Bank
 	prefix   string // begins and ends with a slash
@@ -33,15 +32,15 @@ type Section struct {
 // Path returns the path of the section, with a slash at both ends.
 func (s *Section) Path() string { return s.prefix }
 
-// Writable tells whether the section takes writes.
+// Writable reports whether the section accepts writes.
 func (s *Section) Writable() bool { return s.writable }
 
-// ReadOnly returns the same section without its writes.
+// ReadOnly returns the same section without write access.
 func (s *Section) ReadOnly() *Section {
 	return &Section{bank: s.bank, prefix: s.prefix, digests: s.digests}
 }
 
-// Section returns the part below path, with the writes that s has.
+// Section returns the part below path, with the write access of s.
 func (s *Section) Section(path string) (*Section, error) {
 	below, err := normalSection(path)
 	if err != nil {
@@ -50,8 +49,8 @@ func (s *Section) Section(path string) (*Section, error) {
 	return &Section{bank: s.bank, prefix: s.prefix + strings.TrimPrefix(below, "/"), writable: s.writable, digests: s.digests}, nil
 }
 
-// PutJSON stores a value as JSON in Python's style, for readers to decode.
-// Keys keep the order that encoding/json gives them.
+// PutJSON stores a value as JSON in Python's style. The keys keep the order that encoding/json
+// gives them.
 func (s *Section) PutJSON(ctx context.Context, key string, v any) error {
 	return s.putJSON(ctx, key, v, false)
 }
@@ -67,24 +66,23 @@ func (s *Section) putJSON(ctx context.Context, key string, v any, isNew bool) er
 	return s.Put(ctx, key, Upload{Open: Bytes(text), Size: int64(len(text)), Serialized: true, New: isNew})
 }
 
-// CreateJSON stores a value as PutJSON does, if there is no object under key;
-// else it fails with ErrExists. So it also does when the object is its own, of an
-// attempt whose answer was lost.
+// CreateJSON stores a value as PutJSON does, provided that no object exists under key. Otherwise it
+// fails with ErrExists, even if the object is its own, from an attempt whose response was lost.
 func (s *Section) CreateJSON(ctx context.Context, key string, v any) error {
 	return s.putJSON(ctx, key, v, true)
 }
 
-// PutText stores a text as it is.
+// PutText stores a text verbatim.
 func (s *Section) PutText(ctx context.Context, key, text string) error {
 	return s.PutBytes(ctx, key, []byte(text))
 }
 
-// PutBytes stores bytes as they are.
+// PutBytes stores bytes verbatim.
 func (s *Section) PutBytes(ctx context.Context, key string, data []byte) error {
 	return s.Put(ctx, key, Upload{Open: Bytes(data), Size: int64(len(data))})
 }
 
-// Put stores an object as it is.
+// Put stores an object verbatim.
 func (s *Section) Put(ctx context.Context, key string, u Upload) error {
 	if !u.Serialized && u.Size >= bulkSize {
 		done, err := s.bank.stream(ctx)
@@ -110,11 +108,10 @@ func (s *Section) put(ctx context.Context, key string, u Upload) error {
 	return s.record(ctx, full, u)
 }
 
-// CopyFrom stores under key the object that another section has under it, as it
-// is: its bytes and what the store remembers of their form. It returns their
-// number. The object streams through. That the copy is whole follows from the
-// contracts: a body that ends early fails, and so does an upload of another size;
-// stores that keep checksums compare them on both ways.
+// CopyFrom copies the object under key from another section, with its bytes and its flag, and
+// returns the number of bytes. The object is streamed. The contracts ensure that the copy is
+// complete: a body that ends early fails, and so does an upload of another size; stores with
+// checksums compare them in both directions.
 func (s *Section) CopyFrom(ctx context.Context, from *Section, key string) (int64, error) {
 	full, err := from.key(key)
 	if err != nil {
@@ -138,7 +135,7 @@ func (s *Section) CopyFrom(ctx context.Context, from *Section, key string) (int6
 		}
 	}
 	u.Open = func() (io.ReadCloser, error) {
-		o := first // which an attempt consumes
+		o := first // an attempt consumes first
 		if first = nil; o == nil {
 			var err error
 			if o, err = from.get(ctx, full); err != nil {
@@ -154,8 +151,8 @@ func (s *Section) CopyFrom(ctx context.Context, from *Section, key string) (int6
 	return u.Size, err
 }
 
-// GetJSON decodes the object under key into v as encoding/json does. Objects
-// that are JSON are decoded whatever their flag says.
+// GetJSON decodes the object under key into v as encoding/json does. It decodes any JSON, whatever
+// the object's flag says.
 func (s *Section) GetJSON(ctx context.Context, key string, v any) error {
 	full, data, _, err := s.read(ctx, key, "")
 	if err != nil {
@@ -173,24 +170,23 @@ func (s *Section) GetText(ctx context.Context, key string) (string, error) {
 	return string(data), err
 }
 
-// maxHeld is how many bytes an object may have that is held in memory: some times
-// what the graph of a hundred thousand resources has.
+// maxHeld is the maximum size in bytes of an object that is held in memory: several times the size
+// of a graph of a hundred thousand resources.
 const maxHeld = 128 << 20
 
-// maxString is the most bytes of data that the original wrapped into a string, which
-// had been in its memory too: its largest objects, with an escape for each byte.
+// maxString is the maximum size in bytes of a JSON string that the original made of data held in
+// memory: its largest objects, with an escape for each byte.
 const maxString = 512 << 20
 
-// GetBytes returns the bytes that were stored under key, held in memory: Open
-// is for objects of any size. Bytes that the original wrapped into a JSON
-// string come back unwrapped.
+// GetBytes returns the bytes that were stored under key, held in memory; Open is for objects of any
+// size. GetBytes unwraps bytes that the original stored as a JSON string.
 func (s *Section) GetBytes(ctx context.Context, key string) ([]byte, error) {
 	data, _, err := s.GetChanged(ctx, key, "")
 	return data, err
 }
 
-// GetChanged returns what GetBytes does, with its version. known is the version of what the
-// caller has: where that is still there, nothing is read and the bytes are nil.
+// GetChanged returns the result of GetBytes and its version. known is the version that the caller
+// has: if the object still has it, nothing is read and data is nil.
 func (s *Section) GetChanged(ctx context.Context, key, known string) (data []byte, version string, err error) {
 	full, data, o, err := s.read(ctx, key, known)
 	if err != nil {
@@ -205,10 +201,10 @@ func (s *Section) GetChanged(ctx context.Context, key, known string) (data []byt
 	return data, o.Version, nil
 }
 
-// Open returns a reader of the bytes that were stored under key. The caller
-// closes it and keeps ctx alive until then. A stream that breaks off gives an
-// error that names the key. Who reads several objects at a time opens them in the order
-// in which they are consumed, for Open may wait until others are closed.
+// Open returns a reader of the bytes that were stored under key. The caller closes it and keeps ctx
+// alive until then. A stream that breaks off returns an error that names the key. A caller that
+// reads several objects at the same time must open them in the order in which it consumes them,
+// since Open may wait until others are closed.
 func (s *Section) Open(ctx context.Context, key string) (io.ReadCloser, error) {
 	full, err := s.key(key)
 	if err != nil {
@@ -226,8 +222,7 @@ func (s *Section) Open(ctx context.Context, key string) (io.ReadCloser, error) {
 	if o.Serialized != JSON {
 		return &namedBody{key: full, body: o.Body, done: done}, nil
 	}
-	// Only the original flags data as JSON, and only in chunks that it had in
-	// memory itself.
+	// Only the original flags data as JSON, and only in chunks that it held in memory itself.
 	defer done()
 	defer o.Body.Close()
 	data, err := readAll(o, maxString)
@@ -241,9 +236,8 @@ func (s *Section) Open(ctx context.Context, key string) (io.ReadCloser, error) {
 	return io.NopCloser(bytes.NewReader(plain)), nil
 }
 
-// OpenString returns a reader of the string that an object is as JSON, whatever
-// the bank remembers of it: a folder keeps no flags. It fails for an object that
-// is no such string.
+// OpenString returns a reader of the JSON string that an object holds, whatever its flag, since a
+// folder keeps no flags. It fails for an object that is not a JSON string.
 func (s *Section) OpenString(ctx context.Context, key string) (io.ReadCloser, error) {
 	full, err := s.key(key)
 	if err != nil {
@@ -265,9 +259,9 @@ func (s *Section) OpenString(ctx context.Context, key string) (io.ReadCloser, er
 	return io.NopCloser(strings.NewReader(text)), nil
 }
 
-// List returns keys relative to the section. The prefix and the marker of o
-// are relative to it, too, so that the last key of a page is the marker of the
-// next one. The keys that come with a PartialError are good.
+// List returns keys relative to the section. The prefix and the marker of o are relative, too, so
+// that the last key of a page is the marker of the next one. Keys that come with a PartialError are
+// valid.
 func (s *Section) List(ctx context.Context, o ListOptions) ([]string, error) {
 	prefix, err := normalPrefix(o.Prefix)
 	if err != nil {
@@ -308,7 +302,7 @@ func (s *Section) Delete(ctx context.Context, key string) error {
 	return err
 }
 
-// read reads an object, whose body is closed, unless it has the version that is known.
+// read reads an object, unless its version is known, and closes its body.
 func (s *Section) read(ctx context.Context, key, known string) (full string, data []byte, o *Object, err error) {
 	if full, err = s.key(key); err != nil {
 		return "", nil, nil, err
@@ -331,7 +325,7 @@ func (s *Section) read(ctx context.Context, key, known string) (full string, dat
 	return full, data, o, nil
 }
 
-// readAll reads an object of no more than limit bytes.
+// readAll reads an object of at most limit bytes.
 func readAll(o *Object, limit int) ([]byte, error) {
 	var data bytes.Buffer
 	data.Grow(bytes.MinRead + int(min(max(o.Size, 0), 1<<20)))
@@ -346,7 +340,7 @@ func tooLarge(limit int) error {
 	return fmt.Errorf("%w: it has more than %d bytes", ErrUnusable, limit)
 }
 
-// key returns the key in the bank of a key in the section.
+// key converts a key in the section to a key in the bank.
 func (s *Section) key(key string) (string, error) {
 	normal, err := normalKey(key)
 	if err != nil {
@@ -359,7 +353,7 @@ func (s *Section) key(key string) (string, error) {
 type namedBody struct {
 	key  string
 	body io.ReadCloser
-	done func() // nil: nothing
+	done func() // may be nil
 }
 
 func (b *namedBody) Read(p []byte) (int, error) {

@@ -10,7 +10,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/resource/pyjson"
 )
 
-// marshal returns the text that Python's json.dumps gives for v.
+// marshal returns the same text for v as Python's json.dumps.
 func marshal(v any) ([]byte, error) {
 	raw, ok := v.(json.RawMessage)
 	if !ok {
@@ -25,9 +25,8 @@ func marshal(v any) ([]byte, error) {
 	return pyjson.Append(make([]byte, 0, len(raw)+len(raw)/8), raw)
 }
 
-// unwrap returns the bytes that an object flagged as JSON stands for: the
-// content of a JSON string, or the text of any other value. Under Python 3 the
-// original stores bytes that way when they are UTF-8.
+// unwrap returns the bytes that an object flagged as JSON encodes: the content of a JSON string, or
+// the text of any other value. Under Python 3 the original stores UTF-8 bytes that way.
 func unwrap(data []byte) ([]byte, error) {
 	if trimmed := bytes.TrimSpace(data); len(trimmed) == 0 || trimmed[0] != '"' {
 		return data, nil

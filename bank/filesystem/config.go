@@ -15,7 +15,7 @@ import (
 
 const group = "file_system_bank_plugin"
 
-// Options are the bank's options in a provider's file.
+// Options are the options of the bank in a provider's file.
 //
 // karbor: file_system_bank_plugin.py file_system_bank_plugin_opts
 var Options = []config.Option{
@@ -28,8 +28,8 @@ var Options = []config.Option{
 			"The default is for workers that run as one user; 0644 is what the original's files have."},
 }
 
-// FromConfig returns the bank that a provider's file describes. The lease is
-// nil: a file system has none.
+// FromConfig returns the bank that a provider's file describes. The lease is nil, since a file
+// system has none.
 func FromConfig(cfg *config.Config, log logrus.FieldLogger) (bank.Plugin, *bank.Lease, error) {
 	mode, err := strconv.ParseUint(cfg.String(group, "bank_object_mode"), 8, 32)
 	if err != nil {

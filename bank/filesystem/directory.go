@@ -13,15 +13,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// directory is an open directory of the bank. Everything in the bank is opened from
-// such directories, one name at a time, and no symbolic link is followed on the way: one
-// in the bank could lead out of it, to the files of the worker or of another bank, and it
-// may be put in the place of a directory at any time. (os.Root follows links that stay
-// below the root, and has no way to refuse these.) The root itself may be a link: it is
-// the operator's.
+// directory is an open directory of the bank. Everything in the bank is opened relative to such a
+// directory, one name at a time and without following symbolic links: a link could lead out of the
+// bank, to files of the worker or of another bank, and could replace a directory at any time.
+// (os.Root follows links that stay below the root and cannot refuse them.) The root itself may be a
+// link, since the operator controls it.
 type directory struct {
 	fd   int
-	path string // for errors
+	path string // for error messages
 }
 
 // parts yields the names in a path.
@@ -74,7 +73,7 @@ func (d directory) openFile(name string, flag int, mode os.FileMode) (*os.File, 
 	return os.NewFile(uintptr(fd), path), nil
 }
 
-// readDir returns what is in d.
+// readDir returns the entries of d.
 func (d directory) readDir() ([]os.DirEntry, error) {
 	file, err := d.openFile(".", unix.O_RDONLY|unix.O_DIRECTORY, 0)
 	if err != nil {
@@ -84,8 +83,8 @@ func (d directory) readDir() ([]os.DirEntry, error) {
 	return file.ReadDir(-1)
 }
 
-// remove removes a file, or an empty directory with the flag unix.AT_REMOVEDIR. A link
-// is removed itself.
+// remove removes a file or, with the flag unix.AT_REMOVEDIR, an empty directory. It removes a link
+// itself and not its target.
 func (d directory) remove(name string, flag int) error {
 	if err := unix.Unlinkat(d.fd, name, flag); err != nil {
 		return &fs.PathError{Op: "remove", Path: filepath.Join(d.path, name), Err: err}
@@ -93,7 +92,7 @@ func (d directory) remove(name string, flag int) error {
 	return nil
 }
 
-// chmod gives a directory in d its mode whatever the umask of the process is.
+// chmod sets the mode of a directory in d, independent of the umask of the process.
 func (d directory) chmod(name string, mode os.FileMode) error {
 	file, err := d.openFile(name, unix.O_RDONLY|unix.O_DIRECTORY, 0)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -106,8 +105,8 @@ func (d directory) chmod(name string, mode os.FileMode) error {
 	return file.Chmod(mode)
 }
 
-// sync forces the entries of d to disk. File systems that cannot do that, such as some
-// network ones, do without, and a directory that was removed meanwhile has none.
+// sync forces the entries of d to disk. It ignores file systems that do not support this, such as
+// some network file systems, and a directory that was removed meanwhile.
 func (d directory) sync() error {
 	file, err := d.openFile(".", unix.O_RDONLY|unix.O_DIRECTORY, 0)
 	if errors.Is(err, fs.ErrNotExist) {

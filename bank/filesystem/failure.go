@@ -14,11 +14,11 @@ import (
 	"github.com/karbor-project/karbor/bank"
 )
 
-// ofOneFile are the errors that a file or a directory may have while others have
-// none. All others, such as too many open files, are not its own.
+// ofOneFile are errors that may concern a single file or directory. All other errors, such as too
+// many open files, concern the whole bank.
 var ofOneFile = []error{
-	syscall.EACCES, syscall.EPERM, // its mode or its attributes
-	syscall.ELOOP, syscall.ENOTDIR, syscall.EISDIR, syscall.ENXIO, syscall.ENODEV, syscall.EINVAL, // it is something else
+	syscall.EACCES, syscall.EPERM, // mode or attributes
+	syscall.ELOOP, syscall.ENOTDIR, syscall.EISDIR, syscall.ENXIO, syscall.ENODEV, syscall.EINVAL, // not a regular file or directory
 	syscall.EIO, syscall.EBADMSG, syscall.ENODATA, // bad blocks and checksums
 	syscall.ESTALE, syscall.EOVERFLOW,
 	errNotFile, io.ErrUnexpectedEOF,
@@ -27,14 +27,14 @@ var ofOneFile = []error{
 // errNotFile has the text of the original.
 var errNotFile = errors.New("Object is not a file") //nolint:staticcheck // shown to users as it is
 
-// missing tells whether err means that there is no such file: the name itself,
-// a directory above it, or a name that no file can have.
+// missing reports whether err means that a file does not exist: the name itself or a directory
+// above it is absent, or no file can have the name.
 func missing(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.ENAMETOOLONG)
 }
 
-// linked tells whether a name on the way from the root to a path is a link: what it
-// leads to is not looked at, and may be anything.
+// linked reports whether a symbolic link is on the way from root to path. The target of a link may
+// be anything and is never examined.
 func linked(root, path string) bool {
 	for at := len(root); at < len(path); {
 		next := strings.IndexByte(path[at+1:], filepath.Separator)

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package filesystem is a bank in a directory, such as an NFS mount. An object
-// is the file <path>/<container><key> and holds nothing but the body: there is
-// no flag beside it. Banks that the original wrote are read as they are.
+// Package filesystem is a bank in a directory, such as an NFS mount. An object is the file
+// <path>/<container><key> and holds only the body; no flag is stored with it. Banks that the
+// original wrote are readable.
 package filesystem
 
 import (
@@ -33,9 +33,8 @@ import (
 // Config of a bank.
 type Config struct {
 	Path      string // the directory of all containers
-	Container string // the directory of the bank in it
-	// Mode of the files; 0: 0600. Directories can be searched by those who may read
-	// the files.
+	Container string // the directory of the bank within Path
+	// Mode of the files; 0: 0600. Whoever may read the files may also search the directories.
 	Mode os.FileMode
 }
 
@@ -46,7 +45,7 @@ type store struct {
 	mode  os.FileMode // of files
 	log   logrus.FieldLogger
 	sweep sync.Once
-	seen  atomic.Bool // the root has been there
+	seen  atomic.Bool // the root has existed
 
 	identity identity
 
@@ -58,9 +57,8 @@ var (
 	_ bank.Local  = (*store)(nil)
 )
 
-// New returns the bank of cfg. Directories are made when something is written.
-// The bank has no lease; each instance has an owner id of its own. A nil log
-// discards.
+// New returns the bank of cfg. Directories are created on the first write. The bank has no lease;
+// each instance has an owner id of its own. A nil log discards.
 func New(cfg Config, log logrus.FieldLogger) (bank.Plugin, error) {
 	if cfg.Path == "" {
 		return nil, errors.New("file system bank: file_system_bank_path is not set")
@@ -82,11 +80,11 @@ func New(cfg Config, log logrus.FieldLogger) (bank.Plugin, error) {
 	return &store{root: root, owner: uuid.NewString(), mode: cfg.Mode, log: log, settled: settled, identity: identity{root: root, log: log}}, nil
 }
 
-// defaultMode of files. What is backed up is for nobody but the workers.
+// defaultMode is the mode of files. Only the workers may read backups.
 const defaultMode = 0o600
 
-// dirMode is the mode of directories: with the right to search them for all who may
-// read the files.
+// dirMode returns the mode of directories, which adds search permission for everyone who may read
+// the files.
 func (s *store) dirMode() os.FileMode { return s.mode | s.mode&0o444>>2 }
 
 // OwnerID implements bank.Plugin.
@@ -95,7 +93,7 @@ func (s *store) OwnerID() string { return s.owner }
 // Close implements bank.Plugin.
 func (s *store) Close() error { return nil }
 
-// Writable implements bank.Local. A bank that nothing was written to yet is not made.
+// Writable implements bank.Local. It does not create a bank that was never written to.
 func (s *store) Writable() error {
 	if err := s.unusable(s.root); err != nil {
 		return err
@@ -109,8 +107,8 @@ func (s *store) Writable() error {
 // Remember implements bank.Local.
 func (s *store) Remember(file string) { s.identity.remember(file) }
 
-// Writable returns why nothing can be made in a folder, or in the nearest one above it
-// that there is. It makes a folder and removes it.
+// Writable returns an error if no file can be created in a folder or, if the folder does not exist,
+// in its nearest existing ancestor. It creates a folder there and removes it.
 func Writable(dir string) error {
 	for dir != filepath.Dir(dir) {
 		if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
@@ -144,15 +142,15 @@ func (s *store) Get(ctx context.Context, key string) (*bank.Object, error) {
 	}, nil
 }
 
-// settled is the age from which on the times of a file tell its contents apart. A file that
-// was changed since may be changed again without a trace: file systems have times in steps
-// of up to two seconds, give the number of a file that was replaced to the next one, and may
-// be on a machine whose clock is late.
+// settled is the minimum age at which the times of a file identify its content. A file that was
+// changed more recently may change again without a trace: file systems have timestamps of up to two
+// seconds' resolution, reuse the inode number of a replaced file, and may be on a machine whose
+// clock is late.
 const settled = time.Minute
 
-// version is that of an open file. Nobody can set the time of its last change (ctime), and
-// whatever is done to the file or its name sets it. To open a file asks a network file
-// system for its present state, which a look at its name alone need not.
+// version returns the version of an open file. It uses the time of the last change (ctime), which
+// nobody can set and every change to the file or its name updates. Opening a file makes a network
+// file system fetch its current state; stat on the name alone need not.
 func (s *store) version(stat *unix.Stat_t) string {
 	if time.Since(time.Unix(stat.Ctim.Unix())) < s.settled {
 		return ""
@@ -160,10 +158,10 @@ func (s *store) version(stat *unix.Stat_t) string {
 	return fmt.Sprint(stat.Dev, stat.Ino, stat.Size, stat.Mtim.Nano(), stat.Ctim.Nano())
 }
 
-// readOnly opens an object: a pipe in its place would wait for a writer.
+// readOnly opens an object without blocking, since a pipe in its place would wait for a writer.
 const readOnly = unix.O_RDONLY | unix.O_NONBLOCK
 
-// openObject opens the file of a key, and looks at it.
+// openObject opens the file of a key and reads its status.
 func (s *store) openObject(key string, stat *unix.Stat_t) (int, error) {
 	root, err := s.open("")
 	if err != nil {
@@ -171,7 +169,7 @@ func (s *store) openObject(key string, stat *unix.Stat_t) (int, error) {
 	}
 	fd, err := openBeneath(root.fd, strings.Trim(key, "/"), readOnly)
 	root.close()
-	if err != nil { // the steps tell where, too
+	if err != nil { // resolve step by step to learn where it fails
 		folder, name := split(key)
 		d, err := s.open(folder)
 		if err != nil {
@@ -193,9 +191,9 @@ func (s *store) openObject(key string, stat *unix.Stat_t) (int, error) {
 	return fd, nil
 }
 
-// Delete implements bank.Plugin. That the object is gone is on disk when it returns: an
-// operation that has ended is not repeated after a crash. Directories that become empty are
-// removed, too; the original leaves all but the first.
+// Delete implements bank.Plugin. The removal is on disk when Delete returns, since an operation
+// that has ended is not repeated after a crash. Delete also removes directories that become empty;
+// the original leaves all but the first.
 func (s *store) Delete(ctx context.Context, key string) error {
 	path, err := s.path(ctx, key)
 	if err != nil {
@@ -223,7 +221,7 @@ func (s *store) Delete(ctx context.Context, key string) error {
 	return nil
 }
 
-// prune removes the directory of keys and those above it as far as they are empty.
+// prune removes a directory and its ancestors as far as they are empty.
 func (s *store) prune(folder string) {
 	for folder = strings.Trim(folder, "/"); folder != ""; {
 		above, name := split(folder)
@@ -240,7 +238,7 @@ func (s *store) prune(folder string) {
 	}
 }
 
-// path returns the file of a key.
+// path returns the file path of a key.
 func (s *store) path(ctx context.Context, key string) (string, error) {
 	if err := context.Cause(ctx); err != nil {
 		return "", err
@@ -252,8 +250,8 @@ func (s *store) path(ctx context.Context, key string) (string, error) {
 	return filepath.Join(s.root, filepath.FromSlash(key)), nil
 }
 
-// body is a file of a size that notices when it ends too early or the caller gives up. It is
-// no os.File, which asks the system of each one whether it could be waited for.
+// body is a file of known size. It reports an early end, and stops when the caller's context ends.
+// It does not use os.File, which asks the system for each file whether it can be polled.
 type body struct {
 	ctx   context.Context
 	store *store
@@ -291,7 +289,7 @@ func (b *body) Close() error {
 	return unix.Close(fd)
 }
 
-// open opens the directory at a path below the root, as rename and the like need it.
+// open opens the directory at a path below the root for operations such as rename.
 func (s *store) open(path string) (directory, error) {
 	fd, err := openat(unix.AT_FDCWD, s.root, searchOnly, 0)
 	if err != nil {
@@ -302,15 +300,15 @@ func (s *store) open(path string) (directory, error) {
 		return d, nil
 	}
 	fd, err = openBeneath(d.fd, path, searchOnly)
-	if err != nil { // the steps tell where, too
+	if err != nil { // resolve step by step to learn where it fails
 		return d.follow(path)
 	}
 	d.close()
 	return directory{fd, filepath.Join(d.path, path)}, nil
 }
 
-// create opens the directory at a path below the root and makes those that are missing,
-// whose entries it forces to disk.
+// create opens the directory at a path below the root. It creates missing directories and forces
+// their entries to disk.
 func (s *store) create(path string) (directory, error) {
 	if err := os.MkdirAll(s.root, s.dirMode()); err != nil {
 		return directory{}, err
@@ -337,9 +335,8 @@ func (s *store) create(path string) (directory, error) {
 	return d, nil
 }
 
-// failed classes the error of an operation on what is at path, as bank.Plugin
-// wants it. A file may be refused since all are, so the bank is looked at before
-// the file is blamed.
+// failed classifies the error of an operation on path as bank.Plugin requires. A file may be
+// refused because all files are, so failed examines the bank before it blames the file.
 func (s *store) failed(path string, err error) error {
 	gone := missing(err)
 	itself := func(target error) bool { return errors.Is(err, target) }
@@ -355,8 +352,8 @@ func (s *store) failed(path string, err error) error {
 	return fmt.Errorf("%w: %w", bank.ErrUnusable, err)
 }
 
-// outage tells why nothing in the bank, or in the section that path is in, can be
-// used. It is nil for a bank that nothing was written to yet.
+// outage returns why nothing in the bank, or in the section of path, can be used. It returns nil
+// for a bank that was never written to.
 func (s *store) outage(path string) error {
 	if err := s.unusable(s.root); err != nil {
 		return err
@@ -368,7 +365,7 @@ func (s *store) outage(path string) error {
 	return s.unusable(filepath.Join(s.root, section))
 }
 
-// unusable tells why a directory that everything depends on cannot be used.
+// unusable returns why a directory that everything depends on cannot be used, or nil.
 func (s *store) unusable(dir string) error {
 	links := unix.O_NOFOLLOW
 	if dir == s.root {
@@ -388,7 +385,7 @@ func (s *store) unusable(dir string) error {
 	}
 	d := directory{fd, dir}
 	defer d.close()
-	// The dot needs that the directory can be searched.
+	// Looking up the dot requires permission to search the directory.
 	if err := unix.Fstatat(fd, ".", new(unix.Stat_t), 0); err != nil {
 		return fmt.Errorf("the bank cannot be used: searching %s: %w", dir, err)
 	}
@@ -400,7 +397,7 @@ func (s *store) unusable(dir string) error {
 	}
 	file, err := d.openFile(".", unix.O_RDONLY|unix.O_DIRECTORY, 0)
 	if errors.Is(err, fs.ErrPermission) {
-		return nil // to search it is enough
+		return nil // search permission is sufficient
 	}
 	if err == nil {
 		_, err = file.Readdirnames(1)
@@ -412,9 +409,8 @@ func (s *store) unusable(dir string) error {
 	return nil
 }
 
-// List implements bank.Plugin. The directories are walked in the order of the
-// keys, so that a listing with a marker or a limit reads no more of them than
-// it must. Links are not followed.
+// List implements bank.Plugin. It walks the directories in the order of the keys, so that a listing
+// with a marker or a limit reads no more directories than necessary. It does not follow links.
 func (s *store) List(ctx context.Context, o bank.ListOptions) ([]string, error) {
 	start := o.Prefix[:strings.LastIndexByte(o.Prefix, '/')+1]
 	if _, err := s.path(ctx, start); err != nil {

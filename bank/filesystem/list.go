@@ -13,19 +13,19 @@ import (
 	"github.com/karbor-project/karbor/bank"
 )
 
-// errLimit ends a walk that has found enough.
+// errLimit ends a walk that has found enough keys.
 var errLimit = errors.New("limit reached")
 
 type walk struct {
 	store    *store
 	ctx      context.Context
 	options  bank.ListOptions
-	start    string // the directory that the walk begins in
+	start    string // the directory in which the walk begins
 	keys     []string
-	failures []error // of directories below it
+	failures []error // errors of directories below start
 }
 
-// root walks the directory that the walk begins in.
+// root walks the directory in which the walk begins.
 func (w *walk) root() error {
 	d, err := w.store.open(w.start)
 	if err != nil {
@@ -35,7 +35,7 @@ func (w *walk) root() error {
 	return w.dir(w.start, d)
 }
 
-// failed judges that a directory cannot be listed: it is nil when the walk goes on.
+// failed handles a directory that cannot be listed. It returns nil if the walk continues.
 func (w *walk) failed(key string, err error) error {
 	err = w.store.failed(filepath.Join(w.store.root, filepath.FromSlash(key))+string(filepath.Separator), err)
 	switch {
@@ -48,7 +48,7 @@ func (w *walk) failed(key string, err error) error {
 	return nil
 }
 
-// below walks a directory in another one.
+// below walks a directory inside another one.
 func (w *walk) below(key string, above directory, name string) error {
 	d, err := above.enter(name)
 	if err != nil {
@@ -58,7 +58,7 @@ func (w *walk) below(key string, above directory, name string) error {
 	return w.dir(key, d)
 }
 
-// dir walks a directory, whose key ends with a slash.
+// dir walks a directory. Its key ends with a slash.
 func (w *walk) dir(key string, d directory) error {
 	if err := context.Cause(w.ctx); err != nil {
 		return err
@@ -74,7 +74,7 @@ func (w *walk) dir(key string, d directory) error {
 	for _, e := range entries {
 		name := e.Name()
 		if strings.ContainsFunc(name, notOfNames) || strings.Contains(name, "..") {
-			continue // no key: also the directory of incoming files
+			continue // not a key; the directory of incoming files is skipped here, too
 		}
 		if e.IsDir() {
 			name += "/"
@@ -101,7 +101,7 @@ func (w *walk) dir(key string, d directory) error {
 				return err
 			}
 			continue
-		default: // one of many, if there is anything in it
+		default: // one partial failure, if the directory has any entries
 			inside := walk{store: w.store, ctx: w.ctx, options: bank.ListOptions{Prefix: key + name, Limit: 1}, start: w.start}
 			err := inside.below(key+name, d, folder)
 			w.failures = append(w.failures, inside.failures...)
@@ -120,12 +120,12 @@ func (w *walk) dir(key string, d directory) error {
 	return nil
 }
 
-// notOfNames tells whether no key has the character. What has others is not ours,
-// and not to be looked into: lost+found, or a copy that an editor keeps.
+// notOfNames reports whether keys exclude the character. Names with such a character, such as
+// lost+found or an editor's backup copy, are not ours and are skipped.
 func notOfNames(c rune) bool { return !bank.InKeys(c) || c == '/' }
 
-// wanted tells whether a key is selected or, if it ends with a slash, whether
-// one below it may be.
+// wanted reports whether a key is selected or, if it ends with a slash, whether a key below it may
+// be.
 func (w *walk) wanted(key string) bool {
 	prefix, marker := w.options.Prefix, w.options.Marker
 	dir := strings.HasSuffix(key, "/")

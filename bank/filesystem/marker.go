@@ -16,25 +16,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// markerName is a file in the root of each bank that was written to, with an id: a folder
-// without it, in the place of one that had it, is the one below a mount that is missing. No key can
-// name it, and neither we nor the original list it. A bank of the original has none until it
-// is written to.
+// markerName is a file with an id in the root of each bank that was written to. If a root that had
+// the marker lacks it, a mount is missing and the root is the directory beneath it. No key can name
+// the file, and neither we nor the original list it. A bank of the original has no marker until we
+// write to it.
 const markerName = "#bank"
 
-// identity tells whether the bank at a path is still the same one.
+// identity checks that the bank at a path is still the same one.
 type identity struct {
 	root string
 	log  logrus.FieldLogger
 
 	mu    sync.Mutex
-	id    string // of the bank that was seen here; "": none
-	file  string // where this machine remembers it; "": nowhere
-	noted string // what is in the file
+	id    string // of the bank that was seen here; empty if none
+	file  string // where this machine records the id; empty for nowhere
+	noted string // content of the file
 }
 
-// remember reads which bank was seen here before this process began: the file has its id and
-// path. A bank at another path is what the configuration says now.
+// remember reads which bank a previous process saw here. The file has the id and the path of the
+// bank; a record for another path is ignored, since the configuration has changed.
 func (i *identity) remember(file string) {
 	text, err := os.ReadFile(file)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -48,19 +48,19 @@ func (i *identity) remember(file string) {
 	}
 }
 
-// known returns the id of the bank that was seen here, "" if none was.
+// known returns the id of the bank that was seen here, or "".
 func (i *identity) known() string {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return i.id
 }
 
-// check fails if the root is not that of the bank that was known before the root was
-// opened: meanwhile another writer may have marked it. The first bank that is seen is it.
+// check fails if root is not the bank known, an id that was read before root was opened, since
+// another writer may have marked the bank meanwhile. The first bank that is seen is adopted.
 func (i *identity) check(root directory, known string) error {
 	id, err := readMarker(root)
 	if errors.Is(err, fs.ErrPermission) {
-		return nil // it is there, at least
+		return nil // at least the root exists
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("the bank cannot be used: %w", err)
@@ -79,14 +79,14 @@ func (i *identity) check(root directory, known string) error {
 	return fmt.Errorf("another bank is mounted: the file %s of %s has the id %.40q, and had %q%s", markerName, i.root, id, i.id, i.excuse())
 }
 
-// note keeps for processes to come what is written to.
+// note records the bank for later processes.
 func (i *identity) note() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.file == "" || i.noted == i.id {
 		return
 	}
-	err := os.MkdirAll(filepath.Dir(i.file), 0o755) //nolint:gosec // it is no secret, and whoever repairs a bank may make it
+	err := os.MkdirAll(filepath.Dir(i.file), 0o755) // nolint:gosec // not a secret, and whoever repairs a bank may create it
 	if err == nil {
 		err = os.WriteFile(i.file, []byte(i.id+" "+i.root+"\n"), 0o644) //nolint:gosec // likewise
 	}
@@ -96,7 +96,7 @@ func (i *identity) note() {
 	i.noted = i.id
 }
 
-// excuse says what to do if all is right.
+// excuse tells the operator what to do if the change is intended.
 func (i *identity) excuse() string {
 	if i.file == "" {
 		return ""
@@ -104,7 +104,7 @@ func (i *identity) excuse() string {
 	return fmt.Sprintf("; if this is right, remove %s and restart", i.file)
 }
 
-// readMarker returns the id of a bank.
+// readMarker returns the id of the bank at root.
 func readMarker(root directory) (string, error) {
 	file, err := root.openFile(markerName, unix.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {

@@ -10,14 +10,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// searchOnly opens a directory for what lies in it.
+// searchOnly opens a directory for lookups.
 const searchOnly = unix.O_RDONLY | unix.O_DIRECTORY
 
-// ofOneFileHere is more of ofOneFile.
+// ofOneFileHere extends ofOneFile on this system.
 var ofOneFileHere []error
 
-// openBeneath is not known here: paths are followed one name at a time.
+// openBeneath is not supported here; callers follow paths one name at a time.
 func openBeneath(int, string, uint64) (int, error) { return -1, syscall.ENOSYS }
 
-// renameNoReplace is not known here.
+// renameNoReplace is not supported here.
 func renameNoReplace(directory, string, directory, string) error { return syscall.ENOSYS }

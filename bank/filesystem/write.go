@@ -23,19 +23,17 @@ import (
 	"github.com/karbor-project/karbor/pkg/guard"
 )
 
-// incoming is the directory, below the root, of files that are being written.
-// It is on the file system of the objects, so that a file moves out of it in
-// one step, and outside of all sections: neither we nor the original ever list
-// it. No key can name it, as # is not allowed in keys.
+// incoming is the directory, below the root, of files that are being written. It is on the file
+// system of the objects, so that a finished file is moved in one step, and outside of all sections,
+// so that neither we nor the original list it. No key can name it, since keys do not allow #.
 const incoming = "#incoming"
 
-// abandoned is the age at which a file in the incoming directory was left
-// behind by a process that died.
+// abandoned is the age from which a file in the incoming directory counts as left behind by a dead
+// process.
 const abandoned = 48 * time.Hour
 
-// Put implements bank.Plugin. The object and its name are on disk when it
-// returns. A failure, such as a full disk, leaves the old object and no part
-// of the new one.
+// Put implements bank.Plugin. The object and its name are on disk when Put returns. A failure, such
+// as a full disk, leaves the old object and no part of the new one.
 func (s *store) Put(ctx context.Context, key string, u bank.Upload) error {
 	path, err := s.path(ctx, key)
 	if err != nil {
@@ -61,7 +59,7 @@ func (s *store) Put(ctx context.Context, key string, u bank.Upload) error {
 		return err
 	}
 	if err := s.install(ctx, from, temp, key, u.New); err != nil {
-		_ = from.remove(temp, 0) // else it goes in time
+		_ = from.remove(temp, 0) // otherwise removeAbandoned removes it later
 		folder, _ := split(key)
 		s.prune(folder)
 		return err
@@ -70,7 +68,7 @@ func (s *store) Put(ctx context.Context, key string, u bank.Upload) error {
 	return nil
 }
 
-// mark gives the bank its marker, unless another worker is faster.
+// mark gives the bank its marker, unless another worker has done so first.
 func (s *store) mark(ctx context.Context, from directory) error {
 	id := uuid.NewString() + "\n"
 	temp, err := s.write(ctx, from, bank.Upload{Open: bank.Bytes([]byte(id)), Size: int64(len(id))})
@@ -78,7 +76,7 @@ func (s *store) mark(ctx context.Context, from directory) error {
 		return err
 	}
 	if err := s.install(ctx, from, temp, "/"+markerName, true); err != nil {
-		_ = from.remove(temp, 0) // else it goes in time
+		_ = from.remove(temp, 0) // otherwise removeAbandoned removes it later
 		if !errors.Is(err, bank.ErrExists) {
 			return err
 		}
@@ -86,13 +84,12 @@ func (s *store) mark(ctx context.Context, from directory) error {
 	return s.unusable(s.root)
 }
 
-// incomingName is how the names of incoming files of a piece of work begin.
+// incomingName returns the prefix of the names of incoming files of a piece of work.
 func incomingName(work string) string { return url.PathEscape(work) + "#" }
 
-// Disown implements bank.Plugin. It removes the files of the work that are being
-// written, which then cannot move to their places: not even if their writer was
-// stopped in the instant before that. One who begins a file later asks, before he
-// moves it, whether he still may.
+// Disown implements bank.Plugin. It removes the incoming files of the work, so that they cannot be
+// moved into place, even if their writer was suspended just before the move. A writer that begins a
+// file later asks whether it is still allowed before it moves the file.
 func (s *store) Disown(_ context.Context, work string) error {
 	dir, err := s.open(incoming)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -114,7 +111,7 @@ func (s *store) Disown(_ context.Context, work string) error {
 	return err
 }
 
-// write writes the body into a new file of the directory and returns its name.
+// write writes the body into a new file of the directory and returns the file's name.
 func (s *store) write(ctx context.Context, dir directory, u bank.Upload) (_ string, err error) {
 	name := incomingName(bank.Work(ctx)) + uuid.NewString()
 	file, err := dir.openFile(name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL, 0o600)
@@ -126,7 +123,7 @@ func (s *store) write(ctx context.Context, dir directory, u bank.Upload) (_ stri
 			err = closeErr
 		}
 		if err != nil {
-			_ = dir.remove(name, 0) // else it goes in time
+			_ = dir.remove(name, 0) // otherwise removeAbandoned removes it later
 		}
 	}()
 	body, err := u.Open()
@@ -147,10 +144,10 @@ func (s *store) write(ctx context.Context, dir directory, u bank.Upload) (_ stri
 	return name, file.Sync()
 }
 
-// install moves a file to its place and forces the directory to disk.
+// install moves a file into place and forces the directory to disk.
 func (s *store) install(ctx context.Context, from directory, temp, key string, isNew bool) error {
-	// To force the file to disk took a while, and the caller may have lost the
-	// right to write, or given up.
+	// Forcing the file to disk took time, in which the caller may have lost the right to write, or
+	// its context may have ended.
 	if err := errors.Join(context.Cause(ctx), guard.Allowed(ctx)); err != nil {
 		return err
 	}
@@ -174,7 +171,7 @@ func (s *store) install(ctx context.Context, from directory, temp, key string, i
 		return to.sync()
 	}
 	err := move(s.open)
-	// A deletion may remove the directory between our two steps.
+	// A concurrent deletion may remove the directory between the two steps.
 	for try := 0; errors.Is(err, fs.ErrNotExist) && try < 10; try++ {
 		err = move(s.create)
 	}
@@ -188,8 +185,8 @@ func rename(from directory, temp string, to directory, name string) error {
 	return unix.Renameat(from.fd, temp, to.fd, name)
 }
 
-// renameNew moves a file to a place where there must be none, by the first way that the
-// file system knows.
+// renameNew moves a file to a name that must not exist, by the first method that the file system
+// supports.
 func renameNew(from directory, temp string, to directory, name string) error {
 	return moveNew(from, temp, to, name, link, renameNoReplace, lookAndRename)
 }
@@ -206,19 +203,19 @@ func moveNew(from directory, temp string, to directory, name string, ways ...mov
 	return err
 }
 
-// unsupported is what file systems say to a way that they do not know.
+// unsupported are the errors by which file systems reject a method that they do not support.
 var unsupported = []error{syscall.EPERM, syscall.ENOTSUP, syscall.ENOSYS, syscall.EINVAL, syscall.EMLINK}
 
 func link(from directory, temp string, to directory, name string) error {
 	if err := unix.Linkat(from.fd, temp, to.fd, name, 0); err != nil {
 		return err
 	}
-	_ = from.remove(temp, 0) // else it goes in time
+	_ = from.remove(temp, 0) // otherwise removeAbandoned removes it later
 	return nil
 }
 
-// lookAndRename is for file systems without links that can only replace. Who writes the
-// same object in the instant between the two steps is overwritten.
+// lookAndRename is for file systems without hard links, where a rename always replaces. A
+// concurrent writer of the same object between the two steps is overwritten.
 func lookAndRename(from directory, temp string, to directory, name string) error {
 	err := unix.Fstatat(to.fd, name, new(unix.Stat_t), unix.AT_SYMLINK_NOFOLLOW)
 	if err == nil {
@@ -230,11 +227,11 @@ func lookAndRename(from directory, temp string, to directory, name string) error
 	return rename(from, temp, to, name)
 }
 
-// removeAbandoned removes what dead processes left in the incoming directory.
+// removeAbandoned removes files that dead processes left in the incoming directory.
 func (s *store) removeAbandoned() {
 	dir, err := s.open(incoming)
 	if err != nil {
-		return // it is not there yet, or writing into it will tell more
+		return // the directory does not exist yet, or the next write will report the error
 	}
 	defer dir.close()
 	entries, err := dir.readDir()
@@ -252,7 +249,7 @@ func (s *store) removeAbandoned() {
 	}
 }
 
-// reader stops when the caller gives up.
+// reader stops when its context ends.
 type reader struct {
 	ctx  context.Context
 	body io.Reader

@@ -21,20 +21,20 @@ type Config struct {
 	Tenant            string // name of the project
 	ProjectDomainName string
 	UserDomainName    string
-	Container         string // of the objects; leases have one of their own
+	Container         string // of the objects; leases have their own container
 
 	RetryAttempts int           // after the first attempt
-	RetryBackoff  time.Duration // before the first of them, doubled for each
+	RetryBackoff  time.Duration // before the first retry, doubled for each further one
 
 	CACertFile string // trusted besides the system's authorities
 	Insecure   bool   // trust any certificate
 
 	LeaseExpireWindow, RenewWindow, ValidityWindow time.Duration
 
-	// Limits that no provider's file sets. Zero values are good.
+	// Limits that no provider's file sets. Zero values are usable.
 	StallTimeout time.Duration // a transfer without progress fails; 0: 2 min
 	PageSize     int           // keys of one listing request; 0: 10000
-	MaxRequests  int           // at the same time, and as many downloads; 0: 64
+	MaxRequests  int           // concurrent requests, and as many downloads; 0: 64
 }
 
 const (
@@ -42,7 +42,7 @@ const (
 	bankGroup   = "swift_bank_plugin"
 )
 
-// Options are the bank's options in a provider's file.
+// Options are the options of the bank in a provider's file.
 //
 // karbor: services/protection/clients/swift.py and
 // bank_plugins/swift_bank_plugin.py
@@ -115,7 +115,7 @@ func FromConfig(cfg *config.Config, log logrus.FieldLogger) (bank.Plugin, *bank.
 	return p, bank.NewLease(leases, p.OwnerID(), windows, bank.Clock{}, log), nil
 }
 
-// complete checks what has no default and fills in what has one.
+// complete validates the options without a default and fills in the others.
 func (c *Config) complete() error {
 	for _, needed := range []struct{ option, value string }{
 		{"swift_auth_url", c.AuthURL}, {"swift_user", c.User}, {"swift_key", c.Key},

@@ -15,9 +15,8 @@ import (
 	"strings"
 )
 
-// download is the body of an object. When the connection breaks it goes on at
-// the same byte, as long as the object is the same. At the end it checks the
-// checksum.
+// download is the body of an object. If the connection breaks it resumes at the same byte, as long
+// as the object is unchanged. It verifies the checksum at the end.
 type download struct {
 	ctx   context.Context
 	store *store
@@ -27,21 +26,21 @@ type download struct {
 	offset int64
 	size   int64 // -1: unknown
 	etag   string
-	sum    hash.Hash // nil: no checksum to compare with
-	broken int       // failures since the last byte
-	err    error     // final
+	sum    hash.Hash // nil if there is no checksum to compare with
+	broken int       // consecutive failures without a byte
+	err    error     // final error
 }
 
 func newDownload(ctx context.Context, s *store, r request, res *response) *download {
 	d := &download{ctx: ctx, store: s, r: r, res: res, size: res.ContentLength, etag: res.Header.Get("Etag")}
-	// The ETag of a large object made of segments is not that of its body.
+	// The ETag of a segmented large object is not the checksum of its body.
 	if isMD5(d.etag) && res.Header.Get("X-Static-Large-Object") == "" && res.Header.Get("X-Object-Manifest") == "" {
 		d.sum = md5.New() //nolint:gosec // see above
 	}
 	return d
 }
 
-// version is the ETag, if it is the checksum of the body: listings have it too.
+// version returns the ETag if it is the checksum of the body; listings contain it too.
 func (d *download) version() string {
 	if d.sum == nil {
 		return ""
@@ -53,8 +52,7 @@ func (d *download) Read(p []byte) (int, error) {
 	if d.err != nil || len(p) == 0 {
 		return 0, d.err
 	}
-	// The transport notices a cancellation in its own time, and hands out meanwhile
-	// what has arrived.
+	// The transport notices a cancellation late, and meanwhile hands out data that has arrived.
 	if err := context.Cause(d.ctx); err != nil {
 		d.err = d.store.session.failed(d.r, err)
 		return 0, d.err
@@ -98,14 +96,14 @@ func (d *download) verify() error {
 	return io.EOF
 }
 
-// resume asks for the rest of the object.
+// resume requests the rest of the object.
 func (d *download) resume(cause error) error {
 	s := d.store.session
 	if d.ctx.Err() != nil {
 		return s.failed(d.r, context.Cause(d.ctx))
 	}
 	if d.broken++; d.etag == "" || d.broken > d.store.retries {
-		// Each time the server began to answer.
+		// The server began to answer each time, so only this object may be at fault.
 		return d.store.unlessOutage(d.ctx, s.failed(d.r, fmt.Errorf("body broke off after %d bytes: %w", d.offset, cause)))
 	}
 	d.res.Body.Close()
@@ -134,7 +132,7 @@ func (d *download) resume(cause error) error {
 	return nil
 }
 
-// Close ends the transfer, finished or not.
+// Close ends the transfer, complete or not.
 func (d *download) Close() error {
 	if d.res == nil {
 		return nil

@@ -12,7 +12,7 @@ import (
 	"github.com/karbor-project/karbor/bank"
 )
 
-// Names of the original.
+// Names used by the original.
 //
 // karbor: swift_bank_plugin.py acquire_lease, renew_lease
 const (
@@ -20,17 +20,16 @@ const (
 	deleteAfter    = "X-Delete-After"
 )
 
-// leases implements bank.LeaseStore: the object leases/<owner>, which Swift
-// deletes by itself.
+// leases implements bank.LeaseStore with the object leases/<owner>, which Swift deletes by itself.
 type leases struct {
 	session *session
 }
 
 var _ bank.LeaseStore = (*leases)(nil)
 
-// NewLeaseStore returns the leases in the account of cfg. They have a login
-// and connections of their own, which are closed after each request: renewals
-// are minutes apart, and must not wait for data.
+// NewLeaseStore returns the leases in the account of cfg. They have their own login and
+// connections, which are closed after each request: renewals are minutes apart, and must not wait
+// for data.
 func NewLeaseStore(cfg Config) (bank.LeaseStore, error) {
 	if err := cfg.complete(); err != nil {
 		return nil, err
@@ -96,7 +95,7 @@ func (l *leases) send(ctx context.Context, r request) error {
 	return nil
 }
 
-// wholeSeconds rounds up, since Swift takes no fractions and refuses 0.
+// wholeSeconds rounds up, since Swift accepts no fractions and refuses 0.
 func wholeSeconds(d time.Duration) string {
 	return strconv.FormatInt(int64((d+time.Second-1)/time.Second), 10)
 }

@@ -17,11 +17,10 @@ import (
 	"github.com/karbor-project/karbor/bank"
 )
 
-// List implements bank.Plugin. It asks for pages until it has what it needs;
-// a limit bounds what is held, and what is asked for. A missing container is
-// an empty one.
+// List implements bank.Plugin. It requests pages until it has enough keys; a limit bounds both the
+// keys in memory and the keys requested. A missing container counts as empty.
 //
-// Swift: api/pagination; "reverse" turns the order and the marker around.
+// Swift: api/pagination; "reverse" reverses the order and the marker.
 func (s *store) List(ctx context.Context, o bank.ListOptions) ([]string, error) {
 	keys := []string{}
 	for {
@@ -53,7 +52,7 @@ func (s *store) listPage(ctx context.Context, o bank.ListOptions, want int) (pag
 		method: http.MethodGet,
 		path:   containerPath(s.container),
 		query:  url.Values{"prefix": {o.Prefix}, "limit": {strconv.Itoa(want)}},
-		// One name a line is a fifth of the size of JSON.
+		// Plain text, one name per line, is a fifth of the size of JSON.
 		header: map[string]string{"Accept": "text/plain"},
 	}
 	if o.Marker != "" {
@@ -75,8 +74,8 @@ func (s *store) listPage(ctx context.Context, o bank.ListOptions, want int) (pag
 	for attempt := 0; ; attempt++ {
 		res, err := s.session.do(ctx, r, s.retries)
 		if isStatus(err, http.StatusPreconditionFailed) && r.query.Has("limit") {
-			// The operator of this Swift allows shorter pages only: take what
-			// it gives, until it gives nothing.
+			// The operator of this Swift allows only shorter pages. Accept the pages as they come,
+			// until one is empty.
 			r.query.Del("limit")
 			continue
 		}
@@ -86,7 +85,7 @@ func (s *store) listPage(ctx context.Context, o bank.ListOptions, want int) (pag
 		page, err = entries(res, o.Versions)
 		res.finish()
 		if err == nil && !ordered(page, o) && r.query.Get("format") == "" {
-			// A name has line feeds in it.
+			// A name contains line feeds.
 			r.query.Set("format", "json")
 			continue
 		}
@@ -103,7 +102,7 @@ func (s *store) listPage(ctx context.Context, o bank.ListOptions, want int) (pag
 	}
 }
 
-// ordered tells whether names are what was asked for, each after the one before.
+// ordered reports whether names match the request and each follows the one before.
 func ordered(names []string, o bank.ListOptions) bool {
 	last := o.Marker
 	for _, name := range names {
@@ -116,8 +115,8 @@ func ordered(names []string, o bank.ListOptions) bool {
 	return true
 }
 
-// entries reads a listing, of one name a line or as JSON, which has hashes too: they are the
-// ETags of the objects. One that breaks off is an error, never a short page.
+// entries reads a listing in plain text, or in JSON, which also has the objects' ETags as hashes. A
+// listing that breaks off is an error, never a short page.
 //
 // Swift: container/server.py update_object_record
 func entries(res *response, versions map[string]string) ([]string, error) {
@@ -135,7 +134,7 @@ func entries(res *response, versions map[string]string) ([]string, error) {
 	if strings.HasPrefix(res.Header.Get("Content-Type"), "application/json") {
 		var objects []struct {
 			Name   string `json:"name"`
-			Subdir string `json:"subdir"` // of what the delimiter has made one
+			Subdir string `json:"subdir"` // keys that the delimiter combined
 			Hash   string `json:"hash"`
 		}
 		err := json.Unmarshal(text, &objects)
@@ -156,7 +155,7 @@ func entries(res *response, versions map[string]string) ([]string, error) {
 	}), nil
 }
 
-// countingReader reads a response and counts the bytes.
+// countingReader counts the bytes that are read from a response.
 type countingReader struct {
 	from *response
 	n    int64

@@ -18,7 +18,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/wait"
 )
 
-// request is one call of Swift's API, to be sent once or more.
+// request is one call of Swift's API. It may be sent repeatedly.
 type request struct {
 	method string
 	path   string // below the account, escaped
@@ -27,12 +27,12 @@ type request struct {
 	body   *bank.Upload // nil: none
 }
 
-// writes tells whether the request changes what is stored.
+// writes reports whether the request changes stored data.
 func (r *request) writes() bool { return r.method != http.MethodGet && r.method != http.MethodHead }
 
-// objectPath is the path of an object. Its name is the whole key, whose first
-// slash follows the one after the container: //checkpoints/... must stay. A
-// segment is escaped as Python's urllib does, with @ as %40.
+// objectPath returns the path of an object. The object's name is the whole key, whose first slash
+// follows the slash after the container: //checkpoints/... must be kept. Segments are escaped as
+// Python's urllib does, with @ as %40.
 //
 // swiftclient: client.py put_object, quote
 func objectPath(container, key string) string {
@@ -41,14 +41,13 @@ func objectPath(container, key string) string {
 
 func containerPath(container string) string { return "/" + escape(container) }
 
-// escape is url.PathEscape without the characters that it leaves alone and
-// Python does not: $&+=:@.
+// escape is url.PathEscape that also escapes the characters $&+=:@, as Python does.
 func escape(name string) string {
 	return strings.NewReplacer("+", "%20").Replace(url.QueryEscape(name))
 }
 
-// send sends the request once. Its context ends with the response's body, or
-// before when no byte moved for the stall timeout.
+// send sends the request once. The request's context ends with the response's body, or earlier if
+// no byte moved for the stall timeout.
 func (s *session) send(ctx context.Context, r request, l *login) (*response, error) {
 	target := l.account + r.path
 	if len(r.query) > 0 {
@@ -89,7 +88,7 @@ func (s *session) send(ctx context.Context, r request, l *login) (*response, err
 		}
 		var outer *url.Error
 		if errors.As(err, &outer) {
-			err = outer.Err // the method and URL are named once, by failed
+			err = outer.Err // failed adds the method and the URL
 		}
 		return nil, err
 	}
@@ -97,15 +96,15 @@ func (s *session) send(ctx context.Context, r request, l *login) (*response, err
 	return &response{Response: res, watch: watch, up: up}, nil
 }
 
-// response is an answer whose body counts as progress.
+// response is an answer whose body counts as progress of the request.
 type response struct {
 	*http.Response
 	watch *watch
 	up    *upload
 }
 
-// finish reads the rest of a short body, so that the connection can be used
-// again, and frees the request.
+// finish reads the rest of a short body, so that the connection can be reused, and frees the
+// request.
 func (r *response) finish() {
 	_, _ = io.CopyN(io.Discard, r.Body, 64<<10)
 	r.Body.Close()
@@ -113,11 +112,11 @@ func (r *response) finish() {
 	r.watch.end()
 }
 
-// statusError is an answer that is not the one that was asked for.
+// statusError is an answer with an unexpected status.
 type statusError struct {
 	status      int
 	transaction string // X-Trans-Id, for Swift's logs
-	again       bool   // another attempt may be answered otherwise
+	again       bool   // another attempt may succeed
 }
 
 func (e *statusError) Error() string {
@@ -137,7 +136,7 @@ func isStatus(err error, status int) bool {
 	return errors.As(err, &e) && e.status == status
 }
 
-// temporaryStatus tells which answers are worth a second attempt.
+// temporaryStatus reports whether a request with this status is worth a second attempt.
 //
 // swiftclient: client.py Connection._retry
 func temporaryStatus(status int) bool {
@@ -150,11 +149,11 @@ func temporaryStatus(status int) bool {
 // swiftclient: client.py Connection max_backoff
 const maxBackoff = 64 * time.Second
 
-// do sends the request until it is answered with success, at most retries
-// times again. The caller ends the response. Errors name what was tried.
+// do sends the request until it succeeds, with at most the given number of retries. The caller ends
+// the response. Errors describe the request.
 func (s *session) do(ctx context.Context, r request, retries int) (*response, error) {
 	delays, start := wait.Exponential(min(s.cfg.RetryBackoff, maxBackoff), maxBackoff), time.Now()
-	var last error // of an attempt that ctx did not end
+	var last error // error of the last attempt that did not end because of ctx
 	for attempt := 1; ; attempt++ {
 		res, err := s.attempt(ctx, r)
 		if err == nil {
@@ -179,7 +178,7 @@ func (s *session) do(ctx context.Context, r request, retries int) (*response, er
 	}
 }
 
-// givenUp is why a caller has given up, with what has failed before.
+// givenUp returns the cause of a cancelled context, together with the last error before it.
 func givenUp(ctx context.Context, last error) error {
 	if last == nil {
 		return context.Cause(ctx)
@@ -187,8 +186,7 @@ func givenUp(ctx context.Context, last error) error {
 	return fmt.Errorf("%w; then %w", last, context.Cause(ctx))
 }
 
-// attempt is one attempt, which includes a new login when the token has run
-// out.
+// attempt makes one attempt, and logs in again if the token has expired.
 func (s *session) attempt(ctx context.Context, r request) (*response, error) {
 	l, err := s.login(ctx, nil)
 	if err != nil {
@@ -215,8 +213,8 @@ func (s *session) checked(ctx context.Context, r request, l *login) (*response, 
 		return nil, err
 	}
 	if res.StatusCode < 200 || res.StatusCode > 299 || r.body != nil && res.StatusCode != http.StatusCreated {
-		// 202 and 409 to an upload: by the clock of the proxy that stored the object
-		// which is there this one is older, and was not stored.
+		// By 202 or 409 to an upload, the proxy says that by its clock the stored object is newer,
+		// and that it has not stored this one.
 		older := r.body != nil && (res.StatusCode == http.StatusAccepted || res.StatusCode == http.StatusConflict)
 		err := &statusError{res.StatusCode, res.Header.Get("X-Trans-Id"), older || temporaryStatus(res.StatusCode)}
 		res.finish()
@@ -229,8 +227,8 @@ func (s *session) checked(ctx context.Context, r request, l *login) (*response, 
 	return res, nil
 }
 
-// temporary tells whether err may be gone at the next attempt: all failures of
-// the connection, and some answers.
+// temporary reports whether the next attempt may succeed: after all failures of the connection, and
+// some answers.
 func temporary(err error) bool {
 	var status *statusError
 	if errors.As(err, &status) {

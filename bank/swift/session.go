@@ -21,20 +21,20 @@ import (
 	"github.com/karbor-project/karbor/pkg/httpclient"
 )
 
-// session is one identity in Keystone and its connections. The data of a bank
-// and its lease have one each.
+// session is one identity in Keystone with its connections. The data of a bank and its lease have
+// separate sessions.
 type session struct {
 	cfg  Config
 	http http.Client
-	// transport has the connections of http.
+	// transport holds the connections of http.
 	transport *http.Transport
 
-	// turn holds the present login. Whoever takes it out may replace it, so
-	// that one goroutine authenticates and the others wait for it.
+	// turn holds the current login. A goroutine that takes the login out may replace it, so that
+	// only one goroutine authenticates and the others wait.
 	turn chan *login
 }
 
-// login is a token and the URL of the account that it is for.
+// login is a token and the URL of its account.
 type login struct{ token, account string }
 
 func newSession(cfg Config, transport *http.Transport) *session {
@@ -68,17 +68,17 @@ func newTransport(cfg Config) (*http.Transport, error) {
 		MaxIdleConns:        cfg.MaxRequests,
 		MaxIdleConnsPerHost: cfg.MaxRequests,
 		IdleConnTimeout:     90 * time.Second,
-		DisableCompression:  true, // bodies must come as they are stored
+		DisableCompression:  true, // bodies must arrive as they are stored
 	}, nil
 }
 
-// loginTimeout is the time of a login: all requests wait for it.
+// loginTimeout bounds a login, since all requests wait for it.
 const loginTimeout = 30 * time.Second
 
 var errLoginTimeout = fmt.Errorf("no answer within %s", loginTimeout)
 
-// login returns a login that is not stale, the one that a request was refused
-// with. It authenticates when there is none.
+// login returns a login other than stale, the login with which a request was refused. It
+// authenticates if there is none.
 func (s *session) login(ctx context.Context, stale *login) (*login, error) {
 	var current *login
 	select {
@@ -103,8 +103,8 @@ func (s *session) login(ctx context.Context, stale *login) (*login, error) {
 	return current, nil
 }
 
-// authenticate gets a token of Keystone v3 for the project, and the first
-// public endpoint of type object-store in its catalog.
+// authenticate gets a Keystone v3 token for the project, and the first public endpoint of type
+// object-store in its catalog.
 //
 // karbor: clients/swift.py create, swift_bank_plugin.py _setup_connection
 func (s *session) authenticate(ctx context.Context) (*login, error) {
@@ -158,7 +158,7 @@ func (e *authError) Error() string {
 
 func (e *authError) Unwrap() error { return e.cause }
 
-// temporary tells whether a second attempt may help.
+// temporary reports whether a second attempt may help.
 func (e *authError) temporary() bool {
 	var status gophercloud.ErrUnexpectedResponseCode
 	if errors.As(e.cause, &status) {
@@ -170,7 +170,7 @@ func (e *authError) temporary() bool {
 
 func (s *session) close() { s.http.CloseIdleConnections() }
 
-// makeContainer makes a container. One that is there stays as it is.
+// makeContainer creates a container, unless it exists.
 func (s *session) makeContainer(ctx context.Context, container string, retries int) error {
 	res, err := s.do(ctx, request{method: http.MethodPut, path: containerPath(container)}, retries)
 	if err != nil {

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package swift is a bank in a container of OpenStack Swift. The name of an
-// object is its whole key, the first slash included, and the metadata
-// "serialized" keeps the flag.
+// Package swift is a bank in a container of OpenStack Swift. The name of an object is its whole
+// key, including the first slash, and the metadata "serialized" keeps the flag.
 package swift
 
 import (
@@ -19,7 +18,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/telemetry"
 )
 
-// serialized is the header of the flag, with the values True and False.
+// serialized is the header that holds the flag, with the values True and False.
 //
 // karbor: swift_bank_plugin.py _put_object, _get_object
 const serialized = "X-Object-Meta-Serialized"
@@ -33,15 +32,15 @@ type store struct {
 	page      int
 	log       logrus.FieldLogger
 
-	// A download keeps its slot while it waits for its reader, which may be
-	// writing to the bank meanwhile: the two must not wait for each other.
+	// Downloads have slots of their own. A download keeps its slot while it waits for its reader,
+	// which may be writing to the bank meanwhile: the two must not deadlock.
 	requests, downloads slots
 }
 
 var _ bank.Plugin = (*store)(nil)
 
-// New returns the bank of cfg. Nothing is sent before the bank is used: the
-// container, if it is missing, is made by the first write. A nil log discards.
+// New returns the bank of cfg. It sends nothing before the bank is used; the first write creates a
+// missing container. A nil log discards.
 func New(cfg Config, log logrus.FieldLogger) (bank.Plugin, error) {
 	if err := cfg.complete(); err != nil {
 		return nil, err
@@ -89,10 +88,10 @@ func (s *store) Put(ctx context.Context, key string, u bank.Upload) error {
 	return err
 }
 
-// Disown implements bank.Plugin. Swift has no means to take a request back. One
-// that it had received in part before the work was taken over is older than all
-// that came after, and loses against it by its time. One of which not a byte had
-// been sent, by a process that was stopped in that instant, is the newest.
+// Disown implements bank.Plugin. Swift cannot revoke a request. A request that Swift received in
+// part before the takeover has an older timestamp than all later ones, and loses against them. A
+// request of which no byte was sent, by a process that was suspended at that moment, is the newest
+// and wins.
 func (s *store) Disown(context.Context, string) error { return nil }
 
 // Delete implements bank.Plugin.
@@ -101,10 +100,10 @@ func (s *store) Delete(ctx context.Context, key string) error {
 	return s.blame(ctx, err)
 }
 
-// blame makes a refusal an ErrUnusable, as bank.Plugin wants it, if the container
-// answers otherwise: rights are those of containers, as a rule, so that whoever is
-// refused one object is refused all. A failure of the server (5xx) is never one
-// object's: it may have no place that works for any of them.
+// blame turns a refusal into ErrUnusable, as bank.Plugin requires, if the container answers
+// otherwise. Permissions usually apply to containers, so a caller that is refused one object is
+// refused all. A server error (5xx) never concerns one object only: the server may have no working
+// disk for any of them.
 func (s *store) blame(ctx context.Context, err error) error {
 	var status *statusError
 	if !errors.As(err, &status) || errors.Is(err, bank.ErrNotFound) || status.again ||
@@ -122,8 +121,8 @@ func (s *store) unlessOutage(ctx context.Context, err error) error {
 	return fmt.Errorf("%w: %w", bank.ErrUnusable, err)
 }
 
-// call sends a request whose answer has no body. One that creates something
-// may find the container missing and makes it.
+// call sends a request whose response has no body. A request that creates an object also creates a
+// missing container.
 func (s *store) call(ctx context.Context, r request, creates bool) error {
 	if err := s.requests.take(ctx); err != nil {
 		return s.session.failed(r, err)
@@ -169,7 +168,7 @@ func flagOf(header string) bank.Flag {
 	return bank.Raw
 }
 
-// slots bound how many calls go on at the same time.
+// slots bounds the number of concurrent calls.
 type slots chan struct{}
 
 func (s slots) take(ctx context.Context) error {

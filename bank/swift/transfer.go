@@ -18,10 +18,10 @@ import (
 	"github.com/karbor-project/karbor/bank"
 )
 
-// errStalled ends a transfer that made no progress.
+// errStalled ends a transfer that makes no progress.
 var errStalled = errors.New("no data moved for too long")
 
-// watch cancels a request when nothing touches it for a while.
+// watch cancels a request that has made no progress for a while.
 type watch struct {
 	ctx    context.Context // of the request
 	limit  time.Duration
@@ -38,25 +38,25 @@ func newWatch(ctx context.Context, limit time.Duration) (*watch, context.Context
 
 func (w *watch) touch() { w.timer.Reset(w.limit) }
 
-// end frees the watch and its context. A body that is still read breaks off.
+// end releases the watch and its context, which interrupts a body that is still being read.
 func (w *watch) end() {
 	w.timer.Stop()
 	w.cancel(nil)
 }
 
-// bodyError is a failure of the caller's body, which no further attempt cures.
+// bodyError is a failure of the caller's body. Another attempt does not help.
 type bodyError struct{ cause error }
 
 func (e *bodyError) Error() string { return "read the body: " + e.cause.Error() }
 func (e *bodyError) Unwrap() error { return e.cause }
 
-// upload sends a caller's body. The transport may still read it in the background
-// when a request has failed; after close it does not.
+// upload sends a caller's body. After a failed request the transport may still be reading it in the
+// background, but not after close.
 type upload struct {
 	open  func() (io.ReadCloser, error)
 	size  int64
 	watch *watch
-	body  *uploadBody // the present one
+	body  *uploadBody // current attempt
 }
 
 func newUpload(u *bank.Upload, w *watch) (*upload, error) {
@@ -76,7 +76,7 @@ func (u *upload) reopen() error {
 	return nil
 }
 
-// attach makes the body that of req. The transport asks for it again when a kept
+// attach makes the upload the body of req. The transport asks for the body again if a kept
 // connection turns out to be closed.
 func (u *upload) attach(req *http.Request) {
 	req.ContentLength = u.size
@@ -93,7 +93,7 @@ func (u *upload) attach(req *http.Request) {
 	}
 }
 
-// close ends the body and returns the error that it had, if any. A nil upload has none.
+// close ends the body and returns its error, if any. It does nothing on a nil upload.
 func (u *upload) close() error {
 	if u == nil || u.body == nil {
 		return nil
@@ -102,8 +102,8 @@ func (u *upload) close() error {
 	return u.body.failed
 }
 
-// verify compares what was sent with the checksum of what was stored. A nil upload sent
-// nothing.
+// verify compares the checksum of the sent bytes with that of the stored object. It does nothing on
+// a nil upload.
 func (u *upload) verify(etag string) error {
 	if u == nil {
 		return nil
@@ -133,8 +133,8 @@ func (b *uploadBody) Read(p []byte) (int, error) {
 	if b.from == nil {
 		return 0, errors.New("request has ended")
 	}
-	// The transport may notice a cancellation only after it has sent everything:
-	// what is given up must not be stored.
+	// The transport may notice a cancellation only after it has sent everything, but a cancelled
+	// upload must not be stored.
 	if err := context.Cause(b.watch.ctx); err != nil {
 		return 0, err
 	}
@@ -152,7 +152,7 @@ func (b *uploadBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Close closes what the body is read from.
+// Close closes the source of the body.
 func (b *uploadBody) Close() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -164,7 +164,7 @@ func (b *uploadBody) Close() error {
 	return from.Close()
 }
 
-// isMD5 tells whether an ETag is the checksum of a plain object's body.
+// isMD5 reports whether an ETag is the checksum of a plain object's body.
 func isMD5(etag string) bool {
 	sum, err := hex.DecodeString(strings.Trim(etag, `"`))
 	return err == nil && len(sum) == md5.Size
