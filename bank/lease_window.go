@@ -17,7 +17,7 @@ type LeaseWindows struct {
 	Validity time.Duration // remaining time that a valid lease must have
 }
 
-// DefaultLeaseWindows are those of the original.
+// DefaultLeaseWindows returns the windows of the original.
 func DefaultLeaseWindows() LeaseWindows {
 	return LeaseWindows{Expire: 600 * time.Second, Renew: 120 * time.Second, Validity: 100 * time.Second}
 }

@@ -52,7 +52,7 @@ func (f *Failure) Is(target error) bool {
 	return ok && t.Class == f.Class && (t.Module == "" || t.Module == f.Module)
 }
 
-// NewFailure is a failure of the class with the message as its only argument.
+// NewFailure returns a failure of the class with the message as its only argument.
 func NewFailure(module, class, message string) *Failure {
 	return &Failure{Class: class, Module: module, Message: message, Args: []any{message}}
 }

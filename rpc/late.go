@@ -62,9 +62,8 @@ func NewLateReplies(patience time.Duration) *LateReplies {
 	return &LateReplies{giveUpAfter: patience, missing: make(map[string]*missingQueue), gone: make(map[string]time.Time)}
 }
 
-// Send has a reply published until that succeeds, fails with an error that does not
-// wrap [ErrUndeliverable], or is in vain for too long. body is asked anew for each
-// attempt.
+// Send publishes a reply, again and again while it fails with [ErrUndeliverable], until
+// the time for that is over. It calls body for each attempt.
 func (l *LateReplies) Send(ctx context.Context, queue string, body func() []byte, publish func(body []byte) error) error {
 	reply, err := l.join(queue, body)
 	if err != nil {

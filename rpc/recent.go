@@ -11,9 +11,8 @@ const minWindow = 16
 // maxRemembered bounds the bytes of answers kept for repeated requests.
 const maxRemembered = 16 << 20
 
-// recent remembers the requests of late, first in first out. A job has no place in
-// the order before it has ended: one that is still running is never forgotten,
-// however many pass meanwhile.
+// recent remembers recent requests, first in first out. A request takes its place in the
+// order when it ends: a running one is never forgotten, however many pass meanwhile.
 type recent struct {
 	mu    sync.Mutex
 	jobs  map[string]*job // nil value: an AtMostOnce request

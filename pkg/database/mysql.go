@@ -283,7 +283,7 @@ func (mysqlDialect) room(ctx context.Context, tx *sql.Tx) (int, error) {
 	return (packet - statementWords) / 2, err
 }
 
-// statementWords is more than a statement has beside long values.
+// statementWords is an upper bound on the size of a statement without its long values.
 const statementWords = 64 << 10
 
 func (mysqlDialect) longText() int { return maxText }

@@ -43,8 +43,8 @@ var refusals = map[class]Refusal{
 	tooLong: TooLong, tooLarge: TooLarge, denied: Denied, missing: Missing, constraint: Constraint, invalid: Invalid, refused: Other,
 }
 
-// RefusedError is an answer of the database that no repetition changes, unlike
-// the absence of one. Its text is the database's own.
+// RefusedError is a refusal by the database that a repetition would not change, unlike an
+// outage. Its text is the database's own.
 type RefusedError struct {
 	Refusal Refusal
 	Err     error

@@ -262,7 +262,7 @@ func (t *Tenure) run() {
 	}
 }
 
-// ask is one request.
+// ask sends one request for the tenure and returns its outcome.
 func (t *Tenure) ask() answer {
 	t.mu.Lock()
 	held := t.present.held && t.present.ctx.Err() == nil

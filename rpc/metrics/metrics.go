@@ -70,8 +70,8 @@ func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{Registry: m.registry})
 }
 
-// Middleware measures the requests of a server. Only methods that the server has
-// come here, so that callers cannot make new values of the label.
+// Middleware measures the requests of a server. A server calls middleware only for methods
+// that it has, so callers cannot create new values of the label.
 func (m *Metrics) Middleware() rpc.Middleware {
 	return func(next rpc.Handler) rpc.Handler {
 		return func(ctx context.Context, r *rpc.Request) (result any, err error) {

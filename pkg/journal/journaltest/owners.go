@@ -134,8 +134,8 @@ func testAdoptersAtOnce(t *testing.T, f Factory) {
 	}
 }
 
-// What the old owner has written, the new one sees; after it has looked,
-// nothing more comes.
+// testAdoptersAndWriters adopts entries while their owners write: the new owner sees every
+// mark that was written, and no mark is written after its look.
 func testAdoptersAndWriters(t *testing.T, f Factory) {
 	old, adopter := f.Open(t), f.Open(t)
 	for range 5 {

@@ -146,7 +146,7 @@ func (s *Server) end(ctx context.Context, namespace, pod string) error {
 	return s.admin.Delete().AbsPath("/api/v1/namespaces/"+namespace+"/pods/"+pod).SetHeader("Content-Type", "application/json").Body(options).Do(ctx).Error()
 }
 
-// apply makes what a file of the repository describes, of the group of roles.
+// apply creates the roles and bindings of a file of the repository.
 func (s *Server) apply(t testing.TB, file string) {
 	t.Helper()
 	f, err := os.Open(filepath.Join(root(t), file))

@@ -82,8 +82,8 @@ type network struct {
 
 type ownersListing struct{}
 
-// hasNetworks tells whether a project has networks. The many projects of a plan share
-// one listing of all that the caller sees.
+// hasNetworks reports whether a project has networks. All projects of a plan share one
+// listing of the networks that the caller sees.
 func (p *Plugin) hasNetworks(ctx context.Context, projectID string) (bool, error) {
 	client, err := p.clients.Network(ctx)
 	if err != nil {

@@ -321,8 +321,7 @@ func (p *Plugin) discard(ctx context.Context, restored []*protection.Call, err e
 	}
 }
 
-// operation lets the hooks of an operation, which has no other ones, be for all
-// backups of an image.
+// operation makes the hooks of an operation work on all backups of an image.
 func (p *Plugin) operation(o *protection.Operation, protects bool) *protection.Operation {
 	all := &protection.Operation{Main: p.each(o.Main, protects), Plan: o.Plan}
 	if o.Undo != nil {

@@ -130,8 +130,8 @@ func (p *Plugin) protect(ctx context.Context, c *protection.Call) error {
 	return fault.CreateResourceFailed(frame.Title, hook.Reason(err), c.Resource.ID, c.Resource.Type).WithCause(err)
 }
 
-// survey lists all that the project has. What refers to others is listed before
-// these, so that what it refers to is there, however the project changes meanwhile.
+// survey lists the whole topology of the project. Things are listed before the things that
+// they refer to, so that no reference leads nowhere if the project changes meanwhile.
 func (p *Plugin) survey(ctx context.Context, c *protection.Call) (*metadata, error) {
 	neutron, err := p.service(ctx)
 	if err != nil {
