@@ -36,7 +36,7 @@ func (e *CancelError) Error() string { return "cancelled by " + e.By }
 // Unwrap returns ErrCancelled.
 func (*CancelError) Unwrap() error { return ErrCancelled }
 
-// HandedOver tells whether ctx has ended because the work goes on elsewhere or
+// HandedOver reports whether ctx has ended because the work goes on elsewhere or
 // later, the loss of the bank's lease included.
 func HandedOver(ctx context.Context) bool { return isHandover(context.Cause(ctx)) }
 

@@ -77,12 +77,12 @@ type action struct {
 	Action map[string]any `json:"freezer_action"`
 }
 
-// begun tells whether a job has been started.
+// begun reports whether a job has been started.
 func (j *job) begun() bool {
 	return j.Schedule.Event != "" || j.Schedule.Status != "" || j.Schedule.Result != "" || j.Schedule.Started > 0
 }
 
-// does tells whether a job does an action with a volume's backup in a container.
+// does reports whether a job does an action with a volume's backup in a container.
 func (j *job) does(what, volumeID, container string) bool {
 	for _, a := range j.Actions {
 		if a.Action["action"] == what && a.Action["cinder_vol_id"] == volumeID && a.Action["container"] == container {

@@ -116,7 +116,7 @@ const (
 	computeOwner = "compute:" // begins those of servers
 )
 
-// isInterface tells whether a port of this owner connects a router with a subnet:
+// isInterface reports whether a port of this owner connects a router with a subnet:
 // of an ordinary router, a distributed one, or one with a stand-by.
 func isInterface(owner string) bool {
 	switch owner {
@@ -126,7 +126,7 @@ func isInterface(owner string) bool {
 	return false
 }
 
-// ordinary tells whether a port is for Neutron's users to make.
+// ordinary reports whether a port is for Neutron's users to make.
 func (p port) ordinary() bool { return !strings.HasPrefix(p.DeviceOwner, networkOwner) }
 
 type router struct {

@@ -366,7 +366,7 @@ func (r *rebuild) buildSubnets(ctx context.Context) error {
 	})
 }
 
-// late tells whether DHCP can be switched on later. With modes of IPv6 it cannot.
+// late reports whether DHCP can be switched on later. With modes of IPv6 it cannot.
 func (s subnet) late() bool { return s.AddressMode == nil && s.RAMode == nil }
 
 // buildPorts makes the ports that users may make. They belong to no device: the old device

@@ -32,7 +32,7 @@ func (e Effect) shown() any {
 	return e.Shown
 }
 
-// Effects are those of all parameters of a type, by the kind of operation that
+// Effects are the effects of all parameters of a type, by the kind of operation that
 // takes them.
 type Effects map[protection.Kind]map[string]Effect
 

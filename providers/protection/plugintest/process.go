@@ -119,7 +119,7 @@ func (p *Process) alive() error {
 	return nil
 }
 
-// is tells whether the cut is at this moment of the n-th call.
+// is reports whether the cut is at this moment of the n-th call.
 func (p *Process) is(n int, when moment) bool {
 	return p.cut.what != nothing && n > 0 && p.cut.call == n && p.cut.when == when
 }

@@ -39,7 +39,7 @@ func (s restoreState) marks(c *protection.Call) map[string]string {
 	return map[string]string{checkpointMark: c.Checkpoint.ID(), resourceMark: c.Resource.ID, restoreMark: s.Mark}
 }
 
-// ours tells whether this restore has made a pod.
+// ours reports whether this restore has made a pod.
 func (s restoreState) ours(is *kubernetes.Pod) bool {
 	return s.Mark != "" && is.Metadata.Annotations[restoreMark] == s.Mark
 }

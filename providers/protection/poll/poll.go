@@ -57,7 +57,7 @@ type Options struct {
 	Jitter func(time.Duration) time.Duration
 }
 
-// passOver tells whether the next look may be without err. failures is how many
+// passOver reports whether the next look may be without err. failures is how many
 // there were in a row before.
 func (o *Options) passOver(err error, failures int) bool {
 	return o.Transient != nil && o.Transient(err) && failures < o.Patience

@@ -21,7 +21,7 @@ func (a attachment) device() string {
 	return device
 }
 
-// bootable tells whether the volume could be booted from.
+// bootable reports whether the volume could be booted from.
 func (a attachment) bootable() bool { return a["bootable"] == "true" || a["bootable"] == true }
 
 // Kinds of devices that a server was booted from.

@@ -28,7 +28,7 @@ func whole(ctx context.Context, c *protection.Call) error {
 // noBootDevice is the failure of a server that cannot be booted.
 const noBootDevice = "Can not find the boot device of the server"
 
-// known tells whether it is known what a server was booted from.
+// known reports whether it is known what a server was booted from.
 func (b boot) known() bool {
 	return b.Device == bootImage && b.ImageID != "" || b.Device == bootVolume && b.VolumeID != ""
 }

@@ -94,7 +94,7 @@ func (s *Service) subnetFree(t Thing) *Error {
 	return nil
 }
 
-// automatic tells whether a subnet's addresses are not for the caller to choose.
+// automatic reports whether a subnet's addresses are not for the caller to choose.
 func automatic(subnet Thing) bool {
 	mode := subnet.text("ipv6_address_mode")
 	return mode == "slaac" || strings.HasPrefix(mode, "dhcpv6-stateless")
@@ -303,7 +303,7 @@ func (s *Service) changeRouter(t, change Thing) *Error {
 	return nil
 }
 
-// reaches tells whether an address is in a subnet that a router is connected with.
+// reaches reports whether an address is in a subnet that a router is connected with.
 func (s *Service) reaches(router Thing, address string) bool {
 	for _, port := range s.where(Ports, Thing{"device_id": router.ID()}) {
 		for _, ip := range addresses(port) {
@@ -346,7 +346,7 @@ func (s *Service) plug(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// has tells whether a router has a port on a subnet.
+// has reports whether a router has a port on a subnet.
 func (s *Service) has(router Thing, subnetID string) bool {
 	return slices.ContainsFunc(s.where(Ports, Thing{"device_id": router.ID()}), func(port Thing) bool {
 		return slices.ContainsFunc(addresses(port), func(ip Thing) bool { return ip.text("subnet_id") == subnetID })

@@ -298,7 +298,7 @@ func (c *Cloud) changeVolume(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusOK, map[string]any{"volume": c.view(Volumes, t)})
 }
 
-// usable tells whether a volume can be read, or answers that it cannot.
+// usable reports whether a volume can be read, or answers that it cannot.
 func usable(w http.ResponseWriter, t *Thing, force bool) bool {
 	if t.Status == "available" || t.Status == "in-use" && force {
 		return true
