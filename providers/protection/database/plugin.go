@@ -158,7 +158,7 @@ func beginRestore(ctx context.Context, trove *remote.Client, c *protection.Call)
 	return &remote.Request{
 		Session: s, Kind: instances, Created: &state.Instance, Ready: usable,
 		Matches: func(i *remote.Item) bool { return i.Name == state.Mark },
-		Body:    map[string]any{"name": state.Mark},
+		Body:    map[string]any{"name": state.Mark}, Called: hook.RestoreName(c),
 	}, nil
 }
 

@@ -33,6 +33,9 @@ type Request struct {
 	// Body holds the properties of the item. Marks are added to its metadata, which
 	// are Marks too if there are any.
 	Body map[string]any
+	// Called, unless it is empty, is the name that the item gets when it is ready, in place of
+	// the one by which it is recognized till then.
+	Called string
 	// Ready are the statuses of an item that is finished or has failed.
 	Ready poll.Statuses
 	// Concede, unless it is nil, takes out of Body what the service has refused, with a
@@ -73,7 +76,11 @@ func (r *Request) Plan(ctx context.Context) (map[string]string, error) {
 			return nil, err
 		}
 	}
-	return hook.Words(r.Body), nil
+	words := hook.Words(r.Body)
+	if r.Called != "" {
+		words["name"] = r.Called
+	}
+	return words, nil
 }
 
 func (r *Request) once(ctx context.Context) error {
