@@ -3,6 +3,7 @@
 package filesystem_test
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"syscall"
@@ -90,29 +91,38 @@ func TestLookSeesEachChange(t *testing.T) {
 	}
 }
 
-// BenchmarkLook lists a thousand checkpoints: by a worker that has just been started, and by
-// one that has listed them before.
+// BenchmarkLook lists checkpoints, by a worker that has just been started and by one that
+// has listed them before, and checks them as the janitor does.
 func BenchmarkLook(b *testing.B) {
-	c, dir := newLibrary(b, 1000, 0)
+	for _, count := range []int{1000, 20_000} {
+		b.Run(fmt.Sprint(count), func(b *testing.B) { benchmarkLook(b, count) })
+	}
+}
+
+func benchmarkLook(b *testing.B, count int) {
+	c, dir := newLibrary(b, count, 0)
 	p, err := filesystem.New(filesystem.Config{Path: strings.TrimSuffix(dir, "/karbor/checkpoints/"), Container: "karbor"}, nil)
 	if err != nil {
 		b.Fatal(err)
 	}
-	for name, look := range map[string]func(){
-		"first": func() { listed(b, checkpoint.NewCollection(bank.New(p, nil), "provider", checkpoint.Options{})) },
-		"again": func() { listed(b, c) },
-		"survey": func() {
-			if err := c.Survey(b.Context(), func(checkpoint.Finding) error { return nil }); err != nil {
+	for _, one := range []struct {
+		name string
+		look func()
+	}{
+		{"first", func() { listed(b, checkpoint.NewCollection(bank.New(p, nil), "provider", checkpoint.Options{})) }},
+		{"again", func() { listed(b, c) }},
+		{"check", func() {
+			if err := c.Check(b.Context(), func(checkpoint.Issue) error { return nil }); err != nil {
 				b.Fatal(err)
 			}
-		},
+		}},
 	} {
-		b.Run(name, func(b *testing.B) {
+		b.Run(one.name, func(b *testing.B) {
 			var before, after syscall.Rusage
 			_ = syscall.Getrusage(syscall.RUSAGE_SELF, &before)
 			n := 0
 			for b.Loop() {
-				look()
+				one.look()
 				n++
 			}
 			_ = syscall.Getrusage(syscall.RUSAGE_SELF, &after)

@@ -160,9 +160,9 @@ func TestLookReadsWhatHasChanged(t *testing.T) {
 	l.seen()
 	look("after one of the same size", 2, 2)
 
-	nothing := func(f checkpoint.Finding) error { return nil }
+	nothing := func(f checkpoint.Issue) error { return nil }
 	for name, wantReads := range map[string]int{"the janitor's look": 1, "its next one": 1} {
-		if err := l.Survey(t.Context(), nothing); err != nil {
+		if err := l.Check(t.Context(), nothing); err != nil {
 			t.Fatal(err)
 		}
 		if reads, listings := l.traffic(); len(reads) != wantReads || listings != 4 {
@@ -286,7 +286,7 @@ func TestLookAtOtherIDs(t *testing.T) {
 		if got := slices.Sorted(maps.Keys(statuses(t, l.Collection, "project"))); !slices.Equal(got, want) {
 			t.Errorf("shown %q, want %q", got, want)
 		}
-		if err := l.Survey(t.Context(), func(f checkpoint.Finding) error { return fmt.Errorf("found %v", f) }); err != nil {
+		if err := l.Check(t.Context(), func(f checkpoint.Issue) error { return fmt.Errorf("found %v", f) }); err != nil {
 			t.Error(err)
 		}
 		if got := l.Counts()[checkpoint.Available]; got != len(want) {
@@ -295,10 +295,17 @@ func TestLookAtOtherIDs(t *testing.T) {
 	}
 }
 
-// BenchmarkLook lists a thousand checkpoints: by a worker that has just been started, and by
-// one that has listed them before. Swift is in the same process, and its CPU time counts.
+// BenchmarkLook lists checkpoints, by a worker that has just been started and by one that
+// has listed them before, and checks them as the janitor does. Swift is in the same process,
+// and its CPU time counts.
 func BenchmarkLook(b *testing.B) {
-	l := newLibrary(b, 1000, 10, checkpoint.Options{})
+	for _, count := range []int{1000, 20_000} {
+		b.Run(fmt.Sprint(count), func(b *testing.B) { benchmarkLook(b, count) })
+	}
+}
+
+func benchmarkLook(b *testing.B, count int) {
+	l := newLibrary(b, count, 10, checkpoint.Options{})
 	measure := func(b *testing.B, look func()) {
 		before := cpu()
 		n := 0
@@ -322,9 +329,9 @@ func BenchmarkLook(b *testing.B) {
 			}
 		})
 	})
-	b.Run("survey", func(b *testing.B) {
+	b.Run("check", func(b *testing.B) {
 		measure(b, func() {
-			if err := l.Survey(b.Context(), func(checkpoint.Finding) error { return nil }); err != nil {
+			if err := l.Check(b.Context(), func(checkpoint.Issue) error { return nil }); err != nil {
 				b.Fatal(err)
 			}
 		})
