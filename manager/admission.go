@@ -11,24 +11,23 @@ import (
 	"github.com/karbor-project/karbor/rpc"
 )
 
-// Handlers bounds the requests that are worked on at a time. 0 is no bound.
+// Handlers bounds the requests that are handled at the same time. Zero means no bound.
 type Handlers struct {
 	// Total bounds all requests.
 	Total int
-	// PerProject bounds those of one project. Requests that start operations and requests
-	// that read count separately: a project that has too many of one sort may still send
-	// the other.
+	// PerProject bounds the requests of one project. Requests that start operations and requests
+	// that read are counted separately, so a project with too many of one sort may still send the
+	// other.
 	PerProject int
-	// Starting bounds the requests of all projects that start operations, so that some
-	// handlers are left for requests that read.
+	// Starting bounds the requests of all projects that start operations, so that some handlers
+	// remain for requests that read.
 	Starting int
-	// Waiting bounds how many more requests of a project, of each sort, wait for their
-	// turn. Further ones are refused. The RPC server needs room for those that wait.
+	// Waiting bounds the further requests of a project, for each sort, that wait for their turn.
+	// Requests beyond it are refused. The RPC server needs room for the waiting requests.
 	Waiting int
 }
 
-// admission lets requests start within the bounds, in the order of their arrival as far as
-// the bounds allow it.
+// admission lets requests start within the bounds, in order of arrival as far as the bounds allow.
 type admission struct {
 	most Handlers
 
@@ -40,16 +39,16 @@ type admission struct {
 	line     []*waiter // in the order of arrival
 }
 
-// share is what the requests of a project are counted under.
+// share is the key under which the requests of a project are counted.
 type share struct {
 	project string
-	starts  bool // operations
+	starts  bool // requests that start operations
 }
 
 // waiter is a request that waits for its turn.
 type waiter struct {
 	share share
-	turn  chan struct{} // closed when it may start
+	turn  chan struct{} // closed when the request may start
 }
 
 var errTooManyWait = errors.New("as many requests of the project are waiting as one project may have waiting")
@@ -58,7 +57,7 @@ func newAdmission(most Handlers) *admission {
 	return &admission{most: most, working: map[share]int{}, waiting: map[share]int{}}
 }
 
-// enter waits until a request may start, and admits it until leave is called.
+// enter waits until a request may start and admits it. The caller must call leave at its end.
 func (a *admission) enter(ctx context.Context, s share) (leave func(), err error) {
 	leave = sync.OnceFunc(func() { a.leave(s) })
 	a.mu.Lock()
@@ -86,7 +85,7 @@ func (a *admission) enter(ctx context.Context, s share) (leave func(), err error
 		a.remove(at)
 		return nil, context.Cause(ctx)
 	}
-	return leave, nil // its turn has come just now
+	return leave, nil // the turn came at the same moment
 }
 
 // startable reports whether the bounds let a request start.
@@ -104,7 +103,7 @@ func (a *admission) start(s share) {
 	}
 }
 
-// remove takes a request out of the line.
+// remove removes a request from the line.
 func (a *admission) remove(at int) {
 	s := a.line[at].share
 	a.line = slices.Delete(a.line, at, at+1)
@@ -113,7 +112,7 @@ func (a *admission) remove(at int) {
 	}
 }
 
-// leave ends a request, and starts the first one that may start then.
+// leave ends a request and starts the first waiting one that the bounds allow.
 func (a *admission) leave(s share) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -132,7 +131,7 @@ func (a *admission) leave(s share) {
 	}
 }
 
-// untilAbandoned returns a context that also ends when the caller of a request gives up.
+// untilAbandoned returns a context that also ends when the request's caller gives up.
 func untilAbandoned(ctx context.Context, r *rpc.Request) (context.Context, context.CancelFunc) {
 	if r.Deadline.IsZero() {
 		return context.WithCancel(ctx)

@@ -22,9 +22,9 @@ import (
 	"github.com/karbor-project/karbor/rpc"
 )
 
-// listCheckpoints answers a list of checkpoint.View, within the bounds of answers: the caller's own project's,
-// or with all_tenants those of all projects or of filters.project_id. Only an
-// administrator's all_tenants counts.
+// listCheckpoints answers a list of checkpoint.View, within the bounds of answers. It lists the
+// checkpoints of the caller's project or, if an administrator sets all_tenants, of all projects or
+// of filters.project_id.
 func (m *Manager) listCheckpoints(ctx context.Context, a *arguments) (any, error) {
 	a.spread("list_options")
 	p, err := m.provider(a)
@@ -55,8 +55,8 @@ func (m *Manager) listCheckpoints(ctx context.Context, a *arguments) (any, error
 		o.ProjectID, o.AllTenants = project, false
 	}
 	if ofPlan && plan == "" || ofProject && project == "" {
-		// Empty it matches nothing: who deletes what is listed has a variable that
-		// is not set.
+		// An empty project_id matches nothing: it may come from an unset variable of a caller that
+		// deletes whatever is listed.
 		o.ProjectID, o.AllTenants = "", false
 	}
 	views := m.listings.begin()
@@ -74,8 +74,8 @@ func (m *Manager) listCheckpoints(ctx context.Context, a *arguments) (any, error
 	return views.answer(), nil
 }
 
-// descending reads sort_keys and sort_dirs. Checkpoints have one order, that of
-// their creation; only its direction can be chosen.
+// descending reads sort_keys and sort_dirs. Checkpoints are ordered by creation only; the caller
+// may choose the direction.
 func (a *arguments) descending() bool {
 	a.texts("sort_keys")
 	dirs := a.texts("sort_dirs")
@@ -93,8 +93,8 @@ func (a *arguments) descending() bool {
 	return dir == "desc"
 }
 
-// marker returns the id of the checkpoint that the listing begins after. An empty one
-// is refused as in the original, for whom it is the path of a section.
+// marker returns the id of the checkpoint that the listing begins after. An empty id is refused as
+// in the original, which uses it as the path of a section.
 func (a *arguments) marker() string {
 	marker := a.text("marker")
 	if marker == "" && a.raw("marker") != nil && a.err == nil {
@@ -103,9 +103,9 @@ func (a *arguments) marker() string {
 	return marker
 }
 
-// filterText returns a filter and whether there is one. karbor-api evaluates filters
-// as Python literals before it sends them, so that an id of digits alone arrives as a
-// number, and [1] as a list, whose text is the id of nothing.
+// filterText returns a filter and whether it was given. karbor-api evaluates filters as Python
+// literals before it sends them, so an id of digits only arrives as a number, and [1] as a list,
+// whose text matches no id.
 func filterText(filters map[string]json.RawMessage, name string) (text string, given bool) {
 	value := filters[name]
 	if isNull(value) {
@@ -117,7 +117,7 @@ func filterText(filters map[string]json.RawMessage, name string) (text string, g
 	return text, true
 }
 
-// filterDate returns a filter that is a date, if it is true in Python's sense.
+// filterDate returns a filter that is a date, if it is truthy in Python.
 func filterDate(filters map[string]json.RawMessage, name string) (string, error) {
 	value := filters[name]
 	if slices.Contains([]string{"", "null", "false", "0", "[]", "{}"}, string(value)) {
@@ -130,10 +130,10 @@ func filterDate(filters map[string]json.RawMessage, name string) (string, error)
 	return date, nil
 }
 
-// original reports whether the version of the API was asked for that the original serves.
+// original reports whether the request uses the API version of the original.
 func (a *arguments) original() bool { return a.version == "" || a.version == rpc.DefaultVersion }
 
-// view is a checkpoint as the version of the API shows it that was asked for.
+// view returns a checkpoint as the requested version of the API shows it.
 func (a *arguments) view(cp *checkpoint.Checkpoint) checkpoint.View {
 	view := cp.View()
 	if !a.original() {
@@ -142,15 +142,15 @@ func (a *arguments) view(cp *checkpoint.Checkpoint) checkpoint.View {
 	return view
 }
 
-// remarkedCheckpoint is a checkpoint and what will not come back from it as it was.
+// remarkedCheckpoint is a checkpoint with its remarks on what will not be restored exactly.
 type remarkedCheckpoint struct {
 	checkpoint.View
 	Remarks     []remark.Remark `json:"remarks"`
 	MoreRemarks int             `json:"more_remarks,omitempty"`
 }
 
-// showCheckpoint answers a checkpoint.View, in version 1.1 a remarkedCheckpoint. A deleted
-// checkpoint is shown too.
+// showCheckpoint answers a checkpoint.View, or a remarkedCheckpoint in version 1.1. Deleted
+// checkpoints are shown too.
 func (m *Manager) showCheckpoint(ctx context.Context, a *arguments) (any, error) {
 	p, id, err := m.checkpointArguments(a)
 	if err != nil {
@@ -171,8 +171,8 @@ func (m *Manager) showCheckpoint(ctx context.Context, a *arguments) (any, error)
 	return remarkedCheckpoint{View: view, Remarks: append([]remark.Remark{}, said.Remarks...), MoreRemarks: said.More}, err
 }
 
-// remarksOf reads the remarks of a checkpoint. That they are not those that were written is
-// a remark itself, so that the rest can be seen.
+// remarksOf reads the remarks of a checkpoint. If the stored remarks are invalid, it returns a
+// remark that says so, and the checkpoint can still be shown.
 func remarksOf(ctx context.Context, cp *checkpoint.Checkpoint) (remark.Document, error) {
 	said, err := cp.Remarks(ctx)
 	if errors.Is(err, checkpoint.ErrRemarks) {
@@ -182,12 +182,12 @@ func remarksOf(ctx context.Context, cp *checkpoint.Checkpoint) (remark.Document,
 	return said, err
 }
 
-// errForeign is why the log says that something was not found which is there: the answer
-// does not tell a caller what other projects have.
+// errForeign is the logged reason why an existing checkpoint was reported as not found. The answer
+// does not tell a caller about checkpoints of other projects.
 var errForeign = errors.New("it is another project's")
 
-// accessible finds a checkpoint that the caller may touch, be it one that was accepted and
-// is not in the bank yet. To others it is not there.
+// accessible finds a checkpoint that the caller may access, including one that was accepted and is
+// not in the bank yet. For other callers the checkpoint does not exist.
 func (m *Manager) accessible(ctx context.Context, p *providers.Provider, id string) (*checkpoint.Checkpoint, error) {
 	cp, err := p.Checkpoints.Get(ctx, id)
 	if fault.Is(err, "CheckpointNotFound") {
@@ -202,8 +202,7 @@ func (m *Manager) accessible(ctx context.Context, p *providers.Provider, id stri
 	return cp, nil
 }
 
-// checkpointArguments reads the arguments of the methods that are about one
-// checkpoint and take no others.
+// checkpointArguments reads the arguments of methods whose only subject is a checkpoint.
 func (m *Manager) checkpointArguments(a *arguments) (*providers.Provider, string, error) {
 	p, err := m.provider(a)
 	if err != nil {
@@ -225,11 +224,11 @@ func (m *Manager) readable(ctx context.Context, p *providers.Provider, id string
 	return cp, nil
 }
 
-// deletable are the statuses in which nobody works on a checkpoint. In another
-// one it has to be ownerless.
+// deletable are the statuses in which no operation works on a checkpoint. In any other status the
+// checkpoint must be ownerless to be deleted.
 var deletable = []checkpoint.Status{checkpoint.Available, checkpoint.Error, checkpoint.ErrorDeleting}
 
-// delete starts to delete a checkpoint and answers null.
+// delete starts the deletion of a checkpoint and answers null.
 func (m *Manager) delete(ctx context.Context, a *arguments) (any, error) {
 	p, id, err := m.checkpointArguments(a)
 	if err != nil {
@@ -240,7 +239,7 @@ func (m *Manager) delete(ctx context.Context, a *arguments) (any, error) {
 		return nil, fault.InvalidInput("Invalid checkpoint_id or provider_id").WithCause(err)
 	}
 	if err != nil {
-		return nil, err // the id may be right: the bank, or this checkpoint, cannot be read
+		return nil, err // the id may be valid, but the bank or the checkpoint cannot be read
 	}
 	if !slices.Contains(deletable, cp.Status()) {
 		if ownerless, err := m.operations.Ownerless(ctx, p, cp); err != nil || !ownerless {
@@ -250,14 +249,14 @@ func (m *Manager) delete(ctx context.Context, a *arguments) (any, error) {
 	return nil, m.operations.Delete(ctx, a.message, p, cp)
 }
 
-// resettable are the statuses that a reset may leave. Others only when the
-// checkpoint is ownerless.
-// karbor: manager.py; error-deleting is ours, since it would have no way out.
+// resettable are the statuses that a reset may leave. In any other status the checkpoint must be
+// ownerless.
+// karbor: manager.py; error-deleting is our addition, since no other way leads out of it.
 var resettable = []checkpoint.Status{checkpoint.Available, checkpoint.Error, checkpoint.Copying, checkpoint.WaitCopying,
 	checkpoint.Finished, checkpoint.ErrorDeleting}
 
-// resetTo are the statuses that karbor-api's schema lets a user ask for. Any
-// other would leave the checkpoint in a status that nothing can end.
+// resetTo are the statuses that karbor-api's schema allows a user to set. No operation could end
+// any other status.
 var resetTo = []checkpoint.Status{checkpoint.Available, checkpoint.Error}
 
 // resetState writes a status into a checkpoint and answers null.
@@ -295,7 +294,7 @@ func (m *Manager) resetState(ctx context.Context, a *arguments) (any, error) {
 	return nil, err
 }
 
-// instance is a resource as the protectable methods answer it.
+// instance is a resource as the protectable methods return it.
 type instance struct {
 	Type      string          `json:"type,omitempty"`
 	ID        string          `json:"id"`
@@ -334,8 +333,8 @@ func (m *Manager) showProtectableType(_ context.Context, a *arguments) (any, err
 	}{name, m.protectables.DependentTypes(name)}, nil
 }
 
-// listProtectableInstances answers the caller's resources of a type, without
-// the type itself. Paging and sorting have no effect, as in the original.
+// listProtectableInstances answers the caller's resources of a type, without the type itself.
+// Paging and sorting have no effect, as in the original.
 func (m *Manager) listProtectableInstances(ctx context.Context, a *arguments) (any, error) {
 	plugin, err := m.protectablePlugin(a)
 	if err != nil {
@@ -383,7 +382,7 @@ func (m *Manager) showProtectableInstance(ctx context.Context, a *arguments) (an
 	return instanceOf(*found), nil
 }
 
-// listProtectableDependents answers the resources that belong to another.
+// listProtectableDependents answers the resources that depend on another one.
 func (m *Manager) listProtectableDependents(ctx context.Context, a *arguments) (any, error) {
 	parent := resource.Resource{
 		Type: a.required("protectable_type"), ID: a.required("protectable_id"), Name: a.text("protectable_name"),
@@ -423,11 +422,11 @@ func (m *Manager) protectablePlugin(a *arguments) (protectable.Plugin, error) {
 type statedProvider struct {
 	providers.View
 	Bank   string `json:"bank"`  // the name of the plugin
-	State  string `json:"state"` // up or down: whether the bank has answered the last probe
+	State  string `json:"state"` // up or down: whether the bank answered the last probe
 	Reason string `json:"reason"`
 }
 
-// view is a provider as the version of the API shows it that was asked for.
+// view returns a provider as the requested version of the API shows it.
 func (m *Manager) view(a *arguments, p *providers.Provider) any {
 	if a.original() {
 		return rpc.Encoded(p.Encoded())
@@ -439,9 +438,8 @@ func (m *Manager) view(a *arguments, p *providers.Provider) any {
 	return stated
 }
 
-// listProviders answers a list of providers.View, in the order of their ids, in version
-// 1.1 of statedProvider.
-// Sort arguments have no effect, as in the original.
+// listProviders answers a list of providers.View, or of statedProvider in version 1.1, in the order
+// of their ids. Sort arguments have no effect, as in the original.
 func (m *Manager) listProviders(_ context.Context, a *arguments) (any, error) {
 	a.spread("list_options")
 	o := providers.ListOptions{Marker: a.text("marker"), Limit: a.limit("limit"), Filters: a.object("filters")}
@@ -460,7 +458,7 @@ func (m *Manager) listProviders(_ context.Context, a *arguments) (any, error) {
 	return list.answer(), nil
 }
 
-// showProvider answers a providers.View, in version 1.1 a statedProvider, or
+// showProvider answers a providers.View, or a statedProvider in version 1.1. It fails with
 // ProviderNotFound.
 func (m *Manager) showProvider(_ context.Context, a *arguments) (any, error) {
 	p, err := m.provider(a)
@@ -473,8 +471,8 @@ func (m *Manager) showProvider(_ context.Context, a *arguments) (any, error) {
 	return m.view(a, p), nil
 }
 
-// provider finds the provider that the argument provider_id names. Whatever is
-// no id of a provider gives ProviderNotFound, null too.
+// provider finds the provider that the argument provider_id names. Any value that is not the id of
+// a provider, including null, gives ProviderNotFound.
 func (m *Manager) provider(a *arguments) (*providers.Provider, error) {
 	value := a.raw("provider_id")
 	var id string

@@ -17,19 +17,19 @@ import (
 	"github.com/karbor-project/karbor/pkg/resource/pyjson"
 )
 
-// arguments reads the keyword arguments of one call. The first argument of a
-// wrong shape is remembered; done reports it, and arguments that nobody asked
-// for. Values stand in no error: some are secrets.
+// arguments reads the keyword arguments of one call. It remembers the first argument of a wrong
+// type; done reports that error, and unknown arguments. Errors never contain values, since some are
+// secrets.
 type arguments struct {
 	values  map[string]json.RawMessage
-	message operation.Message // that the call came in
-	version string            // of the API that was asked for; "" is the first
+	message operation.Message // the message of the call
+	version string            // requested API version; empty means the first
 	asked   map[string]bool
 	err     error
 }
 
-// newArguments takes the arguments of a call. What comes in here goes out again to
-// callers in Python, and is refused if they could not read it.
+// newArguments takes the arguments of a call. It refuses values that callers in Python could not
+// read, since they are sent back in answers.
 func newArguments(values map[string]json.RawMessage, message operation.Message) *arguments {
 	a := &arguments{values: values, message: message, asked: make(map[string]bool, len(values))}
 	for _, name := range slices.Sorted(maps.Keys(values)) {
@@ -41,7 +41,7 @@ func newArguments(values map[string]json.RawMessage, message operation.Message) 
 	return a
 }
 
-// done returns InvalidInput if the arguments are not those of the method.
+// done returns InvalidInput if an argument was invalid or is unknown to the method.
 func (a *arguments) done() error {
 	if a.err != nil {
 		return a.err
@@ -92,7 +92,7 @@ func (a *arguments) text(name string) string {
 	return s
 }
 
-// required returns a string that must be there.
+// required returns a mandatory string.
 func (a *arguments) required(name string) string {
 	if a.raw(name) == nil && a.err == nil {
 		a.err = fault.InvalidInput("argument " + name + " is missing")
@@ -100,7 +100,7 @@ func (a *arguments) required(name string) string {
 	return a.text(name)
 }
 
-// boolean returns an optional truth value; absent is false.
+// boolean returns an optional boolean; absent means false.
 func (a *arguments) boolean(name string) bool {
 	value := a.raw(name)
 	if value == nil {
@@ -116,8 +116,8 @@ func (a *arguments) boolean(name string) bool {
 // dryRun returns the argument dry_run, which version 1.0 does not have.
 func (a *arguments) dryRun() bool { return !a.original() && a.boolean("dry_run") }
 
-// limit returns an optional number of entries; 0 means all. karbor-api sends a
-// number, others send its digits.
+// limit returns an optional number of entries; 0 means all. karbor-api sends a number, other
+// callers send it as a string.
 func (a *arguments) limit(name string) int {
 	value := a.raw(name)
 	if value == nil {
@@ -131,8 +131,8 @@ func (a *arguments) limit(name string) int {
 	return int(n)
 }
 
-// texts returns an optional list of strings. One string counts as a list of one,
-// null in it is empty.
+// texts returns an optional list of strings. A single string counts as a list of one, and null
+// elements are empty strings.
 func (a *arguments) texts(name string) []string {
 	value := a.raw(name)
 	if value == nil {
@@ -169,9 +169,9 @@ func (a *arguments) object(name string) map[string]json.RawMessage {
 	return o
 }
 
-// spread makes the members of an object argument arguments themselves. The
-// system's first description passes options that way. Arguments of the call
-// come before members of the same name.
+// spread turns the members of an object argument into arguments. The system's original
+// specification passes options that way. Arguments of the call take precedence over members of the
+// same name.
 func (a *arguments) spread(name string) {
 	members := a.object(name)
 	if members == nil {

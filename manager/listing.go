@@ -13,18 +13,18 @@ import (
 	"github.com/karbor-project/karbor/rpc"
 )
 
-// Answers bounds what listings answer. 0 is no bound.
+// Answers bounds the answers of listings. Zero means no bound.
 type Answers struct {
-	// Bytes bounds one answer, as it is sent.
+	// Bytes bounds one answer, as encoded for sending.
 	Bytes int
-	// Total bounds all listings together that are being made. It is at least Bytes.
+	// Total bounds all answers that are in the making. It is at least Bytes.
 	Total int
 }
 
-// listings makes answers out of entries, within bounds.
+// listings builds answers from entries, within bounds.
 type listings struct {
 	most int
-	room *semaphore.Weighted // nil is no bound
+	room *semaphore.Weighted // nil if there is no bound
 }
 
 func newListings(a Answers) *listings {
@@ -35,21 +35,21 @@ func newListings(a Answers) *listings {
 	return l
 }
 
-// begin begins an answer; its maker calls done.
+// begin begins an answer. The caller must call done.
 func (l *listings) begin() *listing { return &listing{of: l, text: rpc.Encoded{'['}} }
 
-// listing is the answer of one listing. An entry is encoded as soon as it is known, so
-// that no more is held of it than what is sent.
+// listing is the answer of one listing. Each entry is encoded as soon as it is known, so that only
+// its encoding is held in memory.
 type listing struct {
 	of    *listings
 	text  rpc.Encoded
-	size  int // as it is sent
+	size  int // encoded for sending
 	taken int64
 }
 
-// add takes one more entry. It fails with InvalidInput when the answer gets too large, or
-// when there is no room beside the listings that others ask for. It does not wait:
-// listings that all wait for room would never get any.
+// add appends an entry. It fails with InvalidInput if the answer becomes too large, or if the
+// answers of concurrent listings leave no room. It does not wait, since listings that all wait for
+// room would deadlock.
 func (l *listing) add(entry any) error {
 	text, ok := entry.(rpc.Encoded)
 	if !ok {
@@ -76,17 +76,17 @@ func (l *listing) add(entry any) error {
 	return nil
 }
 
-// answer is the JSON of the list.
+// answer returns the JSON of the list.
 func (l *listing) answer() rpc.Encoded { return append(l.text, ']') }
 
-// done gives back the room that the listing has taken.
+// done releases the room that the listing has taken.
 func (l *listing) done() {
 	if l.of.room != nil {
 		l.of.room.Release(l.taken)
 	}
 }
 
-// sent is the size of an entry and its comma in a message: JSON within a string of JSON.
+// sent returns the size of an entry and its comma in a message, which has JSON in a string of JSON.
 func sent(text []byte) int {
 	return len(text) + bytes.Count(text, []byte{'"'}) + bytes.Count(text, []byte{'\\'}) + 1
 }

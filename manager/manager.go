@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package manager is the protection manager: the methods that the service
-// offers over RPC. A method reads its arguments, checks access, and hands over
-// to the providers, their checkpoints, the protectables or the operation engine.
+// Package manager is the protection manager: the methods that the service offers over RPC. A method
+// reads its arguments, checks access, and calls the providers, their checkpoints, the protectables
+// or the operation engine.
 // karbor: services/protection/manager.py
 package manager
 
@@ -35,12 +35,12 @@ import (
 // Version is the version of the RPC API.
 const Version = "1.1"
 
-// Records are the rows of restores and verifications.
+// Records are the tables of restores and verifications.
 type Records interface {
 	Get(ctx context.Context, kind database.RecordKind, id string) (*database.Record, error)
 }
 
-// Config says what a Manager works with.
+// Config has the dependencies of a Manager.
 type Config struct {
 	Providers    *providers.Registry
 	Protectables *protectable.Registry
@@ -48,13 +48,13 @@ type Config struct {
 	Records      Records
 	Handlers     Handlers
 	Answers      Answers
-	// BankError returns why the bank of a provider did not answer when it was asked last;
-	// nil asks nobody.
+	// BankError returns the error of the last probe of a provider's bank, or nil. A nil function
+	// means that all banks are up.
 	BankError func(*providers.Provider) error
 	Log       logrus.FieldLogger
 }
 
-// Manager answers the calls. It is safe for concurrent use.
+// Manager handles the calls. It is safe for concurrent use.
 type Manager struct {
 	providers    *providers.Registry
 	protectables *protectable.Registry
@@ -66,7 +66,7 @@ type Manager struct {
 	log          logrus.FieldLogger
 }
 
-// New makes a manager.
+// New returns a manager.
 func New(c Config) *Manager {
 	if c.BankError == nil {
 		c.BankError = func(*providers.Provider) error { return nil }
@@ -83,13 +83,12 @@ func New(c Config) *Manager {
 	}
 }
 
-// method is one method of the API: it takes the arguments out of a and returns
-// what is to be sent as the result.
+// method is one method of the API. It reads the arguments from a and returns the result to send.
 type method func(ctx context.Context, a *arguments) (any, error)
 
-// Endpoints returns what an RPC server is to serve: version 1.1 in the null
-// namespace, which is 1.0, what karbor-api calls, and what is known of running
-// operations and remarks; and the namespace of records.
+// Endpoints returns the endpoints for an RPC server. The null namespace has version 1.1, which
+// includes 1.0, the version that karbor-api calls, and adds running operations and remarks. There
+// is also the namespace of records.
 func (m *Manager) Endpoints() []rpc.Endpoint {
 	const read, work = rpc.AtMostOnce, rpc.UntilAccepted
 	api := rpc.Endpoint{Version: Version, Methods: map[string]rpc.Method{}}
@@ -121,7 +120,7 @@ func (m *Manager) Endpoints() []rpc.Endpoint {
 	add("cancel_operation", read, m.cancelOperation)
 	add("list_workers", read, m.listWorkers)
 
-	// The calls of the system's first description.
+	// The calls of the system's original specification.
 	add("execute_operation", work, m.executeOperation)
 	add("delete_checkpoint", work, m.delete)
 
@@ -132,9 +131,9 @@ func (m *Manager) Endpoints() []rpc.Endpoint {
 	return []rpc.Endpoint{api, records}
 }
 
-// projectFor returns the project that a plan or a record is of: the one that it names,
-// else the caller's. Only an administrator works for another project than that of the
-// request: what karbor-api has checked, nobody has on the bus.
+// projectFor returns the project of a plan or a record: the one that it names, or else the
+// caller's. Only an administrator may work for another project than that of the request. karbor-api
+// checks this, but nothing checks callers that send on the bus directly.
 func projectFor(ctx context.Context, named string) (string, error) {
 	caller := requestcontext.From(ctx)
 	project := cmp.Or(named, caller.ProjectID)
@@ -147,8 +146,8 @@ func projectFor(ctx context.Context, named string) (string, error) {
 	return project, nil
 }
 
-// handler gives a method its request context, and makes every error that leaves
-// it one of the catalogue: karbor-api can show no other to its users.
+// handler gives a method its request context, and converts every error that it returns to one of
+// the catalogue, since karbor-api cannot show any other to its users.
 func (m *Manager) handler(call method, delivery rpc.Delivery) rpc.Handler {
 	return func(ctx context.Context, req *rpc.Request) (any, error) {
 		caller, err := requestcontext.Decode(req.Context)
@@ -173,8 +172,8 @@ func (m *Manager) handler(call method, delivery rpc.Delivery) rpc.Handler {
 	}
 }
 
-// once answers a message that comes again as it was answered the first time, be
-// it by another worker, and starts nothing.
+// once answers a redelivered message as it was answered the first time, perhaps by another worker,
+// and starts nothing.
 func (m *Manager) once(call method) method {
 	return func(ctx context.Context, a *arguments) (any, error) {
 		answer, known, err := m.operations.Answered(ctx, a.message)
@@ -185,7 +184,7 @@ func (m *Manager) once(call method) method {
 	}
 }
 
-// report logs why a call failed, once, with what the caller is not to see.
+// report logs, once, why a call failed, including details that the caller must not see.
 func (m *Manager) report(ctx context.Context, name string, err error) error {
 	log := telemetry.WithRequest(m.log, requestcontext.From(ctx)).WithField("method", name)
 	var known *fault.Error
@@ -197,17 +196,16 @@ func (m *Manager) report(ctx context.Context, name string, err error) error {
 	return fault.From(err)
 }
 
-// Failure is what a caller sees of an error that did not come out of a method,
-// such as a panic: a KarborException. karbor-api can show no builtin of
-// Python's to its users.
+// Failure converts an error that did not come from a method, such as a panic, to a KarborException,
+// since karbor-api cannot show builtin Python exceptions to its users.
 func Failure(context.Context, *rpc.Request, error) *rpc.Failure {
 	e := fault.KarborException("")
 	return &rpc.Failure{Module: e.Module(), Class: e.Class(), Message: e.Message(), Args: e.Args(), Kwargs: e.Kwargs()}
 }
 
-// executeOperation is the call of the system's first description: a backup plan
-// and what to do with it. It serves callers that have no karbor-api, and so
-// makes the records that karbor-api would have made.
+// executeOperation is the call of the system's original specification: a backup plan and the
+// operation to run on it. It serves callers without karbor-api, and therefore creates the records
+// that karbor-api would have created.
 //
 //	protect   answers the id of the new checkpoint
 //	restore   answers the id of the new restore, with dry_run operation.Foretold
@@ -215,9 +213,8 @@ func Failure(context.Context, *rpc.Request, error) *rpc.Failure {
 //	copy      answers pairs of checkpoints
 //	delete    answers null
 //
-// restore, verify and delete are about the checkpoint that the plan's member
-// checkpoint_id names; without one, restore and verify take the plan's newest
-// available checkpoint.
+// restore, verify and delete work on the checkpoint that the plan's member checkpoint_id names.
+// Without it, restore and verify take the plan's newest available checkpoint.
 func (m *Manager) executeOperation(ctx context.Context, a *arguments) (any, error) {
 	value := a.raw("backup_plan")
 	action, dryRun := strings.ToLower(a.required("action")), a.dryRun()
@@ -255,8 +252,8 @@ func (m *Manager) executeOperation(ctx context.Context, a *arguments) (any, erro
 	return nil, fault.InvalidInput("argument action: want protect, restore, verify, copy or delete")
 }
 
-// executeReading starts a restore or verification that makes its record itself,
-// and answers the record's id.
+// executeReading starts a restore or verification that creates its record itself, and answers the
+// record's id.
 func (m *Manager) executeReading(ctx context.Context, message operation.Message, fields map[string]json.RawMessage, kind protection.Kind, dryRun bool) (any, error) {
 	planID, err := textField(fields, "id")
 	if err != nil {
@@ -293,8 +290,7 @@ func (m *Manager) executeReading(ctx context.Context, message operation.Message,
 	return id, start(ctx, message, p, cp, r.Record)
 }
 
-// newestCheckpoint returns the id, as JSON, of the plan's newest checkpoint that
-// is available.
+// newestCheckpoint returns the id, as JSON, of the plan's newest available checkpoint.
 func (m *Manager) newestCheckpoint(ctx context.Context, fields map[string]json.RawMessage, planID string) (json.RawMessage, error) {
 	providerID, err := textField(fields, "provider_id")
 	if err != nil {
@@ -319,8 +315,7 @@ func (m *Manager) newestCheckpoint(ctx context.Context, fields map[string]json.R
 	return json.RawMessage(`"` + found[len(found)-1].ID() + `"`), nil
 }
 
-// protect starts to protect a plan's resources and answers the id of the new
-// checkpoint.
+// protect starts to protect a plan's resources and answers the id of the new checkpoint.
 func (m *Manager) protect(ctx context.Context, a *arguments) (any, error) {
 	value := a.raw("plan")
 	properties := a.object("checkpoint_properties")
@@ -356,9 +351,8 @@ func (m *Manager) protectPlan(ctx context.Context, message operation.Message, pl
 	return id, nil
 }
 
-// checkpointProperties returns the one property that matters: extra_info, a
-// JSON object in a string. The others repeat the plan, or must be what a new
-// checkpoint has.
+// checkpointProperties returns the only property with an effect: extra_info, a JSON object in a
+// string. The other properties repeat the plan, or must equal the values of a new checkpoint.
 func checkpointProperties(properties map[string]json.RawMessage) (json.RawMessage, error) {
 	status, err := textField(properties, "status")
 	if err != nil {
@@ -382,8 +376,7 @@ func checkpointProperties(properties map[string]json.RawMessage) (json.RawMessag
 	return extra, nil
 }
 
-// copy starts to copy the available checkpoints of a plan and answers a list of
-// operation.Pair.
+// copy starts to copy the available checkpoints of a plan and answers a list of operation.Pair.
 func (m *Manager) copy(ctx context.Context, a *arguments) (any, error) {
 	value := a.raw("plan")
 	if err := a.done(); err != nil {
@@ -415,8 +408,7 @@ func (m *Manager) copyPlan(ctx context.Context, message operation.Message, plan 
 	return pairs, nil
 }
 
-// checkpointsOf returns the caller's checkpoints of a plan that are wanted, the
-// oldest first.
+// checkpointsOf returns the caller's checkpoints of a plan that are wanted, oldest first.
 func (m *Manager) checkpointsOf(ctx context.Context, p *providers.Provider, planID string,
 	want func(*checkpoint.Checkpoint) bool) ([]*checkpoint.Checkpoint, error) {
 	var wanted []*checkpoint.Checkpoint
@@ -430,17 +422,17 @@ func (m *Manager) checkpointsOf(ctx context.Context, p *providers.Provider, plan
 	return wanted, err
 }
 
-// reading is what a restore and a verification have in common: the record of
-// the database, and the checkpoint that it is about.
+// reading is the common part of a restore and a verification: the record in the database, and the
+// checkpoint to read.
 type reading struct {
 	operation.Record
 	providerID   string
 	checkpointID string
 }
 
-// restore starts to restore a checkpoint and answers null; with dry_run, from version 1.1
-// on, it starts nothing and answers operation.Foretold. restore_auth is
-// accepted and not used, as in the original; it may hold a password.
+// restore starts to restore a checkpoint and answers null. With dry_run, from version 1.1 on, it
+// starts nothing and answers operation.Foretold. restore_auth, which may hold a password, is
+// accepted and ignored, as in the original.
 func (m *Manager) restore(ctx context.Context, a *arguments) (any, error) {
 	value, dryRun := a.raw("restore"), a.dryRun()
 	a.object("restore_auth")
@@ -484,8 +476,8 @@ func (m *Manager) verification(ctx context.Context, a *arguments) (any, error) {
 	return nil, m.operations.Verify(ctx, a.message, p, cp, r.Record)
 }
 
-// prepareReading makes the checks in the order of the original: the provider,
-// the parameters, the checkpoint, access, status.
+// prepareReading makes the checks in the order of the original: provider, parameters, checkpoint,
+// access, status.
 func (m *Manager) prepareReading(ctx context.Context, r reading, kind protection.Kind) (*providers.Provider, *checkpoint.Checkpoint, error) {
 	p, err := m.providers.Get(r.providerID)
 	if err != nil {
@@ -538,9 +530,9 @@ func readingOf(fields map[string]json.RawMessage) (reading, error) {
 	return r, err
 }
 
-// checkRecord refuses a record of another project or checkpoint, by what the request
-// says of it and by its row: the operation would write into it. One that is not there,
-// which no operation could bring to its end, has the same answer.
+// checkRecord refuses a record of another project or checkpoint, according to the request and to
+// the record's row, since the operation would write into it. A missing record, which no operation
+// could complete, gets the same answer.
 func (m *Manager) checkRecord(ctx context.Context, kind database.RecordKind, r *reading) error {
 	var err error
 	if r.ProjectID, err = projectFor(ctx, r.ProjectID); err != nil {
@@ -557,11 +549,11 @@ func (m *Manager) checkRecord(ctx context.Context, kind database.RecordKind, r *
 	return nil
 }
 
-// RecordNamespace is the RPC namespace of the methods that answer the records
-// of restores and verifications, for callers that have no karbor-api to ask.
+// RecordNamespace is the RPC namespace of the methods that return the records of restores and
+// verifications to callers without karbor-api.
 const RecordNamespace = "records"
 
-// record is a restore or verification as these methods answer it.
+// record is a restore or verification as these methods return it.
 type record struct {
 	ID              string            `json:"id"`
 	ProjectID       string            `json:"project_id"`
@@ -591,8 +583,7 @@ func (m *Manager) showVerification(ctx context.Context, a *arguments) (any, erro
 	return m.showRecord(ctx, database.Verifications, id)
 }
 
-// showRecord hides the records of other projects: their ids are not known to
-// the caller.
+// showRecord hides the records of other projects by reporting them as not found.
 func (m *Manager) showRecord(ctx context.Context, kind database.RecordKind, id string) (any, error) {
 	r, err := m.records.Get(ctx, kind, id)
 	if err != nil {
@@ -605,16 +596,15 @@ func (m *Manager) showRecord(ctx context.Context, kind database.RecordKind, id s
 		Parameters: r.Parameters, ResourcesStatus: r.ResourcesStatus, ResourcesReason: r.ResourcesReason}, nil
 }
 
-// maxOperations bounds one listing, operationsPage what is held of it at a time: a reason
-// may be long.
+// maxOperations bounds one listing. operationsPage bounds the operations held in memory at a time,
+// since a reason may be long.
 const (
 	maxOperations  = 1000
 	operationsPage = 100
 )
 
-// listOperations answers a list of operation.View, the newest first: those of
-// the caller's project, or of all projects for an administrator that asks for
-// them. A filter that is empty matches none.
+// listOperations answers a list of operation.View, newest first, of the caller's project, or of all
+// projects if an administrator asks for them. An empty filter matches nothing.
 func (m *Manager) listOperations(ctx context.Context, a *arguments) (any, error) {
 	none := false
 	filter := func(name string) string {
@@ -643,7 +633,7 @@ func (m *Manager) listOperations(ctx context.Context, a *arguments) (any, error)
 	caller := requestcontext.From(ctx)
 	if !all || !caller.IsAdmin {
 		f.ProjectID = caller.ProjectID
-		if f.ProjectID == "" { // which to the journal is that of all
+		if f.ProjectID == "" { // for the journal, an empty id selects all projects
 			return rpc.Encoded("[]"), nil
 		}
 	}
@@ -677,8 +667,8 @@ func (m *Manager) showOperation(ctx context.Context, a *arguments) (any, error) 
 	return m.accessibleOperation(ctx, id)
 }
 
-// cancelOperation asks for the end of an operation and answers null. It does
-// not wait for it.
+// cancelOperation requests the cancellation of an operation and answers null without waiting for
+// it.
 func (m *Manager) cancelOperation(ctx context.Context, a *arguments) (any, error) {
 	id := a.required("operation_id")
 	if err := a.done(); err != nil {
@@ -690,8 +680,8 @@ func (m *Manager) cancelOperation(ctx context.Context, a *arguments) (any, error
 	return nil, m.operations.Cancel(ctx, id, callerName(requestcontext.From(ctx)))
 }
 
-// listWorkers answers a list of operation.Worker to an administrator: who the workers are
-// is no tenant's business.
+// listWorkers answers a list of operation.Worker. Only administrators may call it, since tenants
+// must not learn about workers.
 func (m *Manager) listWorkers(ctx context.Context, a *arguments) (any, error) {
 	if err := a.done(); err != nil {
 		return nil, err
@@ -702,8 +692,7 @@ func (m *Manager) listWorkers(ctx context.Context, a *arguments) (any, error) {
 	return m.operations.Workers(ctx)
 }
 
-// accessibleOperation hides the operations of other projects: their ids are not
-// known to the caller.
+// accessibleOperation hides the operations of other projects by reporting them as not found.
 func (m *Manager) accessibleOperation(ctx context.Context, id string) (*operation.Detail, error) {
 	d, err := m.operations.Operation(ctx, id)
 	if err != nil {
@@ -715,7 +704,7 @@ func (m *Manager) accessibleOperation(ctx context.Context, id string) (*operatio
 	return d, nil
 }
 
-// callerName is how a reason names who asked.
+// callerName returns the name of a caller for the text of a reason.
 func callerName(c *requestcontext.RequestContext) string {
 	if c.UserID != "" {
 		return "user " + c.UserID

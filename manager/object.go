@@ -9,16 +9,15 @@ import (
 	"github.com/karbor-project/karbor/rpc/versionedobject"
 )
 
-// What makes a JSON object one of karbor's versioned objects, and the version
-// that each of them has. karbor: objects/base.py
+// The keys of karbor's versioned objects in JSON, and their common version. karbor: objects/base.py
 const (
 	objectPrefix    = "karbor_object"
 	objectNamespace = "karbor"
 	objectVersion   = "1.0"
 )
 
-// decodeObject returns the fields of a versioned object of the given class, or
-// the members of a plain object. Nothing and null have none.
+// decodeObject returns the fields of a versioned object of the given class, or the members of a
+// plain object. An absent value and null have none.
 func decodeObject(value json.RawMessage, class string) (map[string]json.RawMessage, error) {
 	if isNull(value) {
 		return nil, nil

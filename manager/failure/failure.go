@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package failure classes what goes wrong with an operation: what repetition mends,
-// what is final, and what is left to another worker.
+// Package failure classifies errors of an operation: those that a retry may cure, permanent ones,
+// and those that leave the operation to another worker.
 package failure
 
 import (
@@ -23,8 +23,8 @@ import (
 	"github.com/karbor-project/karbor/providers/protection"
 )
 
-// Permanent marks a failure that comes of the operation itself, whatever the
-// services around it do.
+// Permanent marks a failure whose cause is the operation itself, independent of the state of the
+// services around it.
 func Permanent(err error) error {
 	if err == nil {
 		return nil
@@ -36,9 +36,8 @@ type permanentError struct{ error }
 
 func (e *permanentError) Unwrap() error { return e.error }
 
-// Final reports whether no repetition mends a failure, such as a row that is gone or
-// that the database refuses. What is not final is the absence of database, journal
-// or bank.
+// Final reports whether retrying cannot cure an error, such as a row that is gone or that the
+// database refuses. An outage of the database, journal or bank is not final.
 func Final(err error) bool {
 	var f *fault.Error
 	if errors.As(err, &f) && f.Code() < 500 {
@@ -48,14 +47,14 @@ func Final(err error) bool {
 		errors.Is(err, checkpoint.ErrBroken) || Disowned(err)
 }
 
-// Disowned reports whether the journal entry of an operation belongs to another
-// worker, or is gone.
+// Disowned reports whether err says that the journal entry of the operation belongs to another
+// worker or is gone.
 func Disowned(err error) bool {
 	return errors.Is(err, journal.ErrClaim) || errors.Is(err, journal.ErrNotFound)
 }
 
-// HandedOver reports whether an operation, or any hook of it, was broken off so that
-// its next owner goes on with it.
+// HandedOver reports whether an operation, or any hook of it, was interrupted so that its next
+// owner resumes it.
 func HandedOver(err error) bool {
 	if errors.Is(err, protection.ErrHandover) || errors.Is(err, bank.ErrLeaseNotHeld) {
 		return true
@@ -64,7 +63,7 @@ func HandedOver(err error) bool {
 	return errors.As(err, &failed) && slices.ContainsFunc(failed.Others, HandedOver)
 }
 
-// AsHandover makes err one that leaves the operation to its next owner. ctx is the
+// AsHandover converts err to an error that leaves the operation to its next owner. ctx is the
 // context of the operation.
 func AsHandover(ctx context.Context, err error) error {
 	switch {
@@ -76,18 +75,18 @@ func AsHandover(ctx context.Context, err error) error {
 	return errors.Join(protection.ErrHandover, err)
 }
 
-// Overtaken reports whether a status was not written because the checkpoint's status
-// does not allow it, which somebody may have changed meanwhile.
+// Overtaken reports whether a status was not written because the checkpoint's current status, which
+// somebody may have changed meanwhile, does not allow it.
 func Overtaken(err error) bool {
 	return errors.Is(err, checkpoint.ErrConflict) || errors.Is(err, checkpoint.ErrTransition)
 }
 
-// textLength bounds what one failure leaves in the database. The column is
-// a TEXT of MySQL, 64 KiB; a reader needs the beginning.
+// textLength bounds the text that one failure leaves in the database. The column is a TEXT of
+// MySQL, 64 KiB; a reader needs only the beginning.
 const textLength = 4096
 
-// Describe gives the text of a failure for users and the log: the first failed
-// task's error, with its causes.
+// Describe returns the text of a failure for users and the log: the error of the first failed task
+// with its causes.
 func Describe(err error) string {
 	var failed *workflow.Error
 	if errors.As(err, &failed) {
@@ -96,7 +95,7 @@ func Describe(err error) string {
 	return Cut(fault.Detail(err))
 }
 
-// Cut shortens a text to what the tables have room for.
+// Cut shortens a text to the length that the tables allow.
 func Cut(text string) string {
 	if len(text) > textLength {
 		return strings.ToValidUTF8(text[:textLength], "") + "..."
@@ -104,23 +103,23 @@ func Cut(text string) string {
 	return text
 }
 
-// The pauses between the attempts of a write that has to succeed.
+// The pauses between the attempts of a write that must succeed.
 const (
 	firstPause   = time.Second
 	longestPause = 30 * time.Second
 )
 
-// lastAttempt is how long a write may still take when the worker is about to stop.
+// lastAttempt bounds a write when the worker is about to stop.
 const lastAttempt = 5 * time.Second
 
-// Retrier repeats writes that have to succeed.
+// Retrier repeats writes that must succeed.
 type Retrier struct {
 	Draining context.Context // ends when the worker is about to stop
 }
 
-// Do repeats a write until it succeeds, cannot succeed, or ctx ends. When the worker
-// is about to stop the write is not repeated: the error is a handover then, for the
-// next owner of the operation repeats it.
+// Do repeats a write until it succeeds, fails with a final error, or ctx ends. If the worker is
+// about to stop, the write is not repeated and the error is a handover, since the next owner of the
+// operation repeats it.
 func (r Retrier) Do(ctx context.Context, write func(context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -149,8 +148,8 @@ func (r Retrier) Do(ctx context.Context, write func(context.Context) error) erro
 	}
 }
 
-// Journal is Do for the journal, without which an operation cannot end: it waits for
-// rights and tables too, which an operator can mend meanwhile.
+// Journal is Do for the journal, without which an operation cannot end. It also retries errors
+// about permissions and missing tables, which an operator can correct meanwhile.
 func (r Retrier) Journal(ctx context.Context, log logrus.FieldLogger, call func(context.Context) error) error {
 	logged := false
 	return r.Do(ctx, func(ctx context.Context) error {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package flow drives the hooks of plugins over the resources of one operation: the
-// graph of their tasks, and what takes them back.
+// Package flow runs the hooks of plugins on the resources of one operation: it builds their task
+// graph, and undoes what they have made.
 package flow
 
 import (
@@ -23,65 +23,63 @@ import (
 	"github.com/karbor-project/karbor/providers/protection"
 )
 
-// Provider is what a flow needs of a provider.
+// Provider is the part of a provider that a flow needs.
 type Provider interface {
 	Plugin(resourceType string) (protection.Plugin, error)
 }
 
-// Recorder keeps how far the hooks have come. Its methods do not wait, and are safe
-// for concurrent use.
+// Recorder records the progress of hooks. Its methods do not block and are safe for concurrent use.
 type Recorder interface {
 	// Expect announces the hooks of a resource, in their order.
 	Expect(r resource.Key, hooks []string)
 	// Finished reports whether a hook has finished, now or in an earlier run.
 	Finished(r resource.Key, hook string) bool
-	// Start, Finish and Fail say how the hook of a resource fares. made are the new
-	// resources of a restore, by their original ids, since the last call.
+	// Start, Finish and Fail record the state of a resource's hook. made are the new resources of a
+	// restore since the last call, by their original ids.
 	Start(r resource.Key, hook string)
 	Finish(r resource.Key, hook string, made map[string]string)
 	Fail(r resource.Key, reason string)
-	// Percent says how much of the hook's work is done.
+	// Percent records the progress of the current hook.
 	Percent(r resource.Key, percent int)
-	// State is what the plugin keeps of a resource.
+	// State returns the state that the plugin keeps for a resource.
 	State(r resource.Key) protection.State
-	// Remarks is what takes the remarks of hooks.
+	// Remarks returns the recorder of the hooks' remarks.
 	Remarks() protection.Remarks
 }
 
-// Flow is one operation's way through a graph of resources: the hooks of every
-// resource.
+// Flow runs one operation on a graph of resources by the hooks of each resource.
 type Flow struct {
 	Kind     protection.Kind
 	Provider Provider
 	Graph    *resource.Graph
-	// Checkpoint is the one that is made, read or deleted, and Copied the new one of
-	// a copy, nil in other flows.
+	// Checkpoint is the checkpoint that is created, read or deleted. Copied is the new checkpoint
+	// of a copy, nil in other flows.
 	Checkpoint *checkpoint.Checkpoint
 	Copied     *checkpoint.Checkpoint
-	// Parameters returns those of a resource; nil is none.
+	// Parameters returns the parameters of a resource; nil means none.
 	Parameters   func(resource.Resource) protection.Parameters
 	NewResources *protection.NewResources  // of a restore
 	Status       protection.StatusRecorder // of a restore and a verification
 	Recorder     Recorder
 	Log          logrus.FieldLogger
 
-	// Draining ends when no more hooks are to start.
+	// Draining ends when no further hooks may start.
 	Draining context.Context
-	// Workers is the number of hooks that run at a time.
+	// Workers is the number of hooks that run concurrently.
 	Workers int
-	// HookTimeout ends a hook that takes longer; 0 is no bound.
+	// HookTimeout bounds the duration of a hook; 0 means no bound.
 	HookTimeout time.Duration
 
 	tasks *workflow.Graph // filled by Link
 }
 
-// hooks are the tasks of one resource.
+// hooks holds the tasks of one resource.
 type hooks struct{ begin, finish, main, complete workflow.ID }
 
-// Link makes the tasks of the hooks. For every parent and child the parent
-// begins first, while the child finishes its preparation and completes first, as
-// does what a resource uses; main hooks have no order among resources. Its failures
-// are permanent. karbor: resource_flow.py
+// Link creates the tasks of the hooks. For each parent and child, the parent begins first, while
+// the child finishes its preparation and completes first; the same order as for children applies to
+// resources that others use. Main hooks are not ordered among resources. Errors are permanent.
+// karbor: resource_flow.py
 func (f *Flow) Link() error {
 	g := workflow.New()
 	byResource := make(map[resource.Key]hooks, f.Graph.Len())
@@ -114,7 +112,7 @@ func (f *Flow) addHooks(g *workflow.Graph, r resource.Resource) (hooks, error) {
 	if err != nil {
 		return hooks{}, err
 	}
-	var call *protection.Call // one value for the four hooks, made when it is needed
+	var call *protection.Call // one call for the four hooks, made on first use
 	if hasHooks(operation) {
 		call = f.call(r)
 	}
@@ -148,7 +146,7 @@ func (f *Flow) operation(kind protection.Kind, r resource.Resource) (*protection
 	return Operation(f.Provider, kind, r)
 }
 
-// Operation asks the provider's plugin for the resource's hooks.
+// Operation asks the provider's plugin for the hooks of a resource.
 func Operation(p Provider, kind protection.Kind, r resource.Resource) (*protection.Operation, error) {
 	plugin, err := p.Plugin(r.Type)
 	if err != nil {
@@ -192,13 +190,13 @@ func (f *Flow) hook(ctx context.Context, name string, hook protection.Hook, call
 		f.Recorder.Finish(key, name, f.NewResources.Changes())
 	case !failure.HandedOver(err) && !protection.HandedOver(ctx):
 		f.Recorder.Fail(key, failure.Describe(err))
-	case !failure.HandedOver(err): // it failed because it was broken off
+	case !failure.HandedOver(err): // the hook was interrupted, and has not failed
 		err = errors.Join(protection.ErrHandover, err)
 	}
 	return err
 }
 
-// bounded gives a hook its own time.
+// bounded applies the timeout to a hook.
 func (f *Flow) bounded(ctx context.Context, hook string, key resource.Key) (context.Context, context.CancelFunc) {
 	if f.HookTimeout <= 0 {
 		return ctx, func() {}
@@ -212,8 +210,8 @@ func (f *Flow) call(r resource.Resource) *protection.Call {
 	if f.Copied != nil {
 		written = f.Copied
 	}
-	// A resource whose id cannot be a key fails when a hook wants the section;
-	// plugins without hooks protect it all the same.
+	// If the id of a resource cannot be a key, the error comes when a hook asks for the section;
+	// plugins without hooks can protect such a resource.
 	section, err := written.Section(r.ID)
 	if err != nil {
 		section = nil
@@ -237,14 +235,13 @@ func (f *Flow) call(r resource.Resource) *protection.Call {
 	return c
 }
 
-// Run runs the hooks to their end.
+// Run runs the hooks until all have ended.
 func (f *Flow) Run(ctx context.Context) error {
 	return workflow.Run(ctx, f.tasks, workflow.Options{Workers: f.Workers})
 }
 
-// Undo removes what a cancelled operation has made, for every resource: a hook
-// may have made something that nobody had time to note. It goes on after a
-// failure; the error names what is left.
+// Undo removes what a cancelled operation has made. It covers every resource, since a hook may have
+// made something without recording it. It continues after a failure; the error names what is left.
 func (f *Flow) Undo(ctx context.Context) error {
 	g := workflow.New()
 	var left residue
@@ -269,7 +266,7 @@ func (f *Flow) Undo(ctx context.Context) error {
 			return nil
 		}})
 	}
-	// What uses others goes before them.
+	// Resources that use others are undone before those.
 	for _, node := range nodes {
 		for _, child := range node.Children {
 			g.Link(tasks[node.Key()], tasks[child.Key()])
@@ -284,8 +281,8 @@ func (f *Flow) Undo(ctx context.Context) error {
 	return left.err()
 }
 
-// residue is what could not be taken back. What went wrong is often the same for
-// many resources, and is said once.
+// residue collects what could not be undone. The same error often applies to many resources, and is
+// reported once.
 type residue struct {
 	mu     sync.Mutex
 	texts  []string
@@ -332,12 +329,11 @@ type residueError struct {
 
 func (e *residueError) Error() string { return e.text }
 
-// Unwrap returns what a repetition may mend, or all where it mends nothing.
+// Unwrap returns the errors that a retry may cure, or all errors if there are none of these.
 func (e *residueError) Unwrap() []error { return e.errors }
 
-// undoSteps lists the steps that take back what the hooks of a resource have made.
-// Without an Undo of the plugin's own, a backup is removed as it is when its
-// checkpoint is deleted.
+// undoSteps returns the steps that undo the hooks of a resource. If the plugin has no Undo, they
+// remove a backup by the hooks of a deletion.
 func (f *Flow) undoSteps(r resource.Resource) ([]func(context.Context) error, error) {
 	operation, err := f.operation(f.Kind, r)
 	if err != nil {
@@ -359,7 +355,7 @@ func (f *Flow) undoSteps(r resource.Resource) ([]func(context.Context) error, er
 		if f.Copied != nil {
 			call.Checkpoint, call.Copy = f.Copied, nil
 		}
-		call.State = nil // it is not the state of a deletion
+		call.State = nil // the state belongs to the protection, and not to a deletion
 		hooks = []protection.Hook{removal.PrepareBegin, removal.PrepareFinish, removal.Main, removal.Complete}
 	}
 	var steps []func(context.Context) error
@@ -371,11 +367,11 @@ func (f *Flow) undoSteps(r resource.Resource) ([]func(context.Context) error, er
 	return steps, nil
 }
 
-// use is a type of resources in a graph, and those that use it.
+// use lists the resources that use a type of resources, and the resources of that type.
 type use struct{ users, used []resource.Key }
 
-// uses lists what the resources of the graph use by what their operations say. A
-// resource without an operation uses nothing, and none uses its own type.
+// uses returns the dependencies within the graph that the resources' operations declare. A resource
+// without an operation uses nothing, and no resource uses its own type.
 func (f *Flow) uses() []use {
 	byType := map[string]*use{}
 	of := func(resourceType string) *use {
@@ -407,9 +403,9 @@ func (f *Flow) uses() []use {
 	return list
 }
 
-// linkAll makes every task of after wait for every task of before. A barrier
-// between them takes as many links as there are tasks: a thousand servers on a
-// hundred thousand networks would have 10^8 links of their own.
+// linkAll makes every task of after wait for every task of before. It links them through a barrier,
+// which needs only as many links as there are tasks: for a thousand servers on a hundred thousand
+// networks, direct links would number 10^8.
 func linkAll(g *workflow.Graph, before, after []resource.Key, task func(resource.Key) workflow.ID) {
 	barrier := g.Add(workflow.Task{Name: "barrier"})
 	for _, key := range before {

@@ -15,18 +15,18 @@ import (
 	"github.com/karbor-project/karbor/providers/protection"
 )
 
-// Planned is what a restore is going to make of a resource.
+// Planned says what a restore would make of a resource.
 type Planned struct {
 	Type  string            `json:"resource_type"`
 	ID    string            `json:"resource_id"`
 	Name  *string           `json:"resource_name"`
-	Makes map[string]string `json:"makes"` // in words of the service
-	Error string            `json:"error"` // why it cannot be restored, "" if it can
+	Makes map[string]string `json:"makes"` // in the service's terms
+	Error string            `json:"error"` // why the resource cannot be restored, or ""
 }
 
-// Plan asks of each resource what a restore of the checkpoint would make of it, in the
-// order in which the restore would complete them, and changes nothing. What would not be
-// as it was goes to remarks. It fails only if ctx ends.
+// Plan asks for each resource what a restore of the checkpoint would make of it, in the order in
+// which the restore would complete the resources, and changes nothing. Differences from the
+// original resource go to remarks. Plan fails only if ctx ends.
 func (f *Flow) Plan(ctx context.Context, remarks protection.Remarks) ([]Planned, error) {
 	p := *f
 	p.Kind, p.NewResources, p.Copied, p.Status, p.tasks = protection.Restore, &protection.NewResources{}, nil, nil, nil
@@ -67,11 +67,11 @@ func (f *Flow) Plan(ctx context.Context, remarks protection.Remarks) ([]Planned,
 	return planned, nil
 }
 
-// plansAtATime is how many resources are planned at the same time.
+// plansAtATime is the number of resources that are planned concurrently.
 const plansAtATime = 8
 
-// plan asks the plugin of one resource. One that is going to be restored is among the new
-// resources then, for those that are restored after it.
+// plan asks the plugin of one resource. A resource that can be restored is then added to the new
+// resources, for resources that are restored after it.
 func (f *Flow) plan(ctx context.Context, r resource.Resource, remarks protection.Remarks) (map[string]string, error) {
 	operation, err := f.operation(protection.Restore, r)
 	if err != nil {
@@ -81,7 +81,7 @@ func (f *Flow) plan(ctx context.Context, r resource.Resource, remarks protection
 	if operation.Plan != nil {
 		section, err := f.Checkpoint.Section(r.ID)
 		if err != nil {
-			section = nil // as in a call of a hook
+			section = nil // a hook's call has no section either
 		}
 		c := &protection.Call{Resource: r, Checkpoint: f.Checkpoint, Section: section, Graph: f.Graph, NewResources: f.NewResources,
 			Remarks: remarks, Log: f.Log}

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package janitor repairs banks and clears the journal: it ends checkpoints that
-// nobody will go on with, mends the indices, removes data that belong to no
-// checkpoint, and drops operations that ended long ago and, if it is told to, what is
-// left of deleted checkpoints.
+// Package janitor repairs banks and cleans up the journal. It ends checkpoints that nobody will
+// resume, repairs the indices, removes data that belong to no checkpoint, drops operations that
+// ended long ago, and optionally removes what is left of deleted checkpoints.
 //
-// Banks are only eventually consistent, and an operation may begin at any time.
-// So what looks wrong is merely noted; only what still looks so after a grace is
-// mended, and each repair reads again right before it.
+// Banks are only eventually consistent, and an operation may begin at any time. An issue is
+// therefore only noted at first, and is repaired when it still exists after a grace period. Each
+// repair reads the bank again right before it.
 package janitor
 
 import (
@@ -28,17 +27,17 @@ import (
 	"github.com/karbor-project/karbor/providers"
 )
 
-// Judge reports whether anybody is at work on a checkpoint.
+// Judge reports whether an operation is working on a checkpoint.
 type Judge interface {
 	Abandonment(ctx context.Context, p *providers.Provider, checkpointID, owner string) (operation.Abandonment, error)
 }
 
-// Records are the rows that tell users of operations.
+// Records are the tables that tell users about operations.
 type Records interface {
 	CloseOperationLogs(ctx context.Context, checkpointID, operationType, status, errorInfo string, ended time.Time) (int, error)
 }
 
-// Journal is what a janitor needs of a journal.Journal.
+// Journal is the part of a journal.Journal that a janitor needs.
 type Journal interface {
 	List(ctx context.Context, f journal.Filter) ([]journal.Entry, error)
 	Lock(ctx context.Context, name, owner string, hold time.Duration) (bool, error)
@@ -46,56 +45,57 @@ type Journal interface {
 	Prune(ctx context.Context, endedBefore time.Time) (int, error)
 }
 
-// Config of a Janitor. Providers, Journal, Judge and Records are needed.
+// Config of a Janitor. Providers, Journal, Judge and Records are required.
 type Config struct {
 	Providers []*providers.Provider
 	Journal   Journal
 	Judge     Judge
 	Records   Records
 
-	// Tenure is the worker's: without it nothing is done. nil is one that lasts.
+	// Tenure is the tenure of the worker, without which the janitor does nothing. Nil means one
+	// that never ends.
 	Tenure operation.Tenure
-	// Owner is the id by which locks are held; "": a new one.
+	// Owner is the id that holds the locks; empty means a new one.
 	Owner string
 
-	Interval  time.Duration // from one pass to the next, about; 0: Start does nothing
+	Interval  time.Duration // approximate time between passes; 0: Start does nothing
 	Retention time.Duration // of operations that have ended; 0: 7 days
-	// Tombstones is how long after it was made a checkpoint that was deleted is still shown;
-	// 0: for ever.
+	// Tombstones is the time from its creation during which a deleted checkpoint is still shown; 0
+	// means forever.
 	Tombstones time.Duration
 
-	// RemoveOrphans has entries and data without an index.json removed. They are
-	// reported and kept otherwise, since what is away may come back.
+	// RemoveOrphans allows the removal of entries and data without an index.json. Otherwise they
+	// are reported and kept, since a missing index.json may come back.
 	RemoveOrphans bool
 
-	// For tests; nil is the machine's.
+	// For tests; nil means the real ones.
 	Now    func() time.Time
-	Jitter func(time.Duration) time.Duration // at most a quarter more
+	Jitter func(time.Duration) time.Duration // adds at most a quarter
 	Log    logrus.FieldLogger
 }
 
-// Janitor looks after the banks of some providers, one janitor at a time for
-// each journal.
+// Janitor maintains the banks of some providers. Only one janitor is active for each journal.
 type Janitor struct {
 	config Config
 
-	ctx     context.Context // ended by Stop
+	ctx     context.Context // cancelled by Stop
 	stop    context.CancelFunc
 	started bool
 	done    chan struct{}
 
-	marks   map[string]marks // by provider; of the goroutine that works
-	orphans atomic.Int64     // at the last look at all banks
+	marks   map[string]marks // by provider; used only by the working goroutine
+	orphans atomic.Int64     // as of the last pass
 }
 
-// firstPass is how long after the start the first pass begins at the latest: a
-// worker has other things to do then.
+// firstPass is the latest start of the first pass after Start, since a worker that has just started
+// is busy with other work.
 const firstPass = time.Minute
 
-// stopTime bounds the call that gives the turn back. Without it others wait.
+// stopTime bounds the call that releases the lock. If the call fails, others wait until the lock
+// expires.
 const stopTime = 5 * time.Second
 
-// New makes a janitor that does nothing yet.
+// New returns a janitor that is not started.
 func New(c Config) *Janitor {
 	if c.Owner == "" {
 		c.Owner = uuid.NewString()
@@ -115,7 +115,7 @@ func New(c Config) *Janitor {
 	return j
 }
 
-// Start begins to work. It is called once, and before Stop.
+// Start begins the passes. It is called once, and before Stop.
 func (j *Janitor) Start() {
 	if j.config.Interval > 0 {
 		j.started = true
@@ -123,8 +123,8 @@ func (j *Janitor) Start() {
 	}
 }
 
-// Stop breaks off what is under way and gives the turn to others, for which it
-// takes a short time also when ctx has ended. It may be called more than once.
+// Stop interrupts the current pass and releases the lock, for which it takes a short time even if
+// ctx has ended. It may be called repeatedly.
 func (j *Janitor) Stop(ctx context.Context) {
 	j.stop()
 	if !j.started {
@@ -155,14 +155,14 @@ func (j *Janitor) run() {
 	}
 }
 
-// turn is one pass, if it is this worker that does them.
+// turn runs one pass, if this worker holds the lock of passes.
 func (j *Janitor) turn() {
 	ours, err := j.config.Journal.Lock(j.ctx, turnLock, j.config.Owner, j.config.Interval*3/2)
 	if err != nil && j.ctx.Err() == nil {
 		j.config.Log.Warnf("the janitor does not know whether it is its turn: %v", err)
 	}
 	if err != nil || !ours {
-		clear(j.marks) // what another one does meanwhile is not seen
+		clear(j.marks) // the marks miss what changed while another worker ran the passes
 		return
 	}
 	ctx, end, ok := j.enter(j.ctx, false)
@@ -173,15 +173,15 @@ func (j *Janitor) turn() {
 	j.pass(ctx)
 }
 
-// The locks in the journal. One is held for as long as a worker is the one who
-// does the passes: what it has noted is of no use to others. The other is held
-// while something is done, also by a repair that an operator runs.
+// The locks in the journal. A worker holds the first as long as it runs the passes, since its notes
+// are useless to others. The second is held during actual work, including a repair that an operator
+// starts.
 const (
 	turnLock = "janitor-turn"
 	workLock = "janitor"
 )
 
-// The times of workLock.
+// The durations of workLock.
 const (
 	lockHold    = 2 * time.Minute
 	lockMargin  = 24 * time.Second
@@ -195,9 +195,9 @@ var (
 	errBusy    = errors.New("another janitor is at work")
 )
 
-// enter takes workLock and gives a context in which banks can be written to for
-// as long as it is held and the worker's tenure lasts. With wait it waits until
-// nobody else has the lock, or ctx ends. ok is false if the lock is not held.
+// enter takes workLock and returns a context in which banks may be written to while the lock is
+// held and the worker's tenure lasts. With wait, enter waits for the lock until ctx ends. ok is
+// false if the lock is not held.
 func (j *Janitor) enter(ctx context.Context, wait bool) (_ context.Context, end func(), ok bool) {
 	t := tenure.New(tenure.Config{
 		Request: func(ctx context.Context, _ bool) error {

@@ -13,7 +13,7 @@ const (
 	defaultRetention = 7 * day
 )
 
-// Options are the times of the janitor, in [DEFAULT] of karbor.conf.
+// Options are the options of the janitor in [DEFAULT] of karbor.conf.
 func Options() []config.Option {
 	return []config.Option{
 		{Name: "janitor_interval", Kind: config.Int, Default: 3600, Min: config.Bound(0), Max: config.Bound(int64(365 * day / time.Second)),
@@ -29,7 +29,7 @@ func Options() []config.Option {
 	}
 }
 
-// FromConfig returns a Config with the times that the options set.
+// FromConfig returns a Config with the values of the options.
 func FromConfig(cfg *config.Config) Config {
 	return Config{
 		Interval:  time.Duration(cfg.Int64(config.DefaultGroup, "janitor_interval")) * time.Second,

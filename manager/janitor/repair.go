@@ -17,10 +17,10 @@ import (
 	"github.com/karbor-project/karbor/providers/protection"
 )
 
-// count is what a look at all banks came to.
+// count summarises a pass over all banks.
 type count struct{ found, repaired, failed, orphans int }
 
-// pass looks at every bank and clears the journal.
+// pass checks every bank and cleans up the journal.
 func (j *Janitor) pass(ctx context.Context) {
 	c := j.round(ctx, func(text string) { j.config.Log.Warn(text) })
 	if ctx.Err() != nil {
@@ -34,8 +34,8 @@ func (j *Janitor) pass(ctx context.Context) {
 		"%d operations dropped from the journal", len(j.config.Providers), c.found, c.repaired, c.orphans, c.failed, pruned)
 }
 
-// round looks at every bank once and mends what has looked wrong for long
-// enough. Each repair is told.
+// round checks every bank once and repairs issues that have existed for long enough. It calls tell
+// for each repair.
 func (j *Janitor) round(ctx context.Context, tell func(string)) (c count) {
 	for _, p := range j.config.Providers {
 		if ctx.Err() != nil {
@@ -51,7 +51,8 @@ func (j *Janitor) round(ctx context.Context, tell func(string)) (c count) {
 			continue
 		}
 		c.found += len(found)
-		// From the end of the look on: a thing is seen once, whenever that was.
+		// The time of an issue counts from the end of the check, since the check sees it at an
+		// unknown moment before.
 		before, now := j.marks[p.ID], marks{}
 		ended := j.config.Now()
 		for _, f := range found {
@@ -91,7 +92,7 @@ func (j *Janitor) round(ctx context.Context, tell func(string)) (c count) {
 	return c
 }
 
-// workerGone is what users read about an operation whose owner is dead.
+// workerGone is the reason that users read for an operation whose owner is dead.
 const workerGone = "The worker that had this operation is gone"
 
 // mend ends a finding if it is one, right now. done is false when it has gone by
@@ -104,11 +105,11 @@ func (j *Janitor) repair(ctx context.Context, p *providers.Provider, f checkpoin
 		return false, err
 	}
 	if f.Kind == checkpoint.Unfinished {
-		// The rows are for those who may write to the bank.
+		// Only a worker that may write to the bank may write these rows.
 		if err := guard.Allowed(ctx); err != nil {
 			return false, err
 		}
-		// They come first: with the status the finding is gone.
+		// Close the rows first: once the status is written, the issue is gone.
 		if err := j.closeRows(ctx, f); err != nil {
 			return false, err
 		}
@@ -131,13 +132,13 @@ func (j *Janitor) closeRows(ctx context.Context, f checkpoint.Issue) error {
 	return nil
 }
 
-// grace is how long something has to look wrong, where no lease says otherwise.
+// grace is how long an issue must exist before it is repaired, unless a lease says otherwise.
 const grace = 600 * time.Second
 
-// graceOf is the grace of a provider's findings: an owner whose lease is gone
-// for as long as it was good for is dead. It is no shorter than that of all others:
-// what the journal does not know is another database's or a Python worker's, which
-// renews its lease late, and with short windows loses it now and then.
+// graceOf returns the grace period of a provider's issues. An owner is dead once its lease has been
+// gone for as long as the lease lasts. The period is never shorter than grace: an operation that
+// the journal does not know belongs to another database or to a Python worker, which renews its
+// lease late and with short windows loses it now and then.
 func graceOf(p *providers.Provider, f checkpoint.Kind) time.Duration {
 	if lease := p.Lease(); lease != nil && f == checkpoint.Unfinished {
 		return max(grace, lease.Windows().Expire)
@@ -145,20 +146,20 @@ func graceOf(p *providers.Provider, f checkpoint.Kind) time.Duration {
 	return grace
 }
 
-// Orphans is the number of entries and data without an index.json that the last look
-// has found and kept.
+// Orphans returns the number of entries and data without an index.json that the last pass found and
+// kept.
 func (j *Janitor) Orphans() int { return int(j.orphans.Load()) }
 
-// mark is since when a finding is known, and whether it was reported.
+// mark records since when an issue is known, and whether it was reported.
 type mark struct {
 	since    time.Time
 	reported bool
 }
 
-// marks are findings that were seen.
+// marks are the issues that were seen.
 type marks map[checkpoint.Issue]mark
 
-// look returns what is wrong in a provider's bank and nobody is about to change.
+// look returns the issues of a provider's bank that no operation is about to change.
 func (j *Janitor) look(ctx context.Context, p *providers.Provider) ([]checkpoint.Issue, error) {
 	var found []checkpoint.Issue
 	known := sync.OnceValues(func() (map[string]bool, error) { return j.busy(ctx) })
@@ -183,9 +184,9 @@ func (j *Janitor) outdated(f checkpoint.Issue) bool {
 	return j.config.Tombstones > 0 && j.config.Now().Sub(time.Unix(f.Created, 0)) > j.config.Tombstones
 }
 
-// busy returns the checkpoints that operations are at work on, with one question
-// for all: every checkpoint that is at work looks as if it were not to stay so.
-// Operations that begin later are found by left.
+// busy returns the checkpoints that operations are working on. It asks the journal once for all of
+// them, since every checkpoint with a running operation looks unfinished. left detects operations
+// that begin later.
 func (j *Janitor) busy(ctx context.Context) (map[string]bool, error) {
 	entries, err := j.config.Journal.List(ctx, journal.Filter{Unfinished: true})
 	if err != nil {
@@ -199,13 +200,13 @@ func (j *Janitor) busy(ctx context.Context) (map[string]bool, error) {
 	return busy, nil
 }
 
-// left reports whether nobody works, or will go on, on what a finding is about.
+// left reports whether no operation works, or will resume its work, on the subject of an issue.
 func (j *Janitor) left(ctx context.Context, p *providers.Provider, f checkpoint.Issue) (bool, error) {
 	if f.Kind == checkpoint.Unfinished {
 		a, err := j.config.Judge.Abandonment(ctx, p, f.ID, f.Owner)
 		return a != operation.Attended, err
 	}
-	// Data are somebody's as long as it is known how they came to be.
+	// Data belong to an operation as long as the journal knows the operation.
 	filter := journal.Filter{CheckpointID: f.ID, Unfinished: f.Kind != checkpoint.OrphanedData, Limit: 1}
 	entries, err := j.config.Journal.List(ctx, filter)
 	if err != nil {
@@ -214,7 +215,7 @@ func (j *Janitor) left(ctx context.Context, p *providers.Provider, f checkpoint.
 	return len(entries) == 0, nil
 }
 
-// describe says what is done about a finding.
+// describe says how an issue is repaired.
 func (j *Janitor) describe(p *providers.Provider, f checkpoint.Issue) string {
 	head := "provider " + p.ID + ", checkpoint " + f.ID + ": "
 	switch f.Kind {
@@ -239,12 +240,11 @@ func (j *Janitor) describe(p *providers.Provider, f checkpoint.Issue) string {
 	return head + what + " kept, " + removed + " (--remove-orphans removes it)"
 }
 
-// ErrIncomplete reports that something could not be looked at or mended. The
-// log says what.
+// ErrIncomplete reports that something could not be checked or repaired. The log has the details.
 var ErrIncomplete = errors.New("not everything could be checked and repaired; the log says what")
 
-// Plan looks once and says what Repair would do if nothing changed until its
-// second look. It writes nothing. With ErrIncomplete the plan is of the rest.
+// Plan checks the banks once and returns what Repair would do if nothing changed before its second
+// check. It writes nothing. With ErrIncomplete the plan lacks what could not be checked.
 func (j *Janitor) Plan(ctx context.Context) ([]string, error) {
 	plan := []string{}
 	var failed error
@@ -265,9 +265,9 @@ func (j *Janitor) Plan(ctx context.Context) ([]string, error) {
 	return plan, failed
 }
 
-// Repair looks, waits for the grace, looks again and mends what is still wrong.
-// It returns what was done, each as Plan would say it. While another janitor is
-// at work it waits. tell gets a line about what it waits for; nil is nobody.
+// Repair checks the banks, waits for the grace period, checks again and repairs the issues that
+// remain. It returns what it did, in the words of Plan. It waits while another janitor is at work.
+// tell gets a line about each wait; it may be nil.
 func (j *Janitor) Repair(ctx context.Context, tell func(string)) ([]string, error) {
 	if tell == nil {
 		tell = func(string) {}

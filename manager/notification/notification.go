@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package notification tells other services of operations, in notifications of
-// oslo.messaging: when an operation starts, and how it has ended.
+// Package notification tells other services about the start and the end of operations, by
+// notifications of oslo.messaging.
 package notification
 
 import (
@@ -23,10 +23,10 @@ import (
 	"github.com/karbor-project/karbor/rpc/notify"
 )
 
-// Group is the section of the options.
+// Group is the configuration group of the options.
 const Group = "oslo_messaging_notifications"
 
-// Options are those of oslo.messaging: notify/notifier.py
+// Options are the options of oslo.messaging: notify/notifier.py
 func Options() []config.Option {
 	return []config.Option{
 		{Group: Group, Name: "driver", Kind: config.MultiString, Default: []string{},
@@ -45,11 +45,11 @@ func Options() []config.Option {
 	}
 }
 
-// queueSize is how many events wait to be sent. What comes beyond is dropped.
+// queueSize is the number of events that may wait to be sent. Further events are dropped.
 const queueSize = 1000
 
-// Sender sends an event for each change of an operation, in their order, as long as
-// drivers take them. Observe never waits. It is safe for concurrent use.
+// Sender sends an event for each change of an operation, in order, as fast as the drivers allow.
+// Observe never blocks. It is safe for concurrent use.
 type Sender struct {
 	notifier *notify.Notifier
 	host     string
@@ -66,7 +66,7 @@ type Sender struct {
 
 var _ prometheus.Collector = (*Sender)(nil)
 
-// FromConfig makes a sender of what the options name, which publishes as publisher.host.
+// FromConfig returns a sender that uses the configured drivers and publishes as publisher.host.
 // Without a driver it returns nil, whose methods do nothing.
 func FromConfig(cfg *config.Config, publisher, host string, t notify.Transport, log logrus.FieldLogger) (*Sender, error) {
 	names := cfg.MultiString(Group, "driver")
@@ -84,7 +84,7 @@ func FromConfig(cfg *config.Config, publisher, host string, t notify.Transport, 
 	return New(publisher, host, log, drivers...), nil
 }
 
-// New makes a sender and starts it. Stop ends it.
+// New returns a started sender. Stop ends it.
 func New(publisher, host string, log logrus.FieldLogger, drivers ...notify.Driver) *Sender {
 	s := &Sender{
 		notifier: notify.New(publisher+"."+host, notify.Options{}, drivers...), host: host, log: log,
@@ -98,7 +98,7 @@ func New(publisher, host string, log logrus.FieldLogger, drivers ...notify.Drive
 	return s
 }
 
-// Observe sends an event, some time soon. See operation.Config.
+// Observe queues an event to be sent. See operation.Config.
 func (s *Sender) Observe(e operation.Event) {
 	if s == nil {
 		return
@@ -114,8 +114,8 @@ func (s *Sender) Observe(e operation.Event) {
 	}
 }
 
-// Stop sends what waits until ctx ends, and drops the rest. It is called once, when no
-// operation runs any more.
+// Stop sends the queued events until ctx ends, and drops the rest. It is called once, when no
+// operation is running any more.
 func (s *Sender) Stop(ctx context.Context) {
 	if s == nil {
 		return
@@ -141,7 +141,7 @@ func (s *Sender) run() {
 	}
 }
 
-// send sends one event. Nobody is left to whom a failure could be told.
+// send sends one event. Errors are logged only, since nobody waits for a result.
 func (s *Sender) send(e operation.Event) {
 	step, priority := "start", notify.Info
 	switch {
@@ -157,7 +157,7 @@ func (s *Sender) send(e operation.Event) {
 	}
 }
 
-// Payload is what a notification says of an operation. Times are UTC.
+// Payload is the payload of a notification about an operation. Times are in UTC.
 type Payload struct {
 	OperationID  string     `json:"operation_id"`
 	Type         string     `json:"operation_type"`
@@ -169,14 +169,14 @@ type Payload struct {
 	RecordID     string     `json:"record_id"` // of the restore or verification
 	Host         string     `json:"host"`
 	CreatedAt    time.Time  `json:"created_at"`
-	StartedAt    *time.Time `json:"started_at"` // null: it was refused
+	StartedAt    *time.Time `json:"started_at"` // null if the operation was refused
 	EndedAt      *time.Time `json:"ended_at"`
-	// Seconds from the acceptance to the end, and bytes that the worker which ended the
-	// operation has moved to and from the bank.
+	// Seconds from the acceptance to the end, and bytes moved to and from the bank by the worker
+	// that ended the operation.
 	Seconds      float64 `json:"duration"`
 	BytesWritten int64   `json:"bytes_written"`
 	BytesRead    int64   `json:"bytes_read"`
-	Reason       string  `json:"reason"` // why it failed or was cancelled
+	Reason       string  `json:"reason"` // why the operation failed or was cancelled
 }
 
 func (s *Sender) payload(e operation.Event) Payload {
@@ -194,7 +194,7 @@ func (s *Sender) payload(e operation.Event) Payload {
 	return p
 }
 
-// contextOf is what a notifier takes: it leaves out what is secret.
+// contextOf returns the request context for a notifier, without secrets.
 func contextOf(c *requestcontext.RequestContext) rpc.Context {
 	members := rpc.Context{}
 	for name, value := range c.Encode(time.Now()) {

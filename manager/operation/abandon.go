@@ -15,8 +15,8 @@ import (
 	"github.com/karbor-project/karbor/providers/protection"
 )
 
-// abandon ends a cancelled operation without its provider. The tables and the journal
-// are all that it reaches, so what stays elsewhere is told of; unable says why.
+// abandon ends a cancelled operation without its provider. It can reach only the tables and the
+// journal, so the reason names what stays elsewhere; unable says why the operation cannot continue.
 func (r *run) abandon(ctx context.Context, unable error) error {
 	if err := r.recall(ctx); err != nil && (ctx.Err() != nil || failure.HandedOver(err) || !failure.Final(err)) {
 		return err
@@ -42,9 +42,9 @@ func (r *run) abandon(ctx context.Context, unable error) error {
 	return r.finish(ctx)
 }
 
-// seen reports whether users see the success of an operation whose hooks have all
-// ended well: of a restore or a verification it is made visible here, of the
-// others it is in the bank before the operation log is closed.
+// seen reports whether users see the success of an operation whose hooks have all succeeded. For a
+// restore or a verification, seen makes the success visible. For other operations the success is in
+// the bank before the operation log is closed.
 func (r *run) seen(ctx context.Context) (seen bool, err error) {
 	if o, ok := r.work.(*reading); ok {
 		return true, r.engine.retry.Do(ctx, o.complete)
@@ -57,13 +57,13 @@ func (r *run) seen(ctx context.Context) (seen bool, err error) {
 		}
 		return err
 	})
-	if err != nil && ctx.Err() == nil && failure.Final(err) && !failure.HandedOver(err) { // there is no such row, or nobody may read it
+	if err != nil && ctx.Err() == nil && failure.Final(err) && !failure.HandedOver(err) { // the row is gone, or nobody may read it
 		return false, nil
 	}
 	return seen, err
 }
 
-// left says what stays of an operation that ends without its provider.
+// left describes what remains of an operation that ends without its provider.
 func (r *run) left() string {
 	var parts []string
 	switch r.flow.Kind {
@@ -79,10 +79,10 @@ func (r *run) left() string {
 	return strings.Join(parts, "; ")
 }
 
-// touched names the resources of which something may have been made: a hook may
-// have done so before anybody could record it.
+// touched names the resources for which something may have been made, including those of hooks that
+// did so before it could be recorded.
 func (r *run) touched() []string {
-	made := map[string]string{} // by resource: the new ones, where they are known
+	made := map[string]string{} // new resources by resource, where known
 	if graph, err := resource.Unpack(r.input.Graph); err == nil {
 		for _, node := range graph.Nodes() {
 			made[node.Key().String()] = ""

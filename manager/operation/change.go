@@ -21,8 +21,7 @@ import (
 	"github.com/karbor-project/karbor/providers/protection"
 )
 
-// change is an operation that ends in a status of a checkpoint: a protection, a
-// deletion or a copy.
+// change is an operation that ends in a status of a checkpoint: a protection, a deletion or a copy.
 type change struct {
 	*run
 	cp     *checkpoint.Checkpoint // whose status changes
@@ -31,9 +30,9 @@ type change struct {
 	succeeded, failed checkpoint.Status
 }
 
-// attach finds the checkpoint, or makes it. When hooks have been at work on it, it must
-// be there: a new one would lack what they made. An operation that was refused makes
-// none, but what has reached the bank of one becomes whole, for users to find.
+// attach finds or creates the checkpoint. If hooks have worked on the checkpoint, it must exist,
+// since a new one would lack their data. A refused operation creates none, but completes a
+// checkpoint that is partly in the bank, so that users find it.
 func (o *change) attach(ctx context.Context) (err error) {
 	id, made := o.input.Checkpoint, creation(protection.Kind(o.entry.Kind), o.input)
 	switch {
@@ -55,8 +54,8 @@ func (o *change) attach(ctx context.Context) (err error) {
 	return nil
 }
 
-// creation describes the checkpoint that an operation makes, nil if it makes none. Its graph
-// is known, so that it is written once and not twice.
+// creation describes the checkpoint that an operation creates, or returns nil if it creates none.
+// The graph is known already, so that index.json is written once and not twice.
 func creation(kind protection.Kind, in *input) *checkpoint.CreateOptions {
 	if in.Plan == nil {
 		return nil
@@ -68,7 +67,7 @@ func creation(kind protection.Kind, in *input) *checkpoint.CreateOptions {
 	return o
 }
 
-// openRecord makes the row in operation_logs.
+// openRecord creates the row in operation_logs.
 func (o *change) openRecord(ctx context.Context) {
 	if o.record != nil {
 		return
@@ -85,8 +84,8 @@ func (o *change) openRecord(ctx context.Context) {
 	o.record = progress.OpenLog(ctx, o.engine.Records, o.log, row)
 }
 
-// scheduledOperation finds the scheduled operation that asked for a checkpoint
-// in its extra_info: a JSON text within a JSON string.
+// scheduledOperation finds the scheduled operation that requested a checkpoint, in its extra_info:
+// a JSON text within a JSON string.
 // karbor: flows/utils.py create_operation_log
 func scheduledOperation(extraInfo json.RawMessage) string {
 	var text string
@@ -111,7 +110,7 @@ func (o *change) complete(ctx context.Context) error {
 	return o.completeWith(ctx, o.tracker.Remarked())
 }
 
-// completeWith completes a checkpoint that is told to be not as it was in some ways.
+// completeWith completes a checkpoint with remarks on what will not be restored exactly.
 func (o *change) completeWith(ctx context.Context, remarks remark.Document) error {
 	if err := o.cp.PutRemarks(ctx, remarks); err != nil {
 		return err
@@ -126,12 +125,11 @@ func (o *change) completeWith(ctx context.Context, remarks remark.Document) erro
 // fail implements work.
 func (o *change) fail(ctx context.Context, out *outcome) error { return o.failWith(ctx, o.failed, out) }
 
-// failWith writes a status of failure everywhere. A checkpoint that was never made has
-// none. What the bank refuses for good keeps the operation log from its end no more
-// than a bank that is missing.
+// failWith writes a failed status to bank and tables. A checkpoint that was never created has none.
+// The operation log is closed even if the bank is missing or refuses the status permanently.
 func (o *change) failWith(ctx context.Context, status checkpoint.Status, out *outcome) error {
 	if o.untouched && out.Refused != "" {
-		return nil // as if it had not been asked for
+		return nil // as if the operation had not been requested
 	}
 	var err error
 	if o.cp == nil && o.provider != nil {
@@ -180,7 +178,7 @@ func (o *protecting) open(ctx context.Context) error {
 	return nil
 }
 
-// build implements work. What was left out of the graph is on record before any hook is.
+// build implements work. What was left out of the graph is recorded before any hook is.
 func (o *protecting) build(context.Context) error {
 	for _, one := range o.input.Remarks {
 		o.tracker.Remarks().Add(one)
@@ -225,7 +223,7 @@ func (o *copying) begin(ctx context.Context) error {
 	return nil
 }
 
-// complete implements work. What was remarked of the source goes for the copy.
+// complete implements work. Remarks on the source apply to the copy.
 func (o *copying) complete(ctx context.Context) error {
 	remarks, err := o.flow.Checkpoint.Remarks(ctx)
 	if errors.Is(err, checkpoint.ErrRemarks) {
@@ -251,7 +249,7 @@ func (o *deleting) open(ctx context.Context) error {
 		return err
 	}
 	o.flow.Checkpoint = o.cp
-	if o.cp.Status() != checkpoint.Deleted || !o.resumed { // else an earlier run has come to the end
+	if o.cp.Status() != checkpoint.Deleted || !o.resumed { // otherwise an earlier run has finished the deletion
 		if err := setStatus(ctx, o.cp, checkpoint.Deleting); err != nil {
 			return err
 		}
@@ -260,14 +258,14 @@ func (o *deleting) open(ctx context.Context) error {
 	return nil
 }
 
-// build implements work: it links the hooks of what the checkpoint holds.
+// build implements work. It links the hooks for the resources of the checkpoint.
 func (o *deleting) build(ctx context.Context) error {
 	o.flow.Graph = &resource.Graph{}
 	if o.cp.Status() == checkpoint.Deleted {
 		return o.flow.Link()
 	}
-	// A protection that failed early has left no graph, and nothing to delete. What is
-	// stored may be deleted whatever its size.
+	// A protection that failed early has left no graph, and nothing to delete. A stored graph may
+	// be deleted whatever its size.
 	if packed, ok := o.cp.ResourceGraph(); ok {
 		graph, err := unpack(packed)
 		if err != nil {
@@ -289,8 +287,8 @@ func (o *deleting) complete(ctx context.Context) error {
 	return o.endLog(ctx, o.record, string(o.succeeded), "")
 }
 
-// fail implements work. A deletion that was refused leaves the status as it was. One
-// that was not opened is, for only what is being deleted can become error-deleting.
+// fail implements work. A deletion that was refused leaves the status as it was. So does one that
+// was not opened, since only a checkpoint in deleting can become error-deleting.
 func (o *deleting) fail(ctx context.Context, out *outcome) error {
 	if out.Refused != "" {
 		return o.failWith(ctx, o.input.Before, out)
@@ -303,9 +301,9 @@ func (o *deleting) fail(ctx context.Context, out *outcome) error {
 	return o.failWith(ctx, o.failed, out)
 }
 
-// leaveOutUnserved lets a checkpoint be deleted whose provider has no plugin for
-// some of its types, provided that these left nothing in the bank: a protection
-// that failed for want of a plugin must not stay for ever.
+// leaveOutUnserved allows the deletion of a checkpoint whose provider lacks a plugin for some of
+// its types, provided that these types left nothing in the bank. Otherwise a protection that failed
+// for lack of a plugin could never be deleted.
 func (o *deleting) leaveOutUnserved(ctx context.Context) error {
 	unserved := map[string]bool{}
 	for _, node := range o.flow.Graph.Nodes() {
@@ -358,12 +356,11 @@ func (nothing) Operation(protection.Kind, resource.Resource) (*protection.Operat
 	return &protection.Operation{}, nil
 }
 
-// copyFinished is what a finished copy carries in extra_info, so that it is not
-// copied in its turn. karbor: flows/copy.py
+// copyFinished is the value in extra_info of a finished copy, so that it is not copied again.
+// karbor: flows/copy.py
 const copyFinished = "finished"
 
-// Copyable reports whether a checkpoint is one that Copy would copy: available,
-// and no copy itself.
+// Copyable reports whether Copy would copy a checkpoint: it must be available and no copy itself.
 func Copyable(cp *checkpoint.Checkpoint) bool {
 	if cp.Status() != checkpoint.Available {
 		return false
@@ -379,22 +376,23 @@ func Copyable(cp *checkpoint.Checkpoint) bool {
 	return json.Unmarshal(info, &fields) != nil || fields.CopyStatus != copyFinished
 }
 
-// work is what differs between the kinds of operations. Each method may be
-// called again after a crash that came at any point of it.
+// work is the part of an operation that depends on its kind. Each method may be called again after
+// a crash at any point.
 type work interface {
-	// open finds or makes the checkpoint and the rows that tell of the operation.
+	// open finds or creates the checkpoint and the rows that show the operation to users.
 	open(ctx context.Context) error
-	// build fills the flow of an operation that is open: its hooks and their order.
+	// build fills the flow of an open operation with its hooks and their order.
 	build(ctx context.Context) error
-	// begin says that the hooks start.
+	// begin records that the hooks start.
 	begin(ctx context.Context) error
-	// complete says everywhere that they have all finished.
+	// complete records, in bank and tables, that all hooks have finished.
 	complete(ctx context.Context) error
-	// fail says everywhere that they have not, whether or not open has been called.
+	// fail records, in bank and tables, that the operation has failed, whether or not open was
+	// called.
 	fail(ctx context.Context, out *outcome) error
 }
 
-// newWork makes the part that differs.
+// newWork returns the work of an operation of r's kind.
 func newWork(r *run) work {
 	switch protection.Kind(r.entry.Kind) {
 	case protection.Protect:
@@ -409,7 +407,7 @@ func newWork(r *run) work {
 	return unknown{r.entry.Kind}
 }
 
-// known reports whether there is an operation of a kind.
+// known reports whether kind is a kind of operation.
 func known(kind protection.Kind) bool {
 	switch kind {
 	case protection.Protect, protection.Delete, protection.Copy, protection.Restore, protection.Verify:
@@ -418,7 +416,7 @@ func known(kind protection.Kind) bool {
 	return false
 }
 
-// unknown is an operation of a kind that only a later version knows.
+// unknown is the work of an operation of a kind that only a later version knows.
 type unknown struct{ kind string }
 
 func (u unknown) open(context.Context) error {
