@@ -3,7 +3,7 @@
 // Package bank is the store of checkpoints: objects under keys, in sections,
 // over a Plugin that puts them somewhere.
 //
-// The layout and the form of the objects are those of the original, so that a
+// The objects have the layout and the form of the original, so that a
 // bank can be shared with it or handed over in either direction.
 package bank
 

@@ -9,7 +9,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/fault"
 )
 
-// The error texts are those of the original: karbor: bank_plugin.py validate_key and
+// The error texts equal the original's: karbor: bank_plugin.py validate_key and
 // validate_section. Unlike the original, a dot segment is refused everywhere: no key that karbor
 // makes has one, and the original lets "a/../.." climb out of its section.
 const (

@@ -156,7 +156,7 @@ type Object struct {
 // Flag is the stored value of Upload.Serialized.
 type Flag int
 
-// Unknown is the flag of an object that was written without one, or in a store that keeps none.
+// Unknown is the flag of an object that was written without a flag, or in a store that keeps no flags.
 const (
 	Unknown Flag = iota
 	Raw

@@ -20,7 +20,7 @@ func indexPath(id string) string { return id + "/index.json" }
 // indexKeys returns the keys of a checkpoint's entries in the section of the indices, in the order
 // in which the original writes and drops them. An id that cannot be part of a key has no entry: the
 // original drops empty parts and treats an id with a slash as two parts, and so would have put the
-// entry among those of others.
+// entry among the entries of others.
 //
 // karbor: checkpoint.py CheckpointCollection.create
 func indexKeys(f fields) []string {

@@ -102,7 +102,7 @@ func (u *upload) close() error {
 	return u.body.failed
 }
 
-// verify compares the checksum of the sent bytes with that of the stored object. It does nothing on
+// verify compares the checksum of the sent bytes with the checksum of the stored object. It does nothing on
 // a nil upload.
 func (u *upload) verify(etag string) error {
 	if u == nil {

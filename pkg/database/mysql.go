@@ -240,7 +240,7 @@ func (mysqlDialect) insert(ctx context.Context, tx *sql.Tx, query string, args [
 	return lastInsertID(ctx, tx, query, args)
 }
 
-// text keeps within the three bytes a character that the tables' charset has.
+// text replaces each character that needs more than the three bytes of the tables' charset.
 func (mysqlDialect) text(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r > 0xffff {

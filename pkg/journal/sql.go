@@ -299,7 +299,7 @@ func named(err error, what, name string) error {
 }
 
 // held locks an entry, which the transaction writes if it changes anything, and returns
-// it without its input. One that is not there is ErrNotFound.
+// it without its input. If there is no such entry, the error is ErrNotFound.
 func held(ctx context.Context, tx database.Tx, id string) (e Entry, token string, err error) {
 	if !storable(id) {
 		return e, "", ErrNotFound

@@ -118,7 +118,7 @@ func (t *Tenure) Tried(ctx context.Context) {
 	}
 }
 
-// Started reports whether it was ever asked for.
+// Started reports whether the tenure was ever asked for.
 func (t *Tenure) Started() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()

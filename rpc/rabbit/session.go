@@ -350,7 +350,7 @@ func (s *session) unansweredRequest() string {
 	return s.unanswered
 }
 
-// close ends the session in good order, within ctx.
+// close ends the session in good order, or gives up when ctx ends.
 func (s *session) close(ctx context.Context) {
 	s.conn.close(ctx)
 	s.cancel()

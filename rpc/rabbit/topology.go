@@ -164,7 +164,7 @@ func (x *exchange) declare(ctx context.Context, s *session, log logrus.FieldLogg
 	return nil
 }
 
-// declarationKey returns the key of the queue's declaration, which differs from that of an
+// declarationKey returns the key of the queue's declaration, which differs from the key of an
 // exchange of the same name.
 func (q *queue) declarationKey() string { return "queue " + q.name + " " + q.key }
 

@@ -55,7 +55,7 @@ func (w watchedListener) Cancel(ctx context.Context) error {
 	return err
 }
 
-// into is a handler that reports events.
+// into returns a handler that sends each event to the channel.
 func into(events chan<- *notify.Event) notify.Handler {
 	return func(_ context.Context, e *notify.Event) error { events <- e; return nil }
 }

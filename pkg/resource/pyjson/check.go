@@ -88,7 +88,7 @@ func End(raw []byte) int {
 }
 
 // endOfString returns the index of the quote that ends the string that begins at
-// raw[i], or that of the last byte.
+// raw[i], or the index of the last byte.
 func endOfString(raw []byte, i int) int {
 	for i++; i < len(raw); i++ {
 		switch raw[i] {
