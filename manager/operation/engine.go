@@ -35,29 +35,29 @@ type Engine struct {
 	log     logrus.FieldLogger
 	queue   *queue.Queue
 	denials *denials
-	// quarantine has a token while an operation is in it.
+	// quarantine holds a token while an operation is in quarantine.
 	quarantine chan struct{}
 
-	draining context.Context // ends when no more hooks are to start
+	draining context.Context // ends when no further hooks may start
 	drain    context.CancelFunc
 	ctx      context.Context
 	cancel   context.CancelCauseFunc
 
 	mu          sync.Mutex
 	runs        map[string]*run // queued and running here
-	coming      map[string]bool // about to be one of them
+	coming      map[string]bool // about to be added to runs
 	unresumable map[string]unresumable
 	shown       shown
-	held        map[string]int // bytes of what the operations of a project are about
+	held        map[string]int // bytes held by the operations of a project
 	stopping    bool
 	alive       sync.WaitGroup // runs
 }
 
-// waitingBytes is how much of what waiting operations are about is kept in memory.
-// The rest is read again when its turn has come.
+// waitingBytes bounds the memory for inputs of waiting operations. Further inputs are read again
+// when the turn of their operation comes.
 const waitingBytes = 32 << 20
 
-// New makes an engine. Stop ends it.
+// New returns an engine. Stop ends it.
 func New(c Config) *Engine {
 	if c.MaxTasks <= 0 {
 		c.MaxTasks = 1000
@@ -98,13 +98,12 @@ func (lasting) Context() context.Context { return context.Background() }
 
 func (lasting) Fence() func() error { return nil }
 
-// Running returns the number of operations that run, and that wait for others.
+// Running returns the numbers of running and of waiting operations.
 func (e *Engine) Running() (running, waiting int) { return e.queue.Counts() }
 
-// Stop hands over what is not done: no hook starts any more, waits are broken
-// off, and hooks that are at work may end until ctx does. The journal says where
-// each operation stands; another worker, or this one when it is started again,
-// goes on from there.
+// Stop hands over unfinished operations: no further hook starts, waits are interrupted, and running
+// hooks may finish until ctx ends. The journal records the progress of each operation, from which
+// another worker, or this one after a restart, resumes it.
 func (e *Engine) Stop(ctx context.Context) {
 	e.mu.Lock()
 	first := !e.stopping
@@ -159,8 +158,8 @@ func (e *Engine) deny(id string, err error) *fault.Error {
 	return told
 }
 
-// enlist makes a run known. It fails when the engine stops, and gives the run
-// that is there already.
+// enlist registers a run. It fails if the engine is stopping, and returns the registered run if
+// there already is one.
 func (e *Engine) enlist(r *run) (other *run, ok bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -176,7 +175,7 @@ func (e *Engine) enlist(r *run) (other *run, ok bool) {
 	return nil, true
 }
 
-// forget ends what enlist began.
+// forget removes a run that enlist has registered.
 func (e *Engine) forget(id string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -198,21 +197,19 @@ func (e *Engine) find(id string) *run {
 	return e.runs[id]
 }
 
-// cleanupTime bounds what is done after the context of the work has ended.
+// cleanupTime bounds cleanup work after the context of the actual work has ended.
 const cleanupTime = 30 * time.Second
 
-// cleanup gives a context that outlives ctx for a short time, to write down how
-// the work ended.
+// cleanup returns a context that outlives ctx for a short time, to record how the work ended.
 func cleanup(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), cleanupTime)
 }
 
 func newID() string { return uuid.NewString() }
 
-// Able returns why this worker could not go on with an operation: it knows no
-// such kind, or has not loaded the provider. The entry needs no input. Who adopts
-// it all the same keeps it from a worker that could; one that was cancelled then
-// ends.
+// Able returns an error if this worker cannot resume an operation because it does not know its kind
+// or has not loaded its provider. The entry needs no input. A worker that adopts such an operation
+// keeps it from workers that could resume it; if it was cancelled, it then ends.
 func (e *Engine) Able(entry journal.Entry) error {
 	if !known(protection.Kind(entry.Kind)) {
 		return fmt.Errorf("no operation %q is known here", entry.Kind)
@@ -224,8 +221,8 @@ func (e *Engine) Able(entry journal.Entry) error {
 	return err
 }
 
-// Adopt goes on with an operation that this worker has adopted, or ends one that
-// was cancelled and cannot go on here: entry has the new claim. It does not wait.
+// Adopt resumes an operation that this worker has adopted, or ends one that was cancelled and
+// cannot be resumed here. entry has the new claim. Adopt does not block.
 func (e *Engine) Adopt(entry journal.Entry) {
 	arrived := e.expect(entry.ID)
 	e.mu.Lock()
@@ -242,7 +239,7 @@ func (e *Engine) Adopt(entry journal.Entry) {
 	go func() {
 		defer e.alive.Done()
 		log := e.log.WithField("operation_id", entry.ID).WithField("operation", entry.Kind)
-		if old := e.find(entry.ID); old != nil { // of an earlier claim, without which it is about to end
+		if old := e.find(entry.ID); old != nil { // a run under an earlier claim, which is about to end
 			old.handOver(errors.Join(protection.ErrHandover, journal.ErrClaim))
 			<-old.done
 		}
@@ -254,8 +251,8 @@ func (e *Engine) Adopt(entry journal.Entry) {
 			log.Warnf("an operation that cannot go on here is ended, as %s wants: %v", entry.CancelledBy, err)
 			e.abandon(e.ctx, entry, err)
 		default:
-			// It stays this worker's: when its provider is there again, a new start
-			// goes on with it.
+			// The operation stays with this worker, which resumes it after a restart once its
+			// provider is back.
 			log.Errorf("an adopted operation cannot go on here: %v", err)
 			e.keepUnresumable(entry, err)
 		}
@@ -276,8 +273,7 @@ func (e *Engine) adopt(ctx context.Context, entry journal.Entry) error {
 	if err != nil {
 		return err
 	}
-	// Without the caller's credentials the hooks fail, and so the operation is
-	// ended as it should.
+	// Without the caller's credentials the hooks fail, and the operation ends as a failed one.
 	caller, callerErr := in.caller(e.Sealer, entry.ID)
 	if callerErr != nil {
 		caller = &requestcontext.RequestContext{ProjectID: entry.ProjectID}
@@ -290,16 +286,17 @@ func (e *Engine) adopt(ctx context.Context, entry journal.Entry) error {
 		r.untouched, r.outcome = true, &outcome{Reason: told, Refused: told}
 	}
 	if _, ok := e.enlist(r); !ok {
-		return nil // it stops, or is there already
+		return nil // the engine is stopping, or the run exists already
 	}
 	r.start()
 	if entry.CancelledBy != "" {
-		e.Cancelled(entry.ID, entry.CancelledBy) // it waits for no turn
+		e.Cancelled(entry.ID, entry.CancelledBy) // a cancelled operation does not wait for its turn
 	}
 	return nil
 }
 
-// inputOf reads the input of an adopted operation, errForged if it cannot be trusted.
+// inputOf reads the input of an adopted operation. It fails with errForged if the entry cannot be
+// trusted.
 func (e *Engine) inputOf(ctx context.Context, entry journal.Entry) (*input, error) {
 	if entry.Input == nil {
 		err := e.retry.Journal(ctx, e.log, func(ctx context.Context) error {
@@ -316,7 +313,7 @@ func (e *Engine) inputOf(ctx context.Context, entry journal.Entry) (*input, erro
 	return e.trusted(&entry)
 }
 
-// trusted decodes the input of an entry, errForged if it cannot be trusted.
+// trusted decodes the input of an entry. It fails with errForged if the entry cannot be trusted.
 func (e *Engine) trusted(entry *journal.Entry) (*input, error) {
 	if err := verify(entry, e.Sealer, e.AcceptUnsigned); err != nil {
 		return nil, err
@@ -328,18 +325,17 @@ func (e *Engine) trusted(entry *journal.Entry) (*input, error) {
 	return in, in.check(protection.Kind(entry.Kind))
 }
 
-// Readable returns why this worker could not go on with an operation that another has
-// begun, as when it has another key than that.
+// Readable returns an error if this worker could not resume an operation of another worker, for
+// example because the two have different keys.
 func (e *Engine) Readable(ctx context.Context, entry journal.Entry) error {
 	_, err := e.inputOf(ctx, entry)
 	return err
 }
 
-// resume makes the run of an adopted operation. One that was cancelled starts no
-// hook.
+// resume creates the run of an adopted operation. A cancelled operation starts no hooks.
 func (e *Engine) resume(entry journal.Entry, in *input, caller *requestcontext.RequestContext, p *providers.Provider) *run {
 	size := len(entry.Input)
-	entry.Input = nil // in says the same
+	entry.Input = nil // in has the same content
 	r := e.newRun(entry, in, caller, p)
 	r.job.Size = size
 	r.resumed = true
@@ -349,13 +345,13 @@ func (e *Engine) resume(entry journal.Entry, in *input, caller *requestcontext.R
 	return r
 }
 
-// unresumable is an operation of this worker with which it cannot go on.
+// unresumable is an operation of this worker that it cannot resume.
 type unresumable struct {
 	entry journal.Entry
 	why   error
 }
 
-// keepUnresumable keeps such an operation for its end.
+// keepUnresumable keeps an unresumable operation, so that it can be cancelled.
 func (e *Engine) keepUnresumable(entry journal.Entry, why error) {
 	entry.Input = nil
 	e.mu.Lock()
@@ -370,12 +366,11 @@ func (e *Engine) findUnresumable(id string) (s unresumable, ok bool) {
 	return s, ok
 }
 
-// abandon ends an operation that was cancelled and that this worker cannot go on
-// with: unable says why. The tables and the journal are all that it reaches, so
-// what stays elsewhere is told of.
+// abandon ends a cancelled operation that this worker cannot resume; unable says why. It can reach
+// only the tables and the journal, so the reason names what stays elsewhere.
 func (e *Engine) abandon(ctx context.Context, entry journal.Entry, unable error) {
 	in, err := e.inputOf(ctx, entry)
-	if err != nil { // the entry says the most important
+	if err != nil { // the entry has what is needed most
 		in = inputOfEntry(&entry)
 	}
 	if in.Record == nil {
@@ -384,9 +379,9 @@ func (e *Engine) abandon(ctx context.Context, entry journal.Entry, unable error)
 	e.endWithoutProvider(entry, in, func(r *run) error { return r.abandon(r.ctx, unable) })
 }
 
-// reject ends an operation whose entry cannot be trusted. It is failed in the tables
-// and in the journal, which is what those could write to who have changed it; what the
-// entry names in a bank or a cloud is left alone.
+// reject ends an operation whose entry cannot be trusted. The operation fails in the tables and in
+// the journal, where whoever changed the entry could write too. Anything that the entry names in a
+// bank or a cloud is left alone.
 func (e *Engine) reject(entry journal.Entry, why error) {
 	e.endWithoutProvider(entry, inputOfEntry(&entry), func(r *run) error {
 		r.outcome = r.forged(why)
@@ -394,7 +389,7 @@ func (e *Engine) reject(entry journal.Entry, why error) {
 	})
 }
 
-// endWithoutProvider makes the run of an adopted operation, and has it ended.
+// endWithoutProvider creates the run of an adopted operation and calls end for it.
 func (e *Engine) endWithoutProvider(entry journal.Entry, in *input, end func(*run) error) {
 	r := e.resume(entry, in, &requestcontext.RequestContext{ProjectID: entry.ProjectID}, nil)
 	if _, ok := e.enlist(r); !ok {
@@ -406,8 +401,8 @@ func (e *Engine) endWithoutProvider(entry journal.Entry, in *input, end func(*ru
 	}
 }
 
-// Cancel asks for the end of an operation, wherever it runs. by names who asks.
-// It fails with InvalidInput when there is no such operation, or it has ended.
+// Cancel requests the end of an operation, on whichever worker it runs. by names the requester. It
+// fails with InvalidInput if there is no such operation, or if it has ended.
 func (e *Engine) Cancel(ctx context.Context, id, by string) error {
 	err := e.journal.Cancel(ctx, id, by)
 	switch {
@@ -422,9 +417,8 @@ func (e *Engine) Cancel(ctx context.Context, id, by string) error {
 	return nil
 }
 
-// Cancelled ends an operation of this worker whose end was asked for in the
-// journal; it may be told more than once. One that waits for its turn need not
-// wait any longer.
+// Cancelled ends an operation of this worker whose end was requested in the journal. It may be
+// called repeatedly. A waiting operation ends at once.
 func (e *Engine) Cancelled(id, by string) {
 	r := e.find(id)
 	if r == nil {
@@ -440,14 +434,14 @@ func (e *Engine) Cancelled(id, by string) {
 	}
 }
 
-// NotFound is the answer to a question about an operation that there is not.
+// NotFound returns the error for an operation that does not exist.
 func NotFound(id string) error {
 	return fault.InvalidInput("Operation " + id + " could not be found.")
 }
 
-// checkSize refuses what is more than one operation may be about. What an operation
-// costs is known before it is durable: what is on record is gone on with by one
-// worker after the other, whatever becomes of them.
+// checkSize refuses an operation that exceeds the size limits. The cost of an operation must be
+// known before it is durable: a recorded operation is resumed by one worker after the other, even
+// if it brings all of them down.
 func (e *Engine) checkSize(resources, links int) error {
 	for _, bound := range []struct {
 		what, option string
@@ -464,8 +458,7 @@ func (e *Engine) checkSize(resources, links int) error {
 	return nil
 }
 
-// checkGraph is checkSize for a graph as checkpoints keep it. One that cannot be read
-// fails where it is needed.
+// checkGraph is checkSize for a packed graph. A graph that cannot be read fails where it is used.
 func (e *Engine) checkGraph(packed string) error {
 	resources, links, err := resource.Measure(packed)
 	if err != nil {
@@ -474,8 +467,7 @@ func (e *Engine) checkGraph(packed string) error {
 	return e.checkSize(resources, links)
 }
 
-// admit refuses an operation of a project that has as much waiting, or at work, as one
-// may have.
+// admit refuses an operation if its project has reached the limit of waiting or running operations.
 func (e *Engine) admit(project string, size int) error {
 	if waiting := e.queue.Waiting(project); e.MaxQueued > 0 && waiting >= e.MaxQueued {
 		return fault.InvalidInput(fmt.Sprintf("%d operations of the project wait, which is as many as may (max_queued_operations_per_project).", waiting))
@@ -489,14 +481,14 @@ func (e *Engine) admit(project string, size int) error {
 	return nil
 }
 
-// graphSize is the size of a checkpoint's graph.
+// graphSize returns the size of a checkpoint's graph.
 func graphSize(cp *checkpoint.Checkpoint) int {
 	packed, _ := cp.ResourceGraph()
 	return len(packed)
 }
 
-// refuseRecord says in the row of a restore or verification that it was refused:
-// karbor-api has made the row and waits for no answer.
+// refuseRecord records in the row of a restore or verification that it was refused, since
+// karbor-api has created the row and does not wait for an answer.
 func (e *Engine) refuseRecord(ctx context.Context, kind protection.Kind, rec Record, refusal error) {
 	var known *fault.Error
 	if rec.New != nil || !errors.As(refusal, &known) || known.Code() >= 500 {
@@ -510,26 +502,26 @@ func (e *Engine) refuseRecord(ctx context.Context, kind protection.Kind, rec Rec
 	}
 }
 
-// Abandonment is how sure it is that nobody is at work on a checkpoint.
+// Abandonment says how certain it is that no operation works on a checkpoint.
 type Abandonment int
 
 // The degrees.
 const (
-	// Attended is a checkpoint on which an operation is at work, or which has an
-	// owner who lives and may have an operation that the journal does not know.
+	// Attended is a checkpoint with a running operation, or with a live owner that may have an
+	// operation unknown to the journal.
 	Attended Abandonment = iota
-	// Unknown is a checkpoint that the journal has never known, in a bank whose
-	// owners have no lease that could tell more. Its owner is not this worker.
+	// Unknown is a checkpoint of another owner that the journal has never known, in a bank without
+	// leases.
 	Unknown
-	// Abandoned is a checkpoint all of whose operations have ended in the journal, or
-	// which it has never known and whose owner has no lease any more.
+	// Abandoned is a checkpoint whose operations have all ended in the journal, or that the journal
+	// has never known and whose owner no longer has a lease.
 	Abandoned
 )
 
-// Abandonment judges whether anybody is at work on a checkpoint, or will go on. The
-// journal tells of all workers that share it, and its word comes first. The lease
-// tells of the owners of checkpoints that the journal has never known to change: the
-// Python worker, and workers with a database of their own.
+// Abandonment judges whether an operation works on a checkpoint, or will be resumed. The journal
+// covers all workers that share it, and takes precedence. The lease covers the owners of
+// checkpoints that the journal has never known: Python workers, and workers with a database of
+// their own.
 func (e *Engine) Abandonment(ctx context.Context, p *providers.Provider, checkpointID, owner string) (Abandonment, error) {
 	err := e.busy(ctx, journal.Filter{CheckpointID: checkpointID})
 	known := false
@@ -564,8 +556,7 @@ func (e *Engine) Abandonment(ctx context.Context, p *providers.Provider, checkpo
 	return Abandoned, nil
 }
 
-// Ownerless reports whether a checkpoint in an unfinished status is one that a
-// user may take from its owner.
+// Ownerless reports whether a user may take a checkpoint in an unfinished status from its owner.
 func (e *Engine) Ownerless(ctx context.Context, p *providers.Provider, cp *checkpoint.Checkpoint) (bool, error) {
 	if !cp.Status().Unfinished() {
 		return false, nil
@@ -574,12 +565,12 @@ func (e *Engine) Ownerless(ctx context.Context, p *providers.Provider, cp *check
 	return a == Abandoned, err
 }
 
-// newRun makes the run of an entry.
+// newRun creates the run of an entry.
 func (e *Engine) newRun(entry journal.Entry, in *input, caller *requestcontext.RequestContext, p *providers.Provider) *run {
 	r := &run{engine: e, entry: entry, caller: caller, provider: p, done: make(chan struct{})}
 	r.log = telemetry.WithRequest(e.log, caller).
 		WithFields(logrus.Fields{"operation": entry.Kind, "operation_id": entry.ID, "checkpoint": in.Checkpoint})
-	// The worker's tenure ends the work; a new one begins with a new run.
+	// The worker's tenure ends the work; a new tenure begins with a new run.
 	tenure := e.Tenure.Context()
 	r.fence = e.Tenure.Fence()
 	r.ctx, r.handOver = context.WithCancelCause(requestcontext.New(r.writing(openstack.WithOutageTolerance(e.ctx, outageTolerance)), caller))

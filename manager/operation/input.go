@@ -27,35 +27,34 @@ import (
 	"github.com/karbor-project/karbor/providers/protection"
 )
 
-// inputVersion is that of the form of input. A worker reads what older ones
-// wrote.
+// inputVersion is the version of the format of input. A worker reads formats of older workers.
 const inputVersion = 1
 
-// input is what an operation starts from, in its journal entry: everything that
-// a worker needs to go on with it, whatever had become of the one that began.
+// input is the input of an operation in its journal entry. It has everything that a worker needs to
+// resume the operation, even if the worker that began it is gone.
 type input struct {
 	Version int `json:"version"`
-	// held is the size of a graph that stands elsewhere.
+	// held is the size of a graph that is stored elsewhere.
 	held int
-	// Caller is the request context as JSON, sealed where there is a key, for
-	// it holds the caller's token.
+	// Caller is the request context as JSON. It is sealed if there is a key, since it holds the
+	// caller's token.
 	Caller string `json:"caller"`
 	Sealed bool   `json:"sealed,omitempty"`
 	// Answer is the result of the call.
 	Answer json.RawMessage `json:"answer,omitempty"`
 
-	// Checkpoint is the one that the operation is about, for a copy the new one.
+	// Checkpoint is the id of the operation's checkpoint; for a copy, of the new one.
 	Checkpoint string `json:"checkpoint"`
 
-	// Of a protection and a copy.
+	// Only for a protection and a copy.
 	Plan      *Plan           `json:"plan,omitempty"`
 	ExtraInfo json.RawMessage `json:"extra_info,omitempty"`
 	Graph     string          `json:"graph,omitempty"`
-	// Remarks are what was left out of the graph.
+	// Remarks describe the resources that were left out of the graph.
 	Remarks []remark.Remark `json:"remarks,omitempty"`
-	// Refusal is why there is no graph.
+	// Refusal is the reason why there is no graph.
 	Refusal string `json:"refusal,omitempty"`
-	// Digests is set when those of all objects are on record, from the first hook on.
+	// Digests is set if the digests of all objects are recorded from the first hook on.
 	Digests bool `json:"digests,omitempty"`
 
 	Source string            `json:"source,omitempty"` // of a copy
@@ -74,7 +73,7 @@ func decodeInput(text json.RawMessage) (*input, error) {
 	return in, nil
 }
 
-// check holds that what operations of a kind cannot do without is there.
+// check verifies that the mandatory members for an operation of this kind are present.
 func (in *input) check(kind protection.Kind) error {
 	switch {
 	case (kind == protection.Protect || kind == protection.Copy) && in.Plan == nil:
@@ -85,37 +84,36 @@ func (in *input) check(kind protection.Kind) error {
 	return nil
 }
 
-// Sealer keeps secrets of journal entries from those who can read the database, and
-// entries from those who can write to it. about is the id of the entry, without which
-// a text cannot be opened.
+// Sealer protects secrets in journal entries from readers of the database, and entries from its
+// writers. about is the id of the entry; without it a text cannot be opened.
 type Sealer interface {
 	Seal(plain []byte, about string) (string, error)
 	Open(sealed, about string) ([]byte, error)
-	// Sign returns a signature of what write writes. It has no quotes and no spaces.
+	// Sign returns a signature of the data that write writes. It has no quotes and no spaces.
 	Sign(write func(io.Writer)) string
 	Verify(signature string, write func(io.Writer)) error
 }
 
-// errForged reports an entry that no worker with a key has begun like this. Nothing
-// is done for it.
+// errForged reports an entry that no worker with a key has written in this form. The entry is not
+// executed.
 var errForged = errors.New("the entry of the operation in the journal is not as a worker has written it")
 
-// signed is how a signature is appended to the JSON of an input. Workers that know of
-// no signatures read past the member.
+// signed is the format of a signature that is appended to the JSON of an input. Workers that do not
+// know signatures ignore the member.
 const signed = `,"signature":"`
 
-// sign adds a signature of all that the operation comes of to the entry's input.
+// sign adds a signature to the entry's input. It covers everything that determines the operation.
 func sign(entry *journal.Entry, sealer Sealer) {
 	if sealer == nil {
 		return
 	}
-	open := entry.Input[:len(entry.Input)-1] // without its brace
+	open := entry.Input[:len(entry.Input)-1] // without the closing brace
 	signature := sealer.Sign(content(entry, open))
 	entry.Input = fmt.Appendf(open, "%s%s\"}", signed, signature)
 }
 
-// verify holds that an entry is one that sign has signed. Without a signature it may
-// be one of an older worker, which only unsigned lets pass.
+// verify checks that sign has signed an entry. An entry without a signature may come from an older
+// worker, and is accepted only if unsigned is set.
 func verify(entry *journal.Entry, sealer Sealer, unsigned bool) error {
 	if sealer == nil {
 		return nil
@@ -137,8 +135,8 @@ func verify(entry *journal.Entry, sealer Sealer, unsigned bool) error {
 	return fmt.Errorf("%w: it has no signature (journal_accept_unsigned lets operations pass that older workers have begun)", errForged)
 }
 
-// content writes what a signature is about: all that decides what is done, for whom
-// and on what. Who has the operation and how far it has come changes and is not in it.
+// content writes the signed content: everything that determines the operation, its caller and its
+// subject. The owner and the progress change, and are not included.
 func content(entry *journal.Entry, input []byte) func(io.Writer) {
 	return func(w io.Writer) {
 		exclusive := strconv.FormatBool(entry.Exclusive)
@@ -146,25 +144,25 @@ func content(entry *journal.Entry, input []byte) func(io.Writer) {
 			[]byte(entry.ID), []byte(entry.Key), []byte(entry.Kind), []byte(entry.Subject), []byte(exclusive), []byte(entry.ProviderID),
 			[]byte(entry.CheckpointID), []byte(entry.PlanID), []byte(entry.ProjectID), []byte(entry.RecordID), input,
 		} {
-			_ = binary.Write(w, binary.BigEndian, uint64(len(part))) // a hash takes everything
+			_ = binary.Write(w, binary.BigEndian, uint64(len(part))) // writes to a hash never fail
 			_, _ = w.Write(part)
 		}
 	}
 }
 
-// left is what stays of an input when the operation has ended: what a message that
-// comes again is answered with. The caller's credentials go.
+// left returns the part of an input to keep after the end of the operation: the answer for repeated
+// messages. The caller's credentials are removed.
 func (in *input) left() json.RawMessage {
 	return answerOf(input{Version: inputVersion, Checkpoint: in.Checkpoint, Answer: in.Answer})
 }
 
-// inputOfEntry is an input that says no more than an entry does.
+// inputOfEntry returns an input with only the data of an entry.
 func inputOfEntry(entry *journal.Entry) *input {
 	return &input{Checkpoint: entry.CheckpointID, Record: &Record{ID: entry.RecordID, ProjectID: entry.ProjectID}}
 }
 
-// putCaller stores the request context in the input. Without a key its secrets
-// are left out: an operation that is resumed then has none.
+// putCaller stores the request context in the input. Without a key its secrets are left out, and a
+// resumed operation has none.
 func (in *input) putCaller(caller *requestcontext.RequestContext, sealer Sealer, about string, now time.Time) error {
 	if sealer == nil {
 		without := *caller
@@ -186,7 +184,7 @@ func (in *input) putCaller(caller *requestcontext.RequestContext, sealer Sealer,
 	return nil
 }
 
-// caller reads the request context back.
+// caller restores the request context.
 func (in *input) caller(sealer Sealer, about string) (*requestcontext.RequestContext, error) {
 	text := []byte(in.Caller)
 	if sealer != nil && !in.Sealed {
@@ -208,7 +206,7 @@ func (in *input) caller(sealer Sealer, about string) (*requestcontext.RequestCon
 	return requestcontext.Decode(members)
 }
 
-// Plan says what to protect and how.
+// Plan says which resources to protect, and how.
 type Plan struct {
 	ID         string
 	Name       string
@@ -219,13 +217,13 @@ type Plan struct {
 	Parameters Parameters
 }
 
-// Record is the restore or verification that karbor-api has put into the
-// database before it asks for it.
+// Record is the restore or verification that karbor-api stores in the database before it requests
+// the operation.
 type Record struct {
 	ID         string
 	ProjectID  string
 	Parameters Parameters
-	// New makes the record, for callers without karbor-api; nil if it is there.
+	// New is the record to create, for callers without karbor-api; nil if the record exists.
 	New *database.Record
 }
 
@@ -238,7 +236,7 @@ func (p Parameters) of(r resource.Resource) protection.Parameters {
 	return p[r.Type].Overlay(p[r.Key().String()])
 }
 
-// without returns all parameters but one, which is not the plugins' business.
+// without returns all parameters except one that is not for plugins.
 func (p Parameters) without(name string) Parameters {
 	rest := Parameters{}
 	for key, of := range p {
@@ -251,8 +249,8 @@ func (p Parameters) without(name string) Parameters {
 	return rest
 }
 
-// check refuses parameters of types and resources that the graph does not have, and that were not
-// left out of it: nothing would heed them.
+// check refuses parameters for types and resources that are neither in the graph nor left out of
+// it, since they would have no effect.
 func (p Parameters) check(graph *resource.Graph, leftOut []remark.Remark) error {
 	known := map[string]bool{}
 	for _, r := range leftOut {
@@ -269,8 +267,8 @@ func (p Parameters) check(graph *resource.Graph, leftOut []remark.Remark) error 
 	return nil
 }
 
-// optional reports of a resource whether the plan, or else its provider, lets it be left
-// out if it cannot be protected as it is.
+// optional returns a function that reports whether the plan, or else its provider, allows a
+// resource to be left out if it cannot be protected as it is.
 func (p Plan) optional(by *providers.Provider) func(resource.Resource) bool {
 	return func(r resource.Resource) bool {
 		for _, key := range []string{r.Key().String(), r.Type} {

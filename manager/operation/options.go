@@ -20,7 +20,7 @@ import (
 	"github.com/karbor-project/karbor/providers/protection"
 )
 
-// Options are the main configuration's options of this package.
+// Options are the options of this package in the main configuration.
 var Options = []config.Option{
 	{Name: "max_concurrent_operations", Kind: config.Int, Default: 0, Min: config.Bound(0),
 		Help: "The largest number of operations that run at a time. Further ones wait, the projects taking turns; " +
@@ -68,19 +68,17 @@ func (c *Config) Configure(cfg *config.Config) {
 	c.OperationTimeout = time.Duration(number("operation_timeout")) * time.Second
 }
 
-// ErrStopping is the cause by which running operations are left to others when
-// the service stops before they are done.
+// ErrStopping is the cause with which running operations are handed over when the service stops.
 var ErrStopping = errors.New("the service was stopped")
 
-// Grapher finds what depends on the resources of a plan, and what of that is left out.
+// Grapher finds the resources that depend on those of a plan, and the ones to leave out.
 type Grapher interface {
 	Graph(ctx context.Context, starts []resource.Resource, optional func(resource.Resource) bool) (*resource.Graph, []remark.Remark, error)
 }
 
-// Records are the tables that operations write to. Their methods are safe for
-// concurrent use and may be repeated: a row that is there is not made again,
-// and the entries of resources_status and resources_reason are merged into
-// those that the row has.
+// Records are the tables that operations write to. Their methods are idempotent and safe for
+// concurrent use: an existing row is not created again, and the entries of resources_status and
+// resources_reason are merged into those of the row.
 type Records interface {
 	CreateOperationLog(ctx context.Context, row *database.OperationLog) (string, error)
 	UpdateOperationLog(ctx context.Context, id string, u database.OperationLogUpdate) error
@@ -90,92 +88,90 @@ type Records interface {
 	Get(ctx context.Context, kind database.RecordKind, id string) (*database.Record, error)
 }
 
-// Providers finds the provider of an operation that is resumed.
+// Providers finds the provider of a resumed operation.
 type Providers interface {
 	Get(id string) (*providers.Provider, error)
 }
 
-// Tenure says as whom, and for how long, this worker owns operations.
+// Tenure is the identity under which this worker owns operations, and the time for which it does.
 type Tenure interface {
-	// ID is the owner's id, new with each run of the worker.
+	// ID is the owner's id, new for each run of the worker.
 	ID() string
-	// Context ends before others may take the worker for dead. When the tenure
-	// is renewed after a loss, there is a new context.
+	// Context ends before other workers may consider this one dead. A tenure that is renewed after
+	// a loss has a new context.
 	Context() context.Context
-	// Fence returns what tells, by the clock, whether the present tenure still
-	// lasts: nil, or for ever after an error that is a protection.ErrHandover.
+	// Fence returns a function that reports, by the clock, whether the current tenure still lasts.
+	// It returns nil, and, once the tenure has ended, always an error that is a
+	// protection.ErrHandover.
 	Fence() func() error
 }
 
-// Config says what an Engine works with.
+// Config has the dependencies and limits of an Engine.
 type Config struct {
 	Protectables Grapher
 	Records      Records
 	Log          logrus.FieldLogger
 
-	// Journal keeps operations over restarts. It is needed.
+	// Journal keeps operations over restarts. It is required.
 	Journal journal.Journal
 	// Denials is the path of a file that keeps which operations could not be recorded as far
 	// as their callers know; "" keeps that in memory only.
 	Denials string
-	// Tenure is the worker's; nil is one that lasts.
+	// Tenure is the tenure of the worker; nil means one that never ends.
 	Tenure Tenure
-	// Sealer keeps callers' credentials from readers of the database, and operations
-	// from its writers; without one credentials are not kept, and entries believed.
+	// Sealer protects callers' credentials from readers of the database, and operations from its
+	// writers. Without it credentials are not stored, and entries are trusted.
 	Sealer Sealer
-	// AcceptUnsigned lets operations pass that have been begun by workers which did
-	// not sign.
+	// AcceptUnsigned accepts operations that were begun by workers without signatures.
 	AcceptUnsigned bool
-	// Providers are needed to resume.
+	// Providers is required to resume operations.
 	Providers Providers
 
-	// Limits bound the operations that run at a time.
+	// Limits bounds the operations that run at the same time.
 	Limits queue.Limits
-	// MaxQueued bounds the operations of one project that wait, and MaxBytes what those
-	// of one project are about, whether they wait or run. What is beyond is refused; 0
-	// is no bound.
+	// MaxQueued bounds the waiting operations of a project, and MaxBytes the size of its waiting
+	// and running operations. Operations beyond are refused; 0 means no bound.
 	MaxQueued int
 	MaxBytes  int
-	// MaxResources and MaxLinks bound what one operation is about: the resources of
-	// its graph, and the links from parents to children; 0 is no bound.
+	// MaxResources and MaxLinks bound the graph of an operation: its resources, and its links from
+	// parents to children; 0 means no bound.
 	MaxResources int
 	MaxLinks     int
-	// CrashLimit is how many workers in a row an operation may end before it fails;
-	// 0 is no limit.
+	// CrashLimit is the number of workers in a row that may die during an operation before it
+	// fails; 0 means no limit.
 	CrashLimit int
-	// MaxTasks bounds the hooks of one operation that run at a time; 0 is 1000.
+	// MaxTasks bounds the concurrent hooks of an operation; 0 means 1000.
 	MaxTasks int
-	// HookTimeout and OperationTimeout end what takes longer; 0 is no bound. An
-	// operation's time counts from its start, over restarts.
+	// HookTimeout and OperationTimeout bound the duration of hooks and operations; 0 means no
+	// bound. The time of an operation counts from its start, across restarts.
 	HookTimeout      time.Duration
 	OperationTimeout time.Duration
-	// Observe is told of each operation that starts, and of each that has ended here. It
-	// must not wait for anything; nil tells nobody.
+	// Observe is called for each operation that starts, and for each that has ended here. It must
+	// not block; it may be nil.
 	Observe func(Event)
 
-	// Reachable returns why the bank of a provider cannot be reached, of which the worker
-	// knows already: an operation that begins does not wait for it. nil asks nobody.
+	// Reachable returns the known reason why the bank of a provider cannot be reached. A new
+	// operation does not wait for such a bank. It may be nil.
 	Reachable func(context.Context, *providers.Provider) error
 
-	// Patience is how long a request waits for an operation on the same
-	// checkpoint, which is most often about to end; 0 is 5 s, less is none.
+	// Patience is how long a request waits for another operation on the same checkpoint, which is
+	// usually about to end; 0 means 5 s, a negative value no wait.
 	Patience time.Duration
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 }
 
-// Event is what observers hear of an operation: the journal's entry, without its input,
-// when the operation starts for the first time (journal.Running) and when it has ended
-// (journal.Ended). One that was refused has no start.
+// Event is the event for observers: the journal's entry, without its input, when the operation
+// starts for the first time (journal.Running) and when it has ended (journal.Ended). A refused
+// operation has no start.
 type Event struct {
 	journal.Entry
 	Caller *requestcontext.RequestContext
-	// Written and Read are the bytes of objects that this worker has moved to and from
-	// banks for the operation.
+	// Written and Read are the bytes of objects that this worker moved to and from banks.
 	Written, Read int64
 }
 
-// Provider is what an operation needs of a provider.
+// Provider is the part of a provider that an operation needs.
 type Provider interface {
 	Plugin(resourceType string) (protection.Plugin, error)
 }

@@ -16,36 +16,36 @@ import (
 	"github.com/karbor-project/karbor/providers/protection"
 )
 
-// probationTime is how long a worker that goes on with an operation of another is
-// watched: if it dies within that time, and no hook has finished, the operation may
-// be what it died of. A worker that lives longer has survived the operation.
+// probationTime is how long a worker is watched after it resumed an operation of another worker. If
+// it dies within that time, before any hook has finished, the operation may have caused the death.
+// A worker that lives longer has survived the operation.
 const probationTime = 30 * time.Second
 
-// attemptMark is the key of attempt among the marks of an entry. Workers that do
-// not know it leave it alone.
+// attemptMark is the key of attempt among the marks of an entry. Workers that do not know it ignore
+// it.
 const attemptMark = "attempt"
 
-// attempt is how the latest owner fares with an operation that it took over. The
-// first owner writes none unless it hands the operation over: a commit for every
-// operation is too much for what hardly ever matters.
+// attempt records how the latest owner fares with an operation that it took over. The first owner
+// writes one only if it hands over: a commit for every operation would cost too much for such a
+// rare need.
 type attempt struct {
 	Owner      string `json:"owner"`
 	Generation int64  `json:"generation"`
 	// Watched is set while the probation lasts.
 	Watched bool `json:"watched"`
-	// Hooks is set when hooks may have run.
+	// Hooks is set if hooks may have run.
 	Hooks bool `json:"hooks"`
-	// Crashes counts the owners in a row that the operation had ended before.
+	// Crashes counts the previous owners in a row that died during the operation.
 	Crashes int `json:"crashes"`
-	// Finished is the number of hooks that had finished before.
+	// Finished is the number of hooks that had finished before this attempt.
 	Finished int `json:"finished"`
 }
 
-// probation is what a run knows of what its operation does to workers.
+// probation tracks whether the operation of a run makes workers crash.
 type probation struct {
 	entry      journal.Entry
 	limit      int           // of crashes in a row; 0 is none
-	quarantine chan struct{} // has a token while an operation is in it
+	quarantine chan struct{} // holds a token while an operation is in quarantine
 	marks      *progress.MarkWriter
 	tracker    *progress.Tracker
 	log        logrus.FieldLogger
@@ -53,17 +53,17 @@ type probation struct {
 	draining   context.Context
 
 	mu      sync.Mutex
-	known   bool // what earlier runs have left has been looked at
+	known   bool // the records of earlier runs have been assessed
 	hooks   bool // hooks may have run, here or elsewhere
 	now     attempt
 	timer   *time.Timer
-	release func() // gives the quarantine back; nil without it
+	release func() // leaves the quarantine; nil outside of it
 }
 
-// assess works out how many owners in a row the operation has ended without coming
-// any further. An owner counts that died in its probation, which begins after the
-// operation was started; this worker is not dead, and one that handed over or lost
-// its claim in good order has said so. last is the attempt on record, nil without.
+// assess counts the owners in a row that died during the operation without making progress. An
+// owner counts if it died in its probation, which begins after the start of the operation. This
+// worker is alive and does not count; an owner that handed over or lost its claim in good order has
+// recorded that. last is the recorded attempt, or nil.
 func (p *probation) assess(last *attempt) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -79,7 +79,7 @@ func (p *probation) assess(last *attempt) {
 		if started && p.entry.Generation > 1 {
 			p.now.Crashes = 1
 		}
-	case last.Generation != p.entry.Generation-1: // there were owners that write no such mark
+	case last.Generation != p.entry.Generation-1: // some owners do not write this mark
 		p.hooks, p.now.Crashes, former = true, last.Crashes, last.Finished
 	default:
 		p.hooks, p.now.Crashes, former = p.hooks || last.Hooks, last.Crashes, last.Finished
@@ -92,9 +92,9 @@ func (p *probation) assess(last *attempt) {
 	}
 }
 
-// begin begins the probation, on record, unless the operation has ended so many
-// owners that it is not tried again. The last attempt is made in quarantine: all that
-// a worker does dies with it, and what is alone can be told from what was beside it.
+// begin begins and records the probation, unless so many owners have died that the operation is not
+// tried again. The last attempt is made in quarantine: if the worker dies, all its operations are
+// interrupted, and only an operation that ran alone can be blamed.
 func (p *probation) begin(ctx context.Context) error {
 	p.mu.Lock()
 	crashes := p.now.Crashes
@@ -123,7 +123,7 @@ func (p *probation) isolate(ctx context.Context, crashes int) error {
 	if p.release != nil {
 		return nil
 	}
-	// A worker that dies while the operation waits has not died of it.
+	// The operation is not to blame if the worker dies while the operation waits.
 	if err := p.write(ctx, func(*attempt) {}); err != nil {
 		return err
 	}
@@ -145,9 +145,8 @@ func (p *probation) isolate(ctx context.Context, crashes int) error {
 	return nil
 }
 
-// survived ends the probation: the worker has lived long enough, or a hook has
-// finished. The next operation enters the quarantine when that is on record: it
-// may end this worker.
+// survived ends the probation, since the worker has lived long enough or a hook has finished. The
+// next operation enters the quarantine only once this is durable, since it may crash this worker.
 func (p *probation) survived() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -159,14 +158,14 @@ func (p *probation) survived() {
 	durable := p.record()
 	if p.release != nil {
 		go func() {
-			_ = durable(p.ctx) // what could not be written ends the run
+			_ = durable(p.ctx) // a failed write ends the run
 			p.release()
 		}()
 	}
 }
 
-// hooksStart records that hooks may run from now on. Of an operation that this worker
-// has begun nothing is on record, which means the same.
+// hooksStart records that hooks may run from now on. An operation that this worker has begun has no
+// record, which means the same.
 func (p *probation) hooksStart(ctx context.Context) error {
 	p.mu.Lock()
 	p.hooks = true
@@ -178,7 +177,7 @@ func (p *probation) hooksStart(ctx context.Context) error {
 	return p.write(ctx, func(*attempt) {})
 }
 
-// handOver records that this worker leaves the operation alive.
+// handOver records that this worker left the operation without a crash.
 func (p *probation) handOver() {
 	ctx, cancel := context.WithTimeout(p.ctx, progress.WriteTime)
 	defer cancel()
@@ -196,7 +195,7 @@ func (p *probation) mayHaveRun() bool {
 	return p.hooks
 }
 
-// write changes the attempt and waits until that is durable.
+// write changes the attempt and waits until the change is durable.
 func (p *probation) write(ctx context.Context, edit func(*attempt)) error {
 	p.mu.Lock()
 	edit(&p.now)
@@ -205,14 +204,14 @@ func (p *probation) write(ctx context.Context, edit func(*attempt)) error {
 	return durable(ctx)
 }
 
-// record begins to write the attempt and returns what waits for it. The caller holds
-// mu.
+// record starts writing the attempt and returns a function that waits for the write. The caller
+// holds mu.
 func (p *probation) record() (durable func(context.Context) error) {
 	p.now.Hooks = p.hooks
 	return p.marks.Begin(attemptMark, p.now)
 }
 
-// close gives back what a probation holds.
+// close releases the resources of a probation.
 func (p *probation) close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -13,8 +13,8 @@ import (
 	"github.com/karbor-project/karbor/providers/protection"
 )
 
-// reading is an operation that reads a checkpoint and reports to a record: a
-// restore or a verification.
+// reading is an operation that reads a checkpoint and reports to a record: a restore or a
+// verification.
 type reading struct {
 	*run
 	kind   database.RecordKind
@@ -28,7 +28,7 @@ func newReading(r *run) *reading {
 		row: progress.NewRecordWriter(r.ctx, r.engine.Records, kind, r.input.Record.ID, r.marks, r.engine.retry, r.log, &r.engine.alive)}
 }
 
-// recordKind is the kind of the record of a restore or verification.
+// recordKind returns the kind of record for a kind of operation.
 func recordKind(kind protection.Kind) database.RecordKind {
 	if kind == protection.Verify {
 		return database.Verifications
@@ -56,7 +56,7 @@ func (o *reading) open(ctx context.Context) error {
 	return nil
 }
 
-// makeRecord makes the record if the caller has not.
+// makeRecord creates the record, if the caller has not.
 func (o *reading) makeRecord(ctx context.Context) error {
 	row := o.input.Record.New
 	if row == nil {
@@ -77,7 +77,7 @@ func (o *reading) build(context.Context) error {
 	if o.flow.Kind == protection.Restore {
 		return o.link(packed)
 	}
-	graph, err := unpack(packed) // what is stored may be verified whatever its size
+	graph, err := unpack(packed) // a stored graph may be verified whatever its size
 	if err != nil {
 		return err
 	}
@@ -85,7 +85,7 @@ func (o *reading) build(context.Context) error {
 	return o.flow.Link()
 }
 
-// openRecord makes the row in operation_logs.
+// openRecord creates the row in operation_logs.
 func (o *reading) openRecord(ctx context.Context) {
 	if o.record != nil {
 		return
@@ -102,7 +102,7 @@ func (o *reading) openRecord(ctx context.Context) {
 // begin implements work.
 func (o *reading) begin(ctx context.Context) error {
 	if o.resumed {
-		return nil // the record says so already, or an earlier run has written how it ended
+		return nil // the record already has this status, or an earlier run has written the result
 	}
 	return o.row.Begin(ctx)
 }
@@ -122,8 +122,8 @@ func (o *reading) fail(ctx context.Context, out *outcome) error {
 	return o.finishRecord(ctx, progress.RecordFail, out.Reason, o.flow.Kind == protection.Restore && out.Cancelled)
 }
 
-// finishRecord writes how the operation ended into both tables. A record that is gone
-// keeps the operation log from its end no more than one that the database refuses.
+// finishRecord writes the result of the operation into both tables. The operation log is closed
+// even if the record is gone or the database refuses it.
 func (o *reading) finishRecord(ctx context.Context, status, reason string, undone bool) error {
 	err := o.row.End(ctx, status, o.tracker.Reports(), reason, undone)
 	switch {
@@ -134,7 +134,7 @@ func (o *reading) finishRecord(ctx context.Context, status, reason string, undon
 		return err
 	}
 	if o.record == nil && !o.resumed {
-		return err // refused before there was one
+		return err // refused before a record existed
 	}
 	o.openRecord(ctx)
 	return errors.Join(err, o.endLog(ctx, o.record, status, reason))

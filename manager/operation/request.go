@@ -27,20 +27,20 @@ import (
 	"github.com/karbor-project/karbor/rpc"
 )
 
-// Message is what an Engine needs to know of the message that asks for an operation.
+// Message describes the message that requests an operation.
 type Message struct {
-	// Key is the same when the message is delivered again, and no other
-	// message's. Empty is none: then a repetition is a request of its own.
+	// Key identifies the message: redeliveries have the same key, other messages a different one.
+	// If it is empty, a repetition is a new request.
 	Key string
-	// Accepted is called once the operation is durable, so that nobody need
-	// keep the message any longer; nil if nobody wants to know.
+	// Accepted is called once the operation is durable, so that the message can be acknowledged. It
+	// may be nil.
 	Accepted func()
-	// Reasons says that the caller reads why a request was refused behind the text of
-	// API 1.0, which tells no more than that it was.
+	// Reasons is set if the caller reads the reason of a refusal after the text of API 1.0, which
+	// only says that the request was refused.
 	Reasons bool
 }
 
-// refusalText is what the caller is told of a request that was refused.
+// refusalText returns the text of a refusal for the caller.
 func (m Message) refusalText(text string, cause error) string {
 	if why := failure.Describe(cause); m.Reasons && !strings.Contains(text, why) {
 		return text + ": " + why
@@ -54,8 +54,8 @@ func (m Message) accepted() {
 	}
 }
 
-// Answered finds the answer that a message was given before, perhaps by another
-// worker: the JSON of the result, or the error. ok is false for a message that is new.
+// Answered finds the previous answer to a message, perhaps by another worker: the JSON of the
+// result, or the error. ok is false for a new message.
 func (e *Engine) Answered(ctx context.Context, m Message) (answer json.RawMessage, ok bool, err error) {
 	if m.Key == "" {
 		return nil, false, nil
@@ -72,7 +72,7 @@ func (e *Engine) Answered(ctx context.Context, m Message) (answer json.RawMessag
 	return answer, true, err
 }
 
-// answer is what the caller of an entry's request is told.
+// answer returns the answer for the caller of an entry's request.
 func (e *Engine) answer(ctx context.Context, entry *journal.Entry) (json.RawMessage, error) {
 	marks, err := e.journal.Marks(ctx, entry.ID, outcomeMark)
 	if err != nil {
@@ -101,23 +101,23 @@ func decodeAnswer[T any](answer json.RawMessage) (result T, err error) {
 	return result, err
 }
 
-// spec is an operation that is asked for.
+// spec describes a requested operation.
 type spec struct {
 	kind      protection.Kind
-	subject   string // the checkpoint that it works on
-	exclusive bool   // alone
+	subject   string // the checkpoint to work on
+	exclusive bool   // no other operation may work on subject
 	project   string
 	plan      string // id
 	provider  *providers.Provider
 	input     *input
-	graph     *resource.Graph // if it has just been found
-	// refusal is what the caller is told of an operation that cannot be opened: the
-	// text, which a repeated message gets too, and the error. nil is a flow error.
+	graph     *resource.Graph // if the caller has just built it
+	// refusal returns the answer for an operation that cannot be opened: the text, which repeated
+	// messages get too, and the error. Nil means a flow error.
 	refusal func(r *run, cause error) (string, error)
 }
 
-// submit records an operation, opens it and starts it. A message that was recorded
-// before gets its first answer.
+// submit records an operation, opens it and starts it. A message that was recorded before gets its
+// first answer.
 func submit[T any](ctx context.Context, e *Engine, m Message, answer T, s *spec) (T, error) {
 	var none T
 	s.input.Answer = answerOf(answer)
@@ -140,14 +140,14 @@ func submit[T any](ctx context.Context, e *Engine, m Message, answer T, s *spec)
 	return answer, nil
 }
 
-// answerOf is the JSON of a result.
+// answerOf returns the JSON of a result.
 func answerOf(v any) json.RawMessage {
-	text, _ := json.Marshal(v) // ids and pairs of them encode
+	text, _ := json.Marshal(v) // ids and pairs of ids always encode
 	return text
 }
 
-// begin records an operation and opens it. The run is nil when the message had been
-// recorded before. When the operation cannot be opened, the error is that of open.
+// begin records an operation and opens it. The run is nil if the message was recorded before. If
+// the operation cannot be opened, begin returns the error of open.
 func (e *Engine) begin(ctx context.Context, m Message, s *spec) (*run, error) {
 	in, caller := s.input, requestcontext.From(ctx)
 	entry := journal.Entry{
@@ -187,10 +187,10 @@ func (e *Engine) begin(ctx context.Context, m Message, s *spec) (*run, error) {
 	if !fresh {
 		return nil, nil
 	}
-	kept.Input = nil // in says the same
+	kept.Input = nil // in has the same content
 	r := e.newRun(kept, in, caller, s.provider)
 	r.job.Size, r.flow.Graph = size, s.graph
-	if _, ok := e.enlist(r); !ok { // the service stops: who goes on answers nobody
+	if _, ok := e.enlist(r); !ok { // the service is stopping; the next owner has nobody to answer to
 		return nil, fault.KarborException("The service is stopping; the operation goes on when it is back").WithCause(ErrStopping)
 	}
 	if err = e.Reachable(ctx, s.provider); err == nil {
@@ -202,8 +202,8 @@ func (e *Engine) begin(ctx context.Context, m Message, s *spec) (*run, error) {
 		err = r.work.build(r.writing(ctx))
 	}
 	if err != nil && (r.ctx.Err() != nil || errors.Is(err, protection.ErrHandover) || errors.Is(context.Cause(ctx), rpc.ErrStopped)) {
-		// Nothing is wrong with the operation, but this worker has to leave it: it is
-		// on record, and who goes on opens it.
+		// The operation is sound, but this worker has to leave it. It is recorded, and its next
+		// owner opens it.
 		r.log.Infof("%s is opened later: %s", entry.Kind, fault.Detail(err))
 		r.resumed, r.opened = true, false
 		return r, nil
@@ -211,8 +211,8 @@ func (e *Engine) begin(ctx context.Context, m Message, s *spec) (*run, error) {
 	return r, err
 }
 
-// unrecorded is the answer to a request that could not be made durable: the
-// caller may ask again.
+// unrecorded returns the answer to a request that could not be made durable, and that the caller
+// may repeat.
 func unrecorded(err error) *fault.Error {
 	why := "the database does not answer"
 	if r := database.Refused(err); r != nil {
@@ -221,8 +221,8 @@ func unrecorded(err error) *fault.Error {
 	return fault.KarborException("The operation cannot be recorded: " + why).WithCause(err)
 }
 
-// enter begins an entry. A deletion waits for copies into its checkpoint, whose subject
-// is their source.
+// enter adds an entry to the journal. A deletion waits for copies into its checkpoint, since the
+// subject of a copy is the source.
 func (e *Engine) enter(ctx context.Context, entry journal.Entry) (kept journal.Entry, fresh bool, err error) {
 	err = e.patiently(ctx, func() (err error) {
 		if entry.Kind == string(protection.Delete) {
@@ -236,11 +236,11 @@ func (e *Engine) enter(ctx context.Context, entry journal.Entry) (kept journal.E
 	return kept, fresh, err
 }
 
-// betweenQuestions is the pause between two questions whether an operation has ended.
+// betweenQuestions is the pause between two checks whether an operation has ended.
 const betweenQuestions = 50 * time.Millisecond
 
-// patiently repeats what another operation is in the way of. Users see that an operation
-// has ended a moment before its entry is closed, and may ask for the next one at once.
+// patiently repeats a call that fails because of another operation. Users see the end of an
+// operation a moment before its entry is closed, and may request the next one at once.
 func (e *Engine) patiently(ctx context.Context, call func() error) error {
 	deadline := time.Now().Add(e.Patience)
 	for {
@@ -261,8 +261,8 @@ func (e *Engine) busy(ctx context.Context, f journal.Filter) error {
 	return err
 }
 
-// Free fails with a *journal.BusyError if an operation works on a checkpoint, be it one
-// that changes or that reads it, and does not end at once.
+// Free fails with a *journal.BusyError if an operation changes or reads the checkpoint, and does
+// not end soon.
 func (e *Engine) Free(ctx context.Context, checkpointID string) error {
 	err := e.patiently(ctx, func() error {
 		err := e.busy(ctx, journal.Filter{CheckpointID: checkpointID})
@@ -277,8 +277,8 @@ func (e *Engine) Free(ctx context.Context, checkpointID string) error {
 	return err
 }
 
-// recordable checks what users can make too large for the journal and the tables.
-// What a checkpoint of somebody else's has is no reason to refuse an operation on it.
+// recordable checks the parts that users can make too large for the journal and the tables. It does
+// not check content of existing checkpoints, which is no reason to refuse an operation on them.
 func recordable(entry *journal.Entry, in *input) error {
 	for name, value := range map[string]string{
 		"provider_id": entry.ProviderID, "checkpoint_id": entry.CheckpointID, "plan id": entry.PlanID,
@@ -306,23 +306,22 @@ func recordable(entry *journal.Entry, in *input) error {
 	return nil
 }
 
-// inUse is the answer to a request for a checkpoint that another operation is
-// at work on.
+// inUse returns the answer to a request for a checkpoint that another operation works on.
 func inUse(checkpointID string, other journal.Entry) error {
 	return fault.InvalidInput(fmt.Sprintf("Checkpoint %s is in use: a %s (operation %s) is at work on it.",
 		checkpointID, other.Kind, other.ID)).WithCause(&journal.BusyError{Other: other})
 }
 
-// prepareTime bounds the part of an operation that its caller waits for.
-// karbor-api gives up after 60 seconds and then does not know of the operation.
+// prepareTime bounds the part of an operation that its caller waits for. karbor-api gives up after
+// 60 seconds and then does not know about the operation.
 const prepareTime = 50 * time.Second
 
-// internalError is the text for failures whose own text is not for users.
+// internalError is the text for errors whose own text is not for users.
 // karbor: manager.py
 const internalError = "Internal error"
 
-// Protect starts to protect a plan's resources and all that depends on them in a
-// new checkpoint. It returns the checkpoint's id, or FlowError.
+// Protect starts to protect a plan's resources, and all that depend on them, in a new checkpoint.
+// It returns the id of the checkpoint, or FlowError.
 func (e *Engine) Protect(ctx context.Context, m Message, p *providers.Provider, plan Plan, extraInfo json.RawMessage) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, prepareTime)
 	defer cancel()
@@ -343,7 +342,7 @@ func (e *Engine) Protect(ctx context.Context, m Message, p *providers.Provider, 
 	id := newID()
 	in := &input{Checkpoint: id, Plan: &plan, ExtraInfo: extraInfo, Graph: drawn.packed, Remarks: drawn.remarks, Digests: true}
 	recording := ctx
-	if graphErr != nil { // perhaps because ctx is over; the checkpoint tells of the failure all the same
+	if graphErr != nil { // perhaps because ctx has ended; the failure is recorded in the checkpoint anyway
 		in.Refusal = failure.Describe(graphErr)
 		var done context.CancelFunc
 		recording, done = cleanup(ctx)
@@ -362,8 +361,8 @@ func (e *Engine) Protect(ctx context.Context, m Message, p *providers.Provider, 
 	})
 }
 
-// flowText is what the caller may read of a failure to make a flow: the message
-// of an error from the catalogue, else no more than that there was one.
+// flowText returns what the caller may read about a failure to build a flow: the message of an
+// error from the catalogue, or else only that there was an error.
 func flowText(ctx context.Context, err error) string {
 	var f *fault.Error
 	switch {
@@ -375,15 +374,15 @@ func flowText(ctx context.Context, err error) string {
 	return internalError
 }
 
-// found is what a plan's resources draw in.
+// found is the graph of a plan's resources and their dependents.
 type found struct {
 	graph   *resource.Graph
 	packed  string
-	remarks []remark.Remark // on what is left out
+	remarks []remark.Remark // on resources that are left out
 }
 
-// graphOf finds what the plan's resources draw in, within the bounds of an operation. What
-// of that is optional is left out if it cannot be protected as it is.
+// graphOf builds the graph of the plan's resources and their dependents, within the limits of an
+// operation. Optional resources that cannot be protected as they are, are left out.
 func (e *Engine) graphOf(ctx context.Context, starts []resource.Resource, optional func(resource.Resource) bool) (f found, err error) {
 	if err := e.checkSize(len(starts), 0); err != nil {
 		return found{}, err
@@ -404,7 +403,7 @@ func (e *Engine) graphOf(ctx context.Context, starts []resource.Resource, option
 	return f, nil
 }
 
-// graphIn reads the graph of a checkpoint, within the bounds of an operation.
+// graphIn reads the graph of a checkpoint, within the limits of an operation.
 func (e *Engine) graphIn(ctx context.Context, p *providers.Provider, id string) (*resource.Graph, string, error) {
 	cp, err := p.Checkpoints.Get(ctx, id)
 	if err != nil {
@@ -428,9 +427,8 @@ func isEmpty(cp *checkpoint.Checkpoint) bool {
 	return ok && err == nil && resources == 0
 }
 
-// Restore starts to make new resources out of a checkpoint. The caller has
-// checked that the checkpoint is available and may be read. It fails with
-// FlowError.
+// Restore starts to create new resources from a checkpoint. The caller has checked that the
+// checkpoint is available and may be read. It fails with FlowError.
 func (e *Engine) Restore(ctx context.Context, m Message, p *providers.Provider, cp *checkpoint.Checkpoint, rec Record) error {
 	if packed, ok := cp.ResourceGraph(); ok {
 		if err := e.checkGraph(packed); err != nil {
@@ -441,17 +439,17 @@ func (e *Engine) Restore(ctx context.Context, m Message, p *providers.Provider, 
 	return e.read(ctx, m, protection.Restore, p, cp, rec)
 }
 
-// Foretold is what a restore would come to.
+// Foretold is the expected result of a restore.
 type Foretold struct {
 	Resources []flow.Planned `json:"resources"`
-	// Remarks are those that the restore would make, as far as nothing has to be tried for
-	// them, and MoreRemarks how many more there were.
+	// Remarks are the remarks that the restore would make, as far as they are known without trying
+	// it. MoreRemarks counts those for which there is no room.
 	Remarks     []remark.Remark `json:"remarks"`
 	MoreRemarks int             `json:"more_remarks,omitempty"`
 }
 
-// Foretell says what a restore would make of a checkpoint and what would not be as it was,
-// and changes nothing. The caller has checked that the checkpoint is available and may be
+// Foretell returns what a restore would make of a checkpoint, and what would not be restored
+// exactly. It changes nothing. The caller has checked that the checkpoint is available and may be
 // read. It fails as Restore does.
 func (e *Engine) Foretell(ctx context.Context, p *providers.Provider, cp *checkpoint.Checkpoint, parameters Parameters) (*Foretold, error) {
 	ctx, cancel := context.WithTimeout(ctx, prepareTime)
@@ -487,25 +485,23 @@ func (e *Engine) Foretell(ctx context.Context, p *providers.Provider, cp *checkp
 	return &Foretold{Resources: planned, Remarks: d.Remarks, MoreRemarks: d.More}, nil
 }
 
-// told keeps the remarks on what is only foretold.
+// told collects the remarks of a foretold restore.
 type told struct{ remark.List }
 
 // Add implements protection.Remarks.
 func (t *told) Add(r remark.Remark) { t.List.Add(r) }
 
-// Verify starts to check that a checkpoint's backups are there and whole. The
-// caller has checked that the checkpoint is available and may be read. It fails
-// with FlowError.
+// Verify starts to check that the backups of a checkpoint exist and are intact. The caller has
+// checked that the checkpoint is available and may be read. It fails with FlowError.
 func (e *Engine) Verify(ctx context.Context, m Message, p *providers.Provider, cp *checkpoint.Checkpoint, rec Record) error {
 	return e.read(ctx, m, protection.Verify, p, cp, rec)
 }
 
-// read starts a flow over the resources of a checkpoint. When that fails, the record
-// says so.
+// read starts a flow over the resources of a checkpoint. If that fails, the record gets the error.
 func (e *Engine) read(ctx context.Context, m Message, kind protection.Kind, p *providers.Provider, cp *checkpoint.Checkpoint, rec Record) error {
 	ctx, cancel := context.WithTimeout(ctx, prepareTime)
 	defer cancel()
-	if isEmpty(cp) { // it would succeed, and look like a backup
+	if isEmpty(cp) { // it would succeed and look like a backup
 		err := fault.InvalidInput("Checkpoint " + cp.ID() + " holds no resources.")
 		e.refuseRecord(ctx, kind, rec, err)
 		return err
@@ -542,10 +538,10 @@ type Pair struct {
 	Copy   string `json:"checkpoint_copy_id"`
 }
 
-// Copy creates a copy of each source checkpoint and starts to fill them. The copies hold
-// the plan's resources; for a plan without resources, and one some of whose resources may be
-// left out, each holds those of its source, and a source that holds none is left out. Nothing is created unless every plugin concerned can
-// copy. It fails with FlowError.
+// Copy creates a copy of each source checkpoint and starts to fill it. The copies hold the plan's
+// resources. If the plan has no resources, or some may be left out, each copy holds the resources
+// of its source, and a source without resources is skipped. Copy creates nothing unless every
+// plugin involved can copy. It fails with FlowError.
 func (e *Engine) Copy(ctx context.Context, m Message, p *providers.Provider, plan Plan, sources []*checkpoint.Checkpoint) ([]Pair, error) {
 	ctx, cancel := context.WithTimeout(ctx, prepareTime)
 	defer cancel()
@@ -609,10 +605,10 @@ func (e *Engine) Copy(ctx context.Context, m Message, p *providers.Provider, pla
 		s.input.Answer = answerOf(pairs)
 		r, err := e.begin(ctx, m.ofCopy(i, len(pairs)), s)
 		switch {
-		case errors.Is(err, ErrStopping): // on record all the same, and so shall be the others
+		case errors.Is(err, ErrStopping): // this copy is recorded all the same, and the others must be too
 			stopping = err
 			continue
-		case err == nil && r == nil && !begun && i == 0: // another delivery got ahead, with pairs of its own
+		case err == nil && r == nil && !begun && i == 0: // another delivery was faster, and has pairs of its own
 			return e.Copy(ctx, m, p, plan, sources)
 		case r != nil:
 			runs = append(runs, r)
@@ -630,9 +626,9 @@ func (e *Engine) Copy(ctx context.Context, m Message, p *providers.Provider, pla
 	return pairs, stopping
 }
 
-// ofCopy is the message of one copy of several. The message is answered, and nobody
-// need keep it, when the last copy is on record; so that copy has the message's key,
-// and the others have keys of their own.
+// ofCopy returns the message of one of several copies. The message is answered and acknowledged
+// when the last copy is recorded, so that copy has the message's key, and the others have keys of
+// their own.
 func (m Message) ofCopy(i, of int) Message {
 	switch {
 	case i == of-1:
@@ -643,8 +639,8 @@ func (m Message) ofCopy(i, of int) Message {
 	return Message{Key: fmt.Sprintf("%s#%d", m.Key, i)}
 }
 
-// begunCopies finds what an earlier delivery of the message was going to copy,
-// whose worker died before all copies were on record.
+// begunCopies finds the copies that an earlier delivery of the message had begun, whose worker died
+// before all copies were recorded.
 func (e *Engine) begunCopies(ctx context.Context, m Message) (pairs []Pair, begun bool, err error) {
 	answer, begun, err := e.Answered(ctx, m.ofCopy(0, 2))
 	if err != nil || !begun {
@@ -668,10 +664,10 @@ func canCopy(p *providers.Provider, graph *resource.Graph) error {
 	return nil
 }
 
-// Delete starts to remove a checkpoint's backups. The caller has checked that
-// it may be deleted. If the flow cannot be made, the status is what it was, or of
-// an operation whose owner is gone the one in which it has ended, and the error
-// is a KarborException.
+// Delete starts to remove the backups of a checkpoint. The caller has checked that the checkpoint
+// may be deleted. If the flow cannot be built, the status is restored or, for an operation whose
+// owner is gone, set to the status in which that operation has ended; the error is a
+// KarborException.
 func (e *Engine) Delete(ctx context.Context, m Message, p *providers.Provider, cp *checkpoint.Checkpoint) error {
 	ctx, cancel := context.WithTimeout(ctx, prepareTime)
 	defer cancel()

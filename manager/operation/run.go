@@ -52,21 +52,20 @@ const (
 	ended
 )
 
-// The marks by which the phase is on record.
+// The marks that record the phase.
 const (
 	walkedMark  = "walked"
 	outcomeMark = "verdict"
 )
 
-// outcome is how an operation that failed or was cancelled is to end. It is durable
-// before anything tells of it, so that no hook runs afterwards.
+// outcome says how an operation that failed or was cancelled ends. It is durable before it is
+// reported anywhere, so that no hook runs afterwards.
 type outcome struct {
 	Reason    string `json:"reason"`
 	Cancelled bool   `json:"cancelled,omitempty"`
-	// Refused is what the caller was told in place of a result; the operation
-	// never ran.
+	// Refused is the caller's answer in place of a result; the operation never ran.
 	Refused string `json:"refused,omitempty"`
-	// Undone is set when what hooks had made is removed, or Reason says what is not.
+	// Undone is set if the work of the hooks was removed, or Reason names what was not.
 	Undone bool `json:"undone,omitempty"`
 }
 
@@ -76,7 +75,7 @@ type run struct {
 	entry    journal.Entry
 	input    *input
 	caller   *requestcontext.RequestContext
-	provider *providers.Provider // nil: the operation ends without
+	provider *providers.Provider // nil if the operation ends without one
 	log      logrus.FieldLogger
 
 	work work
@@ -85,30 +84,28 @@ type run struct {
 	done chan struct{} // closed when the engine has forgotten the run
 
 	phase phase
-	// outcome of an operation that failed. While the phase is walked or an earlier one,
-	// it is not on record yet.
+	// outcome of a failed operation. It is not recorded yet while the phase is walked or earlier.
 	outcome *outcome
-	// resumed is set when another process, or an earlier time of this one, may
-	// have done something already.
+	// resumed is set if another process, or an earlier run of this one, may have done some work.
 	resumed bool
-	// underway is set when hooks had been reached before the operation was resumed.
+	// underway is set if hooks had been reached before the operation was resumed.
 	underway bool
-	// untouched is set when the bank was not asked for anything.
+	// untouched is set if nothing was requested from the bank.
 	untouched bool
-	// opened is set when this process knows checkpoint and rows.
+	// opened is set if this process has the checkpoint and the rows.
 	opened bool
-	// undoBy is when a cancelled operation no longer waits for what it needs to undo.
+	// undoBy is when a cancelled operation stops waiting for services that the undo needs.
 	undoBy time.Time
 
 	marks     *progress.MarkWriter
 	tracker   *progress.Tracker
 	probation *probation
-	// ctx ends when the operation is left to others, and only then; hooks also end when
-	// the operation is cancelled or out of time.
+	// ctx ends only when the operation is handed over. Hooks also end when the operation is
+	// cancelled or out of time.
 	ctx          context.Context
 	handOver     context.CancelCauseFunc
 	detachTenure func() bool
-	fence        func() error // of the tenure, without which nothing is written or changed
+	fence        func() error // of the tenure; nothing is written or changed without it
 	hooks        context.Context
 	cancelHooks  context.CancelCauseFunc
 
@@ -118,20 +115,20 @@ type run struct {
 	mu sync.Mutex // guards entry.CancelledBy
 }
 
-// outageTolerance is how long each call of an operation waits for a service that is
-// away: longer than one takes to be restarted.
+// outageTolerance is how long each call of an operation waits for an unavailable service, longer
+// than a restart of the service takes.
 const outageTolerance = 2 * time.Minute
 
-// take gives the run what the operation starts from.
+// take sets the input of the run.
 func (r *run) take(in *input) {
-	in.Caller = "" // it is with the entry, and may be long
+	in.Caller = "" // the entry has it, and it may be long
 	r.input = in
 	r.flow = &flow.Flow{Kind: protection.Kind(r.entry.Kind), Provider: r.provider, Recorder: recorder{r.tracker, r.probation}, Log: r.log,
 		Draining: r.engine.draining, Workers: r.engine.MaxTasks, HookTimeout: r.engine.HookTimeout}
 	r.work = newWork(r)
 }
 
-// recorder is the tracker of a run whose probation ends with the first hook.
+// recorder is the tracker of a run whose probation ends with the first finished hook.
 type recorder struct {
 	*progress.Tracker
 	probation *probation
@@ -143,17 +140,17 @@ func (r recorder) Finish(key resource.Key, hook string, made map[string]string) 
 	r.probation.survived()
 }
 
-// park forgets what an operation is about that waits for its turn: the journal has it.
+// park drops the input of a waiting operation, which the journal has.
 func (r *run) park() {
 	if r.outcome != nil {
-		return // its end needs no more than that
+		return // all that is needed for its end
 	}
 	r.input, r.work, r.flow = nil, nil, nil
 	r.tracker.Reset()
 }
 
-// unpark reads again what park has forgotten. The run then goes on like that of
-// another worker.
+// unpark reads the input that park has dropped. The run then continues like an operation of another
+// worker.
 func (r *run) unpark() error {
 	in, err := r.engine.inputOf(r.ctx, r.entry)
 	if errors.Is(err, errForged) {
@@ -167,24 +164,24 @@ func (r *run) unpark() error {
 	return nil
 }
 
-// writing returns a context that allows to write to the bank and to change something
-// at services for the operation as long as the tenure lasts.
+// writing returns a context that allows the operation to write to the bank and to change resources
+// of services while the tenure lasts.
 func (r *run) writing(ctx context.Context) context.Context {
 	return bank.WithTraffic(bank.WithWork(guard.With(ctx, r.fence), r.entry.ID), &r.traffic)
 }
 
-// start hands a run that is open to the queue.
+// start submits an open run to the queue.
 func (r *run) start() {
 	if !r.engine.queue.Submit(r.job) {
 		r.engine.forget(r.entry.ID)
 	}
 }
 
-// pauseBetweenAttempts is how long an operation rests that was broken off
-// though the worker still owns it, as when the bank's lease was lost.
+// pauseBetweenAttempts is the pause of an operation that was interrupted although the worker still
+// owns it, for example because the bank's lease was lost.
 const pauseBetweenAttempts = 2 * time.Second
 
-// execute runs the operation in its turn.
+// execute runs the operation when its turn has come.
 func (r *run) execute() {
 	defer r.engine.forget(r.entry.ID)
 	defer r.engine.queue.Release(r.job)
@@ -206,7 +203,7 @@ func (r *run) execute() {
 	}
 }
 
-// rest waits before the next attempt and reports whether there is to be one.
+// rest pauses before the next attempt and reports whether there is one.
 func (r *run) rest() bool {
 	r.log.Warnf("%s rests until its bank can be written to again", r.entry.Kind)
 	select {
@@ -218,7 +215,7 @@ func (r *run) rest() bool {
 	return false
 }
 
-// attempt takes the operation to its end. An error leaves it as it stands.
+// attempt runs the operation to its end. After an error the operation stays in its current state.
 func (r *run) attempt() error {
 	if r.work == nil {
 		if err := r.unpark(); err != nil {
@@ -236,8 +233,9 @@ func (r *run) attempt() error {
 		r.observe(journal.Running, "", "")
 	}
 	if r.resumed && r.provider != nil {
-		// Its former worker may be asleep with a foot in the door of the bank. A bank
-		// that cannot be asked to shut it cannot be written to either, as will show.
+		// The former worker may be suspended in the middle of a write to the bank. If the bank
+		// cannot be asked to prevent that write, it cannot be written to either, and the operation
+		// fails later.
 		if err := r.provider.Disown(r.ctx, r.entry.ID); err != nil {
 			r.log.Warnf("what others had begun to write for the %s may still be written: %v", r.entry.Kind, err)
 		}
@@ -245,7 +243,7 @@ func (r *run) attempt() error {
 	return r.finish(r.ctx)
 }
 
-// finish takes the operation from the phase on record to its end.
+// finish takes the operation from its recorded phase to its end.
 func (r *run) finish(ctx context.Context) (err error) {
 	if r.outcome == nil {
 		err = r.recall(ctx)
@@ -253,7 +251,7 @@ func (r *run) finish(ctx context.Context) (err error) {
 			r.outcome, err = &outcome{Reason: failure.Describe(err)}, nil
 		}
 	}
-	if err == nil && r.outcome != nil && r.phase < undoing { // not on record yet
+	if err == nil && r.outcome != nil && r.phase < undoing { // not recorded yet
 		err = r.decide(ctx, *r.outcome)
 	}
 	for err == nil && r.phase != ended {
@@ -271,7 +269,7 @@ func (r *run) finish(ctx context.Context) (err error) {
 	return err
 }
 
-// recall reads what earlier runs of a resumed operation have recorded.
+// recall reads the records of earlier runs of a resumed operation.
 func (r *run) recall(ctx context.Context) error {
 	if !r.resumed {
 		return nil
@@ -318,7 +316,7 @@ func (r *run) recall(ctx context.Context) error {
 	return nil
 }
 
-// decide records how the operation ends, before anything tells of it.
+// decide records how the operation ends, before this is reported anywhere.
 func (r *run) decide(ctx context.Context, o outcome) error {
 	r.outcome = &o
 	if err := r.marks.Save(ctx, outcomeMark, o); err != nil {
@@ -335,7 +333,7 @@ func (r *run) enterOutcome(o *outcome) {
 	}
 }
 
-// open finds or makes what tells of the operation, unless that is done.
+// open finds or creates the checkpoint and the rows, unless that is done.
 func (r *run) open(ctx context.Context) error {
 	if r.opened {
 		return nil
@@ -345,8 +343,8 @@ func (r *run) open(ctx context.Context) error {
 	return err
 }
 
-// link makes the tasks of the hooks, of a graph that has just been found or of its
-// packed form. A graph that cannot be read will never be read.
+// link creates the tasks of the hooks, from a new graph or its packed form. A graph that cannot be
+// read is a permanent failure.
 func (r *run) link(packed string) error {
 	if r.flow.Graph == nil {
 		if err := r.engine.checkGraph(packed); err != nil {
@@ -369,8 +367,8 @@ func unpack(packed string) (*resource.Graph, error) {
 	return graph, nil
 }
 
-// prepare opens and builds a run that another process, or an earlier attempt, has
-// begun. It goes on until that works, cannot work, or ctx ends.
+// prepare opens and builds a run that another process, or an earlier attempt, has begun. It retries
+// until it succeeds, fails permanently, or ctx ends.
 func (r *run) prepare(ctx context.Context) error {
 	if !r.resumed {
 		return nil
@@ -384,8 +382,7 @@ func (r *run) prepare(ctx context.Context) error {
 	return r.engine.retry.Do(ctx, r.work.build)
 }
 
-// walk brings the hooks to their end. What else ends them, but for a handover, decides
-// the operation.
+// walk runs the hooks to their end. Any error but a handover decides the outcome of the operation.
 func (r *run) walk(ctx context.Context) error {
 	err := context.Cause(r.hooks)
 	if err == nil {
@@ -404,16 +401,15 @@ func (r *run) walk(ctx context.Context) error {
 	return r.decide(ctx, outcome{Reason: failure.Describe(err), Cancelled: errors.Is(err, protection.ErrCancelled)})
 }
 
-// walkHooks runs the hooks, bounded by the operation's own time. That they have ended
-// is durable before anything tells of success: nobody cancels what users have seen
-// succeed.
+// walkHooks runs the hooks within the time limit of the operation. Their end is durable before
+// success is reported: nobody may cancel an operation that users have seen succeed.
 func (r *run) walkHooks(ctx context.Context) error {
 	if err := r.work.begin(ctx); err != nil {
 		return err
 	}
 	hooks, end := context.WithCancelCause(r.hooks)
 	defer end(nil)
-	if lease := r.provider.Lease(); lease != nil { // who has lost it may not write any more
+	if lease := r.provider.Lease(); lease != nil { // without the lease nothing may be written
 		held := lease.Context()
 		defer context.AfterFunc(held, func() { end(context.Cause(held)) })()
 	}
@@ -448,10 +444,10 @@ func (r *run) walkHooks(ctx context.Context) error {
 	return nil
 }
 
-// foretell remarks what a restore of the checkpoint would not bring back today.
+// foretell adds remarks on what a restore of the checkpoint would not bring back today.
 func (r *run) foretell(ctx context.Context) error {
 	restore := *r.flow
-	restore.Parameters = nil // which are those of the verification
+	restore.Parameters = nil // they are for the verification
 	planned, err := restore.Plan(ctx, r.tracker.Remarks())
 	for _, one := range planned {
 		if one.Error != "" {
@@ -462,7 +458,7 @@ func (r *run) foretell(ctx context.Context) error {
 	return err
 }
 
-// succeed writes success everywhere. It is too late to cancel the operation.
+// succeed writes the success to bank and tables. The operation can no longer be cancelled.
 func (r *run) succeed(ctx context.Context) error {
 	err := r.persist(ctx, "writing that the "+r.entry.Kind+" succeeded", func(ctx context.Context) error {
 		if err := r.open(ctx); err != nil {
@@ -481,12 +477,11 @@ func (r *run) succeed(ctx context.Context) error {
 	return r.decide(ctx, outcome{Reason: failure.Describe(err)})
 }
 
-// undoTolerance is how long a cancelled operation waits for what it needs to take
-// back what it has made.
+// undoTolerance is how long a cancelled operation waits for services that the undo needs.
 const undoTolerance = 5 * time.Minute
 
-// undo removes what the hooks of a cancelled operation have made. It does not wait for
-// ever: what is left is told of.
+// undo removes what the hooks of a cancelled operation have made. Its time is limited, and the
+// reason names what is left.
 func (r *run) undo(ctx context.Context) error {
 	if r.undoBy.IsZero() {
 		r.undoBy = time.Now().Add(undoTolerance)
@@ -508,11 +503,11 @@ func (r *run) undo(ctx context.Context) error {
 	return r.decide(ctx, o)
 }
 
-// notRemoved begins what a reason says of what is left.
+// notRemoved precedes the names of what is left in a reason.
 const notRemoved = "; not removed: "
 
-// tell writes a failure everywhere. It goes on until that has succeeded: an operation
-// that has failed must not stay as it is.
+// tell writes a failure to bank and tables. It retries until it succeeds, since a failed operation
+// must not remain unfinished.
 func (r *run) tell(ctx context.Context) error {
 	err := r.persist(ctx, "writing that the "+r.entry.Kind+" failed", func(ctx context.Context) error {
 		return r.work.fail(ctx, r.outcome)
@@ -530,8 +525,8 @@ func (r *run) tell(ctx context.Context) error {
 	return r.end(ctx, journal.Failed, r.outcome.Reason)
 }
 
-// persist repeats what belongs to the end of the operation. While it has to wait the
-// operation keeps no other from its turn.
+// persist repeats a write at the end of the operation. While it waits, the operation does not hold
+// a place in the queue.
 func (r *run) persist(ctx context.Context, what string, write func(context.Context) error) error {
 	first := true
 	return r.engine.retry.Do(ctx, func(ctx context.Context) error {
@@ -545,7 +540,7 @@ func (r *run) persist(ctx context.Context, what string, write func(context.Conte
 	})
 }
 
-// end closes the journal entry, in which the caller's credentials do not stay.
+// end closes the journal entry and removes the caller's credentials from it.
 func (r *run) end(ctx context.Context, o journal.Outcome, reason string) error {
 	err := r.engine.retry.Journal(ctx, r.log, func(ctx context.Context) error {
 		err := r.engine.journal.End(ctx, r.entry.ID, r.entry.Claim, o, reason, r.input.left())
@@ -561,8 +556,8 @@ func (r *run) end(ctx context.Context, o journal.Outcome, reason string) error {
 	return err
 }
 
-// endLog closes an operation's row. One that the database refuses for good keeps no
-// operation from its end.
+// endLog closes the row of an operation. If the database refuses the row permanently, the operation
+// ends nevertheless.
 func (r *run) endLog(ctx context.Context, l *progress.OperationLog, status, reason string) error {
 	err := l.End(ctx, status, reason, r.engine.Now().UTC())
 	if database.Refused(err) != nil {
@@ -572,8 +567,7 @@ func (r *run) endLog(ctx context.Context, l *progress.OperationLog, status, reas
 	return err
 }
 
-// refuse ends an operation that could not be opened. told is the text that the
-// caller gets.
+// refuse ends an operation that could not be opened. told is the text for the caller.
 func (r *run) refuse(ctx context.Context, cause error, told string) {
 	ctx, cancel := cleanup(r.writing(ctx))
 	defer cancel()
@@ -594,14 +588,14 @@ func (r *run) refuse(ctx context.Context, cause error, told string) {
 	r.start()
 }
 
-// forged is the outcome of an operation whose entry cannot be trusted. What is wrong
-// with the entry is for operators alone.
+// forged returns the outcome of an operation whose entry cannot be trusted. The details of the
+// error are only for operators.
 func (r *run) forged(why error) *outcome {
 	r.log.Errorf("%s is not gone on with: %v", r.entry.Kind, why)
 	return &outcome{Reason: errForged.Error()}
 }
 
-// observe tells of the state that the operation has reached.
+// observe reports the current state of the operation to the observer.
 func (r *run) observe(s journal.State, o journal.Outcome, reason string) {
 	r.mu.Lock()
 	e := Event{Entry: r.entry, Caller: r.caller, Written: r.traffic.Written.Load(), Read: r.traffic.Read.Load()}
@@ -619,10 +613,10 @@ func (r *run) cancelledBy() string {
 	return r.entry.CancelledBy
 }
 
-// cancel ends the hooks, or keeps them from starting.
+// cancel ends the hooks, or prevents their start.
 func (r *run) cancel(by string) {
 	r.mu.Lock()
-	if r.entry.CancelledBy == "" { // the first who asked counts
+	if r.entry.CancelledBy == "" { // the first requester counts
 		r.entry.CancelledBy = by
 	}
 	r.mu.Unlock()

@@ -34,27 +34,25 @@ type View struct {
 	PlanID       string     `json:"plan_id"`
 	RecordID     string     `json:"record_id"` // of the restore or verification
 	Owner        string     `json:"owner"`
-	Generation   int64      `json:"generation"` // times that it changed hands, from 1
+	Generation   int64      `json:"generation"` // number of owners so far, from 1
 	CreatedAt    time.Time  `json:"created_at"`
 	StartedAt    *time.Time `json:"started_at"`
 	EndedAt      *time.Time `json:"ended_at"`
 	CancelledBy  string     `json:"cancelled_by"`
-	// Reason is why it failed or was cancelled, or why it does not go on.
+	// Reason is why the operation failed or was cancelled, or why it does not progress.
 	Reason string `json:"reason"`
-	// Position is the place in this worker's queue, from 1; 0 if it does not
-	// wait here.
+	// Position is the place in this worker's queue, from 1; 0 if the operation does not wait here.
 	Position int `json:"position"`
 }
 
-// Detail is a View with the progress of each resource, and what the hooks of a
-// restore or verification have told of resources, whole: the record of MySQL may
-// have no room for it.
+// Detail is a View with the progress of each resource, and the complete reports of the hooks of a
+// restore or verification, for which the record in MySQL may have no room.
 type Detail struct {
 	View
 	Resources []progress.Resource `json:"resources"`
 	Reports   []progress.Report   `json:"reports,omitempty"`
-	// Remarks are what the hooks have remarked of resources, and MoreRemarks how many more
-	// there were about.
+	// Remarks are the hooks' remarks on resources. MoreRemarks is the approximate number of further
+	// ones.
 	Remarks     []remark.Remark `json:"remarks"`
 	MoreRemarks int             `json:"more_remarks,omitempty"`
 }
@@ -79,8 +77,8 @@ func optional(t time.Time) *time.Time {
 	return &t
 }
 
-// Operations lists operations, the newest first. It fails with InvalidInput for a marker
-// that is unknown or not of the project.
+// Operations lists operations, newest first. It fails with InvalidInput for a marker that is
+// unknown or not of the project.
 func (e *Engine) Operations(ctx context.Context, f journal.Filter) ([]View, error) {
 	entries, err := e.journal.List(ctx, f)
 	if errors.Is(err, journal.ErrNotFound) {
@@ -97,8 +95,8 @@ func (e *Engine) Operations(ctx context.Context, f journal.Filter) ([]View, erro
 	return views, e.explain(ctx, entries, views)
 }
 
-// explain says why operations do not go on here: this worker's, and those whose
-// worker is gone.
+// explain adds the reasons why operations do not progress here, for operations of this worker and
+// of workers that are gone.
 func (e *Engine) explain(ctx context.Context, entries []journal.Entry, views []View) error {
 	var live map[string]bool
 	for i := range entries {
@@ -130,8 +128,8 @@ func (e *Engine) explain(ctx context.Context, entries []journal.Entry, views []V
 	return nil
 }
 
-// Operation shows one operation. Of one that another worker has, the progress is
-// as that worker last wrote it. It fails with InvalidInput when there is none.
+// Operation shows one operation. The progress of an operation of another worker is as last
+// recorded. It fails with InvalidInput if there is none.
 func (e *Engine) Operation(ctx context.Context, id string) (*Detail, error) {
 	entries, err := e.journal.List(ctx, journal.Filter{ID: id, Limit: 1})
 	if err != nil {
@@ -181,12 +179,12 @@ func (e *Engine) addRemarks(ctx context.Context, d *Detail) error {
 	return nil
 }
 
-// openingTime bounds the question to the journal whether a checkpoint is about to be made.
+// openingTime bounds the query of the journal for a checkpoint that is about to be created.
 const openingTime = 5 * time.Second
 
-// Opening returns a checkpoint that was accepted and that the bank does not have yet, as
-// the operation on record will write it: the worker that began it had to leave it, or
-// the bank is away. It fails with CheckpointNotFound if there is none.
+// Opening returns a checkpoint that was accepted but is not in the bank yet, as the recorded
+// operation will write it: its worker had to leave it, or the bank is unavailable. It fails with
+// CheckpointNotFound if there is none.
 func (e *Engine) Opening(ctx context.Context, p *providers.Provider, id string) (*checkpoint.Checkpoint, error) {
 	ctx, cancel := context.WithTimeout(ctx, openingTime)
 	defer cancel()
@@ -200,7 +198,7 @@ func (e *Engine) Opening(ctx context.Context, p *providers.Provider, id string) 
 		}
 		whole, err := e.journal.Get(ctx, entry.ID)
 		if err == nil {
-			_, err = e.answer(ctx, whole) // of an operation that was refused there will be no checkpoint
+			_, err = e.answer(ctx, whole) // a refused operation creates no checkpoint
 		}
 		if err != nil {
 			return nil, fault.CheckpointNotFound(id).WithCause(err)
@@ -214,15 +212,14 @@ func (e *Engine) Opening(ctx context.Context, p *providers.Provider, id string) 
 	return nil, fault.CheckpointNotFound(id)
 }
 
-// Work is an operation of this worker, with what its hooks do now.
+// Work is an operation of this worker with the current state of its hooks.
 type Work struct {
 	View
 	Resources []progress.Resource
-	Graph     *resource.Graph // nil as long as no hook has started
+	Graph     *resource.Graph // nil until a hook has started
 }
 
-// Work lists the operations that this worker has, the oldest first. When they started
-// and who owns them is left out.
+// Work lists the operations of this worker, oldest first, without their start times and owners.
 func (e *Engine) Work() []Work {
 	e.mu.Lock()
 	runs := slices.Collect(maps.Values(e.runs))
@@ -258,9 +255,8 @@ func notes[T any](ctx context.Context, e *Engine, id, kind string) ([]T, error) 
 	return list, nil
 }
 
-// planned returns the resources that an operation is about, as far as its entry knows
-// them: those of a protection and a copy. Of the operation that was asked about last
-// they are kept, since an entry may be large, and is asked about each second.
+// planned returns the resources of a protection or a copy, as far as the entry has them. It caches
+// the resources of the last operation, since an entry may be large, and clients ask every second.
 func (e *Engine) planned(ctx context.Context, id string) ([]resource.Key, error) {
 	e.mu.Lock()
 	last := e.shown
@@ -282,13 +278,13 @@ func (e *Engine) planned(ctx context.Context, id string) ([]resource.Key, error)
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if entry.State != journal.Ended { // which has no input any more
+	if entry.State != journal.Ended { // an ended entry has no input
 		e.shown = shown{id, planned}
 	}
 	return planned, nil
 }
 
-// shown is what is kept of the operation that was asked about last.
+// shown caches the resources of the last shown operation.
 type shown struct {
 	id      string
 	planned []resource.Key
@@ -308,14 +304,14 @@ func withWaiting(list []progress.Resource, planned []resource.Key) []progress.Re
 	return list
 }
 
-// Worker is one run of a worker, as its announcement in the journal tells. Times are UTC.
+// Worker is one run of a worker, according to its announcement in the journal. Times are UTC.
 type Worker struct {
 	ID    string `json:"id"`
 	Host  string `json:"host"`
-	State string `json:"state"` // up, down, or stopped: in order
-	// SeenAt is when it has announced itself last, by the clock of the database.
+	State string `json:"state"` // up, down, or stopped in good order
+	// SeenAt is the time of the last announcement, by the clock of the database.
 	SeenAt     time.Time `json:"seen_at"`
-	Operations int       `json:"operations"` // that are its own and have not ended
+	Operations int       `json:"operations"` // unfinished operations of the worker
 }
 
 // The states of a worker.
@@ -325,7 +321,7 @@ const (
 	workerStopped = "stopped"
 )
 
-// workersPage is how many operations are held at a time to count them.
+// workersPage is the number of operations that are held at a time for counting.
 const workersPage = 1000
 
 // Workers lists the workers that share the journal, in the order of their ids.
