@@ -261,7 +261,7 @@ var reference = regexp.MustCompile(`\$(?:\$|([_a-zA-Z][._a-zA-Z0-9]*)|\{([_a-zA-
 func Escape(text string) string { return strings.ReplaceAll(text, "$", "$$") }
 
 // expand replaces the references in a text by the values of the options that
-// they name. The setting becomes secret when one of those is.
+// they name. The setting becomes secret when one of these options is.
 func (r *resolver) expand(s *setting, text string) (string, error) {
 	if !strings.Contains(text, "$") {
 		return text, nil

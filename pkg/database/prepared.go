@@ -34,7 +34,7 @@ func (p preparing) Connect(ctx context.Context) (driver.Conn, error) {
 	return c, nil
 }
 
-// driverConn is what the drivers of SQLite and MySQL have.
+// driverConn has the methods that the connections of the SQLite and MySQL drivers share.
 type driverConn interface {
 	driver.Conn
 	driver.ConnBeginTx

@@ -84,7 +84,7 @@ func (db *DB) nullableTime(t time.Time) any {
 	return db.timestamp(t)
 }
 
-// fit makes a text storable in a column of kind longText.
+// fit returns a text in a form that a column of kind longText can store.
 func (db *DB) fit(s string) string {
 	s = db.dialect.text(strings.ToValidUTF8(s, "\ufffd"))
 	return cutText(s, maxText)

@@ -98,7 +98,7 @@ func tooLarge(format string, args ...any) error {
 	return &database.RefusedError{Refusal: database.TooLarge, Err: fmt.Errorf(format, args...)}
 }
 
-// kept is an input as journals keep it: the caller's bytes are the caller's.
+// kept returns a copy of an input for a journal, since the caller may change its own bytes.
 func kept(input json.RawMessage) json.RawMessage {
 	if len(input) == 0 {
 		return nil
@@ -106,7 +106,7 @@ func kept(input json.RawMessage) json.RawMessage {
 	return slices.Clip(slices.Clone(input))
 }
 
-// CheckEnd refuses what End cannot keep.
+// CheckEnd returns an error if End cannot store the outcome or the remaining state.
 func CheckEnd(id string, o Outcome, left json.RawMessage) error {
 	if len(left) > MaxInput {
 		return tooLarge("ending operation %s: %d bytes are to be left, at most %d are kept", id, len(left), MaxInput)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package remark tells users what of a resource is not as it was, or will not come back,
-// though the operation succeeded: an address that was taken meanwhile, a key pair that is
+// Package remark tells users which parts of a resource changed, or will not come back,
+// although the operation succeeded: an address that was taken meanwhile, a key pair that is
 // gone, a service that the cloud does not have.
 package remark
 

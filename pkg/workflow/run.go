@@ -192,7 +192,7 @@ func (r *run) conclude() error {
 	return r.failed
 }
 
-// skip tells of the tasks that never started, in the order of the graph.
+// skip reports the tasks that never started, in the order of the graph.
 func (r *run) skip() {
 	if r.options.Observer == nil {
 		return

@@ -14,8 +14,8 @@ type Source interface {
 	Stats() rabbit.Stats
 }
 
-// Watch adds the state of the program's transport. It is read when the metrics
-// are. A registry takes one transport.
+// Watch adds the state of the program's transport. The state is read whenever the
+// metrics are. A registry takes one transport.
 func (m *Metrics) Watch(s Source) error { return m.registry.Register(transport{s}) }
 
 // transport makes metrics of a transport's Stats.

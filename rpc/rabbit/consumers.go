@@ -346,8 +346,8 @@ func (c *consumers) grow() (recheck <-chan time.Time) {
 }
 
 // resize replaces a consumer by one with another prefetch, because RabbitMQ applies a
-// change to new consumers only. The new one is made first, since a queue of auto-delete
-// goes with its last consumer. The old one keeps the messages that it has got.
+// change to new consumers only. The new one is made first, since an auto-delete
+// queue goes with its last consumer. The old consumer keeps the messages that it has received.
 func (c *consumers) resize(n *consumer, prefetch int) {
 	if c.byQueue[n.index] != n || n.prefetch == prefetch {
 		return

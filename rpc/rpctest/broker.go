@@ -204,7 +204,7 @@ func topicQueue(t rpc.Target) string {
 	return name
 }
 
-// route makes the queue of a binding and has the exchange feed it.
+// route makes the queue of a binding and binds it to the exchange.
 func (b *Broker) route(to rpc.Binding) {
 	to.Exchange = to.ExchangeName()
 	b.mu.Lock()
@@ -213,7 +213,7 @@ func (b *Broker) route(to rpc.Binding) {
 	b.routes[to] = true
 }
 
-// routed are the queues that a key of an exchange feeds.
+// routed returns the queues that a key of an exchange feeds.
 func (b *Broker) routed(exchange, key string) []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()

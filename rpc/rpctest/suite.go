@@ -136,7 +136,7 @@ func returns(v any) rpc.Handler {
 	return func(context.Context, *rpc.Request) (any, error) { return v, nil }
 }
 
-// envelope wraps a payload text as every sender must.
+// wrapped returns a payload text in the envelope that every sender must use.
 func wrapped(payload string) []byte {
 	text, _ := json.Marshal(payload)
 	return []byte(`{"oslo.version": "2.0", "oslo.message": ` + string(text) + `}`)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package databasetest breaks the connection to a database, for tests of code that has to
-// survive that.
+// survive such a break.
 package databasetest
 
 import (

@@ -418,7 +418,7 @@ func (m *Memory) Close() error {
 	return nil
 }
 
-// newestFirst orders listings.
+// newestFirst compares two entries for listings, which begin with the newest.
 func newestFirst(a, b journal.Entry) int {
 	return cmp.Or(b.CreatedAt.Compare(a.CreatedAt), cmp.Compare(b.ID, a.ID))
 }

@@ -131,7 +131,7 @@ func (c *Cluster) Asked(start string) []string {
 	return slices.DeleteFunc(slices.Clone(c.asked), func(call string) bool { return !strings.HasPrefix(call, start) })
 }
 
-// Add puts an object there, and its namespace: a manifest in JSON of a Pod, which
+// Add creates an object in the cluster, and its namespace: a manifest in JSON of a Pod, which
 // runs, a PersistentVolumeClaim or a PersistentVolume. A pod gets what the real
 // server completes.
 func (c *Cluster) Add(t testing.TB, manifest string) {

@@ -92,8 +92,8 @@ func (p *Proxy) Stall(on bool) {
 	}
 }
 
-// Refuse resets new connections as soon as they are made. Those that there are go on:
-// for a broker that is down, call Cut or Reset as well.
+// Refuse resets new connections as soon as they are made. Existing connections go on:
+// to simulate a broker that is down, call Cut or Reset as well.
 func (p *Proxy) Refuse(on bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -231,7 +231,7 @@ func (s *Service) where(collection string, wanted Thing) []Thing {
 	return found
 }
 
-// Inventory names all that is there without ids.
+// Inventory lists the resources of the service, named without their ids.
 func (s *Service) Inventory(context.Context) ([]string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

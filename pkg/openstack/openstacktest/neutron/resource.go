@@ -541,8 +541,8 @@ func (s *Service) groupFree(t Thing) *Error {
 
 // The calls below are made by a Nova of the same cloud.
 
-// PortFor makes a port for a device on a network, at an address or at any if that
-// is "".
+// PortFor makes a port for a device on a network, at the given address or, if address
+// is "", at any.
 func (s *Service) PortFor(device, network, address string, groups []any) (Thing, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
