@@ -20,21 +20,21 @@ const DefaultTimeout = 60 * time.Second
 // ClientOptions tune a client; the zero value is ready for use.
 type ClientOptions struct {
 	// Timeout bounds the wait for an answer, counted from the publishing; 0 means
-	// DefaultTimeout. It is also how long the broker keeps the request, unless the
-	// context of the call ends before.
+	// DefaultTimeout. The broker keeps the request for the same time, or less when the
+	// context of the call ends earlier.
 	Timeout time.Duration
 	// CallMonitorTimeout asks the server for heartbeats and ends a call that has
-	// heard none for that long. Whole seconds, 2 at least: servers send a heartbeat
-	// after half of them, and none at all when that is less than a second. 0 means no
-	// monitoring.
+	// received none for that long. It is rounded to whole seconds and must be at least
+	// 2 s: a server sends a heartbeat after half of it, and none at all when that half
+	// is less than a second. 0 means no monitoring.
 	CallMonitorTimeout time.Duration
 	// AtLeastOnce makes Call and Cast fail with ErrUndeliverable at once when no
 	// queue takes the request.
 	AtLeastOnce bool
-	// VersionCap refuses requests of a version that it does not serve; empty allows
-	// all.
+	// VersionCap makes the client refuse requests of versions that the cap does not
+	// cover; empty allows all.
 	VersionCap string
-	// Headers gives AMQP headers for a request that is sent under ctx, such as a
+	// Headers returns the AMQP headers of a request that is sent under ctx, such as a
 	// traceparent. Servers written in Python ignore them. Nil means none.
 	Headers func(ctx context.Context) map[string]string
 	Log     logrus.FieldLogger
@@ -49,7 +49,7 @@ type Client struct {
 	log       logrus.FieldLogger
 }
 
-// NewClient makes a client of the target. It does no I/O.
+// NewClient returns a client of the target. It does no I/O.
 func NewClient(t Transport, target Target, o ClientOptions) *Client {
 	if o.Timeout <= 0 {
 		o.Timeout = DefaultTimeout
@@ -57,22 +57,22 @@ func NewClient(t Transport, target Target, o ClientOptions) *Client {
 	return &Client{transport: t, target: target, options: o, log: OrDiscard(o.Log)}
 }
 
-// Prepare is a client whose target has been changed by edit, as in Python's
-// client.prepare(server=..., version=...).
+// Prepare returns a copy of the client with a target changed by edit, as Python's
+// client.prepare(server=..., version=...) does.
 func (c *Client) Prepare(edit func(*Target)) *Client {
 	d := *c
 	edit(&d.target)
 	return &d
 }
 
-// With is a client whose options have been changed by edit.
+// With returns a copy of the client with options changed by edit.
 func (c *Client) With(edit func(*ClientOptions)) *Client {
 	o := c.options
 	edit(&o)
 	return NewClient(c.transport, c.target, o)
 }
 
-// CanSend reports whether the version cap lets a version pass.
+// CanSend reports whether the version cap allows requests of a version.
 func (c *Client) CanSend(version string) bool {
 	if c.options.VersionCap == "" {
 		return true
@@ -81,7 +81,7 @@ func (c *Client) CanSend(version string) bool {
 	return err == nil && ok
 }
 
-// Cast sends a request and returns when the broker has it. A fanout target
+// Cast sends a request and returns when the broker has confirmed it. A fanout target
 // reaches every server of the topic.
 func (c *Client) Cast(ctx context.Context, rc Context, method string, args map[string]any) error {
 	o, err := c.prepare(rc, method, args)
@@ -101,9 +101,10 @@ func (c *Client) Cast(ctx context.Context, rc Context, method string, args map[s
 	return nil
 }
 
-// Call sends a request, waits for its answer and decodes it into result, which
-// is a pointer or nil. Integers land exactly in an any, as json.Number. An
-// exception of the server is a [*Failure]; no answer in time wraps ErrTimeout.
+// Call sends a request, waits for its answer and decodes the answer into result, which
+// is a pointer or nil. Integers that are decoded into an any stay exact, as
+// json.Number. An exception raised by the server is returned as a [*Failure]; when no
+// answer comes in time, the error wraps ErrTimeout.
 func (c *Client) Call(ctx context.Context, rc Context, method string, args map[string]any, result any) error {
 	if c.target.Fanout {
 		return errors.New("rpc: a call cannot be a fanout")
@@ -190,7 +191,7 @@ func (c *Client) exchange(ctx context.Context, o *outgoing) (reply, error) {
 // minMonitor is the shortest call-monitor timeout. oslo.messaging: rpc/server.py
 const minMonitor = 2 * time.Second
 
-// expiration is how long the caller waits: for its timeout or until ctx ends.
+// expiration returns how long the caller waits: for its timeout or until ctx ends.
 func (c *Client) expiration(ctx context.Context) time.Duration {
 	patience := c.options.Timeout
 	if end, ok := ctx.Deadline(); ok {
@@ -199,8 +200,7 @@ func (c *Client) expiration(ctx context.Context) time.Duration {
 	return max(patience, time.Millisecond) // less would read as for ever
 }
 
-// late turns an error of publishing that the client's own timeout brought about
-// into a timeout.
+// late turns a publishing error caused by the client's own timeout into a timeout.
 func (c *Client) late(ctx, publishing context.Context, err error) error {
 	if ctx.Err() == nil && publishing.Err() != nil {
 		return fmt.Errorf("%w: %w", ErrTimeout, err)
@@ -208,8 +208,8 @@ func (c *Client) late(ctx, publishing context.Context, err error) error {
 	return err
 }
 
-// await waits for the end of a call. Signs of life restart the monitor and never
-// the whole time.
+// await waits for the end of a call. Heartbeats restart the call monitor but never the
+// timeout of the call.
 func (c *Client) await(ctx context.Context, w *waiter, msgID string) (reply, error) {
 	whole := time.NewTimer(c.options.Timeout)
 	defer whole.Stop()
@@ -240,7 +240,7 @@ func (c *Client) await(ctx context.Context, w *waiter, msgID string) (reply, err
 	}
 }
 
-// outgoing is a request on its way out.
+// outgoing is a request that is about to be sent.
 type outgoing struct {
 	target     Target
 	method     string
@@ -253,7 +253,7 @@ type outgoing struct {
 	wantsReply bool
 }
 
-// encode gives the message body of the request.
+// encode returns the message body of the request.
 func (o *outgoing) encode() ([]byte, error) {
 	args := []byte("{}")
 	if len(o.args) > 0 {

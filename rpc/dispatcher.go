@@ -9,24 +9,25 @@ import (
 	"strings"
 )
 
-// Handler executes one request. The context ends when the server is stopped hard
-// and, for [AtMostOnce] methods, at the request's Deadline. The result is encoded as
-// JSON, unless it is [Encoded]; nil becomes null. An error becomes a failure at the caller, see [RemoteError] and
-// [ServerOptions].
+// Handler executes one request. The context ends when the server is stopped hard and,
+// for [AtMostOnce] methods, at the request's Deadline. The result is encoded as JSON,
+// unless it is [Encoded]; nil becomes null. An error becomes a failure at the caller,
+// see [RemoteError] and [ServerOptions].
 type Handler func(ctx context.Context, req *Request) (any, error)
 
-// Middleware wraps a handler with behaviour of its own.
+// Middleware wraps a handler to add behaviour to it.
 type Middleware func(Handler) Handler
 
-// Delivery is a method's promise about lost and repeated requests.
+// Delivery is a method's guarantee about lost and repeated requests.
 type Delivery int
 
 const (
-	// AtMostOnce acknowledges a request before its handler runs: a crash loses it.
-	// This is what oslo.messaging does for every method.
+	// AtMostOnce acknowledges a request before its handler runs, so a crash loses the
+	// request. oslo.messaging treats every method like this.
 	AtMostOnce Delivery = iota
-	// UntilAccepted acknowledges a request when its handler calls Accept or
-	// returns: a crash before that brings it back, to this server or another.
+	// UntilAccepted acknowledges a request when its handler calls Accept or returns.
+	// After a crash before that, the broker delivers the request again, to this server
+	// or another.
 	UntilAccepted
 )
 
@@ -39,9 +40,9 @@ type Method struct {
 // Endpoint is a set of methods of one namespace and version. Only listed methods
 // can be called, and of those none whose name starts with an underscore.
 type Endpoint struct {
-	// Namespace of the requests that it serves; empty is the null namespace.
+	// Namespace is the namespace of the requests served; empty is the null namespace.
 	Namespace string
-	// Version that it implements, "M.m" or "M.m.r"; empty means "1.0".
+	// Version is the version implemented, "M.m" or "M.m.r"; empty means "1.0".
 	Version string
 	Methods map[string]Method
 }
@@ -58,11 +59,11 @@ type endpoint struct {
 	methods   map[string]Method
 }
 
-// dispatcherModule is the Python module of the two failures of dispatch.
+// dispatcherModule is the Python module of the two exceptions that dispatching raises.
 const dispatcherModule = "oslo_messaging.rpc.dispatcher"
 
-// NewDispatcher checks the endpoints and wraps their handlers, the first
-// middleware outermost.
+// NewDispatcher validates the endpoints and wraps their handlers, the first middleware
+// outermost.
 func NewDispatcher(endpoints []Endpoint, wrap ...Middleware) (*Dispatcher, error) {
 	d := &Dispatcher{endpoints: make([]endpoint, 0, len(endpoints))}
 	for _, e := range endpoints {
@@ -92,8 +93,8 @@ func NewDispatcher(endpoints []Endpoint, wrap ...Middleware) (*Dispatcher, error
 	return d, nil
 }
 
-// Resolve finds the method of the first endpoint that serves namespace and
-// version of the request and has it. The error is a *Failure for the caller.
+// Resolve returns the method from the first endpoint that serves the request's
+// namespace and version and lists the method. The error is a *Failure for the caller.
 func (d *Dispatcher) Resolve(r *Request) (Method, error) {
 	if r.wire.problem != nil {
 		return Method{}, r.wire.problem
@@ -119,7 +120,8 @@ func (d *Dispatcher) Resolve(r *Request) (Method, error) {
 		"Endpoint does not support RPC version "+r.Version+". Attempted method: "+r.Method)
 }
 
-// inNamespace matches the null namespace to null alone, not to "".
+// inNamespace reports whether the endpoint serves the namespace. The null namespace
+// matches only null, not "".
 func (e *endpoint) inNamespace(r *Request) bool {
 	if e.namespace == "" {
 		return !r.wire.hasNamespace && r.Namespace == ""
@@ -127,7 +129,7 @@ func (e *endpoint) inNamespace(r *Request) bool {
 	return e.namespace == r.Namespace
 }
 
-// ping is oslo.messaging's own method, served after the application's.
+// ping is oslo.messaging's own method, looked up after those of the application.
 // oslo.messaging: rpc/server.py, [DEFAULT] rpc_ping_enabled
 func pingEndpoint() Endpoint {
 	pong := func(context.Context, *Request) (any, error) { return "pong", nil }

@@ -14,10 +14,10 @@ import (
 	"unicode/utf8"
 )
 
-// Encoded is a result that is JSON already. A server sends it as it is, checked but
-// not copied by encoding/json: for answers that are asked for much more often than
-// they change. Nil is null; text that is not JSON, such as none at all, is a failure
-// of the call.
+// Encoded is a result that is already JSON. A server checks it and sends it as it is,
+// without encoding/json copying it, which suits answers that are requested much more
+// often than they change. Nil is null; text that is not JSON, including empty text,
+// fails the call.
 type Encoded []byte
 
 // MarshalJSON implements json.Marshaler.
@@ -28,9 +28,9 @@ func (e Encoded) MarshalJSON() ([]byte, error) {
 	return e, nil
 }
 
-// Marshal is json.Marshal for values of any origin on their way to a peer: a panic of
-// a value that encodes itself, endless nesting, and text that no peer would read are
-// errors.
+// Marshal is json.Marshal for untrusted values on their way to a peer. It returns an
+// error for a value whose own encoder panics, for endless nesting and for text that no
+// peer can read.
 func Marshal(value any) (text []byte, err error) {
 	err = Guard(func() error {
 		if err := checkNesting(value); err != nil {
@@ -47,9 +47,8 @@ func Marshal(value any) (text []byte, err error) {
 	return text, nil
 }
 
-// encodeResult gives the JSON text of a handler's result. What handlers return most
-// is written without reflection; the rest is left to encoding/json. The text is
-// empty for null.
+// encodeResult returns the JSON text of a handler's result, empty for null. The common
+// types are written without reflection; encoding/json handles the rest.
 func encodeResult(result any) (text []byte, err error) {
 	switch raw := result.(type) {
 	case Encoded:
@@ -67,8 +66,8 @@ func encodeResult(result any) (text []byte, err error) {
 	return text, err
 }
 
-// checkRaw refuses text that is not JSON, or that peers could not read. None at all
-// is null.
+// checkRaw returns an error for text that is not JSON or that peers could not read.
+// Empty text is null.
 func checkRaw(raw []byte) error {
 	switch {
 	case raw == nil, validWithin(raw, maxNesting) && utf8.Valid(raw):
@@ -117,8 +116,7 @@ func appendRaw(dst []byte, raw json.RawMessage) ([]byte, error) {
 	return append(dst, raw...), checkRaw(raw)
 }
 
-// appendObject writes the members in the order of their names, as encoding/json
-// does.
+// appendObject writes the members in the order of their names, as encoding/json does.
 func appendObject[M ~map[string]V, V any](dst []byte, members M, value func([]byte, V) ([]byte, error)) ([]byte, error) {
 	if members == nil {
 		return append(dst, "null"...), nil
@@ -146,13 +144,13 @@ func appendObject[M ~map[string]V, V any](dst []byte, members M, value func([]by
 	return append(dst, '}'), nil
 }
 
-// minResult is the room for a result of unknown size.
+// minResult is the buffer size for a result of unknown size.
 const minResult = 64
 
-// sizedLevels are the levels of a result whose sizes are looked at.
+// sizedLevels is the number of levels of a result that sizeOf visits.
 const sizedLevels = 4
 
-// sizeOf guesses the size of the JSON text, so that it is allocated once.
+// sizeOf estimates the size of the JSON text, so that its buffer is allocated once.
 func sizeOf(value any, levels int) int {
 	switch v := value.(type) {
 	case string:
@@ -186,12 +184,13 @@ func sizeOfRaw[M ~map[string]json.RawMessage](members M) int {
 }
 
 const (
-	// maxNesting bounds the nesting of messages that are sent. Python's json reads little
-	// more than 990 levels, and fewer where its stack is in use already.
+	// maxNesting bounds the nesting of messages that are sent. Python's json reads
+	// little more than 990 levels, and fewer when its stack is already in use.
 	maxNesting = 900
-	// maxSteps bounds pointers and interfaces in a row, which nest without a level.
+	// maxSteps bounds consecutive pointers and interfaces, which nest without adding a
+	// level.
 	maxSteps = 4 * maxNesting
-	// maxValues bounds the values of one result: one that shares its parts can be
+	// maxValues bounds the values of one result: a result whose parts are shared can be
 	// small in memory and endless as text.
 	maxValues = 1 << 24
 )
@@ -201,8 +200,8 @@ var (
 	errTooMany = fmt.Errorf("the value has more than %d parts", maxValues)
 )
 
-// checkNesting refuses a value that encoding/json would not survive: its recursion
-// ends the process when a value is nested deeply enough.
+// checkNesting returns an error for a value nested so deeply that the recursion of
+// encoding/json would overflow the stack and end the process.
 func checkNesting(value any) error {
 	n := nesting{remaining: maxValues}
 	return n.value(value, maxNesting)
@@ -213,7 +212,7 @@ type nesting struct {
 	remaining int // values that may still come
 }
 
-// value knows what handlers return most, and leaves the rest to reflection.
+// value handles the common result types itself and leaves the rest to reflection.
 func (n *nesting) value(value any, levels int) error {
 	switch v := value.(type) {
 	case nil, bool, int, int64, float64, string, json.Number, json.RawMessage, Context, map[string]json.RawMessage:
@@ -285,7 +284,7 @@ func (n *nesting) reflected(v reflect.Value, levels, steps int) error {
 	return nil
 }
 
-// shallow remembers the answers of isShallow.
+// shallow caches the results of isShallow.
 var shallow sync.Map
 
 // isShallow reports whether values of the type nest no deeper than its declaration
@@ -305,7 +304,7 @@ var (
 	textMarshaler = reflect.TypeFor[encoding.TextMarshaler]()
 )
 
-// flatType looks at a type whose containers, the types above, are given.
+// flatType is isShallow for a type that occurs inside the given containers.
 func flatType(t reflect.Type, above map[reflect.Type]bool) bool {
 	if t.Kind() != reflect.Interface && (t.Implements(jsonMarshaler) || t.Implements(textMarshaler)) {
 		return true
@@ -330,7 +329,7 @@ func flatType(t reflect.Type, above map[reflect.Type]bool) bool {
 	return true
 }
 
-// isEncoded reports whether encoding/json looks into the field.
+// isEncoded reports whether encoding/json encodes the field.
 func isEncoded(f reflect.StructField) bool {
 	return (f.IsExported() || f.Anonymous) && f.Tag.Get("json") != "-"
 }

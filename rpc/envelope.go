@@ -15,38 +15,38 @@ import (
 	"unicode/utf8"
 )
 
-// Incoming is one message as it came from the broker. It must be acknowledged
-// or rejected exactly once.
+// Incoming is one message as received from the broker. It must be acknowledged or
+// rejected exactly once.
 type Incoming struct {
 	Acknowledger
 	ContentType     string
 	ContentEncoding string
-	// Compression is the header of that name, empty when absent.
+	// Compression is the compression header, empty when absent.
 	Compression string
-	// Expiration is the AMQP property of that name: the milliseconds that the broker
-	// was to keep the message, as text. For a call this is the caller's timeout.
+	// Expiration is the AMQP property: the milliseconds for which the broker may keep
+	// the message, as text. In a call it is the caller's timeout.
 	Expiration string
-	// Headers are the other headers whose values are text; nil when there are none.
+	// Headers are the other headers with text values; nil when there are none.
 	Headers map[string]string
 	Body    []byte
-	// Redelivered is set by the broker when it has sent the message before.
+	// Redelivered reports whether the broker has sent the message before.
 	Redelivered bool
-	// Arrived is when the message came from the broker; zero means now.
+	// Arrived is the time at which the message was received; zero means now.
 	Arrived time.Time
 }
 
-// Payload undoes content type, encoding, compression and envelope of a message;
-// a bare payload passes as well. The result is a valid JSON object. An error means
-// that the message must be rejected.
+// Payload decodes content type, encoding, compression and envelope of a message; a
+// payload without an envelope is accepted as well. The result is a valid JSON object.
+// An error means that the message must be rejected.
 func (m *Incoming) Payload() ([]byte, error) { return m.payload() }
 
-// Envelope makes the message body that carries a payload, which must be a JSON
-// object in UTF-8.
+// Envelope returns the message body for a payload, which must be a JSON object in
+// UTF-8.
 func Envelope(payload []byte) []byte {
 	return appendEnvelope(make([]byte, 0, len(payload)+len(payload)/4+64), payload)
 }
 
-// payload is open for receivers that take JSON alone.
+// payload is open for receivers that accept only strict JSON.
 func (m *Incoming) payload() ([]byte, error) {
 	payload, finite, err := m.open(DefaultMaxDecompressed)
 	if err == nil && !finite {
@@ -55,12 +55,12 @@ func (m *Incoming) payload() ([]byte, error) {
 	return payload, err
 }
 
-// isCompressed reports whether it takes more than a look to read the body.
+// isCompressed reports whether the body has to be decompressed.
 func (m *Incoming) isCompressed() bool { return compressions[m.Compression] != nil }
 
-// open undoes content type, encoding, compression and envelope. The payload is a
-// valid JSON object; an error means that the message must be rejected. A payload that
-// is not finite had NaN or Infinity in the places of null.
+// open decodes content type, encoding, compression and envelope. The payload is a valid
+// JSON object; an error means that the message must be rejected. finite is false for a
+// payload that contained NaN or Infinity, which null has replaced.
 func (m *Incoming) open(limit int) (payload []byte, finite bool, err error) {
 	if kind, _, _ := strings.Cut(m.ContentType, ";"); strings.TrimSpace(kind) != ContentType {
 		return nil, false, fmt.Errorf("content type %q is not %s", m.ContentType, ContentType)
@@ -75,7 +75,7 @@ func (m *Incoming) open(limit int) (payload []byte, finite bool, err error) {
 	return payload, finite, err
 }
 
-// decompress leaves the body of an unknown compression alone, as kombu does.
+// decompress leaves a body with an unknown compression unchanged, as kombu does.
 func (m *Incoming) decompress(limit int) ([]byte, error) {
 	reader := compressions[m.Compression]
 	if reader == nil {
@@ -110,7 +110,7 @@ const (
 	CompressionBz2  = "application/x-bz2"
 )
 
-// compressions maps kombu's names of the supported compressions, with its aliases, to
+// compressions maps kombu's names of the supported compressions, and their aliases, to
 // their readers. kombu: compression.py
 var compressions = map[string]func(io.Reader) (io.Reader, error){
 	CompressionGzip: unzlib, "gzip": unzlib, "zlib": unzlib,
@@ -121,12 +121,12 @@ func unzlib(r io.Reader) (io.Reader, error) { return zlib.NewReader(r) }
 
 func unbzip2(r io.Reader) (io.Reader, error) { return bzip2.NewReader(r), nil }
 
-// DefaultMaxDecompressed bounds the bytes that a compressed body may grow to. It is
-// the size of the largest message that RabbitMQ 4 takes uncompressed.
+// DefaultMaxDecompressed bounds the size of a decompressed body. It is the size of the
+// largest uncompressed message that RabbitMQ 4 accepts.
 const DefaultMaxDecompressed = 16 << 20
 
-// decompressing has a token for each body that is being decompressed: many small
-// bodies that grow large must take neither all processors nor all memory.
+// decompressing holds a token for each body that is being decompressed, so that many
+// small bodies that grow large take up neither all processors nor all memory.
 var decompressing = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))
 
 // The envelope of version 2.0 holds the payload as text.
@@ -137,21 +137,21 @@ const (
 	envelopePrefix  = `{"` + envelopeVersion + `": "2.0", "` + envelopeMessage + `": `
 )
 
-// appendEnvelope appends the message body that carries payload.
+// appendEnvelope appends the message body for a payload.
 func appendEnvelope(dst, payload []byte) []byte {
 	dst = append(dst, envelopePrefix...)
 	dst = appendQuoted(dst, payload)
 	return append(dst, '}')
 }
 
-// errNotFinite is the error of a message that only Python takes for JSON.
+// errNotFinite is the error for a message that only Python accepts as JSON.
 var errNotFinite = errors.New("NaN and Infinity are not JSON")
 
 func openBody(encoding string, body []byte) (payload []byte, finite bool, err error) {
 	if body, err = toUTF8(encoding, body); err != nil {
 		return nil, false, err
 	}
-	// Python decodes an empty body to an empty payload.
+	// Python decodes an empty body as an empty payload.
 	if len(body) == 0 {
 		return []byte("{}"), true, nil
 	}
@@ -172,9 +172,9 @@ func openBody(encoding string, body []byte) (payload []byte, finite bool, err er
 	return payload, finite, nil
 }
 
-// allowNonFinite gives text back when it is JSON. When it is so but for the numbers that
-// Python writes as NaN and Infinity, it gives a copy with null in their places, and
-// finite is false. Else it gives nil.
+// allowNonFinite returns valid JSON unchanged. If only Python's NaN and Infinity make
+// the text invalid, it returns a copy with null in their places, and finite is false.
+// Otherwise it returns nil.
 func allowNonFinite(text []byte) (_ []byte, finite bool) {
 	if validJSON(text) {
 		return text, true
@@ -185,7 +185,7 @@ func allowNonFinite(text []byte) (_ []byte, finite bool) {
 	return text, false
 }
 
-// withoutNonFinite replaces NaN, Infinity and -Infinity outside of strings.
+// withoutNonFinite replaces NaN, Infinity and -Infinity outside of strings with null.
 func withoutNonFinite(text []byte) []byte {
 	out := make([]byte, 0, len(text))
 	for i := 0; i < len(text); {
@@ -209,8 +209,8 @@ func withoutNonFinite(text []byte) []byte {
 	return out
 }
 
-// openEnvelope takes the text of the payload out of a body, or gives the body back
-// when it is no envelope.
+// openEnvelope returns the text of the payload in a body, or the body itself when the
+// body is not an envelope.
 func openEnvelope(body []byte) (payload []byte, enveloped bool, err error) {
 	var version, message []byte
 	err = eachMember(body, func(key, value []byte) {
@@ -250,7 +250,7 @@ func checkEnvelope(version []byte) error {
 	return nil
 }
 
-// Compress makes the body of a message with the compression header gzip.
+// Compress returns the compressed body of a message whose compression header is gzip.
 func Compress(body []byte) ([]byte, error) {
 	var b bytes.Buffer
 	w := zlib.NewWriter(&b)
@@ -263,7 +263,7 @@ func Compress(body []byte) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// toUTF8 decodes the body. Encodings other than UTF-8 are what kombu accepts.
+// toUTF8 decodes the body from the encodings that kombu accepts.
 func toUTF8(encoding string, body []byte) ([]byte, error) {
 	if encoding != ContentEncoding {
 		encoding = strings.ToLower(encoding)

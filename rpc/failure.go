@@ -12,7 +12,7 @@ import (
 	"unicode/utf8"
 )
 
-// RemoteError is an error that knows which Python exception it is.
+// RemoteError is an error that is a Python exception for callers.
 type RemoteError interface {
 	error
 	// Module is the Python module of the class, "builtins" for Python's own.
@@ -25,8 +25,8 @@ type RemoteError interface {
 	Kwargs() map[string]any
 }
 
-// Failure is an exception as it crosses the wire, and the error that a call
-// returns when the server raised one. Message is Python's str(exception).
+// Failure is an exception as transmitted, and the error that a call returns when the
+// server raised one. Message is Python's str(exception).
 // oslo.messaging: common.py serialize_remote_exception
 type Failure struct {
 	Class     string
@@ -37,7 +37,7 @@ type Failure struct {
 	Kwargs    map[string]any
 }
 
-// Error gives class and message as Python prints them.
+// Error formats class and message as Python does.
 func (f *Failure) Error() string {
 	if f.Message == "" {
 		return f.Class
@@ -45,8 +45,8 @@ func (f *Failure) Error() string {
 	return f.Class + ": " + f.Message
 }
 
-// Is reports whether the failure is of a Python class; an empty module matches
-// every module.
+// Is reports whether the failure is of a Python class; an empty module matches every
+// module.
 func (f *Failure) Is(target error) bool {
 	t, ok := target.(*Failure)
 	return ok && t.Class == f.Class && (t.Module == "" || t.Module == f.Module)
@@ -57,8 +57,9 @@ func NewFailure(module, class, message string) *Failure {
 	return &Failure{Class: class, Module: module, Message: message, Args: []any{message}}
 }
 
-// failureOf finds the wire form of a handler's error. It is nil for an error that
-// does not know its Python class, and an error when the one that does breaks.
+// failureOf returns the Failure for a handler's error. It is nil for an error that
+// names no Python class. When the methods of a RemoteError panic, failureOf returns an
+// error.
 func failureOf(err error) (f *Failure, broken error) {
 	broken = Guard(func() error {
 		var remote RemoteError
@@ -75,21 +76,21 @@ func failureOf(err error) (f *Failure, broken error) {
 	return f, broken
 }
 
-// runtimeError is the failure of an error that nobody gave a class.
+// runtimeError returns a RuntimeError for an error that names no Python class.
 func runtimeError(err error) *Failure {
-	// fmt survives an error without a usable text.
+	// fmt handles an error whose Error method panics.
 	return NewFailure(builtins, "RuntimeError", fmt.Sprint(err))
 }
 
 // builtins is the module of Python's own exceptions; Python 2 said "exceptions".
 const builtins = "builtins"
 
-// remoteSuffix marks the classes that Python clients derive for exceptions from
-// afar; it is stripped when one is passed on. oslo.messaging: common.py
+// remoteSuffix marks the classes that Python clients derive for remote exceptions; it
+// is stripped when such an exception is passed on. oslo.messaging: common.py
 const remoteSuffix = "_Remote"
 
-// wireFailure has all six keys: Python clients need the ones it reads to be
-// present and of the right type.
+// wireFailure always has all six keys, because Python clients require the keys they
+// read to be present and of the right type.
 type wireFailure struct {
 	Class   string         `json:"class"`
 	Module  string         `json:"module"`
@@ -100,17 +101,17 @@ type wireFailure struct {
 }
 
 const (
-	// maxFailure bounds the JSON text of a failure. It is quoted twice on its way, so
-	// that it can grow eightfold.
+	// maxFailure bounds the JSON text of a failure. The text is quoted twice on its
+	// way, so it can grow eightfold.
 	maxFailure = 1 << 20
-	// maxMessage bounds the message of a failure that is too large.
+	// maxMessage bounds the message of a failure that exceeds maxFailure.
 	maxMessage = 64 << 10
 )
 
-// encode returns the JSON object that the failure member holds as a string. A failure
-// that is too large is shortened, so that the caller still learns of it: first traceback,
-// message and positional arguments, then the rest. Arguments that cannot be encoded
-// are replaced by the message alone.
+// encode returns the JSON object for the failure member, which holds it as a string. A
+// failure that is too large is shortened, so that the caller still receives one: first
+// traceback, message and positional arguments, then the rest. Arguments that cannot be
+// encoded are replaced by the message alone.
 func (f *Failure) encode() []byte {
 	w := wireFailure{
 		Class: strings.TrimSuffix(f.Class, remoteSuffix), Module: strings.TrimSuffix(f.Module, remoteSuffix),
@@ -136,7 +137,7 @@ func (f *Failure) encode() []byte {
 	w.shorten()
 	w.Kwargs = map[string]any{}
 	w.Class, w.Module = shortened(w.Class, maxQueueName), shortened(w.Module, maxQueueName)
-	// Strings alone always encode.
+	// Strings can always be encoded.
 	text, _ = json.Marshal(w)
 	return text
 }
@@ -146,7 +147,7 @@ func (w *wireFailure) shorten() {
 	w.TB, w.Args = []string{}, []any{w.Message}
 }
 
-// shortened cuts a text that is longer than limit, between two runes.
+// shortened cuts a text that is longer than limit, at the boundary of a rune.
 func shortened(text string, limit int) string {
 	if len(text) <= limit {
 		return text
@@ -158,7 +159,7 @@ func shortened(text string, limit int) string {
 	return fmt.Sprintf("%s... (%d bytes)", text[:end], len(text))
 }
 
-// decodeFailure reads the text of a failure member. Absent keys stay zero.
+// decodeFailure decodes the text of a failure member. Absent keys stay zero.
 func decodeFailure(text []byte) (*Failure, error) {
 	var w struct {
 		wireFailure
@@ -175,7 +176,7 @@ func decodeFailure(text []byte) (*Failure, error) {
 		Class: strings.TrimSuffix(w.Class, remoteSuffix), Module: strings.TrimSuffix(w.Module, remoteSuffix),
 		Traceback: w.TB, Args: w.Args, Kwargs: w.Kwargs,
 	}
-	// A message that is no string is kept as it stands rather than refused.
+	// A message that is not a string is kept as raw text rather than refused.
 	if len(w.Message) > 0 && string(w.Message) != "null" {
 		if json.Unmarshal(w.Message, &f.Message) != nil {
 			f.Message = string(w.Message)
@@ -184,14 +185,14 @@ func decodeFailure(text []byte) (*Failure, error) {
 	return f, nil
 }
 
-// PanicError is a panic of a handler on its way to becoming a failure.
+// PanicError is the error for a panic in a handler.
 type PanicError struct {
 	Value any
 	Stack []byte
 }
 
-// Error shows the value where it has a text. The value of any other kind may refer
-// to itself, which would make its formatting endless: its type has to do.
+// Error formats the value if it is text or has a text. For any other value it prints
+// the type, because the value may refer to itself and formatting it would never end.
 func (e *PanicError) Error() string {
 	switch v := e.Value.(type) {
 	case error, fmt.Stringer, string, bool, int, int64, uint64, float64:
@@ -201,9 +202,9 @@ func (e *PanicError) Error() string {
 	}
 }
 
-// Guard runs code that is not this package's own, such as a handler, and makes its
-// panic a [*PanicError]. An error without a usable text, such as a nil pointer,
-// counts as a panic, because logging or sending it later would panic instead.
+// Guard runs foreign code, such as a handler, and returns its panic as a [*PanicError].
+// An error whose Error method panics, such as a nil pointer, counts as a panic, because
+// it would otherwise panic when it is logged or sent.
 func Guard(run func() error) (err error) {
 	defer func() {
 		v := recover()
@@ -226,6 +227,6 @@ func isNilPointer(err error) bool {
 	return v.Kind() == reflect.Pointer && v.IsNil()
 }
 
-// errGoexit is the outcome of a handler, or of a function that it calls, that ended its
-// goroutine.
+// errGoexit is the error for a handler that ended its goroutine, itself or in a
+// function it called.
 var errGoexit = errors.New("the handler has ended its goroutine and returned nothing")

@@ -8,7 +8,7 @@ import (
 	"encoding/hex"
 )
 
-// newID is a random UUID4 as 32 hexadecimal digits.
+// newID returns a random UUID4 as 32 hexadecimal digits.
 func newID() string { return string(appendID(make([]byte, 0, 32))) }
 
 func appendID(dst []byte) []byte {
@@ -20,11 +20,11 @@ func appendID(dst []byte) []byte {
 	return hex.AppendEncode(dst, b[:])
 }
 
-// maxID is the length of the longest id that is kept as it is.
+// maxID is the length of the longest id that is kept unchanged.
 const maxID = 64
 
-// BoundedID is the unique id of a message as a receiver keeps it: one that is longer
-// than ids are is replaced by its hash, because many are remembered for long.
+// BoundedID returns the unique id of a message in the form that a receiver keeps. It
+// replaces an overlong id by its hash, because receivers remember many ids for long.
 func BoundedID(id string) string {
 	if len(id) <= maxID {
 		return id
@@ -33,5 +33,5 @@ func BoundedID(id string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// NewID makes the hex32 ids of messages and of transient queue names.
+// NewID returns a new id in hex32 form, for messages and transient queue names.
 func NewID() string { return newID() }

@@ -11,11 +11,11 @@ import (
 	"unicode/utf8"
 )
 
-// errNotObject says that a JSON text is valid but no object.
+// errNotObject is the error for valid JSON that is not an object.
 var errNotObject = errors.New("not a JSON object")
 
-// unmarshal decodes one JSON text and keeps integers beyond 2^53 exact when they
-// land in an any.
+// unmarshal decodes one JSON text. Integers beyond 2^53 that are decoded into an any
+// stay exact.
 func unmarshal(text []byte, v any) error {
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.UseNumber()
@@ -28,9 +28,9 @@ func unmarshal(text []byte, v any) error {
 	return nil
 }
 
-// eachMember calls visit with key and value of each member of a JSON object that
-// validJSON has accepted. A key without escapes and each value are slices of
-// text. This spares the hot path a generic decoder and its map.
+// eachMember calls visit with the key and value of each member of a JSON object that
+// validJSON has accepted. A key without escapes and each value are slices of text.
+// Without eachMember the hot path would need a generic decoder and its map.
 func eachMember(text []byte, visit func(key, value []byte)) error {
 	i := skipSpace(text, 0)
 	if i == len(text) || text[i] != '{' {
@@ -59,7 +59,7 @@ func skipSpace(text []byte, i int) int {
 	return i
 }
 
-// skipValue returns the index behind the value that starts at i.
+// skipValue returns the index after the value that starts at i.
 func skipValue(text []byte, i int) int {
 	depth := 0
 	for i < len(text) {
@@ -196,7 +196,7 @@ func appendEscaped[T ~string | ~[]byte](dst []byte, text T) []byte {
 	return append(dst, text[start:]...)
 }
 
-// textOf gives the text of a JSON string, and whether value is one.
+// textOf returns the text of a JSON string and reports whether value is one.
 func textOf(value []byte) (string, bool) {
 	if len(value) < 2 || value[0] != '"' {
 		return "", false
@@ -213,7 +213,7 @@ func isNull(value []byte) bool { return len(value) == 0 || string(value) == "nul
 // maxDepth bounds the nesting of JSON values, as encoding/json does.
 const maxDepth = 10000
 
-// plain tells the bytes of a JSON string that stand for themselves.
+// plain reports for each byte whether it stands for itself in a JSON string.
 var plain = func() (t [256]bool) {
 	for c := ' '; c < 256; c++ {
 		t[c] = c != '"' && c != '\\'
@@ -221,17 +221,18 @@ var plain = func() (t [256]bool) {
 	return t
 }()
 
-// validJSON reports whether text is one JSON value. It is json.Valid in a fifth of
-// the time: every message is checked twice, once as envelope and once as payload.
+// validJSON reports whether text is one JSON value. It takes a fifth of the time of
+// json.Valid, which matters because every message is checked twice, as envelope and as
+// payload.
 func validJSON(text []byte) bool { return validWithin(text, maxDepth) }
 
-// validWithin is validJSON for text that nests no deeper than that many levels.
+// validWithin is validJSON with a bound on the nesting.
 func validWithin(text []byte, levels int) bool {
 	i := validValue(text, skipSpace(text, 0), maxDepth-levels)
 	return i >= 0 && skipSpace(text, i) == len(text)
 }
 
-// validValue returns the index behind the value that starts at i, or -1.
+// validValue returns the index after the value that starts at i, or -1.
 func validValue(t []byte, i, depth int) int {
 	if i >= len(t) {
 		return -1
@@ -291,8 +292,8 @@ func validArray(t []byte, i, depth int) int {
 	}
 }
 
-// validElement checks a value and what follows it: more elements, from the
-// returned index on, or the end of their container.
+// validElement checks a value and the delimiter after it. It returns the index of the
+// next element or of the end of the container.
 func validElement(t []byte, i, depth int, end byte) (next int, more bool) {
 	if i = validValue(t, skipSpace(t, i), depth); i < 0 {
 		return -1, false
@@ -384,7 +385,7 @@ func validNumber(t []byte, i int) int {
 	return i
 }
 
-// validDigits needs one digit at least.
+// validDigits requires at least one digit.
 func validDigits(t []byte, i int) int {
 	start := i
 	for i < len(t) && t[i] >= '0' && t[i] <= '9' {

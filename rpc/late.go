@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	// lateRetry is the pause before a reply to a missing queue is tried again, and
-	// goneFor how long a queue is not tried at all after its replies were given up.
+	// lateRetry is the pause before a reply to a missing queue is sent again. goneFor
+	// is how long a queue is not tried at all after its replies were dropped.
 	// oslo.messaging: amqpdriver.py
 	lateRetry = 250 * time.Millisecond
 	goneFor   = 60 * time.Second
@@ -26,11 +26,11 @@ const (
 	maxLateBytes = 64 << 20
 )
 
-// LateReplies is what a Transport has for replies whose queue is missing: a client
-// that has lost its connection declares its queue again, one that has died never
-// does. Of all replies to one missing queue the oldest is tried again and again and
-// the others wait for it. What waits is bounded; the oldest are given up first. So
-// clients that have vanished cost little, whatever they had asked for.
+// LateReplies retries the replies of a Transport whose queue is missing: a client that
+// has lost its connection declares its queue again, a client that has died does not.
+// For each missing queue only the oldest reply is retried and the others wait for it.
+// The waiting replies are bounded and the oldest are dropped first, so that vanished
+// clients cost little however much they had requested.
 type LateReplies struct {
 	giveUpAfter time.Duration
 
@@ -41,7 +41,7 @@ type LateReplies struct {
 	bytes   int                  // of their bodies
 }
 
-// missingQueue is a queue with late replies. It ends when none is left.
+// missingQueue is a queue with late replies. It is removed when no reply is left.
 type missingQueue struct {
 	giveUp time.Time
 	late   []*lateReply // oldest first
@@ -56,14 +56,14 @@ type lateReply struct {
 	over  chan struct{} // closed when it waits no more
 }
 
-// NewLateReplies makes the table of one transport. A queue that stays missing for
-// that long is given up.
+// NewLateReplies returns the late replies of one transport. Replies to a queue that
+// stays missing for the given time are dropped.
 func NewLateReplies(patience time.Duration) *LateReplies {
 	return &LateReplies{giveUpAfter: patience, missing: make(map[string]*missingQueue), gone: make(map[string]time.Time)}
 }
 
-// Send publishes a reply, again and again while it fails with [ErrUndeliverable], until
-// the time for that is over. It calls body for each attempt.
+// Send retries publishing a reply until publishing succeeds, fails with an error that
+// does not wrap [ErrUndeliverable], or has taken too long. Each attempt asks body anew.
 func (l *LateReplies) Send(ctx context.Context, queue string, body func() []byte, publish func(body []byte) error) error {
 	reply, err := l.join(queue, body)
 	if err != nil {
@@ -102,7 +102,8 @@ func missing(queue string) error {
 	return fmt.Errorf("reply queue %s is missing: %w", queue, ErrUndeliverable)
 }
 
-// waitForAttempt makes the pause before an attempt. It is an error when there is to be none.
+// waitForAttempt pauses before an attempt. It returns an error when no attempt is to
+// follow.
 func (l *LateReplies) waitForAttempt(ctx context.Context, reply *lateReply) error {
 	pause, ok := l.pause(reply.queue)
 	if !ok {
@@ -120,8 +121,8 @@ func (l *LateReplies) waitForAttempt(ctx context.Context, reply *lateReply) erro
 	}
 }
 
-// join queues a reply behind others for the same missing queue; it is nil when there
-// are none. An error says that the queue is not to be tried.
+// join queues a reply behind others for the same missing queue and returns nil when
+// there are none. An error means that the queue must not be tried.
 func (l *LateReplies) join(queue string, body func() []byte) (*lateReply, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -137,7 +138,7 @@ func (l *LateReplies) join(queue string, body func() []byte) (*lateReply, error)
 	return l.insert(queue, len(body())), nil
 }
 
-// enqueue is for a reply that found its queue missing.
+// enqueue adds a reply whose queue turned out to be missing.
 func (l *LateReplies) enqueue(queue string, size int) *lateReply {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -163,7 +164,7 @@ func (l *LateReplies) insert(queue string, size int) *lateReply {
 	return reply
 }
 
-// leave ends a reply's wait, if it has not been given up.
+// leave removes a waiting reply unless the reply has been dropped already.
 func (l *LateReplies) leave(reply *lateReply, delivered bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -172,8 +173,8 @@ func (l *LateReplies) leave(reply *lateReply, delivered bool) {
 	}
 }
 
-// drop ends a reply's wait and lets the next of its queue have its turn, at once when
-// this one was delivered.
+// drop removes a waiting reply and lets the next reply to the same queue go, at once
+// when the removed reply was delivered.
 func (l *LateReplies) drop(reply *lateReply, delivered bool) {
 	l.end(reply)
 	q := l.missing[reply.queue]
@@ -195,10 +196,10 @@ func (l *LateReplies) end(reply *lateReply) {
 	close(reply.over)
 }
 
-// pause is the time before the next attempt for a queue, if there is to be one. It
-// grows with the queues that are missing, so that all attempts together stay as few
-// as those of Python's 64 threads. A queue that has been missing for too long is
-// given up, together with the replies that wait for it.
+// pause returns the time before the next attempt for a queue, if another attempt is
+// due. The time grows with the number of missing queues, so that all attempts together
+// stay as few as those of Python's 64 threads. The replies to a queue that has been
+// missing for too long are dropped.
 func (l *LateReplies) pause(queue string) (pause time.Duration, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -218,8 +219,8 @@ func (l *LateReplies) pause(queue string) (pause time.Duration, ok bool) {
 	return 0, false
 }
 
-// markGone notes that a queue is not to be tried for some time. When there are too
-// many, the one that would be forgotten first makes room.
+// markGone records that a queue is not to be tried for some time. When the table is
+// full, the entry that would expire first is removed.
 func (l *LateReplies) markGone(queue string) {
 	if len(l.gone) >= maxGone {
 		var oldest string

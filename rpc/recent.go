@@ -11,8 +11,8 @@ const minWindow = 16
 // maxRemembered bounds the bytes of answers kept for repeated requests.
 const maxRemembered = 16 << 20
 
-// recent remembers recent requests, first in first out. A request takes its place in the
-// order when it ends: a running one is never forgotten, however many pass meanwhile.
+// recent remembers recent requests, first in, first out. A job enters that order when
+// it ends, so a running job is never forgotten, however many requests come meanwhile.
 type recent struct {
 	mu    sync.Mutex
 	jobs  map[string]*job // nil value: an AtMostOnce request
@@ -32,8 +32,8 @@ func newRecent(window int) *recent {
 	return &recent{jobs: make(map[string]*job, window), order: make([]remembered, window)}
 }
 
-// add remembers an AtMostOnce request and reports whether it is new. Requests
-// without an id always are.
+// add remembers an AtMostOnce request and reports whether the request is new. A request
+// without an id is always new.
 func (r *recent) add(id string) bool {
 	if id == "" {
 		return true
@@ -48,7 +48,7 @@ func (r *recent) add(id string) bool {
 	return true
 }
 
-// begin remembers an UntilAccepted request, or finds the job of its first coming.
+// begin remembers an UntilAccepted request, or returns the job of an earlier delivery.
 func (r *recent) begin(id string) (j *job, fresh bool) {
 	if id == "" {
 		return &job{}, true
@@ -63,14 +63,14 @@ func (r *recent) begin(id string) (j *job, fresh bool) {
 	return j, true
 }
 
-// place takes the place of the oldest.
+// place takes the place of the oldest entry.
 func (r *recent) place(e remembered) {
 	r.drop(r.next)
 	r.order[r.next] = e
 	r.next = (r.next + 1) % len(r.order)
 }
 
-// drop forgets the message at a place. A message with the same id counts as new again.
+// drop forgets the entry at a place. A message with the same id then counts as new.
 func (r *recent) drop(place int) {
 	e := r.order[place]
 	r.order[place] = remembered{}
@@ -85,15 +85,15 @@ func (r *recent) drop(place int) {
 	}
 }
 
-// forget makes room for a request that will be executed again.
+// forget removes a request that will be executed again.
 func (r *recent) forget(j *job) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.jobs, j.id)
 }
 
-// finish stores the answer of a job and acknowledges what still waits. The oldest
-// answers go when all of them grow too big.
+// finish stores the answer of a job and acknowledges its remaining deliveries. The
+// oldest answers are dropped when their total size exceeds maxRemembered.
 func (r *recent) finish(j *job, o outcome) {
 	if j.id != "" {
 		r.remember(j, len(o.result)+len(o.failure))
@@ -118,8 +118,8 @@ func (r *recent) remember(j *job, size int) {
 	}
 }
 
-// job is one UntilAccepted request: its deliveries that are not acknowledged yet
-// and, in the end, its outcome.
+// job is one UntilAccepted request: its unacknowledged deliveries and, in the end, its
+// outcome.
 type job struct {
 	id   string // empty: it is not remembered
 	size int    // guarded by recent.mu
@@ -139,8 +139,8 @@ func (j *job) addDelivery(m Incoming, settle func(error)) {
 	j.settle = settle
 }
 
-// join adds a further delivery of the same request. Once the request is accepted
-// the delivery is acknowledged at once; done says that the outcome is known.
+// join adds another delivery of the same request. If the request has been accepted, the
+// delivery is acknowledged at once. done reports whether the outcome is known.
 func (j *job) join(m Incoming, settle func(error)) (o outcome, done bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()

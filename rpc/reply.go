@@ -17,12 +17,12 @@ type outcome struct {
 	failure []byte
 }
 
-// null is the JSON text of nothing.
+// null is the JSON text of a null value.
 var null = []byte("null")
 
-// encodeReply gives the message body of a reply with a fresh unique id. A reply
-// that is not ending and has no content is a heartbeat. It writes the payload as
-// the text of the envelope in one go: quotes of the payload's own are escaped.
+// encodeReply returns the message body of a reply with a fresh unique id. A reply that
+// is not ending and has no content is a heartbeat. The payload is written directly as
+// the text of the envelope, with its quotes escaped.
 // oslo.messaging: amqpdriver.py _send_reply
 func encodeReply(msgID string, o outcome, ending bool) []byte {
 	b := make([]byte, 0, replyOverhead+len(o.result)+len(o.result)/4+2*len(o.failure))
@@ -43,16 +43,16 @@ func encodeReply(msgID string, o outcome, ending bool) []byte {
 	} else {
 		b = append(b, `, \"ending\": false, \"_msg_id\": `...)
 	}
-	// The id is the client's and may hold anything.
+	// The id comes from the client and may contain any character.
 	b = appendEscaped(append(b, `\"`...), escaped(msgID))
 	b = appendID(append(b, `\", \"_unique_id\": \"`...))
 	return append(b, `\"}"}`...)
 }
 
-// replyOverhead is the size of a reply without content, and some more.
+// replyOverhead is a little more than the size of a reply without content.
 const replyOverhead = 288
 
-// escaped is the inside of text as a JSON string.
+// escaped returns the text as the inside of a JSON string.
 func escaped(text string) string {
 	for i := range len(text) {
 		if !plain[text[i]] {
@@ -68,7 +68,7 @@ type reply struct {
 	result  json.RawMessage
 	failure []byte
 	ending  bool
-	// problem makes a reply unreadable whose caller is known.
+	// problem describes why a reply cannot be read although its call is known.
 	problem error
 }
 
@@ -89,7 +89,7 @@ func decodeReply(payload []byte) (reply, error) {
 			r.msgID, _ = textOf(value)
 		}
 	})
-	// Python takes every falsy failure for success.
+	// Python takes every falsy failure as success.
 	if text, ok := textOf(failure); ok && text != "" {
 		r.failure = []byte(text)
 	} else if len(failure) > 0 && failure[0] == '{' {
@@ -113,20 +113,20 @@ type Replies struct {
 	onTimeout  func()
 }
 
-// waiter is one call in flight.
+// waiter is one call that waits for its answer.
 type waiter struct {
 	// content holds the content of a two-part reply until its end arrives; it is
 	// guarded by Replies.mu.
 	content reply
-	// done gets the one final reply.
+	// done receives the final reply, exactly one.
 	done chan reply
-	// alive gets a token for each sign of life; it is never waited for.
+	// alive receives a token for each heartbeat; senders never block on it.
 	alive chan struct{}
 	// lost is closed when the transport closes.
 	lost chan struct{}
 }
 
-// NewReplies makes the waiters' table of the reply queue of that name.
+// NewReplies returns the table of calls for the reply queue with that name.
 func NewReplies(queue string, log logrus.FieldLogger) *Replies {
 	return &Replies{
 		queue: queue, log: OrDiscard(log), waiters: make(map[string]*waiter),
@@ -134,15 +134,15 @@ func NewReplies(queue string, log logrus.FieldLogger) *Replies {
 	}
 }
 
-// OnTimeout has f called whenever a call has waited in vain, which is how a transport
-// learns that its reply queue may be gone. f must not block.
+// OnTimeout sets f to be called whenever a call times out, which tells a transport that
+// its reply queue may be gone. f must not block.
 func (r *Replies) OnTimeout(f func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.onTimeout = f
 }
 
-// timedOut tells the transport that a call has got no answer.
+// timedOut tells the transport that a call has timed out.
 func (r *Replies) timedOut() {
 	r.mu.Lock()
 	f := r.onTimeout
@@ -152,19 +152,19 @@ func (r *Replies) timedOut() {
 	}
 }
 
-// Queue is the name of the reply queue.
+// Queue returns the name of the reply queue.
 func (r *Replies) Queue() string { return r.queue }
 
-// Receive hands a reply to the call that waits for it and drops it when there is
-// none. It does not acknowledge the message and keeps nothing of it but its body. It
-// blocks only while many compressed replies wait to be read.
+// Receive passes a reply to the call that waits for it and drops a reply without such a
+// call. It does not acknowledge the message and keeps only its body. It blocks only
+// while many compressed replies wait to be decoded.
 func (r *Replies) Receive(m Incoming) {
 	if !m.isCompressed() {
 		r.read(m)
 		return
 	}
-	// Few bytes can take seconds to decompress; other replies do not wait for that.
-	// Compressed ones keep their order.
+	// Decompressing a few bytes can take seconds, so other replies do not wait for it.
+	// Compressed replies keep their order.
 	r.unpacking <- struct{}{}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -173,7 +173,7 @@ func (r *Replies) Receive(m Incoming) {
 	}
 }
 
-// readCompressed reads compressed replies until none is left.
+// readCompressed decodes compressed replies until none is left.
 func (r *Replies) readCompressed(m Incoming) {
 	for more := true; more; {
 		r.read(m)
@@ -205,7 +205,7 @@ func (r *Replies) read(m Incoming) {
 	}
 }
 
-// deliver reports whether a call waits for the reply.
+// deliver passes a reply to its call and reports whether there is one.
 func (r *Replies) deliver(answer reply) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -220,8 +220,8 @@ func (r *Replies) deliver(answer reply) bool {
 	return true
 }
 
-// merge merges the parts of a reply: servers before oslo.messaging 4.0 send the
-// content first and the end after it.
+// merge joins the parts of a reply: servers before oslo.messaging 4.0 send the content
+// first and the end in a second message.
 func (w *waiter) merge(r reply) {
 	if r.result != nil || r.failure != nil || r.problem != nil {
 		w.content = r
@@ -236,7 +236,7 @@ func (w *waiter) merge(r reply) {
 	w.done <- w.content
 }
 
-// Close ends all calls that still wait with the cause.
+// Close ends all waiting calls with the cause.
 func (r *Replies) Close(cause error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -13,13 +13,13 @@ import (
 	"time"
 )
 
-// Context is the request context of a call: what the caller's to_dict() gave,
-// without the _context_ prefix of the wire. Names and values are the services'
-// own; values stay raw JSON so that unknown ones pass through unchanged.
+// Context is the request context of a call: the caller's to_dict() without the
+// _context_ prefix used on the wire. The services define names and values; values stay
+// raw JSON so that unknown values pass through unchanged.
 type Context map[string]json.RawMessage
 
-// contextNames are the names that the contexts of OpenStack's services have, each
-// as the string that all requests can share.
+// contextNames are the names used by the contexts of OpenStack's services, as strings
+// that all requests share.
 // oslo.context: context.py RequestContext.to_dict; karbor: context.py
 var contextNames = func() map[string]string {
 	m := make(map[string]string)
@@ -37,7 +37,7 @@ var contextNames = func() map[string]string {
 	return m
 }()
 
-// contextName is string(name) without an allocation for a usual name.
+// contextName is string(name) without an allocation for a common name.
 func contextName(name []byte) string {
 	if shared, ok := contextNames[string(name)]; ok {
 		return shared
@@ -45,7 +45,7 @@ func contextName(name []byte) string {
 	return string(name)
 }
 
-// append adds the members of the context to an unfinished object, in order.
+// append appends the context's members in order to an unfinished object.
 func (c Context) append(dst []byte) ([]byte, error) {
 	for _, name := range slices.Sorted(maps.Keys(c)) {
 		if name == clientTimeout {
@@ -68,7 +68,7 @@ func (c Context) append(dst []byte) ([]byte, error) {
 // timeout in its context. It is never sent. oslo.messaging: amqpdriver.py
 const clientTimeout = "client_timeout"
 
-// Request is one request as a handler sees it.
+// Request is one request as passed to a handler.
 type Request struct {
 	Method    string
 	Namespace string
@@ -78,27 +78,27 @@ type Request struct {
 	// Context includes client_timeout, as in Python; a client drops it again when
 	// the context is passed on.
 	Context Context
-	// UniqueID is fresh for each message and repeated when one is redelivered. It
-	// is empty when the sender gave none.
+	// UniqueID differs between messages and stays the same when a message is
+	// redelivered. It is empty when the sender set none.
 	UniqueID string
-	// WantsReply tells a call from a cast.
+	// WantsReply distinguishes a call from a cast.
 	WantsReply bool
-	// Redelivered says that the broker has delivered the request before.
+	// Redelivered reports whether the broker has delivered the request before.
 	Redelivered bool
-	// Deadline is when the caller gives up, counted from the arrival of the request;
-	// zero for casts and for callers that do not tell. A request that has waited for a
-	// worker until then does not run. See [ServerOptions].
+	// Deadline is when the caller stops waiting, counted from the arrival of the
+	// request; zero for casts and for callers that send no timeout. A request that is
+	// still waiting for a worker at its deadline does not run. See [ServerOptions].
 	Deadline time.Time
-	// Headers are the AMQP headers with values of text, such as traceparent.
+	// Headers are the AMQP headers with text values, such as traceparent.
 	Headers map[string]string
 
 	wire   wireRequest
 	accept func()
 }
 
-// Accept says that the request of an [UntilAccepted] method is durable with the
-// handler: the broker may forget it. It is idempotent, safe for concurrent use
-// and without effect for other methods.
+// Accept acknowledges the request of an [UntilAccepted] method once the handler has
+// stored it durably. Accept is idempotent, safe for concurrent use and without effect
+// for other methods.
 func (r *Request) Accept() {
 	if r.accept != nil {
 		r.accept()
@@ -117,7 +117,7 @@ func (r *Request) expire(expiration string, arrived time.Time) {
 	}
 }
 
-// maxDeadline is a caller's timeout beyond which there is no deadline.
+// maxDeadline is the caller's timeout above which no deadline applies.
 const maxDeadline = 10 * 365 * 24 * time.Hour
 
 // Argument is one keyword argument that a method takes.
@@ -127,17 +127,16 @@ type Argument struct {
 	required bool
 }
 
-// Required names an argument that a request must have; it is decoded into a
-// pointer.
+// Required returns an argument that a request must have; into is a pointer.
 func Required(name string, into any) Argument { return Argument{name, into, true} }
 
-// Optional names an argument that a request may leave out; what into points at is
-// then left alone.
+// Optional returns an argument that a request may omit; the value that into points at
+// is then unchanged.
 func Optional(name string, into any) Argument { return Argument{name, into, false} }
 
-// Unpack decodes the arguments of the request. A missing, an unknown and an
-// undecodable one is a TypeError, as it is when a Python method is called.
-// Integers that land in an any stay exact, as json.Number.
+// Unpack decodes the arguments of the request. A missing, an unknown or an undecodable
+// argument is a TypeError, as in a call of a Python method. Integers that are decoded
+// into an any stay exact, as json.Number.
 func (r *Request) Unpack(arguments ...Argument) error {
 	known := 0
 	for _, a := range arguments {
@@ -181,20 +180,20 @@ const (
 	keyContext   = "_context_"
 )
 
-// wireRequest is what a request carries for the server alone.
+// wireRequest is a request with the fields that only the server uses.
 type wireRequest struct {
 	msgID  string
 	replyQ string
 	// heartbeat is the interval of call-monitor heartbeats; 0 means none.
 	heartbeat time.Duration
-	// hasNamespace tells the namespace "" from none.
+	// hasNamespace distinguishes the namespace "" from null.
 	hasNamespace bool
-	// problem is what makes a readable request unservable; the caller is told.
+	// problem describes why the request cannot be served; the caller receives it.
 	problem *Failure
 }
 
-// decodeRequest reads a payload. An error means that it is no request at all;
-// lesser defects end in the problem of the request.
+// decodeRequest decodes a payload. An error means that the payload is not a request;
+// lesser defects are stored in the problem of the request.
 func decodeRequest(payload []byte) (*Request, error) {
 	r := &Request{Version: DefaultVersion}
 	var args, method, timeout, answers []byte
@@ -244,14 +243,15 @@ func decodeRequest(payload []byte) (*Request, error) {
 	return r, nil
 }
 
-// errReplyQueue says that a call cannot be answered.
+// errReplyQueue is the error for a call that cannot be answered.
 var errReplyQueue = errors.New(keyReplyQ + " of a call is no name of a queue")
 
 // maxQueueName is the longest name of a queue in bytes, by AMQP's short string.
 const maxQueueName = 255
 
-// readReplyQueue refuses a call with a reply queue that cannot be: what nobody can
-// be told needs no work. None at all is what a caller may have sent.
+// readReplyQueue reads the name of the reply queue and returns an error for an
+// impossible name: a call that cannot be answered need not run. A request may also name
+// none.
 func (r *Request) readReplyQueue(value []byte) error {
 	var ok bool
 	if r.wire.replyQ, ok = textOf(value); !r.WantsReply || isNull(value) {
@@ -270,7 +270,7 @@ func (r *Request) readReplyQueue(value []byte) error {
 // oslo.messaging: amqpdriver.py _get_reply_q
 const replyQueuePrefix = "reply_"
 
-// checkReplyQueue refuses a call that wants its answer in a queue of another kind.
+// checkReplyQueue returns an error for a call whose reply queue lacks the prefix.
 func (r *Request) checkReplyQueue() error {
 	if !r.WantsReply || r.wire.replyQ == "" || strings.HasPrefix(r.wire.replyQ, replyQueuePrefix) {
 		return nil
@@ -321,7 +321,7 @@ func (w *wireRequest) readVersion(r *Request, value []byte) {
 // member is one member of an object.
 type member struct{ name, value []byte }
 
-// readContext adds the caller's call-monitor timeout to the context.
+// readContext decodes the context and adds the caller's call-monitor timeout.
 func (r *Request) readContext(context []member, timeout []byte) {
 	r.Context = make(Context, len(context)+1)
 	for _, m := range context {
@@ -333,7 +333,7 @@ func (r *Request) readContext(context []member, timeout []byte) {
 	r.Context[clientTimeout] = timeout
 }
 
-// members reads a JSON object; absent is empty.
+// members decodes a JSON object; absent text is an empty object.
 func members(value []byte) (map[string]json.RawMessage, bool) {
 	m := make(map[string]json.RawMessage)
 	if len(value) <= len("{}") && (value == nil || string(value) == "{}") {
@@ -343,8 +343,8 @@ func members(value []byte) (map[string]json.RawMessage, bool) {
 	return m, err == nil
 }
 
-// heartbeatInterval is half the whole seconds of a call-monitor timeout, at
-// least 1 s; anything else means none. oslo.messaging: rpc/server.py
+// heartbeatInterval returns half of a call-monitor timeout in whole seconds, at least 1
+// s; any other value means no heartbeats. oslo.messaging: rpc/server.py
 func heartbeatInterval(timeout []byte) time.Duration {
 	if isNull(timeout) {
 		return 0
