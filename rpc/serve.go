@@ -215,7 +215,7 @@ func (s *Server) call(t task) (result any, err error) {
 	return result, err
 }
 
-// handlerContext is the context of one handler.
+// handlerContext returns the context of one handler.
 func (s *Server) handlerContext(r *Request, method Method) (context.Context, context.CancelFunc) {
 	if r.Deadline.IsZero() || s.options.IgnoreDeadline || method.Delivery != AtMostOnce {
 		return context.WithCancel(s.handlers)
@@ -223,7 +223,7 @@ func (s *Server) handlerContext(r *Request, method Method) (context.Context, con
 	return context.WithDeadlineCause(s.handlers, r.Deadline, ErrAbandoned)
 }
 
-// failed is the answer to a request that ended with an error.
+// failed returns the answer to a request that ended with an error.
 func (s *Server) failed(r *Request, err error) outcome {
 	f, broken := failureOf(err)
 	if broken != nil {

@@ -34,7 +34,7 @@ type Target struct {
 	Fanout bool
 }
 
-// ExchangeName is the exchange with the default applied.
+// ExchangeName returns the exchange with the default applied.
 func (t Target) ExchangeName() string {
 	if t.Exchange == "" {
 		return DefaultExchange

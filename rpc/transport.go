@@ -102,5 +102,5 @@ type Binding struct {
 	Queue string
 }
 
-// ExchangeName is the exchange with the default applied.
+// ExchangeName returns the exchange with the default applied.
 func (b Binding) ExchangeName() string { return Target{Exchange: b.Exchange}.ExchangeName() }

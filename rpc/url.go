@@ -73,7 +73,7 @@ func ParseTransportURL(text string) (*TransportURL, error) {
 	return u, nil
 }
 
-// Brokers are the hosts with every default filled in; at least one.
+// Brokers returns the hosts with every default filled in; at least one.
 func (u *TransportURL) Brokers() []Host {
 	hosts := append([]Host(nil), u.Hosts...)
 	if len(hosts) == 0 {

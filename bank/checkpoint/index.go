@@ -14,7 +14,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/fault"
 )
 
-// indexPath is the key of index.json in the section of the checkpoints.
+// indexPath returns the key of index.json in the section of the checkpoints.
 func indexPath(id string) string { return id + "/index.json" }
 
 // indexKeys returns the keys of a checkpoint's entries in the section of the indices, in the order

@@ -121,7 +121,7 @@ func lookupName(spelled string) string {
 	return "--" + strings.ReplaceAll(name, "-", "_")
 }
 
-// flagDisplay is the flag as help shows it, with dashes.
+// flagDisplay returns the flag as help shows it, with dashes.
 func flagDisplay(o *Option, prefix string) string {
 	return "--" + strings.ReplaceAll(strings.TrimPrefix(flagName(prefix, o.name()), "--"), "_", "-")
 }

@@ -95,7 +95,7 @@ func (o *Option) sample(text *strings.Builder) error {
 	return nil
 }
 
-// kindPhrase is the type as the samples of oslo.config show it.
+// kindPhrase returns the type as the samples of oslo.config show it.
 func (o *Option) kindPhrase() string {
 	switch o.Kind {
 	case MultiString, Port:
@@ -120,7 +120,7 @@ func (o *Option) limits() []string {
 	return limits
 }
 
-// sampleValues are the texts that documents show for the default, one a line.
+// sampleValues returns the texts that documents show for the default, one a line.
 func (o *Option) sampleValues() []string {
 	if o.Sample != "" {
 		return []string{o.Sample}
@@ -199,7 +199,7 @@ func (o *Option) row(text *strings.Builder) {
 		o.name().Name, o.Kind, example+strings.Join(shown, " "), cell(strings.Join(o.sentences(), " ")))
 }
 
-// sentences are the help and all that the declaration adds to it.
+// sentences returns the help and all that the declaration adds to it.
 func (o *Option) sentences() []string {
 	var sentences []string
 	if o.Help != "" {

@@ -60,7 +60,7 @@ func (n Name) String() string {
 	return n.Group + "." + n.Name
 }
 
-// canonical is the form by which options are found: group names ignore case
+// canonical returns the form by which options are found: group names ignore case
 // except that DEFAULT stands alone (oslo.config: cfg.py _normalize_group_name),
 // and a dash in an option's name is an underscore (cfg.py Opt.dest).
 func (n Name) canonical() Name {

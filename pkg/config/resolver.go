@@ -140,7 +140,7 @@ func (r *resolver) warn(old, current Name) {
 		old.Name, old.Group, current.Name, current.Group))
 }
 
-// EnvName is the environment variable that sets an option: OS_<GROUP>__<NAME>
+// EnvName returns the name of the variable that sets an option: OS_<GROUP>__<NAME>
 // in upper case (oslo.config: sources/_environment.py get_name).
 func EnvName(group, name string) string {
 	n := Name{group, name}.canonical()

@@ -157,7 +157,7 @@ func (db *DB) Ping(ctx context.Context) error {
 	return nil
 }
 
-// now is the time as rows keep it.
+// now returns the time as rows keep it.
 func (db *DB) now() any { return db.timestamp(db.options.Clock()) }
 
 // timestamp makes a time naive UTC with microseconds, as Python has them.

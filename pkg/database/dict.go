@@ -72,7 +72,7 @@ func (d *dict) merge(entries map[string]string) {
 	}
 }
 
-// text is the dict as json.dumps writes it.
+// text returns the dict as json.dumps writes it.
 func (d *dict) text() (string, error) {
 	text := []byte{'{'}
 	for i, key := range d.keys {
@@ -88,7 +88,7 @@ func (d *dict) text() (string, error) {
 	return string(append(text, '}')), nil
 }
 
-// strings is the dict as a map. A value that is no string stands as its JSON.
+// strings returns the dict as a map. A value that is no string stands as its JSON.
 func (d *dict) strings() map[string]string {
 	m := make(map[string]string, len(d.keys))
 	for key, raw := range d.values {
@@ -156,7 +156,7 @@ func (d *dict) fitted(limit int) (string, error) {
 	return d.shorter(summaryValue).counted(limit)
 }
 
-// shorter is the dict with values of at most so many bytes and a mark that they
+// shorter returns the dict with values of at most so many bytes and a mark that they
 // were cut.
 func (d *dict) shorter(most int) *dict {
 	short := &dict{values: map[string]json.RawMessage{}}

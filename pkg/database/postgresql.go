@@ -75,7 +75,7 @@ var (
 		"fallback_application_name client_encoding sslcompression")
 )
 
-// postgresSettings are the settings as SQLAlchemy gives them to psycopg2: several
+// postgresSettings returns the settings as SQLAlchemy gives them to psycopg2: several
 // parameters host, each with a port, are servers of which one is used. An unknown
 // parameter is refused, for it may concern security.
 //

@@ -395,10 +395,10 @@ const (
 	Verifications RecordKind = "verifications"
 )
 
-// String is the word for one record.
+// String returns the word for one record.
 func (k RecordKind) String() string { return strings.TrimSuffix(string(k), "s") }
 
-// NotFound is the error about a record that is not there.
+// NotFound returns the error about a record that is not there.
 func (k RecordKind) NotFound(id string) *fault.Error {
 	if k == Restores {
 		return fault.RestoreNotFound(id)
@@ -531,7 +531,7 @@ func (db *DB) Create(ctx context.Context, kind RecordKind, r *Record) (string, e
 	return id, nil
 }
 
-// jsonColumn is a JSON value as Python writes it; none and the empty object
+// jsonColumn returns a JSON value as Python writes it; none and the empty object
 // are NULL.
 func jsonColumn(raw json.RawMessage) (sql.NullString, error) {
 	if len(raw) == 0 {

@@ -90,7 +90,7 @@ func (sqliteDialect) longText() int { return 0 }
 
 func (sqliteDialect) tableOptions() string { return "" }
 
-// isolation is the engine's only one.
+// isolation returns the engine's only isolation level.
 func (sqliteDialect) isolation() sql.IsolationLevel { return sql.LevelDefault }
 func (sqliteDialect) exact(s string) any            { return s }
 func (sqliteDialect) indexesInTable() bool          { return false }

@@ -80,7 +80,7 @@ func (t Tx) Hold(ctx context.Context, table, where string, args ...any) error {
 	return err
 }
 
-// Now is an expression: microseconds since 1970 by the server's clock, when
+// Now returns an expression: microseconds since 1970 by the server's clock, when
 // the statement began or later. SQLite's is the machine's.
 func (t Tx) Now() string { return t.dialect.now() }
 

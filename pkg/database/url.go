@@ -89,7 +89,7 @@ func parseQuery(s string) url.Values {
 	return values
 }
 
-// String is the URL as it may be shown. Of the parameters only the names are,
+// String returns the URL as it may be shown. Of the parameters only the names are,
 // because some drivers take a password there.
 func (a address) String() string {
 	var b strings.Builder
@@ -117,7 +117,7 @@ func (a address) String() string {
 	return b.String()
 }
 
-// overridden is the address as Python's drivers get it: parameters that name the user
+// overridden returns the address as Python's drivers get it: parameters that name the user
 // and the like count before the URL's own parts. name is the driver's word for the
 // database.
 func (a address) overridden(name string) address {

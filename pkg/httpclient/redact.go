@@ -91,7 +91,7 @@ func (b *redactedBody) Read(p []byte) (int, error) {
 
 func (b *redactedBody) Close() error { return b.body.Close() }
 
-// pairs are the arguments of a replacer that removes each secret in the forms that it
+// pairs returns the arguments of a replacer that removes each secret in the forms that it
 // has in texts, HTML, URLs, and JSON, which may be quoted in JSON again. The longest
 // come first, so that none is left in part.
 func pairs(secrets []string) []string {
@@ -113,7 +113,7 @@ func pairs(secrets []string) []string {
 	return all
 }
 
-// quoted is a text as it stands in JSON of different writers, without the quotes.
+// quoted returns the forms of a text in the JSON of different writers, without the quotes.
 func quoted(text string) []string {
 	var plain bytes.Buffer
 	encoder := json.NewEncoder(&plain)
@@ -127,7 +127,7 @@ func quoted(text string) []string {
 	return forms
 }
 
-// secretsOf are the secrets that a request carries.
+// secretsOf returns the secrets that a request carries.
 func secretsOf(req *http.Request) []string {
 	var found []string
 	for _, name := range secretHeaders {

@@ -55,7 +55,7 @@ func CheckTexts(texts ...[2]string) error {
 	return nil
 }
 
-// Begun is an entry as it begins; an error says why it cannot.
+// Begun returns an entry as it begins; an error says why it cannot.
 func (e Entry) Begun(now time.Time) (Entry, error) {
 	if e.ID == "" {
 		return Entry{}, errors.New("beginning operation: it has no id")
@@ -78,7 +78,7 @@ func (e Entry) Begun(now time.Time) (Entry, error) {
 	return e, nil
 }
 
-// moment is a time as the journal keeps it.
+// moment returns a time as the journal keeps it.
 func moment(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
 
 // CheckMarks refuses marks that are too large.

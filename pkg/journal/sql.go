@@ -528,7 +528,7 @@ func (j *SQL) Marks(ctx context.Context, id, prefix string) ([]Mark, error) {
 	return marks, nil
 }
 
-// after is the first key behind all that begin with prefix, nil if there is no
+// after returns the first key behind all that begin with prefix, nil if there is no
 // end of them.
 func after(prefix string) []byte {
 	end := []byte(prefix)

@@ -99,7 +99,7 @@ func Options() []config.Option {
 // microversions is the form of a microversion.
 var microversions = regexp.MustCompile(`^[0-9]+\.[0-9]+$`)
 
-// identityOptions are the options of keystoneauth's password plugins.
+// identityOptions returns the options of keystoneauth's password plugins.
 // keystoneauth1: loading/_plugins/identity/v3.py
 func identityOptions(group string) []config.Option {
 	scoped := "."

@@ -187,7 +187,7 @@ func WithMicroversion(client *gophercloud.ServiceClient, version string) *gopher
 	return &c
 }
 
-// forwardedID is the id by which the called service links its log to ours.
+// forwardedID returns the id by which the called service links its log to ours.
 func forwardedID(caller *requestcontext.RequestContext) string {
 	if caller.GlobalRequestID != "" {
 		return caller.GlobalRequestID

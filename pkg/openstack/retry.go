@@ -79,7 +79,7 @@ func (r *retry) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 }
 
-// nextDelay is the delay before the next attempt: what the server asks for, within the
+// nextDelay returns the delay before the next attempt: what the server asks for, within the
 // bound of delays, or else the next of delays.
 func nextDelay(delays *backoff.ExponentialBackOff, resp *http.Response) time.Duration {
 	if asked, ok := retryAfter(resp); ok {

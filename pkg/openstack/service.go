@@ -58,7 +58,7 @@ func (s service) group() string { return s.name + "_client" }
 
 func (s service) catalogInfo() string { return s.catalogType + ":" + s.catalogName + ":publicURL" }
 
-// types are the types that the service may have in a catalogue: the configured ones,
+// types returns the types that the service may have in a catalogue: the configured ones,
 // the official one, and its aliases.
 // service-types authority: service-types.yaml
 func (s service) types(configured ...string) []string {
@@ -77,7 +77,7 @@ func (s service) hasOtherVersion(endpoint string) bool {
 // versionInPath finds the major version of an API in a URL.
 var versionInPath = regexp.MustCompile(`/(v[0-9]+)(?:[./]|$)`)
 
-// options are the options of a service's section. karbor: services/protection/clients/*.py
+// options returns the options of a service's section. karbor: services/protection/clients/*.py
 func (s service) options() []config.Option {
 	group, title := s.group(), s.name
 	options := []config.Option{

@@ -43,7 +43,7 @@ type Resource struct {
 	ID   string `json:"id"`
 }
 
-// Key is the same for remarks that say the same, for whatever reason: the reason of a
+// Key returns the same text for remarks that say the same, for whatever reason: the reason of a
 // second run may name another request.
 func (r Remark) Key() string {
 	r.Why = ""

@@ -68,6 +68,6 @@ type Key struct {
 // Key returns the identity of the resource.
 func (r Resource) Key() Key { return Key{Type: r.Type, ID: r.ID} }
 
-// String is the form in which parameters and resources_status name a
+// String returns the form in which parameters and resources_status name a
 // resource, type#id.
 func (k Key) String() string { return k.Type + "#" + k.ID }

@@ -64,7 +64,7 @@ func (d Duration) String() string {
 	return text.String()
 }
 
-// before is the time that lies d before t.
+// before returns the time that lies d before t.
 func (d Duration) before(t time.Time) time.Time {
 	return t.AddDate(-d.Years, -d.Months, -d.Days).Add(-time.Duration(d.Hours) * time.Hour)
 }

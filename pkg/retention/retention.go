@@ -191,7 +191,7 @@ func (r Rules) periods() []period {
 	}
 }
 
-// week is the week of ISO 8601, whose year can differ from the year of the day.
+// week returns the week of ISO 8601, whose year can differ from the year of the day.
 func week(t time.Time) string {
 	year, number := t.ISOWeek()
 	return fmt.Sprintf("%d-W%02d", year, number)

@@ -51,7 +51,7 @@ type schedule struct {
 	next   func(after time.Time) time.Time
 }
 
-// before is the rotation before next. A day on which the clocks change counts as one
+// before returns the rotation before next. A day on which the clocks change counts as one
 // day.
 func (t *schedule) before(next time.Time) time.Time {
 	if t.every%day != 0 {
@@ -102,7 +102,7 @@ func newSchedule(r Rotation) (*schedule, error) {
 	return t, nil
 }
 
-// midnight is the end of the day.
+// midnight returns the end of the day.
 func midnight(t time.Time) time.Time {
 	return time.Date(t.Year(), t.Month(), t.Day()+1, 0, 0, 0, 0, t.Location())
 }

@@ -68,7 +68,7 @@ func newRecord(e *logrus.Entry, zone *time.Location) *record {
 	return r
 }
 
-// message is the entry's text with its fields, which follow in order.
+// message returns the entry's text with its fields, which follow in order.
 func (r *record) message() string {
 	var out strings.Builder
 	out.WriteString(r.text(r.entry.Message))
@@ -80,7 +80,7 @@ func (r *record) message() string {
 	return out.String()
 }
 
-// fields are the names of those without a place of their own.
+// fields returns the names of the fields that have no place of their own.
 func (r *record) fields() []string {
 	names := make([]string, 0, len(r.entry.Data))
 	for name := range r.entry.Data {
@@ -92,7 +92,7 @@ func (r *record) fields() []string {
 	return names
 }
 
-// summary is the error that a warning or worse is about.
+// summary returns the error that a warning or worse is about.
 func (r *record) summary() string {
 	if err, ok := r.entry.Data[logrus.ErrorKey]; ok && levelNumber(r.entry.Level) >= levelNumbers["WARNING"] {
 		return r.text(fmt.Sprint(err))
@@ -357,7 +357,7 @@ func (f *lineFormat) write(r *record) string {
 	return out.String()
 }
 
-// user is the %(user_identity)s of a line.
+// user returns the %(user_identity)s of a line.
 func (f *lineFormat) user(r *record, identity map[string]string) string {
 	if r.about == nil {
 		return ""

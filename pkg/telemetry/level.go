@@ -16,7 +16,7 @@ var levelNumbers = map[string]int{
 	"NOTSET": 0, "TRACE": 5, "DEBUG": 10, "INFO": 20, "AUDIT": 21, "WARN": 30, "WARNING": 30, "ERROR": 40, "CRITICAL": 50, "FATAL": 50,
 }
 
-// levelName is the name that Python's logging gives to the level.
+// levelName returns the name that Python's logging gives to the level.
 func levelName(level logrus.Level) string {
 	switch level {
 	case logrus.PanicLevel, logrus.FatalLevel:
@@ -26,10 +26,10 @@ func levelName(level logrus.Level) string {
 	}
 }
 
-// levelNumber is the level in Python's logging.
+// levelNumber returns the level in Python's logging.
 func levelNumber(level logrus.Level) int { return levelNumbers[levelName(level)] }
 
-// severity is the level of syslog(3).
+// severity returns the level of syslog(3).
 func severity(level logrus.Level) int {
 	switch level {
 	case logrus.PanicLevel, logrus.FatalLevel:
@@ -114,7 +114,7 @@ func (l levels) enabled(logger string, level logrus.Level) bool {
 	return levelNumber(level) >= l.root
 }
 
-// lowest is the level below which no logger shows anything.
+// lowest returns the level below which no logger shows anything.
 func (l levels) lowest() logrus.Level {
 	least := l.root
 	for _, level := range l.named {

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// localZone is the time zone of the log: the variable TZ, if it is set, or else the
+// localZone returns the time zone of the log: the variable TZ, if it is set, or else the
 // machine's zone. Package time silently uses UTC for a TZ that names no file, such as
 // the POSIX rule CET-1CEST,M3.5.0,M10.5.0/3.
 func localZone(tz string, set bool) (*time.Location, []string) {
@@ -39,7 +39,7 @@ func localZone(tz string, set bool) (*time.Location, []string) {
 // unknownZone is the abbreviation of a time that a rule does not cover.
 const unknownZone = "-00"
 
-// posixZone is the time zone of a rule. Files of time zones end with such a rule, so
+// posixZone returns the time zone of a rule. Files of time zones end with such a rule, so
 // package time can read it from a file that contains nothing else.
 func posixZone(rule string) (*time.Location, bool) {
 	if strings.ContainsAny(rule, "\n\x00") {

@@ -110,7 +110,7 @@ func NewListener(t Transport, sources []Source, endpoints []Endpoint, o Listener
 	return l, nil
 }
 
-// handled are the priorities that any endpoint has a handler for.
+// handled returns the priorities that any endpoint has a handler for.
 func handled(endpoints []Endpoint) []Priority {
 	var have []Priority
 	for _, p := range priorities {

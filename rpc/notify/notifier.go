@@ -165,7 +165,7 @@ func (m *messaging) Deliver(ctx context.Context, e *Event) error {
 	return errors.Join(errs...)
 }
 
-// bind is the queue of a topic's events of one priority, under its own name.
+// bind returns the queue of a topic's events of one priority, under its own name.
 func bind(exchange, topic string, p Priority) rpc.Binding {
 	key := topic + "." + string(p)
 	return rpc.Binding{Exchange: exchange, Key: key, Queue: key}

@@ -149,7 +149,7 @@ func (d *dialer) login(h rpc.Host) amqp.Authentication {
 	}
 }
 
-// connectionName is what operators see: <binary>:<pid>:<uuid>.
+// connectionName returns the name that operators see: <binary>:<pid>:<uuid>.
 // oslo.messaging: impl_rabbit.py, client_properties
 func connectionName() string {
 	return filepath.Base(os.Args[0]) + ":" + strconv.Itoa(os.Getpid()) + ":" + uuid.NewString()

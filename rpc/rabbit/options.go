@@ -78,7 +78,7 @@ type OptionSpec struct {
 	Deprecated []string
 }
 
-// DefaultOptions are the defaults of oslo.messaging 18.1.0.
+// DefaultOptions returns the defaults of oslo.messaging 18.1.0.
 func DefaultOptions() Options {
 	var o Options
 	for i := range table {
@@ -88,7 +88,7 @@ func DefaultOptions() Options {
 	return o
 }
 
-// OptionSpecs is the table of all options, in the order of the documentation.
+// OptionSpecs returns the table of all options, in the order of the documentation.
 func OptionSpecs() []OptionSpec {
 	specs := make([]OptionSpec, len(table))
 	for i := range table {

@@ -85,7 +85,7 @@ func (b *Broker) Delete(name string) {
 	}
 }
 
-// Len is the number of messages that wait in a queue.
+// Len returns the number of messages that wait in a queue.
 func (b *Broker) Len(name string) int {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -120,10 +120,10 @@ func (h *harness) client(o rpc.ClientOptions) *rpc.Client {
 	return rpc.NewClient(h.Client, rpc.Target{Topic: h.target.Topic}, o)
 }
 
-// queue is the name of the shared queue of the topic.
+// queue returns the name of the shared queue of the topic.
 func (h *harness) queue() string { return h.Wire.Bind(rpc.Target{Topic: h.target.Topic}) }
 
-// methods is an endpoint of AtMostOnce methods.
+// methods returns an endpoint of AtMostOnce methods.
 func methods(version string, m map[string]rpc.Handler) rpc.Endpoint {
 	e := rpc.Endpoint{Version: version, Methods: map[string]rpc.Method{}}
 	for name, handler := range m {
@@ -142,7 +142,7 @@ func wrapped(payload string) []byte {
 	return []byte(`{"oslo.version": "2.0", "oslo.message": ` + string(text) + `}`)
 }
 
-// jsonMessage is a message with the usual properties.
+// jsonMessage returns a message with the usual properties.
 func jsonMessage(body []byte) RawMessage {
 	return RawMessage{ContentType: rpc.ContentType, ContentEncoding: rpc.ContentEncoding, DeliveryMode: 2, Body: body}
 }
@@ -203,7 +203,7 @@ func (h *harness) answer(queue string) reply {
 	return r
 }
 
-// failed is the failure of the next reply.
+// failed returns the failure of the next reply.
 func (h *harness) failed(queue string) failure {
 	h.t.Helper()
 	r := h.answer(queue)
@@ -292,7 +292,7 @@ func (h *harness) deserted() {
 	})
 }
 
-// tooLarge is a text that no broker of the suite takes; the test is skipped where
+// tooLarge returns a text that no broker of the suite takes; the test is skipped where
 // the limit is not known.
 func (h *harness) tooLarge() string {
 	h.t.Helper()
@@ -302,7 +302,7 @@ func (h *harness) tooLarge() string {
 	return strings.Repeat("x", h.MaxMessage)
 }
 
-// carrier is the transport's part for notifications.
+// carrier returns the transport's part for notifications.
 func (h *harness) carrier(t rpc.Transport) notify.Transport {
 	h.t.Helper()
 	c, ok := t.(notify.Transport)

@@ -19,7 +19,7 @@ var acceptChecks = []check{
 	{"UntilAccepted_RepeatedGetsTheSameAnswer", checkSameAnswer},
 }
 
-// accepting is an endpoint with the method "start" of the delivery UntilAccepted.
+// accepting returns an endpoint with the method "start" of the delivery UntilAccepted.
 func accepting(handler rpc.Handler) rpc.Endpoint {
 	return rpc.Endpoint{Methods: map[string]rpc.Method{"start": {Handler: handler, Delivery: rpc.UntilAccepted}}}
 }

@@ -64,7 +64,7 @@ func shared() any {
 	return v
 }
 
-// nestedJSON is a value of that many levels.
+// nestedJSON returns a value with the given number of levels.
 func nestedJSON(levels int) string {
 	return strings.Repeat("[", levels) + strings.Repeat("]", levels)
 }

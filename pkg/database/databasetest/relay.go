@@ -101,7 +101,7 @@ func (r *Relay) LoseAnswer(text string) {
 	r.lose = []byte(strings.ToLower(text))
 }
 
-// Lost is how many answers were lost.
+// Lost returns how many answers were lost.
 func (r *Relay) Lost() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()

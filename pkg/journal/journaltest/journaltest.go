@@ -135,7 +135,7 @@ func mark(key string, value any) journal.Mark {
 	return journal.Mark{Key: key, Value: text}
 }
 
-// marks are an entry's as text, one a line.
+// marks returns the marks of an entry as text, one a line.
 func marks(t testing.TB, j journal.Journal, id, prefix string) string {
 	t.Helper()
 	all, err := j.Marks(t.Context(), id, prefix)

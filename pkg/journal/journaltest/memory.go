@@ -70,7 +70,7 @@ func (m *Memory) enter(ctx context.Context) error {
 
 func (m *Memory) leave() { m.mu.Unlock() }
 
-// now is a time as journals keep it.
+// now returns a time as journals keep it.
 func (m *Memory) now() time.Time { return m.clock().UTC().Truncate(time.Microsecond) }
 
 // Begin implements journal.Journal.

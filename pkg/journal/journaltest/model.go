@@ -123,7 +123,7 @@ var names = []string{"a", "b", "c"}
 
 func (p *play) name(what string) string { return rapid.SampledFrom(names).Draw(p.T, what) }
 
-// target is an entry, mostly one that is there, with a claim, mostly its.
+// target returns an entry, mostly an existing one, with a claim, mostly the claim of that entry.
 func (p *play) target() (string, journal.Claim) {
 	id := p.name("id")
 	c := journal.Claim{Owner: p.name("owner"), Generation: rapid.Int64Range(1, 3).Draw(p.T, "generation")}

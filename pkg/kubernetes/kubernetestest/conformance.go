@@ -44,7 +44,7 @@ func Run(t *testing.T, start func(t testing.TB) World) {
 	}
 }
 
-// Manifest is one of a small pod.
+// Manifest returns the manifest of a small pod.
 func Manifest(name string) map[string]any {
 	return map[string]any{
 		"apiVersion": "v1", "kind": "Pod", "metadata": map[string]any{"name": name, "labels": map[string]any{"app": name}},

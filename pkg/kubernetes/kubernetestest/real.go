@@ -62,7 +62,7 @@ func Real(t testing.TB) *Server {
 	return s
 }
 
-// File is a file of the server's: NAME.conf, NAME.crt and NAME.key of a user, ca.crt.
+// File returns the path of a file of the server: NAME.conf, NAME.crt and NAME.key of a user, ca.crt.
 func (s *Server) File(name string) string { return filepath.Join(s.dir, name) }
 
 // Config is how one gets there as a user, by the options for certificates.
@@ -165,7 +165,7 @@ func (s *Server) apply(t testing.TB, file string) {
 	}
 }
 
-// root is the folder of the repository, which tests run below.
+// root returns the path of the repository, which tests run below.
 func root(t testing.TB) string {
 	dir, err := os.Getwd()
 	must(t, err)

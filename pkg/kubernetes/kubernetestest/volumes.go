@@ -12,19 +12,19 @@ import (
 	"github.com/karbor-project/karbor/pkg/kubernetes"
 )
 
-// Claim is the manifest of a claim, bound to a volume unless that is "".
+// Claim returns the manifest of a claim, bound to a volume unless that is "".
 func Claim(namespace, name, volume string) string {
 	return fmt.Sprintf(`{"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"namespace": %q, "name": %q}, "spec": {
 		"accessModes": ["ReadWriteOnce"], "storageClassName": "cinder", "resources": {"requests": {"storage": "1Gi"}}, "volumeName": %q}}`, namespace, name, volume)
 }
 
-// Volume is the manifest of a volume with a source, such as `"nfs": {...}`.
+// Volume returns the manifest of a volume with a source, such as `"nfs": {...}`.
 func Volume(name, source string) string {
 	return fmt.Sprintf(`{"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": %q}, "spec": {
 		"accessModes": ["ReadWriteOnce"], "storageClassName": "cinder", "capacity": {"storage": "1Gi"}, %s}}`, name, source)
 }
 
-// claimed is a volume of a pod that is a claim.
+// claimed returns a volume of a pod that is a claim.
 func claimed(claim string) kubernetes.Volume {
 	v := kubernetes.Volume{Name: "data"}
 	v.Claim = &struct {

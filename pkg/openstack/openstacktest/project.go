@@ -56,7 +56,7 @@ func NewRealProject(t testing.TB, need ...string) *RealProject {
 	return p
 }
 
-// RealService is the project of the service, as user karbor, in whose account the
+// RealService returns the project of the service, as user karbor, in whose account the
 // banks are. It belongs to everybody, so nothing in it is removed.
 func RealService(t testing.TB) *RealProject {
 	t.Helper()

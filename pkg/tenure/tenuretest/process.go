@@ -37,7 +37,7 @@ type Process struct {
 	stopped time.Time // until then
 }
 
-// Clock is the clock of the process.
+// Clock returns the clock of the process.
 func (p *Process) Clock() tenure.Clock { return tenure.Clock{Now: p.Now, After: p.after} }
 
 func (p *Process) after(d time.Duration) <-chan time.Time {

@@ -46,7 +46,7 @@ func Start(upstream string) (*Proxy, error) {
 	return p, nil
 }
 
-// Addr is the proxy's own "host:port".
+// Addr returns the proxy's own "host:port".
 func (p *Proxy) Addr() string { return p.listener.Addr().String() }
 
 // Close resets all connections, accepts no more of them and returns when the proxy has

@@ -198,7 +198,7 @@ func notFound(kind, format string, args ...any) *Error {
 	return &Error{http.StatusNotFound, kind, fmt.Sprintf(format, args...)}
 }
 
-// forbidden is the answer to what a policy does not let the caller do.
+// forbidden returns the answer to what a policy does not let the caller do.
 func forbidden(rule string) *Error {
 	return &Error{http.StatusForbidden, "PolicyNotAuthorized", fmt.Sprintf("rule:%s is disallowed by policy", rule)}
 }
@@ -382,7 +382,7 @@ func settled(t Thing) string {
 	return "ACTIVE"
 }
 
-// view is a thing as Neutron shows it.
+// view returns a thing as Neutron shows it.
 func (s *Service) view(collection string, t Thing) Thing {
 	shown := maps.Clone(t)
 	switch collection {

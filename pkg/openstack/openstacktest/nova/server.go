@@ -12,7 +12,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/openstack/openstacktest"
 )
 
-// view is a server as Nova shows it.
+// view returns a server as Nova shows it.
 func (c *Cloud) view(s *Server, minor int) map[string]any {
 	addresses := map[string][]map[string]any{}
 	for _, nic := range c.Nics(s.ID) {

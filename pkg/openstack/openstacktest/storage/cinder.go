@@ -59,7 +59,7 @@ func (c *Cloud) cinder() {
 	c.handle("POST "+openstacktest.Cinder+"/backups/{id}/restore", c.restoreBackup)
 }
 
-// view is a thing as Cinder shows it.
+// view returns a thing as Cinder shows it.
 func (c *Cloud) view(collection string, t *Thing) map[string]any {
 	v := map[string]any{
 		"id": t.ID, "name": t.Name, "description": t.Description, "status": t.Status, "size": t.Size, "metadata": t.Metadata,

@@ -279,7 +279,7 @@ func (c *Cloud) glance() {
 	c.Handle("PUT "+base+"/{id}/file", c.upload)
 }
 
-// image is an image as Glance shows it. The hashes are computed from its data.
+// image returns an image as Glance shows it. The hashes are computed from its data.
 func image(t *Thing) map[string]any {
 	v := map[string]any{
 		"id": t.ID, "name": t.Name, "status": t.Status, "size": nil, "checksum": nil, "os_hash_algo": nil, "os_hash_value": nil,
