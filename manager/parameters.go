@@ -18,8 +18,8 @@ import (
 	"github.com/karbor-project/karbor/providers/protection"
 )
 
-// checkParameters refuses parameters that no plugin of the provider has. Only
-// the names are checked: karbor-api has turned the values into strings.
+// checkParameters refuses parameters that no plugin of the provider has. It checks only the names,
+// since karbor-api has turned the values into strings.
 // karbor: manager.py validate_restore_parameters, validate_verify_parameters
 func checkParameters(p *providers.Provider, kind protection.Kind, parameters operation.Parameters) error {
 	has := func(resourceType string) bool {
@@ -45,8 +45,8 @@ func checkParameters(p *providers.Provider, kind protection.Kind, parameters ope
 	return nil
 }
 
-// checkOptions refuses parameters of a protect that no plugin of the provider has. The original ignores them, so that a mistyped
-// key makes another backup than the one that was asked for.
+// checkOptions refuses parameters of a protect that no plugin of the provider has. The original
+// ignores them, so that a mistyped key produces another backup than the requested one.
 func checkOptions(p *providers.Provider, parameters operation.Parameters) error {
 	for _, key := range slices.Sorted(maps.Keys(parameters)) {
 		resourceType, _, _ := strings.Cut(key, "#")
@@ -76,9 +76,8 @@ func checkOptions(p *providers.Provider, parameters operation.Parameters) error 
 	return nil
 }
 
-// isUUID accepts the forms that Python's uuid.UUID reads: urn:uuid: before it,
-// braces around it, dashes anywhere or nowhere, any case.
-// oslo.utils: uuidutils.is_uuid_like
+// isUUID accepts the forms that Python's uuid.UUID reads: with a prefix urn:uuid:, in braces, with
+// dashes in any place or none, in upper or lower case. oslo.utils: uuidutils.is_uuid_like
 func isUUID(text string) bool {
 	text = strings.NewReplacer("urn:", "", "uuid:", "").Replace(text)
 	text = strings.ReplaceAll(strings.Trim(text, "{}"), "-", "")
@@ -86,14 +85,13 @@ func isUUID(text string) bool {
 	return err == nil && len(text) == 32
 }
 
-// hasProperties reports whether a schema has all the names. A schema without
-// properties has none.
+// hasProperties reports whether a schema has properties of all these names.
 func hasProperties(schema json.RawMessage, names []string) bool {
 	known := propertyNames(schema)
 	return !slices.ContainsFunc(names, func(name string) bool { return !slices.Contains(known, name) })
 }
 
-// propertyNames lists the properties of a schema, in the order of the alphabet.
+// propertyNames lists the properties of a schema in alphabetical order.
 func propertyNames(schema json.RawMessage) []string {
 	var s struct {
 		Properties map[string]json.RawMessage `json:"properties"`

@@ -17,10 +17,10 @@ import (
 	"github.com/karbor-project/karbor/providers/protection"
 )
 
-// decodePlan reads a plan: the versioned object that karbor-api sends, or a
-// plain object with the same members. Nothing at all, null and {} are no plan.
+// decodePlan reads a plan: the versioned object that karbor-api sends, or a plain object with the
+// same members. An absent value, null and {} are refused. most bounds the resources; 0 means no
+// bound.
 // karbor: objects/plan.py
-// most bounds the resources, 0 is no bound.
 func decodePlan(value json.RawMessage, missing string, most int) (operation.Plan, error) {
 	fields, err := decodeObject(value, "Plan")
 	if err != nil {
@@ -77,12 +77,12 @@ func textField(fields map[string]json.RawMessage, name string) (string, error) {
 
 func isNull(value json.RawMessage) bool { return len(value) == 0 || string(value) == "null" }
 
-// resourceMembers are what a resource of a plan may have. Another member is
-// more likely a mistake than an extension: the plan's schema allows none.
+// resourceMembers are the members that a resource of a plan may have. Any other member is probably
+// a mistake, since the plan's schema allows no extensions.
 var resourceMembers = []string{"extra_info", "id", "name", "type"}
 
-// resourcesOf reads a list of resources, one by one: those of a list that is too long
-// are counted and not kept.
+// resourcesOf reads a list of resources one by one. Resources beyond the bound are counted but not
+// kept.
 func resourcesOf(value json.RawMessage, most int) ([]resource.Resource, error) {
 	if isNull(value) {
 		return nil, nil

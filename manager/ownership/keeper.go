@@ -1,15 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package ownership is a worker's part in sharing operations with the others:
-// it announces in the journal that the worker lives, tells the worker when it
-// may no longer act as the owner of anything, finds what workers that died have
-// left behind, and notices what users want to end.
+// Package ownership lets workers share operations. It announces in the journal that this worker is
+// alive, tells the worker when it may no longer act as an owner, finds operations that dead workers
+// have left behind, and notices requests of users to cancel operations.
 //
-// Who owns an operation is decided by the journal alone, by the clock of its
-// store. What a worker does outside of the journal is up to its tenure, which
-// ends a margin before others may take over. A virtual machine that is suspended
-// takes its clock with it and cannot know: then the journal refuses its writes,
-// and its tenure ends with the first announcement that comes late.
+// The journal alone decides who owns an operation, by the clock of its store. Work outside of the
+// journal is bound to the worker's tenure, which ends a margin before other workers may take over.
+// A virtual machine that is suspended cannot know this, since its clock stops too: the journal then
+// refuses its writes, and its tenure ends with its first late announcement.
 package ownership
 
 import (
@@ -33,9 +31,8 @@ import (
 	"github.com/karbor-project/karbor/providers/protection"
 )
 
-// ErrLost reports that this worker may not act as the owner of anything: it
-// could not announce itself in time, or has stopped. Since others go on with
-// what it was doing, it is a protection.ErrHandover.
+// ErrLost reports that this worker may not act as an owner, because it could not announce itself in
+// time or has stopped. Other workers resume its operations, so it is a protection.ErrHandover.
 var ErrLost error = lost{}
 
 type lost struct{}
@@ -43,7 +40,7 @@ type lost struct{}
 func (lost) Error() string        { return "this worker is not announced as an owner of operations" }
 func (lost) Is(target error) bool { return target == protection.ErrHandover }
 
-// Journal is what a Keeper needs of a journal.Journal.
+// Journal is the part of a journal.Journal that a Keeper needs.
 type Journal interface {
 	Announce(ctx context.Context, o journal.Owner, hold time.Duration) error
 	Retire(ctx context.Context, owner string) error
@@ -53,52 +50,52 @@ type Journal interface {
 	Get(ctx context.Context, id string) (*journal.Entry, error)
 }
 
-// Config of a Keeper. Journal and Adopt are needed; see Options for the times.
+// Config of a Keeper. Journal and Adopt are required; see Options for the times.
 type Config struct {
 	Journal Journal
-	Host    string // for people
+	Host    string // informational
 
 	Hold   time.Duration // 0: 30 s
 	Margin time.Duration // 0: a fifth of Hold
 	Scan   time.Duration // 0: 2 s
 
-	// Locks is a folder that the workers of this machine share, for a journal
-	// that no other machine uses: a worker whose lock there is free is dead, and
-	// nobody waits for the end of its announcement. "" is none.
+	// Locks is a folder that the workers of this machine share, for a journal that no other machine
+	// uses. A worker whose lock in it is free is dead, and others need not wait for its
+	// announcement to expire. Empty means none.
 	Locks string
 
-	// Adopt is given each entry that this worker took over, with its new claim
-	// and its input. Before it returns, Working must know the entry.
+	// Adopt is called with each entry that this worker took over, with its new claim and its input.
+	// Working must know the entry before Adopt returns.
 	Adopt func(journal.Entry)
-	// Able returns why this worker could not go on with an entry, which then stays
-	// with its dead owner, for a worker that can. If somebody asks for its end and
-	// no such worker has come within a hold, Adopt is given it all the same, to end
-	// it. The entry has no input. nil: it can go on with all.
+	// Able returns why this worker could not resume an entry, or nil. Such an entry stays with its
+	// dead owner, for a worker that can resume it. If a user cancels it and no such worker has come
+	// within a hold, Adopt is called all the same, to end it. The entry has no input. A nil Able
+	// accepts every entry.
 	Able func(journal.Entry) error
-	// Working reports whether this worker is at work on an entry, or about to add
-	// it to the journal. Entries of its own that it is not at work on are taken
-	// over like those of others: they are left from before a loss. nil: none.
+	// Working reports whether this worker is working on an entry, or about to add it to the
+	// journal. Other entries of its own are left from before a loss, and are taken over like those
+	// of dead workers. Nil means none.
 	Working func(id string) bool
-	// Cancel is given each entry at work that somebody asked to end, at every look
-	// until it has ended: the worker may not have come to it yet. It may be nil.
+	// Cancel is called with each running entry that a user has cancelled, on every scan until it
+	// has ended, since the worker may not have started it yet. It may be nil.
 	Cancel func(journal.Entry)
 
-	// For tests; zero values are the machine's.
+	// For tests; zero values mean the real ones.
 	Clock  tenure.Clock
 	Jitter func(time.Duration) time.Duration // of Scan
 	NewID  func() string
 	Log    logrus.FieldLogger
 }
 
-// Keeper keeps one run of a worker in the journal. It is safe for concurrent
-// use. Adopt and Cancel are called from one goroutine.
+// Keeper keeps one run of a worker in the journal. It is safe for concurrent use. Adopt and Cancel
+// are called from one goroutine.
 type Keeper struct {
 	config Config
 	id     string
 	tenure *tenure.Tenure
 	outage outage
 
-	ctx  context.Context // ended by Stop
+	ctx  context.Context // cancelled by Stop
 	stop context.CancelFunc
 	done chan struct{} // closed when the scans have ended
 
@@ -107,15 +104,15 @@ type Keeper struct {
 	stopped bool
 	lock    *os.File
 
-	// Of the goroutine that scans.
+	// Used only by the scanning goroutine.
 	sightings map[string]sighting  // of the announcements of other workers
-	unable    map[string]time.Time // entries that it is not able to go on with, and since when it knows of them
-	sweptDead map[string]bool      // dead owners who left nothing
-	nextSweep time.Time            // when to look at the entries of all workers again
-	nextFull  time.Time            // when to look at all own entries again
+	unable    map[string]time.Time // entries that it cannot resume, and since when they are known
+	sweptDead map[string]bool      // dead owners without entries
+	nextSweep time.Time            // time of the next scan of all workers' entries
+	nextFull  time.Time            // time of the next scan of all own entries
 }
 
-// New returns the keeper of a run that has not started, with an id of its own.
+// New returns the keeper of a new run, which has an id of its own and is not started.
 func New(c Config) (*Keeper, error) {
 	if err := c.complete(); err != nil {
 		return nil, err
@@ -141,7 +138,7 @@ func New(c Config) (*Keeper, error) {
 	return k, nil
 }
 
-// complete checks a configuration and fills in defaults.
+// complete validates a configuration and fills in defaults.
 func (c *Config) complete() error {
 	if c.Journal == nil || c.Adopt == nil {
 		return errors.New("ownership: a keeper needs a journal and somebody who adopts")
@@ -184,13 +181,12 @@ func (c *Config) complete() error {
 	return nil
 }
 
-// ID returns the id of this run, the owner of its claims.
+// ID returns the id of this run, which owns its claims.
 func (k *Keeper) ID() string { return k.id }
 
-// Start announces the worker and begins to look for work. It waits for the
-// first announcement until ctx ends; whether that worked is what Valid tells, as
-// a journal that is away is asked until it is back. It fails if the lock of
-// local mode cannot be taken.
+// Start announces the worker and begins to scan for work. It waits for the first announcement until
+// ctx ends; Valid reports whether that succeeded, since the announcement is retried while the
+// journal is unavailable. Start fails if the lock of local mode cannot be taken.
 func (k *Keeper) Start(ctx context.Context) error {
 	k.mu.Lock()
 	if k.started || k.stopped {
@@ -213,9 +209,9 @@ func (k *Keeper) Start(ctx context.Context) error {
 	return nil
 }
 
-// Stop ends the tenure and lets others take over at once what has not ended. It
-// is for a worker that has ended its work. It may be called more than once. An
-// error tells that the others have to wait for the end of the announcement.
+// Stop ends the tenure and lets other workers take over unfinished operations at once. It is called
+// when the worker has ended its work, and may be repeated. An error means that other workers have
+// to wait for the announcement to expire.
 func (k *Keeper) Stop(ctx context.Context) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -239,25 +235,24 @@ func (k *Keeper) Stop(ctx context.Context) error {
 	return nil
 }
 
-// Valid returns nil while this worker may act as an owner, and else an error
-// that wraps ErrLost and says why.
+// Valid returns nil while this worker may act as an owner. Otherwise it returns an error that wraps
+// ErrLost and says why.
 func (k *Keeper) Valid() error { return k.tenure.Valid() }
 
-// Fence returns a Valid that is bound to the present tenure: it fails for ever
-// once that has ended. It is what an operation that begins now has to ask.
+// Fence returns a Valid that is bound to the current tenure: once that has ended, it always fails.
+// An operation that begins now must use it.
 func (k *Keeper) Fence() func() error { return k.tenure.Fence() }
 
-// Context returns the context of the present tenure. It ends with a cause that
-// wraps ErrLost a margin before others may take over; there is a new one when
-// the worker could announce itself again. Writes to a bank under it, or under
-// any context that comes from it, need the fence (guard.With). Before the
-// first announcement it is the context of the first tenure.
+// Context returns the context of the current tenure. It ends, with a cause that wraps ErrLost, a
+// margin before other workers may take over. A new one begins when the worker has announced itself
+// again. Writes to a bank under it or a derived context need the fence (guard.With). Before the
+// first announcement, Context returns the context of the first tenure.
 func (k *Keeper) Context() context.Context {
 	ctx, fence := k.tenure.Present()
 	return guard.With(ctx, fence)
 }
 
-// Lost returns the channel that is closed when the present tenure ends.
+// Lost returns a channel that is closed when the current tenure ends.
 func (k *Keeper) Lost() <-chan struct{} { return k.tenure.Context().Done() }
 
 // Await waits until this worker may act as an owner.
@@ -277,7 +272,7 @@ func (k *Keeper) began(again bool) {
 	}
 }
 
-// watch looks at the journal again and again, while the worker is an owner.
+// watch scans the journal at intervals while the worker is an owner.
 func (k *Keeper) watch() {
 	defer close(k.done)
 	for k.tenure.Await(k.ctx) == nil {
@@ -292,7 +287,7 @@ func (k *Keeper) watch() {
 	}
 }
 
-// scan is one look. It ends with the tenure.
+// scan scans the journal once. It ends with the tenure.
 func (k *Keeper) scan() error {
 	tenure, fence := k.tenure.Present()
 	ctx, cancel := context.WithTimeoutCause(tenure, k.config.Hold, errors.New("the journal takes too long"))
@@ -314,10 +309,9 @@ func (k *Keeper) scan() error {
 	return k.others(ctx, fence, owners)
 }
 
-// own looks at the entries of this run: those that are left from before a loss
-// are taken up again, those that somebody wants to end are told. Thousands of
-// entries take their time, so that a look at all of them is followed by a rest;
-// those that somebody wants to end are few, and looked at in any case.
+// own scans the entries of this run. It resumes entries that are left from before a loss, and
+// reports cancelled ones. A scan of thousands of entries takes long, so a pause follows it; the
+// cancelled entries are few, and are scanned every time.
 func (k *Keeper) own(ctx context.Context, fence func() error) error {
 	began := k.config.Clock.Now()
 	all := !began.Before(k.nextFull)
@@ -341,13 +335,12 @@ func (k *Keeper) own(ctx context.Context, fence func() error) error {
 	return failures
 }
 
-// pauseFactor is how many times as long as a look at all own entries the rest is
-// that follows it: such looks take a twentieth of a processor at most.
+// pauseFactor is the ratio of the pause after a scan of all own entries to the duration of the
+// scan. It limits such scans to a twentieth of a processor.
 const pauseFactor = 20
 
-// others takes over the entries of owners that are dead. All entries are looked
-// at when an owner is newly dead, and else once in a hold: for the entry that
-// reached the journal after its owner's end.
+// others takes over the entries of dead owners. It scans all entries when an owner has newly died,
+// and otherwise once per hold, for entries that reached the journal after the death of their owner.
 func (k *Keeper) others(ctx context.Context, fence func() error, owners []journal.Owner) error {
 	live, dead, news := map[string]bool{k.id: true}, map[string]bool{}, false
 	maps.DeleteFunc(k.sightings, func(id string, _ sighting) bool {
@@ -373,7 +366,7 @@ func (k *Keeper) others(ctx context.Context, fence func() error, owners []journa
 	if err != nil {
 		return fmt.Errorf("listing operations: %w", err)
 	}
-	// Workers that look at the same time begin at different ends.
+	// Concurrent workers start at different entries.
 	rand.Shuffle(len(entries), func(i, j int) { entries[i], entries[j] = entries[j], entries[i] })
 	var failures error
 	unfinished := map[string]bool{}
@@ -397,15 +390,14 @@ func (k *Keeper) others(ctx context.Context, fence func() error, owners []journa
 	return nil
 }
 
-// sighting is an announcement, and when this worker saw it first.
+// sighting is an announcement and the time at which this worker first saw it.
 type sighting struct {
 	announced, first time.Time
 }
 
-// alive reports whether another worker has to be taken for alive. That its
-// announcement has run out by the clock of the store is not enough, for that clock may
-// have been set: the announcement has to stand still for a hold by the clock of this
-// process, too.
+// alive reports whether another worker must be considered alive. An announcement that has expired
+// by the clock of the store is not sufficient, since that clock may have been set: the announcement
+// must also have been unchanged for a hold by the clock of this process.
 func (k *Keeper) alive(o journal.Owner) bool {
 	now, seen := k.config.Clock.Now(), k.sightings[o.ID]
 	if !seen.announced.Equal(o.Announced) || seen.first.IsZero() {
@@ -415,8 +407,8 @@ func (k *Keeper) alive(o journal.Owner) bool {
 	return o.Live || !o.Retired && now.Sub(seen.first) < k.config.Hold
 }
 
-// cancelledHere takes over what this worker could not go on with and somebody wants to
-// end, without waiting for the next look at all entries.
+// cancelledHere takes over cancelled entries that this worker cannot resume, without waiting for
+// the next scan of all entries.
 func (k *Keeper) cancelledHere(ctx context.Context, fence func() error, live map[string]bool) error {
 	if len(k.unable) == 0 {
 		return nil
@@ -434,10 +426,9 @@ func (k *Keeper) cancelledHere(ctx context.Context, fence func() error, live map
 	return failures
 }
 
-// adopt takes over one entry and hands it on, unless another worker was faster,
-// or this one could not go on with it.
-// What was taken over and could not be handed on, because an answer got lost or
-// the tenure ended, is found by a later scan among the own entries.
+// adopt takes over one entry and passes it to Adopt, unless another worker was faster or this one
+// could not resume it. If the entry could not be passed on, because a response was lost or the
+// tenure ended, a later scan finds it among the own entries.
 func (k *Keeper) adopt(ctx context.Context, fence func() error, e journal.Entry) error {
 	if err := fence(); err != nil {
 		return err
@@ -445,7 +436,7 @@ func (k *Keeper) adopt(ctx context.Context, fence func() error, e journal.Entry)
 	if err := k.config.Able(e); err != nil && !k.mayEndHere(e, err) {
 		return nil
 	}
-	// One entry that somebody has locked does not take the time of all others.
+	// An entry that is locked in the database must not delay all others.
 	ctx, cancel := context.WithTimeoutCause(ctx, k.config.Hold/4, errors.New("the journal takes too long"))
 	defer cancel()
 	claim, err := k.config.Journal.Adopt(ctx, e.ID, e.Claim, k.id)
@@ -475,9 +466,8 @@ func (k *Keeper) adopt(ctx context.Context, fence func() error, e journal.Entry)
 	return nil
 }
 
-// mayEndHere reports whether an entry that this worker could not go on with is to end
-// here: somebody has asked for that, and a worker that could go on has had the
-// time to take it.
+// mayEndHere reports whether this worker should end an entry that it cannot resume: a user has
+// cancelled it, and workers that could resume it have had the time to do so.
 func (k *Keeper) mayEndHere(e journal.Entry, unable error) bool {
 	now := k.config.Clock.Now()
 	since, known := k.unable[e.ID]
@@ -488,10 +478,10 @@ func (k *Keeper) mayEndHere(e journal.Entry, unable error) bool {
 	return known && e.CancelledBy != "" && now.Sub(since) >= k.config.Hold
 }
 
-// retireDead retires the owners whose process is dead, by their locks. An owner whose
-// lock is held is alive, whatever the journal says of it. Of one without a file, which is
-// of another folder or has stopped in order, the journal alone tells. The lock is kept
-// meanwhile, so that one worker retires it.
+// retireDead retires the owners whose process is dead according to their locks. An owner whose lock
+// is held is alive, whatever the journal says. For an owner without a lock file, which belongs to
+// another folder or has stopped in good order, only the journal counts. The lock is held meanwhile,
+// so that only one worker retires the owner.
 func (k *Keeper) retireDead(ctx context.Context, owners []journal.Owner) error {
 	for i := range owners {
 		o := &owners[i]

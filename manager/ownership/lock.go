@@ -9,11 +9,11 @@ import (
 	"syscall"
 )
 
-// lockFile is the file whose lock (flock) a run holds as long as it lives: the
-// kernel frees it however the process ends, and keeps it while it is stopped.
+// lockFile returns the file whose lock (flock) a run holds as long as it lives. The kernel frees
+// the lock however the process ends, and keeps it while the process is stopped.
 func lockFile(dir, id string) string { return filepath.Join(dir, id+".lock") }
 
-// lockOwner takes the lock of a run before it is announced.
+// lockOwner takes the lock of a run before the run is announced.
 func lockOwner(dir, id string) (*os.File, error) {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return nil, err
@@ -29,10 +29,10 @@ func lockOwner(dir, id string) (*os.File, error) {
 	return file, nil
 }
 
-// unlockOwner frees a lock and removes its file. An id is never used again, so
-// nobody makes the file anew.
+// unlockOwner frees a lock and removes its file. Ids are never reused, so nobody creates the file
+// again.
 func unlockOwner(lock *os.File) {
-	_ = os.Remove(lock.Name()) // what remains is an empty file
+	_ = os.Remove(lock.Name()) // if this fails, an empty file remains
 	lock.Close()
 }
 

@@ -13,7 +13,7 @@ const (
 	defaultScan = 2 * time.Second
 )
 
-// Options are the times of ownership, in [DEFAULT] of karbor.conf.
+// Options are the options of ownership, in [DEFAULT] of karbor.conf.
 func Options() []config.Option {
 	return []config.Option{
 		{Name: "operation_owner_hold", Kind: config.Int, Default: int(defaultHold.Seconds()), Min: config.Bound(2),
@@ -27,7 +27,7 @@ func Options() []config.Option {
 	}
 }
 
-// FromConfig returns a Config with the times that the options set.
+// FromConfig returns a Config with the values of the options.
 func FromConfig(cfg *config.Config) Config {
 	seconds := func(name string) time.Duration { return time.Duration(cfg.Int64("DEFAULT", name)) * time.Second }
 	return Config{

@@ -8,7 +8,7 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// outage says once that the journal is away, and once that it is back.
+// outage logs once that the journal is unavailable, and once that it is back.
 type outage struct {
 	log logrus.FieldLogger
 

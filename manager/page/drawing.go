@@ -24,17 +24,17 @@ const (
 	barsWidth = boxWidth - 2*barsFrom
 )
 
-// mostBoxes is how many resources have a box each. Above it each type has one.
+// mostBoxes is the maximum number of resources with a box each. Above it each type has one box.
 const mostBoxes = 24
 
-// drawing is the graph of an operation: parents left of their children.
+// drawing is the graph of an operation, with parents to the left of their children.
 type drawing struct {
 	Width, Height int
 	Boxes         []box
 	Edges         []edge
 }
 
-// box is a resource, or all of a type.
+// box represents a resource, or all resources of a type.
 type box struct {
 	X, Y            int
 	Title, Subtitle string
@@ -46,11 +46,11 @@ type box struct {
 func (box) Width() int  { return boxWidth }
 func (box) Height() int { return boxHeight }
 
-// Inner and InnerHeight are the sizes of the box within its border.
+// Inner and InnerHeight return the size of the box within its border.
 func (box) Inner() int       { return boxWidth - 1 }
 func (box) InnerHeight() int { return boxHeight - 1 }
 
-// bar is a hook of a resource, or the share of a type's resources that are in a state.
+// bar represents a hook of a resource, or the share of a type's resources in one state.
 type bar struct {
 	X, Width int
 	State    string
@@ -59,10 +59,10 @@ type bar struct {
 // edge leads from a parent to a child.
 type edge struct{ X1, Y1, X2, Y2 int }
 
-// Middle is where the edge is halfway.
+// Middle returns the x coordinate halfway along the edge.
 func (e edge) Middle() int { return (e.X1 + e.X2) / 2 }
 
-// draw draws an operation, nil where its graph is not known yet.
+// draw draws an operation. It returns nil if the graph is not known yet.
 func draw(o operation.Work, trusted bool) *drawing {
 	if o.Graph == nil || o.Graph.Len() == 0 {
 		return nil
@@ -83,7 +83,7 @@ func draw(o operation.Work, trusted bool) *drawing {
 	if len(nodes) > mostBoxes {
 		name = func(n *resource.Node) string { return n.Type }
 	}
-	// Groups of nodes that share a box, in the order of the graph.
+	// Groups of nodes with a common box, in the order of the graph.
 	var order []string
 	groups, column := map[string][]*resource.Node{}, map[string]int{}
 	for _, n := range nodes {
@@ -122,12 +122,12 @@ func draw(o operation.Work, trusted bool) *drawing {
 	return d
 }
 
-// short is a type without the service that it belongs to: OS::Cinder::Volume is Volume.
+// short returns a type without its service: OS::Cinder::Volume becomes Volume.
 func short(resourceType string) string {
 	return printable.Line(resourceType[strings.LastIndex(resourceType, ":")+1:])
 }
 
-// describe shows one resource, of which r is nil where nothing is known of it.
+// describe fills the box of one resource. r is nil if nothing is known about its progress.
 func (b *box) describe(n *resource.Node, r *progress.Resource, trusted bool) {
 	b.Title, b.State, b.Tip = short(n.Type), string(progress.Waiting), printable.Line(n.Type)
 	if trusted {
@@ -162,7 +162,7 @@ func (b *box) describe(n *resource.Node, r *progress.Resource, trusted bool) {
 	}
 }
 
-// summarize shows all resources of a type.
+// summarize fills the box of all resources of a type.
 func (b *box) summarize(nodes []*resource.Node, known map[resource.Key]*progress.Resource) {
 	count := map[string]int{}
 	for _, n := range nodes {
@@ -185,7 +185,7 @@ func (b *box) summarize(nodes []*resource.Node, known map[resource.Key]*progress
 		b.Bars = append(b.Bars, bar{barsFrom + from, width, state})
 		from += width
 	}
-	for _, state := range []string{"waiting", "running", "failed"} { // the last that there is counts
+	for _, state := range []string{"waiting", "running", "failed"} { // the last state that occurs wins
 		if count[state] > 0 {
 			b.State = state
 		}

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package page shows people how a worker fares, in one page of HTML that needs nothing
-// else: no script, no other file.
+// Package page shows the state of a worker in one self-contained page of HTML, without scripts or
+// other files.
 package page
 
 import (
@@ -24,7 +24,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/printable"
 )
 
-// State is what a page tells of. Times are UTC.
+// State is the content of a page. Times are in UTC.
 type State struct {
 	Host      string
 	Now       time.Time
@@ -33,40 +33,40 @@ type State struct {
 	Providers []Provider
 	Workers   []operation.Worker
 	Running   []operation.Work
-	Failures  []operation.View // the newest first
-	Problem   string           // why workers and failures are not known
+	Failures  []operation.View // newest first
+	Problem   string           // why workers and failures are unknown
 }
 
-// Service is something that the worker depends on.
+// Service is a service that the worker depends on.
 type Service struct {
 	Name   string
 	Up     bool
-	Reason string // why it is not up
+	Reason string // why the service is not up
 }
 
-// Provider is a provider that is loaded, or a file that could not be, which has no ID.
+// Provider is a loaded provider, or a file that could not be loaded, which has no ID.
 type Provider struct {
 	ID string
 	Service
 	Successes []Success
 }
 
-// Success is when the last operation of a type succeeded.
+// Success is the time at which the last operation of a type succeeded.
 type Success struct {
 	Type string
 	At   time.Time
 }
 
-// Access says who may read the page.
+// Access defines who may read the page.
 type Access struct {
-	// Anywhere lets clients of other machines read it.
+	// Anywhere allows clients on other machines.
 	Anywhere bool
-	// Token, which a client gives as the password, or as a bearer, shows it the ids of
-	// projects and the names and ids of resources. Empty: nobody sees them.
+	// Token is the secret that clients send as password or bearer token to see the ids of projects
+	// and the names and ids of resources. If it is empty, nobody sees them.
 	Token string
 }
 
-// most is how many operations a page shows.
+// most is the maximum number of operations on a page.
 const most = 20
 
 //go:embed page.html
@@ -75,8 +75,8 @@ var markup string
 //go:embed page.css
 var style string
 
-// Handler serves the page. Clients without the token learn of no project, and of resources
-// their types and what the reasons of failures say.
+// Handler serves the page. Clients without the token see no projects, and of resources only their
+// types and what the reasons of failures say.
 type Handler struct {
 	access Access
 	state  func(context.Context) (State, bool)
@@ -84,7 +84,7 @@ type Handler struct {
 
 var _ http.Handler = (*Handler)(nil)
 
-// New makes a handler. state returns false as long as there is nothing to show.
+// New returns a handler. state returns false as long as there is nothing to show.
 func New(a Access, state func(context.Context) (State, bool)) *Handler { return &Handler{a, state} }
 
 // ServeHTTP implements http.Handler.
@@ -126,8 +126,8 @@ func local(address string) bool {
 	return ip != nil && ip.IsLoopback()
 }
 
-// literal reports whether the client has asked for an address or for localhost: another
-// name that leads here may be that of a page which its browser has loaded elsewhere.
+// literal reports whether the client asked for an IP address or localhost. Another name that
+// resolves to this host may belong to a page from elsewhere in the client's browser.
 func literal(host string) bool {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
@@ -135,7 +135,7 @@ func literal(host string) bool {
 	return host == "localhost" || net.ParseIP(strings.Trim(host, "[]")) != nil
 }
 
-// trusted reports whether a request has credentials, and whether they hold.
+// trusted reports whether a request has credentials, and whether they are valid.
 func (h *Handler) trusted(r *http.Request) (given, ok bool) {
 	token, given := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	if !given {
@@ -145,11 +145,11 @@ func (h *Handler) trusted(r *http.Request) (given, ok bool) {
 	return given, given && h.access.Token != "" && subtle.ConstantTimeCompare(got[:], want[:]) == 1
 }
 
-// shown is what the template shows.
+// shown is the data of the template.
 type shown struct {
 	State
 	Running  []running
-	More     int // operations that are not shown
+	More     int // number of further operations
 	Trusted  bool
 	HasToken bool
 	Nonce    string
@@ -216,7 +216,7 @@ func show(o operation.Work, trusted bool) running {
 	return r
 }
 
-// ago writes a time that has passed, as people say it.
+// ago formats a duration in the past for readers.
 func ago(d time.Duration) string {
 	for _, unit := range []struct {
 		name string
@@ -229,7 +229,7 @@ func ago(d time.Duration) string {
 	return fmt.Sprintf("%d s ago", max(d, 0)/time.Second)
 }
 
-// stateOf is the state of a resource as the drawing has it: done only when its last hook is.
+// stateOf returns the state of a resource for the drawing, which is done only after the last hook.
 func stateOf(r *progress.Resource) string {
 	switch {
 	case r.State == progress.Running, r.State == progress.Failed:

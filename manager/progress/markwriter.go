@@ -17,9 +17,9 @@ import (
 	"github.com/karbor-project/karbor/pkg/journal"
 )
 
-// MarkWriter writes the marks of one operation. What is noted while a write is under
-// way goes with the next one, together, in the order in which it was noted: the
-// hooks of a thousand resources cost a few commits.
+// MarkWriter writes the marks of one operation. Marks that are set during a write go together into
+// the next write, in the order in which they were set: the hooks of a thousand resources need only
+// a few commits.
 type MarkWriter struct {
 	journal journal.Journal
 	retry   failure.Retrier
@@ -33,26 +33,25 @@ type MarkWriter struct {
 	pending map[string]json.RawMessage
 	order   []string
 	writing bool
-	waiting []chan error // for the next write
-	broken  error        // no more writes
+	waiting []chan error // waiters for the next write
+	broken  error        // set when no more writes are possible
 }
 
-// NewMarkWriter makes the writer of an entry's marks. ctx ends the repetitions of a
-// write that fails, and lost is called once when the claim on the entry is gone.
+// NewMarkWriter returns the writer of an entry's marks. ctx ends the retries of a write, and lost
+// is called once when the claim on the entry is gone.
 func NewMarkWriter(ctx context.Context, j journal.Journal, retry failure.Retrier, log logrus.FieldLogger, entry journal.Entry, lost func(error)) *MarkWriter {
 	return &MarkWriter{journal: j, retry: retry, log: log, id: entry.ID, claim: entry.Claim, ctx: ctx, lost: lost}
 }
 
-// Note sets a mark, some time soon.
+// Note sets a mark, which is written soon after.
 func (w *MarkWriter) Note(key string, value any) { w.set(key, value, nil) }
 
-// Save sets a mark and waits until it is durable, and with it all that was noted
-// before.
+// Save sets a mark and waits until it, and all marks set before, are durable.
 func (w *MarkWriter) Save(ctx context.Context, key string, value any) error {
 	return w.Begin(key, value)(ctx)
 }
 
-// Begin sets a mark and returns the rest of Save.
+// Begin sets a mark and returns a function that waits as Save does.
 func (w *MarkWriter) Begin(key string, value any) (wait func(context.Context) error) {
 	done := make(chan error, 1)
 	w.set(key, value, done)
@@ -69,7 +68,7 @@ func (w *MarkWriter) Begin(key string, value any) (wait func(context.Context) er
 func (w *MarkWriter) set(key string, value any, done chan error) {
 	text, ok := value.(json.RawMessage)
 	if !ok {
-		text, _ = json.Marshal(value) // values are our own structs, which encode
+		text, _ = json.Marshal(value) // our own structs always encode
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -125,9 +124,9 @@ func (w *MarkWriter) write() {
 	}
 }
 
-// each writes one by one, in their order, what was refused together: the rest shall
-// not suffer from a mark that the database cannot keep. It returns the last refusal,
-// or what is worse.
+// each writes, one by one and in order, marks that were refused together, so that one mark that the
+// database cannot store does not affect the others. It returns the last refusal, or a more serious
+// error.
 func (w *MarkWriter) each(marks []journal.Mark) error {
 	var refusal error
 	for _, m := range marks {
@@ -144,7 +143,7 @@ func (w *MarkWriter) each(marks []journal.Mark) error {
 	return refusal
 }
 
-// persist repeats a write while the journal is away.
+// persist repeats a write while the journal is unavailable.
 func (w *MarkWriter) persist(marks []journal.Mark) error {
 	err := w.retry.Journal(w.ctx, w.log, func(ctx context.Context) error {
 		return w.journal.Write(ctx, w.id, w.claim, marks...)
@@ -155,8 +154,7 @@ func (w *MarkWriter) persist(marks []journal.Mark) error {
 	return err
 }
 
-// fail ends the writer: nothing that is noted after a mark that was lost may
-// become durable.
+// fail ends the writer: after a mark was lost, no later mark may become durable.
 func (w *MarkWriter) fail(err error, waiting []chan error) {
 	err = fmt.Errorf("writing the journal: %w", err)
 	w.mu.Lock()

@@ -14,20 +14,19 @@ import (
 	"github.com/karbor-project/karbor/pkg/fault"
 )
 
-// WriteTime bounds one write to the database on the way of an operation, which
-// goes on without it.
+// WriteTime bounds one database write in the course of an operation, which continues without it.
 const WriteTime = 5 * time.Second
 
-// Logs is the table operation_logs. Its methods may be repeated: a row that is there
-// is not made again.
+// Logs is the table operation_logs. Its methods are idempotent: an existing row is not created
+// again.
 type Logs interface {
 	CreateOperationLog(ctx context.Context, row *database.OperationLog) (string, error)
 	UpdateOperationLog(ctx context.Context, id string, u database.OperationLogUpdate) error
 }
 
-// OperationLog is an operation's row in operation_logs, whose id is that of the
-// operation. A database that is away does not stop the operation: the row is
-// made later, at the latest when the operation ends. One goroutine uses it at a time.
+// OperationLog is the row of an operation in operation_logs. Its id is the operation's. An outage
+// of the database does not stop the operation: the row is created later, at the latest when the
+// operation ends. It is not safe for concurrent use.
 type OperationLog struct {
 	logs Logs
 	log  logrus.FieldLogger
@@ -35,15 +34,15 @@ type OperationLog struct {
 	made bool
 }
 
-// OpenLog makes the row of an operation. karbor: flows/utils.py create_operation_log
+// OpenLog creates the row of an operation. karbor: flows/utils.py create_operation_log
 func OpenLog(ctx context.Context, logs Logs, log logrus.FieldLogger, row database.OperationLog) *OperationLog {
 	l := &OperationLog{logs: logs, log: log, row: row}
 	l.try(ctx, database.OperationLogUpdate{})
 	return l
 }
 
-// Set writes a status on the way. It may be lost with the database: the end
-// will not be.
+// Set writes an intermediate status. It may be lost in an outage of the database, unlike the final
+// one.
 func (l *OperationLog) Set(ctx context.Context, status string) {
 	l.try(ctx, database.OperationLogUpdate{Status: &status})
 }
@@ -54,7 +53,7 @@ func (l *OperationLog) try(ctx context.Context, u database.OperationLogUpdate) {
 	}
 }
 
-// End closes the row. reason is why the operation failed, empty if it did not.
+// End closes the row. reason says why the operation failed, and is empty if it did not.
 func (l *OperationLog) End(ctx context.Context, status, reason string, now time.Time) error {
 	u := database.OperationLogUpdate{Status: &status, EndedAt: &now}
 	if reason != "" {

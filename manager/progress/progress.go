@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package progress keeps how far operations have come, and tells of it: marks in the
-// journal, by which another worker can go on, and the rows that karbor-api shows.
+// Package progress records the progress of operations: in marks of the journal, from which another
+// worker can resume, and in the rows that karbor-api shows.
 package progress
 
 import (
@@ -14,9 +14,9 @@ import (
 	"github.com/karbor-project/karbor/pkg/resource"
 )
 
-// The prefixes of the keys of marks: what has become of a resource's hooks, what its
-// plugin keeps, what hooks have reported of a resource of a restore or verification, the
-// digests of the objects that they have written, and what they have remarked.
+// The prefixes of the keys of marks: the progress of a resource's hooks, the state that its plugin
+// keeps, the reports of hooks on a resource of a restore or verification, the digests of the
+// objects that hooks have written, and their remarks.
 const (
 	ResourceMarks = "p/"
 	stateMarks    = "s/"
@@ -25,10 +25,10 @@ const (
 	RemarkMarks   = "m/"
 )
 
-// longestKey is what a journal's mark key may have.
+// longestKey is the maximum length of a mark's key in a journal.
 const longestKey = 400
 
-// markKey names the mark of a resource. A long name is replaced by its digest.
+// markKey returns the key of a resource's mark. It replaces a long name by its digest.
 func markKey(prefix, resource string) string {
 	if len(prefix+resource) <= longestKey {
 		return prefix + resource
@@ -37,40 +37,39 @@ func markKey(prefix, resource string) string {
 	return prefix + "sha256:" + hex.EncodeToString(sum[:])
 }
 
-// State is how a resource fares in an operation.
+// State is the state of a resource in an operation.
 type State string
 
 // The states of a resource.
 const (
 	Waiting  State = "waiting"
 	Running  State = "running"
-	Finished State = "finished" // and the next may start
+	Finished State = "finished" // the next hook may start
 	Failed   State = "failed"
 )
 
-// Resource is how far an operation has come with one resource.
+// Resource is the progress of one resource in an operation.
 type Resource struct {
 	Type string `json:"resource_type"`
 	ID   string `json:"resource_id"`
-	// Hook is the one that runs, or ran last; empty before the first.
+	// Hook is the hook that runs, or ran last; empty before the first.
 	Hook  string `json:"hook"`
 	State State  `json:"state"`
-	// Percent is how much of the hook's work is done, where its service tells.
+	// Percent is the progress of the hook, if its service reports it.
 	Percent   int        `json:"percent,omitempty"`
 	StartedAt *time.Time `json:"started_at,omitempty"` // of the hook
 	EndedAt   *time.Time `json:"ended_at,omitempty"`
 	Error     string     `json:"error,omitempty"`
 
-	// Hooks are all that the resource has, in their order.
+	// Hooks are all hooks of the resource, in order.
 	Hooks []string `json:"hooks,omitempty"`
 	// Done are the hooks that have finished and never run again.
 	Done []string `json:"done,omitempty"`
-	// Restored are the new resources that the hooks of this one have made, by
-	// the ids of the original ones.
+	// Restored are the new resources that the hooks of this one have created, by the original ids.
 	Restored map[string]string `json:"restored,omitempty"`
 }
 
-// Key names the resource.
+// Key returns the key of the resource.
 func (r *Resource) Key() resource.Key { return resource.Key{Type: r.Type, ID: r.ID} }
 
 func (r *Resource) clone() Resource {
@@ -98,15 +97,15 @@ func (r *Resource) fail(now time.Time, reason string) {
 	r.State, r.EndedAt, r.Error = Failed, &now, reason
 }
 
-// Report is what a hook has reported of a resource.
+// Report is a hook's report on a resource.
 type Report struct {
-	Resource string `json:"resource"` // type#id; of a restore, the new one
+	Resource string `json:"resource"` // type#id; for a restore, of the new resource
 	Status   string `json:"status"`
 	Reason   string `json:"reason,omitempty"`
 }
 
-// object is what a hook has written: an object of the checkpoint by its name, with its
-// SHA-256, or "" when it was deleted.
+// object is an object that a hook has written, by its name in the checkpoint, with its SHA-256, or
+// "" if it was deleted.
 type object struct {
 	Name   string `json:"name"`
 	SHA256 string `json:"sha256"`

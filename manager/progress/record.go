@@ -30,10 +30,9 @@ type Records interface {
 	Update(ctx context.Context, kind database.RecordKind, id string, u database.RecordUpdate) error
 }
 
-// RecordWriter writes the row of one restore or verification, and is the only one
-// who does. What hooks report while a write is under way goes with the next one: a
-// thousand hooks cost a few writes, and none waits for the database. Each write has
-// all that was ever reported, which the journal keeps too.
+// RecordWriter writes the row of one restore or verification, and is its only writer. Reports of
+// hooks during a write go into the next one: a thousand hooks need only a few writes, and none
+// waits for the database. Each write has all reports so far, which the journal keeps too.
 type RecordWriter struct {
 	records Records
 	kind    database.RecordKind
@@ -41,7 +40,7 @@ type RecordWriter struct {
 	marks   *MarkWriter
 	retry   failure.Retrier
 	log     logrus.FieldLogger
-	ctx     context.Context // of the writes on the way
+	ctx     context.Context // of intermediate writes
 	stop    context.CancelFunc
 	writers sync.WaitGroup
 	alive   *sync.WaitGroup
@@ -50,14 +49,14 @@ type RecordWriter struct {
 	status  *string // to be written
 	reports map[string]Report
 	changed bool  // since the last write began
-	writing bool  // a goroutine is
-	gone    error // the row is, and nobody waits for it any more
+	writing bool  // a goroutine is writing
+	gone    error // set if the row is gone, and nobody waits for it any more
 }
 
 var _ protection.StatusRecorder = (*RecordWriter)(nil)
 
-// NewRecordWriter makes the writer of a record. Reports are kept by marks. ctx ends
-// the writes on the way; alive ends after the last of them.
+// NewRecordWriter returns the writer of a record. Reports are recorded by marks. ctx ends the
+// intermediate writes; alive ends after the last of them.
 func NewRecordWriter(ctx context.Context, records Records, kind database.RecordKind, id string, marks *MarkWriter, retry failure.Retrier,
 	log logrus.FieldLogger, alive *sync.WaitGroup) *RecordWriter {
 	w := &RecordWriter{records: records, kind: kind, id: id, marks: marks, retry: retry, log: log.WithField("record", id), alive: alive, reports: map[string]Report{}}
@@ -65,27 +64,27 @@ func NewRecordWriter(ctx context.Context, records Records, kind database.RecordK
 	return w
 }
 
-// Update implements protection.StatusRecorder. It does not wait: what the hook has
-// done is in the cloud whether the database answers or not.
+// Update implements protection.StatusRecorder. It does not wait for the database, since the work of
+// the hook is already done in the cloud.
 func (w *RecordWriter) Update(_ context.Context, resourceType, id, status, reason string) error {
 	r := Report{Resource: resource.Key{Type: resourceType, ID: id}.String(), Status: status, Reason: reason}
 	if reason != "" {
-		w.log.Infof("%s is %s: %s", r.Resource, status, reason) // the row may have no room for all of it
+		w.log.Infof("%s is %s: %s", r.Resource, status, reason) // the row may lack the room for all of it
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.gone != nil {
 		return w.gone
 	}
-	// Marks keep their order: the report is on record when the hook's end is.
+	// Marks keep their order, so the report is durable when the hook's end is.
 	w.marks.Note(markKey(ReportMarks, r.Resource), r)
 	w.reports[r.Resource] = r
 	w.later()
 	return nil
 }
 
-// Begin marks the record as being worked on. A record that is gone ends the
-// flow: nobody waits for it any more.
+// Begin sets the record's status to in progress. If the record is gone, Begin ends the flow, since
+// nobody waits for the result.
 func (w *RecordWriter) Begin(ctx context.Context) error {
 	status := RecordInProgress
 	w.mu.Lock()
@@ -94,7 +93,7 @@ func (w *RecordWriter) Begin(ctx context.Context) error {
 	err := w.write(ctx)
 	switch {
 	case database.Refused(err) != nil:
-		return nil // it may take the end
+		return nil // the last write may succeed
 	case failure.Final(err):
 		return err
 	case err != nil:
@@ -105,8 +104,7 @@ func (w *RecordWriter) Begin(ctx context.Context) error {
 	return nil
 }
 
-// later has what has changed written, unless a goroutine is at it. The caller holds
-// mu.
+// later starts writing the changes, unless a goroutine is already writing. The caller holds mu.
 func (w *RecordWriter) later() {
 	w.changed = true
 	if !w.writing && w.ctx.Err() == nil {
@@ -119,8 +117,7 @@ func (w *RecordWriter) later() {
 	}
 }
 
-// run writes until nothing has changed, or the end is near, which has a write of
-// its own.
+// run writes until nothing has changed, or the end begins, which has a write of its own.
 func (w *RecordWriter) run() {
 	for w.pending() {
 		warned := false
@@ -132,7 +129,7 @@ func (w *RecordWriter) run() {
 			}
 			return err
 		})
-		if failure.HandedOver(err) { // the end, or the next owner, writes them
+		if failure.HandedOver(err) { // the last write, or the next owner's, includes them
 			w.mu.Lock()
 			w.writing = false
 			w.mu.Unlock()
@@ -148,8 +145,7 @@ func (w *RecordWriter) pending() bool {
 	return w.writing
 }
 
-// write writes once what has changed. What fails for want of a database is still to
-// be written then.
+// write writes the changes once. After a failure of the database the changes remain to be written.
 func (w *RecordWriter) write(ctx context.Context) error {
 	w.mu.Lock()
 	u := database.RecordUpdate{Status: w.status}
@@ -182,12 +178,12 @@ func columns(reports map[string]Report) (statuses, reasons map[string]string) {
 	return statuses, reasons
 }
 
-// End writes how the operation ended. earlier is what earlier runs have reported,
-// reason why the operation failed, empty if it did not, and undone reports whether its
-// resources are gone again.
+// End writes the result of the operation. earlier are the reports of earlier runs, reason says why
+// the operation failed and is empty if it did not, and undone says whether its resources were
+// removed.
 func (w *RecordWriter) End(ctx context.Context, status string, earlier []Report, reason string, undone bool) error {
 	w.mu.Lock()
-	w.stop() // nobody begins to write after that
+	w.stop() // no further write begins
 	w.mu.Unlock()
 	w.writers.Wait()
 	ctx, cancel := context.WithTimeout(ctx, WriteTime)
@@ -219,8 +215,8 @@ func (w *RecordWriter) End(ctx context.Context, status string, earlier []Report,
 	return nil
 }
 
-// lastStatuses sets those of resources of whose end nobody could tell: their
-// process died, or the database was away.
+// lastStatuses sets the final status of resources whose end was not reported, because their process
+// died or the database was unavailable.
 func lastStatuses(statuses, reasons map[string]string, reason string, undone bool) {
 	for key, status := range statuses {
 		switch {

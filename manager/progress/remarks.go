@@ -11,13 +11,13 @@ import (
 	"github.com/karbor-project/karbor/providers/protection"
 )
 
-// moreMark counts the remarks for which there was no room. It is among RemarkMarks.
+// moreMark counts the remarks for which there was no room. Its prefix is RemarkMarks.
 const moreMark = RemarkMarks + "more"
 
-// Remarks are what the hooks of one operation have remarked, here at once and in the
-// journal before whatever is saved or finished after it. They are safe for concurrent use.
+// Remarks collects the remarks of the hooks of one operation, in memory at once, and in the journal
+// before anything that is saved or finished later. It is safe for concurrent use.
 type Remarks struct {
-	marks *MarkWriter // nil: they are read alone
+	marks *MarkWriter // nil if the remarks are only read
 
 	mu   sync.Mutex // keeps marks in the order in which the list changes
 	list *remark.List
@@ -25,7 +25,7 @@ type Remarks struct {
 
 var _ protection.Remarks = (*Remarks)(nil)
 
-// NewRemarks makes remarks that are recorded by marks.
+// NewRemarks returns remarks that are recorded by marks.
 func NewRemarks(marks *MarkWriter) *Remarks { return &Remarks{marks: marks, list: &remark.List{}} }
 
 // ReadRemarks returns the remarks in an operation's RemarkMarks.

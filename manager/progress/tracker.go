@@ -19,10 +19,9 @@ import (
 	"github.com/karbor-project/karbor/providers/protection"
 )
 
-// Tracker is how far an operation has come, resource by resource, here at once and in
-// the journal some time soon. Resources without hooks do not stand in it, nor do
-// those of an operation that is not open, unless earlier runs have recorded them. It
-// is safe for concurrent use.
+// Tracker tracks the progress of an operation by resource, in memory at once and in the journal
+// soon after. It does not contain resources without hooks or, unless earlier runs have recorded
+// them, resources of an operation that is not open. It is safe for concurrent use.
 type Tracker struct {
 	marks   *MarkWriter
 	now     func() time.Time
@@ -31,19 +30,19 @@ type Tracker struct {
 	mu        sync.Mutex
 	resources map[resource.Key]*Resource
 	states    map[string]json.RawMessage // by mark key
-	restored  map[string]string          // new resources on record, by original id
+	restored  map[string]string          // recorded new resources, by original id
 	reports   []Report                   // of earlier runs
-	objects   map[string]string          // SHA-256 of what hooks have written, by name
+	objects   map[string]string          // SHA-256 of objects that hooks have written, by name
 }
 
-// NewTracker makes a tracker that records by marks.
+// NewTracker returns a tracker that records by marks.
 func NewTracker(marks *MarkWriter, now func() time.Time) *Tracker {
 	t := &Tracker{marks: marks, now: now, remarks: NewRemarks(marks)}
 	t.Reset()
 	return t
 }
 
-// Reset forgets everything, before it is read again from the journal.
+// Reset forgets everything, before it is read from the journal again.
 func (t *Tracker) Reset() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -52,7 +51,7 @@ func (t *Tracker) Reset() {
 	t.remarks.reset()
 }
 
-// Recall takes what an earlier run has recorded. Marks of other kinds it leaves alone.
+// Recall adopts a mark of an earlier run. It ignores marks of other kinds.
 func (t *Tracker) Recall(m journal.Mark) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -84,14 +83,14 @@ func (t *Tracker) Recall(m journal.Mark) error {
 	return nil
 }
 
-// Reports returns what hooks of earlier runs have reported.
+// Reports returns the reports of hooks of earlier runs.
 func (t *Tracker) Reports() []Report {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return slices.Clone(t.reports)
 }
 
-// Restored returns the new resources that earlier runs have made.
+// Restored returns the new resources that earlier runs have created.
 func (t *Tracker) Restored() *protection.NewResources {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -102,7 +101,7 @@ func (t *Tracker) Restored() *protection.NewResources {
 	return made
 }
 
-// FinishedHooks returns how many hooks have finished, now or before.
+// FinishedHooks returns the number of finished hooks, including those of earlier runs.
 func (t *Tracker) FinishedHooks() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -113,7 +112,7 @@ func (t *Tracker) FinishedHooks() int {
 	return count
 }
 
-// All returns copies of what is known, ordered by type and id.
+// All returns copies of all resources, ordered by type and id.
 func (t *Tracker) All() []Resource {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -137,7 +136,7 @@ func (t *Tracker) Expect(key resource.Key, hooks []string) {
 	t.resource(key).Hooks = hooks
 }
 
-// Finished reports whether a hook of a resource has finished, now or before.
+// Finished reports whether a hook of a resource has finished, in this or an earlier run.
 func (t *Tracker) Finished(key resource.Key, hook string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -145,13 +144,12 @@ func (t *Tracker) Finished(key resource.Key, hook string) bool {
 	return r != nil && slices.Contains(r.Done, hook)
 }
 
-// Start records that a hook runs.
+// Start records that a hook has started.
 func (t *Tracker) Start(key resource.Key, hook string) {
 	t.change(key, func(r *Resource) { r.start(hook, t.now().UTC()) })
 }
 
-// Finish records that a hook has finished, and those new resources that are not on
-// record yet.
+// Finish records that a hook has finished, and the new resources that are not recorded yet.
 func (t *Tracker) Finish(key resource.Key, hook string, made map[string]string) {
 	t.change(key, func(r *Resource) {
 		maps.DeleteFunc(made, func(original, id string) bool { return t.restored[original] == id })
@@ -160,12 +158,12 @@ func (t *Tracker) Finish(key resource.Key, hook string, made map[string]string) 
 	})
 }
 
-// Fail records that the hook which runs has failed.
+// Fail records that the running hook has failed.
 func (t *Tracker) Fail(key resource.Key, reason string) {
 	t.change(key, func(r *Resource) { r.fail(t.now().UTC(), reason) })
 }
 
-// Percent records how much of the hook's work is done.
+// Percent records the progress of the running hook.
 func (t *Tracker) Percent(key resource.Key, percent int) {
 	t.change(key, func(r *Resource) { r.Percent = percent })
 }
@@ -188,8 +186,8 @@ func (t *Tracker) resource(key resource.Key) *Resource {
 	return r
 }
 
-// State is what a plugin keeps of a resource. A write that fails leaves the
-// operation to its next owner.
+// State returns the state that a plugin keeps for a resource. A failed write hands the operation
+// over to its next owner.
 func (t *Tracker) State(key resource.Key) protection.State {
 	return pluginState{t, markKey(stateMarks, key.String())}
 }
@@ -222,7 +220,7 @@ func (s pluginState) Save(ctx context.Context, document json.RawMessage) error {
 // Remarks implements flow.Recorder.
 func (t *Tracker) Remarks() protection.Remarks { return t.remarks }
 
-// Remarked returns what the hooks have remarked, now or before.
+// Remarked returns the remarks of the hooks, including those of earlier runs.
 func (t *Tracker) Remarked() remark.Document { return t.remarks.Document() }
 
 // Objects returns the digests of the objects that hooks have written, by name.
@@ -232,8 +230,8 @@ func (t *Tracker) Objects() map[string]string {
 	return maps.Clone(t.objects)
 }
 
-// SaveObject records the digest of an object before the write of a hook returns, so that
-// whoever completes the checkpoint signs it.
+// SaveObject records the digest of an object before the write of a hook returns, so that it is
+// signed when the checkpoint is completed.
 func (t *Tracker) SaveObject(ctx context.Context, name, sum string) error {
 	if err := t.marks.Save(ctx, markKey(objectMarks, name), object{name, sum}); err != nil {
 		return failure.AsHandover(t.marks.ctx, err)

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package queue lets jobs start within limits, the projects taking turns. A project
-// that asks for a thousand jobs does not keep the others from theirs; within a
-// project the first come is served first.
+// Package queue starts jobs within limits, taking turns between projects. A project that submits a
+// thousand jobs does not delay the others; within a project, jobs start in the order of submission.
 package queue
 
 import (
@@ -10,22 +9,20 @@ import (
 	"sync"
 )
 
-// Limits bound the jobs that run at a time; 0 is no limit.
+// Limits bounds the jobs that run at the same time; 0 means no limit.
 type Limits struct {
 	Total       int
 	PerProvider int
 	PerProject  int
 }
 
-// Job is one job that waits or runs. Its exported fields do not change once it has
-// been submitted.
+// Job is a job that waits or runs. Its exported fields do not change after it has been submitted.
 type Job struct {
 	ID, Provider, Project string
-	// Run does the work, on a goroutine of its own. Whoever does it calls Release
-	// when it is done.
+	// Run does the work, on a goroutine of its own. Release must be called at its end.
 	Run func()
-	// Size is the memory, in bytes, of what a waiting job holds, and Park drops
-	// that when the queue has no room for it. Park does not block.
+	// Size is the memory, in bytes, that a waiting job holds. Park releases the memory if the queue
+	// has no room for it, and does not block.
 	Size int
 	Park func()
 
@@ -33,39 +30,38 @@ type Job struct {
 	parked bool
 }
 
-// state is how far a job has come.
+// state is the state of a job.
 type state int
 
 const (
 	idle    state = iota // not submitted, or done
 	waiting              // for its turn
-	running              // and counted
+	running              // counted against the limits
 )
 
-// Queue starts jobs. Submitting never blocks: an RPC must not wait for its turn. It
-// is safe for concurrent use.
+// Queue starts jobs. Submit never blocks, since an RPC must not wait for its turn. It is safe for
+// concurrent use.
 type Queue struct {
 	limits Limits
 	room   int
 
 	mu        sync.Mutex
 	running   int
-	providers map[string]int // running ones
+	providers map[string]int // running jobs
 	projects  map[string]int
 	queues    map[string][]*Job
-	turns     []string // projects with a queue, the next one first
+	turns     []string // projects with waiting jobs, the next one first
 	waiting   int
-	kept      int // bytes that waiting jobs hold
+	kept      int // bytes held by waiting jobs
 	closed    bool
 }
 
-// New makes a queue whose waiting jobs hold at most room bytes; the others are parked.
+// New returns a queue whose waiting jobs hold at most room bytes; further jobs are parked.
 func New(l Limits, room int) *Queue {
 	return &Queue{limits: l, room: room, providers: map[string]int{}, projects: map[string]int{}, queues: map[string][]*Job{}}
 }
 
-// Submit runs a job when its turn has come. It reports whether the queue still takes
-// jobs.
+// Submit runs a job when its turn has come. It reports whether the queue still accepts jobs.
 func (q *Queue) Submit(j *Job) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -88,7 +84,7 @@ func (q *Queue) Submit(j *Job) bool {
 	return true
 }
 
-// dispatch starts what may start.
+// dispatch starts the jobs that the limits allow.
 func (q *Queue) dispatch() {
 	for i := 0; i < len(q.turns) && (q.limits.Total == 0 || q.running < q.limits.Total); {
 		project := q.turns[i]
@@ -102,8 +98,8 @@ func (q *Queue) dispatch() {
 		q.running++
 		q.providers[j.Provider]++
 		q.projects[j.Project]++
-		// Who has had a turn goes to the end; the others are looked at from the
-		// first again.
+		// A project that has had its turn goes to the end, and the search begins again with the
+		// first.
 		q.turns = slices.Delete(q.turns, i, i+1)
 		if len(q.queues[project]) > 0 {
 			q.turns = append(q.turns, project)
@@ -113,8 +109,7 @@ func (q *Queue) dispatch() {
 	}
 }
 
-// startable is the place of the first job of a project that the limits let run,
-// or -1.
+// startable returns the index of the first job of a project that the limits allow to run, or -1.
 func (q *Queue) startable(project string) int {
 	if q.limits.PerProject > 0 && q.projects[project] >= q.limits.PerProject {
 		return -1
@@ -125,7 +120,7 @@ func (q *Queue) startable(project string) int {
 	return slices.IndexFunc(q.queues[project], func(j *Job) bool { return q.providers[j.Provider] < q.limits.PerProvider })
 }
 
-// take removes a waiting job. A queue without jobs is dropped.
+// take removes a waiting job. It drops a project without further jobs.
 func (q *Queue) take(project string, at int) *Job {
 	queue := q.queues[project]
 	j := queue[at]
@@ -143,8 +138,7 @@ func (q *Queue) take(project string, at int) *Job {
 	return j
 }
 
-// Release makes room for others. A job that does not run, or has been released
-// already, has taken none.
+// Release frees the place of a finished job. It does nothing for a job that is not running.
 func (q *Queue) Release(j *Job) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -164,7 +158,7 @@ func decrease(counts map[string]int, key string) {
 	}
 }
 
-// Withdraw takes a waiting job out and returns it, nil if no such job waits.
+// Withdraw removes a waiting job and returns it, or nil if no such job waits.
 func (q *Queue) Withdraw(id string) *Job {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -182,8 +176,8 @@ func (q *Queue) Withdraw(id string) *Job {
 	return nil
 }
 
-// Positions gives the place of each waiting job, from 1, in the order in which
-// they would start if only the projects' turns counted.
+// Positions returns the position of each waiting job, from 1, in the order in which they would
+// start if only the turns of the projects counted.
 func (q *Queue) Positions() map[string]int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -198,21 +192,21 @@ func (q *Queue) Positions() map[string]int {
 	return places
 }
 
-// Waiting returns the number of a project's jobs that wait.
+// Waiting returns the number of waiting jobs of a project.
 func (q *Queue) Waiting(project string) int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return len(q.queues[project])
 }
 
-// Counts returns the numbers of jobs that run, and that wait.
+// Counts returns the numbers of running and waiting jobs.
 func (q *Queue) Counts() (running, waiting int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.running, q.waiting
 }
 
-// Close lets no more jobs start, and drops and returns those that wait.
+// Close prevents further starts, and removes and returns the waiting jobs.
 func (q *Queue) Close() []*Job {
 	q.mu.Lock()
 	defer q.mu.Unlock()
