@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package metrics measures a service of package rpc for Prometheus. It keeps a
-// registry of its own and touches nothing global: what a program does not ask for
-// is not there.
+// Package metrics measures a service of package rpc for Prometheus. It uses its own
+// registry and no global state, so it exports only what a program adds.
 //
 // [Metrics.Middleware] counts and times requests, [Metrics.Watch] reads the state
 // of a transport whenever the metrics are read, and [Metrics.Handler] serves all

@@ -12,9 +12,9 @@ import (
 	"github.com/karbor-project/karbor/rpc"
 )
 
-// Logging notes the end of each request with its method, duration and request id:
-// at debug level when it went well, else as a warning with the error. Arguments
-// and results are never logged.
+// Logging logs the end of each request with its method, duration and request id: at
+// debug level when the request succeeded, otherwise as a warning with the error.
+// Arguments and results are never logged.
 func Logging(log logrus.FieldLogger) rpc.Middleware {
 	return func(next rpc.Handler) rpc.Handler {
 		return func(ctx context.Context, r *rpc.Request) (any, error) {

@@ -8,9 +8,9 @@ import (
 	"github.com/karbor-project/karbor/rpc"
 )
 
-// Recovery turns a panic of the handler into an error, a *rpc.PanicError. A server
-// does the same around all middleware; innermost, this one lets the others see
-// panics as errors.
+// Recovery returns a panic of the handler as an error, a *rpc.PanicError. A server does
+// the same around all middleware; as the innermost middleware, Recovery lets the others
+// see panics as errors.
 func Recovery() rpc.Middleware {
 	return func(next rpc.Handler) rpc.Handler {
 		return func(ctx context.Context, r *rpc.Request) (result any, err error) {

@@ -9,20 +9,20 @@ import (
 	"github.com/karbor-project/karbor/rpc"
 )
 
-// Tracer is what distributed tracing needs; a few lines adapt OpenTelemetry's to
+// Tracer is the interface to distributed tracing; a few lines adapt OpenTelemetry to
 // it. Implementations are safe for concurrent use.
 type Tracer interface {
-	// Start begins the span of a request. Its parent is what the headers describe,
-	// W3C's traceparent and tracestate, if they do. The span is in the returned
-	// context; end is called once, with the error of the handler.
+	// Start begins the span of a request. The span's parent comes from the headers
+	// traceparent and tracestate of W3C Trace Context, if present. The returned context
+	// holds the span; end is called once, with the error of the handler.
 	Start(ctx context.Context, method string, headers map[string]string) (_ context.Context, end func(error))
 	// Inject returns headers that describe the span in ctx, for a peer to continue it.
 	// It returns nil without a span.
 	Inject(ctx context.Context) map[string]string
 }
 
-// Tracing makes a span of each request. For the way out give the tracer's Inject
-// to rpc.ClientOptions.Headers.
+// Tracing makes a span of each request. To trace outgoing requests too, pass the
+// tracer's Inject as rpc.ClientOptions.Headers.
 func Tracing(t Tracer) rpc.Middleware {
 	return func(next rpc.Handler) rpc.Handler {
 		return func(ctx context.Context, r *rpc.Request) (any, error) {
@@ -34,8 +34,8 @@ func Tracing(t Tracer) rpc.Middleware {
 	}
 }
 
-// Passthrough is a Tracer without spans: a service that does not trace itself
-// keeps the traces of its callers together.
+// Passthrough is a Tracer without spans: a service that does not trace itself passes on
+// the trace of its caller.
 type Passthrough struct{}
 
 var _ Tracer = Passthrough{}

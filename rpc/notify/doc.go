@@ -4,11 +4,11 @@
 // events such as "plan.create.end" that a service publishes for any listener,
 // in the format of oslo.messaging's driver messagingv2.
 //
-// A [Notifier] hands each event to its drivers. The one of [Messaging] publishes
-// it on a broker, where it waits in the queue "<topic>.<priority>" even while
-// nobody listens; others write it to a log or keep it for a test. A [Listener]
-// takes events out of these queues and acknowledges each when its handlers have
-// returned, so that none is lost to a crash.
+// A [Notifier] passes each event to its drivers. The driver [Messaging] publishes the
+// event on a broker, where it waits in the queue "<topic>.<priority>" even without a
+// listener; other drivers write events to a log or keep them for a test. A [Listener]
+// consumes these queues and acknowledges each event after its handlers have returned,
+// so that a crash loses none.
 //
 // Anybody may read notifications, so they carry only the parts of a request context
 // that identify the request, and never a token.

@@ -28,10 +28,10 @@ const (
 	Sample   Priority = "sample"
 )
 
-// priorities are all that there are.
+// priorities lists all priorities.
 var priorities = []Priority{Audit, Debug, Info, Warn, Error, Critical, Sample}
 
-// ParsePriority reads a priority in any case; "warning" is another word for Warn.
+// ParsePriority parses a priority in any case; "warning" is a synonym of Warn.
 func ParsePriority(text string) (Priority, error) {
 	p := Priority(strings.ToLower(text))
 	if p == "warning" {
@@ -52,10 +52,10 @@ type Event struct {
 	// Type names the event, such as "plan.create.end".
 	Type     string
 	Priority Priority
-	// Payload is the JSON text that describes it.
+	// Payload is the JSON text with the content of the event.
 	Payload json.RawMessage
-	// Time is when it was sent, in UTC with microseconds; zero when a received one
-	// says nothing readable.
+	// Time is when the event was sent, in UTC with microseconds; zero when the time of
+	// a received event cannot be parsed.
 	Time time.Time
 	// Context is the request context of the sender without its secrets.
 	Context rpc.Context
@@ -64,7 +64,7 @@ type Event struct {
 // timeLayout is Python's str(datetime) of a naive time in UTC.
 const timeLayout = "2006-01-02 15:04:05"
 
-// timestamp leaves out a fraction of zero, as Python does.
+// timestamp omits a zero fraction, as Python does.
 func timestamp(t time.Time) string {
 	t = t.UTC().Truncate(time.Microsecond)
 	if t.Nanosecond() == 0 {
@@ -77,8 +77,8 @@ func timestamp(t time.Time) string {
 // oslo.messaging: amqp.py pack_context
 const contextPrefix = "_context_"
 
-// wireEvent has the members of an event on the wire, in the order of Python.
-// oslo.messaging: notify/notifier.py _notify
+// wireEvent has the members of an event on the wire, in Python's order. oslo.messaging:
+// notify/notifier.py _notify
 type wireEvent struct {
 	ID          string          `json:"message_id"`
 	PublisherID string          `json:"publisher_id"`
@@ -89,10 +89,10 @@ type wireEvent struct {
 	UniqueID    string          `json:"_unique_id"`
 }
 
-// errNotUTF8 is the error of text that every listener would reject unread.
+// errNotUTF8 is the error for text that every listener would reject.
 var errNotUTF8 = errors.New("text is not valid UTF-8")
 
-// encode gives the payload of the message, fresh for each topic.
+// encode returns the payload of a message. Each topic gets a message of its own.
 func (e *Event) encode(uniqueID string) ([]byte, error) {
 	text, err := e.marshal(uniqueID)
 	if err == nil && !utf8.Valid(text) { // encoding/json takes raw text as it is
@@ -125,9 +125,9 @@ func (e *Event) marshal(uniqueID string) ([]byte, error) {
 	return append(append(text[:len(text)-1], ','), context[1:]...), nil
 }
 
-// decode reads the payload of a message. known tells whether the priority is one.
+// decode decodes the payload of a message. known reports whether the priority is valid.
 func decode(payload []byte) (e *Event, uniqueID string, known bool, err error) {
-	// Members of wrong types stay empty: an odd event is better than none.
+	// Members of wrong types stay empty, so that an event with one is still received.
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(payload, &members); err != nil {
 		return nil, "", false, fmt.Errorf("decoding a notification: %w", err)
@@ -157,8 +157,8 @@ func decode(payload []byte) (e *Event, uniqueID string, known bool, err error) {
 	return e, rpc.BoundedID(text("_unique_id")), known, nil
 }
 
-// safe are the members of a request context that may leave the service. A token
-// can hide under any other name.
+// safe lists the members of a request context that may leave the service. It is a list
+// of allowed names because a token can hide under any other name.
 // oslo.messaging: notify/notifier.py _sanitize_context; oslo.context: context.py
 var safe = map[string]bool{
 	"user_id": true, "project_id": true, "domain_id": true, "user_domain_id": true, "project_domain_id": true,
@@ -167,18 +167,18 @@ var safe = map[string]bool{
 	"service_user_domain_id": true, "service_user_domain_name": true, "service_project_id": true,
 	"service_project_name": true, "service_project_domain_id": true, "service_project_domain_name": true,
 	"service_roles": true, "global_request_id": true, "system_scope": true,
-	// Older names of the same.
+	// Older names of the members above.
 	"user": true, "project": true, "domain": true, "user_domain": true, "project_domain": true,
 	"user_identity": true, "tenant": true,
-	// What a context of oslo.context has besides.
+	// Further members of oslo.context's RequestContext.
 	"read_only": true, "show_deleted": true, "resource_uuid": true, "is_admin_project": true,
 }
 
-// token is sent as null when the context has one: listeners rebuild their context
-// from the members, and miss an absent one.
+// token is sent as null when the context has one: listeners rebuild their context from
+// the members and require the name.
 const token = "auth_token"
 
-// sanitize leaves of a request context what may be published.
+// sanitize returns the members of a request context that may be published.
 func sanitize(c rpc.Context) rpc.Context {
 	clean := make(rpc.Context, len(c))
 	for name, value := range c {

@@ -14,26 +14,26 @@ import (
 	"github.com/karbor-project/karbor/rpc"
 )
 
-// ErrRequeue is what a handler returns, wrapped or not, to see an event again
-// later. It takes a listener that allows it.
+// ErrRequeue is returned by a handler, wrapped or not, to receive an event again later.
+// The listener must allow requeueing.
 // oslo.messaging: NotificationResult.REQUEUE
 var ErrRequeue = errors.New("notification is to be delivered again")
 
-// Handler works on one event. Its context ends when the listener is stopped hard.
-// An error is logged; the event is given back to the broker when the listener
-// allows that, and is done with otherwise. The same event can come again: after a
-// crash, or when the connection was lost before its acknowledgement.
+// Handler handles one event. Its context ends when the listener is stopped hard. An
+// error is logged; the event is requeued when the listener allows that and is
+// acknowledged otherwise. The same event can come again after a crash, or when the
+// connection was lost before the acknowledgement.
 type Handler func(ctx context.Context, e *Event) error
 
-// Endpoint is a set of handlers for the priorities that it cares for.
+// Endpoint is a set of handlers by priority.
 type Endpoint struct {
 	Handlers map[Priority]Handler
-	// Accept chooses among the events; nil takes all. It plays the part of
-	// oslo.messaging's NotificationFilter.
+	// Accept selects events; nil selects all. It corresponds to oslo.messaging's
+	// NotificationFilter.
 	Accept func(e *Event) bool
 }
 
-// Source is where events come from.
+// Source is a topic from which events are received.
 type Source struct {
 	// Exchange scopes the topic; empty means rpc.DefaultExchange.
 	Exchange string
@@ -43,11 +43,11 @@ type Source struct {
 
 // ListenerOptions tune a listener; the zero value is ready for use.
 type ListenerOptions struct {
-	// Pool names a queue that gets a copy of every event; listeners of one pool share
-	// it. Without one, all listeners share the queues of the topics.
+	// Pool names a queue that receives a copy of every event; the listeners of a pool
+	// share it. Without a pool, all listeners share the queues of the topics.
 	Pool string
-	// AllowRequeue gives an event back to the broker when a handler fails or asks for
-	// it. An event that always fails then comes for ever.
+	// AllowRequeue requeues an event when a handler fails or returns ErrRequeue. An
+	// event that always fails is then delivered for ever.
 	AllowRequeue bool
 	// Workers bounds the events worked on at a time; 0 means rpc.DefaultWorkers.
 	Workers int
@@ -78,8 +78,8 @@ type Listener struct {
 	stopped bool
 }
 
-// NewListener makes a listener for the priorities that its endpoints handle, of
-// every source.
+// NewListener returns a listener on every source for the priorities that its endpoints
+// handle.
 func NewListener(t Transport, sources []Source, endpoints []Endpoint, o ListenerOptions) (*Listener, error) {
 	if o.Workers <= 0 {
 		o.Workers = rpc.DefaultWorkers
@@ -110,7 +110,7 @@ func NewListener(t Transport, sources []Source, endpoints []Endpoint, o Listener
 	return l, nil
 }
 
-// handled returns the priorities that any endpoint has a handler for.
+// handled returns the priorities for which any endpoint has a handler.
 func handled(endpoints []Endpoint) []Priority {
 	var have []Priority
 	for _, p := range priorities {
@@ -203,7 +203,8 @@ func (l *Listener) finishEvents(ctx context.Context) error {
 	}
 }
 
-// receive takes one message. Its blocking is the back-pressure on the broker.
+// receive takes one message. It blocks while all workers are busy, which is the
+// back-pressure on the broker.
 // oslo.messaging: notify/listener.py, amqpdriver.py NotificationAMQPIncomingMessage
 func (l *Listener) receive(m rpc.Incoming) {
 	if l.soft.Err() == nil {
@@ -229,8 +230,8 @@ func (l *Listener) work(m rpc.Incoming) {
 	err = l.handle(e)
 }
 
-// read decodes a message. One that there is nothing to do for is settled, and the
-// event nil.
+// read decodes a message. A message that needs no handling is settled, and the event is
+// nil.
 func (l *Listener) read(m rpc.Incoming) (*Event, string) {
 	payload, err := m.Payload()
 	var e *Event
@@ -254,10 +255,10 @@ func (l *Listener) read(m rpc.Incoming) (*Event, string) {
 	return nil, ""
 }
 
-// errGoexit is the outcome of a handler that ended its goroutine.
+// errGoexit is the error for a handler that ended its goroutine.
 var errGoexit = errors.New("the handler has ended its goroutine")
 
-// handle asks the endpoints in turn, until one of them fails.
+// handle calls the endpoints in turn until one of them fails.
 func (l *Listener) handle(e *Event) error {
 	for i := range l.endpoints {
 		if err := l.endpoints[i].handle(l.hard, e); err != nil {
@@ -284,8 +285,8 @@ func (l *Listener) conclude(m rpc.Incoming, e *Event, id string, err error) {
 	l.seen.add(id)
 }
 
-// handle passes over events that the endpoint does not care for. A panic becomes
-// an error, and every error that wraps ErrRequeue ErrRequeue itself.
+// handle skips events that the endpoint does not select. A panic becomes an error, and
+// every error that wraps ErrRequeue becomes ErrRequeue itself.
 func (n *Endpoint) handle(ctx context.Context, e *Event) error {
 	handler := n.Handlers[e.Priority]
 	if handler == nil {
@@ -303,17 +304,17 @@ func (n *Endpoint) handle(ctx context.Context, e *Event) error {
 	})
 }
 
-// settle notes that an acknowledgement failed; the broker delivers again.
+// settle logs that an acknowledgement failed; the broker then delivers the event again.
 func (l *Listener) settle(err error) {
 	if err != nil {
 		l.log.WithError(err).Debug("notification could not be settled, it will be delivered again")
 	}
 }
 
-// window is how many unique ids a listener remembers; Python knows 16.
+// window is the number of unique ids that a listener remembers; Python remembers 16.
 const window = 1024
 
-// seen remembers the ids of the events acknowledged of late, first in first out.
+// seen remembers the ids of recently acknowledged events, first in, first out.
 type seen struct {
 	mu    sync.Mutex
 	ids   map[string]struct{}
@@ -323,7 +324,7 @@ type seen struct {
 
 func newSeen() *seen { return &seen{ids: make(map[string]struct{}, window)} }
 
-// has is false for events without an id.
+// has reports whether the id is remembered; it is false for an event without an id.
 func (s *seen) has(id string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -16,7 +16,7 @@ import (
 	"github.com/karbor-project/karbor/rpc"
 )
 
-// Driver delivers events somewhere. It must not change them.
+// Driver delivers events. It must not change them.
 type Driver interface {
 	Deliver(ctx context.Context, e *Event) error
 }
@@ -35,8 +35,8 @@ type Notifier struct {
 	options     Options
 }
 
-// New makes a notifier. publisherID is usually "service.host". Without a driver
-// events go nowhere, as with oslo.messaging's driver noop.
+// New returns a notifier. publisherID is usually "service.host". Without a driver
+// events are dropped, as with oslo.messaging's driver noop.
 func New(publisherID string, o Options, drivers ...Driver) *Notifier {
 	if o.Now == nil {
 		o.Now = time.Now
@@ -47,8 +47,8 @@ func New(publisherID string, o Options, drivers ...Driver) *Notifier {
 	return &Notifier{publisherID: publisherID, drivers: drivers, options: o}
 }
 
-// Notify sends an event through every driver and returns when all have had it.
-// Of the request context only what may be published is sent, and never a token.
+// Notify sends an event through every driver and returns when all are done. Only the
+// members of the request context that may be published are sent, never a token.
 //
 // oslo.messaging logs a failed delivery and goes on; here the error is returned,
 // and the caller, whose work seldom depends on it, logs it.
@@ -74,47 +74,47 @@ func (n *Notifier) Notify(ctx context.Context, rc rpc.Context, p Priority, event
 	return errors.Join(errs...)
 }
 
-// Audit sends an event of that priority; see Notify.
+// Audit sends an event of priority audit; see Notify.
 func (n *Notifier) Audit(ctx context.Context, rc rpc.Context, eventType string, payload any) error {
 	return n.Notify(ctx, rc, Audit, eventType, payload)
 }
 
-// Debug sends an event of that priority; see Notify.
+// Debug sends an event of priority debug; see Notify.
 func (n *Notifier) Debug(ctx context.Context, rc rpc.Context, eventType string, payload any) error {
 	return n.Notify(ctx, rc, Debug, eventType, payload)
 }
 
-// Info sends an event of that priority; see Notify.
+// Info sends an event of priority info; see Notify.
 func (n *Notifier) Info(ctx context.Context, rc rpc.Context, eventType string, payload any) error {
 	return n.Notify(ctx, rc, Info, eventType, payload)
 }
 
-// Warn sends an event of that priority; see Notify.
+// Warn sends an event of priority warn; see Notify.
 func (n *Notifier) Warn(ctx context.Context, rc rpc.Context, eventType string, payload any) error {
 	return n.Notify(ctx, rc, Warn, eventType, payload)
 }
 
-// Error sends an event of that priority; see Notify.
+// Error sends an event of priority error; see Notify.
 func (n *Notifier) Error(ctx context.Context, rc rpc.Context, eventType string, payload any) error {
 	return n.Notify(ctx, rc, Error, eventType, payload)
 }
 
-// Critical sends an event of that priority; see Notify.
+// Critical sends an event of priority critical; see Notify.
 func (n *Notifier) Critical(ctx context.Context, rc rpc.Context, eventType string, payload any) error {
 	return n.Notify(ctx, rc, Critical, eventType, payload)
 }
 
-// Sample sends an event of that priority, for measurements that may get lost; see
+// Sample sends an event of priority sample, for measurements that may get lost; see
 // Notify.
 func (n *Notifier) Sample(ctx context.Context, rc rpc.Context, eventType string, payload any) error {
 	return n.Notify(ctx, rc, Sample, eventType, payload)
 }
 
 // Transport is the part of a transport that notifications need. The transports of
-// packages rabbit and rpctest have it.
+// packages rabbit and rpctest implement it.
 type Transport interface {
-	// Post publishes to the key of the binding and returns when the broker has the
-	// message. The queue of the binding exists from then on.
+	// Post publishes to the key of the binding and returns when the broker has
+	// confirmed the message. It declares the queue of the binding.
 	Post(ctx context.Context, to rpc.Binding, p rpc.Publishing) error
 	// Subscribe declares the bindings and consumes each of their queues once. Otherwise
 	// it works like Listen of rpc.Transport.
@@ -125,10 +125,11 @@ type Transport interface {
 type MessagingOptions struct {
 	// Exchange scopes the topics; empty means rpc.DefaultExchange.
 	Exchange string
-	// Topics get each event under a unique id of its own; none means DefaultTopic.
+	// Topics each receive the event under a unique id of their own; none means
+	// DefaultTopic.
 	Topics []string
-	// Retry is how often a publishing is tried again while the broker is away: 0 is
-	// never; nil and negative are as long as the context lasts.
+	// Retry is how often publishing is retried while the broker is unreachable: 0 means
+	// never; nil and negative mean until the context ends.
 	// oslo.messaging: [oslo_messaging_notifications] retry
 	Retry *int
 }
@@ -139,7 +140,7 @@ type messaging struct {
 	options   MessagingOptions
 }
 
-// Messaging makes the driver that publishes events on a broker, as oslo.messaging
+// Messaging returns the driver that publishes events on a broker, as oslo.messaging
 // does with driver = messagingv2.
 func Messaging(t Transport, o MessagingOptions) Driver {
 	if len(o.Topics) == 0 {
@@ -165,15 +166,16 @@ func (m *messaging) Deliver(ctx context.Context, e *Event) error {
 	return errors.Join(errs...)
 }
 
-// bind returns the queue of a topic's events of one priority, under its own name.
+// bind returns the queue for a topic's events of one priority, bound with its name as
+// the key.
 func bind(exchange, topic string, p Priority) rpc.Binding {
 	key := topic + "." + string(p)
 	return rpc.Binding{Exchange: exchange, Key: key, Queue: key}
 }
 
-// Drivers makes the drivers that a service's configuration names: messagingv2,
-// log, noop, and test for a [Recorder]. oslo.messaging:
-// [oslo_messaging_notifications] driver
+// Drivers returns the drivers named in a service's configuration: messagingv2, log,
+// noop, and test for a [Recorder].
+// oslo.messaging: [oslo_messaging_notifications] driver
 func Drivers(names []string, t Transport, o MessagingOptions, log logrus.FieldLogger) ([]Driver, error) {
 	var drivers []Driver
 	for _, name := range names {
@@ -195,8 +197,8 @@ func Drivers(names []string, t Transport, o MessagingOptions, log logrus.FieldLo
 // logging writes events to a log.
 type logging struct{ log logrus.FieldLogger }
 
-// Log makes the driver that writes each event to a log, at the level of its
-// priority. oslo.messaging: notify/_impl_log.py
+// Log returns the driver that logs each event at the level of its priority.
+// oslo.messaging: notify/_impl_log.py
 func Log(log logrus.FieldLogger) Driver { return logging{log} }
 
 // Deliver implements Driver.
@@ -217,7 +219,7 @@ func (l logging) Deliver(_ context.Context, e *Event) error {
 	return nil
 }
 
-// Recorder is a driver that keeps events for a test to look at. The zero value is
+// Recorder is a driver that keeps events for inspection by a test. The zero value is
 // ready for use.
 type Recorder struct {
 	mu     sync.Mutex

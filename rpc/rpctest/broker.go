@@ -21,17 +21,18 @@ type RawMessage struct {
 	Compression     string
 	// DeliveryMode is 2 for persistent messages.
 	DeliveryMode uint8
-	// Expiration is the text of milliseconds that AMQP has; empty means never.
+	// Expiration is AMQP's text of milliseconds; empty means never.
 	Expiration string
 	// Headers are the text headers, without the compression.
 	Headers map[string]string
 	Body    []byte
 }
 
-// Broker is a message broker in memory. Its transports reach each other.
+// Broker is an in-memory message broker. All transports made from one Broker can reach
+// each other.
 type Broker struct {
-	// MaxMessage is the size of the largest body that the broker takes; 0 means any.
-	// It is set before the broker is used.
+	// MaxMessage is the size of the largest body that the broker accepts; 0 means no
+	// limit. It must be set before the broker is used.
 	MaxMessage int
 
 	mu      sync.Mutex
@@ -40,13 +41,13 @@ type Broker struct {
 	routes  map[rpc.Binding]bool
 }
 
-// NewBroker makes an empty broker.
+// NewBroker returns an empty broker.
 func NewBroker() *Broker {
 	return &Broker{queues: make(map[string]*queue), fanouts: make(map[string][]string), routes: make(map[rpc.Binding]bool)}
 }
 
-// queue holds messages that wait; those in the hands of consumers are with the
-// consumers.
+// queue holds waiting messages; the consumers hold the messages that are delivered and
+// not settled.
 type queue struct {
 	waiting []*message
 	wake    chan struct{} // closed when something changes
@@ -59,7 +60,7 @@ type message struct {
 	redelivered bool
 }
 
-// declare makes the queue unless it exists.
+// declare creates the queue unless it exists.
 func (b *Broker) declare(name string) {
 	if b.queues[name] == nil {
 		b.queues[name] = &queue{wake: make(chan struct{})}
@@ -73,8 +74,8 @@ func (b *Broker) Declare(name string) {
 	b.declare(name)
 }
 
-// Delete removes a queue and its messages. Consumers of this broker do not bring
-// it back.
+// Delete removes a queue and its messages. Consumers of this broker do not declare the
+// queue again.
 func (b *Broker) Delete(name string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -85,7 +86,7 @@ func (b *Broker) Delete(name string) {
 	}
 }
 
-// Len returns the number of messages that wait in a queue.
+// Len returns the number of messages waiting in a queue.
 func (b *Broker) Len(name string) int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -112,7 +113,7 @@ func (b *Broker) Get(name string, done <-chan struct{}) (RawMessage, bool) {
 	return RawMessage{}, false
 }
 
-// takes refuses a body that is too large.
+// takes returns an error for a body that exceeds MaxMessage.
 func (b *Broker) takes(body []byte) error {
 	if b.MaxMessage > 0 && len(body) > b.MaxMessage {
 		return fmt.Errorf("%w: %w: it has %d bytes, and the broker takes %d", rpc.ErrDelivery, rpc.ErrRefused, len(body), b.MaxMessage)
@@ -195,7 +196,8 @@ func (b *Broker) bound(topic string) []string {
 	return slices.Clone(b.fanouts[topic])
 }
 
-// topicQueue names the queue of a topic or of one server. Exchanges scope it.
+// topicQueue returns the name of the queue of a topic or of one server, scoped by
+// exchange.
 func topicQueue(t rpc.Target) string {
 	name := t.ExchangeName() + "/" + t.Topic
 	if t.Server != "" {
@@ -204,7 +206,7 @@ func topicQueue(t rpc.Target) string {
 	return name
 }
 
-// route makes the queue of a binding and binds it to the exchange.
+// route declares the queue of a binding and binds it to the exchange.
 func (b *Broker) route(to rpc.Binding) {
 	to.Exchange = to.ExchangeName()
 	b.mu.Lock()
@@ -213,7 +215,7 @@ func (b *Broker) route(to rpc.Binding) {
 	b.routes[to] = true
 }
 
-// routed returns the queues that a key of an exchange feeds.
+// routed returns the queues to which a key of an exchange is bound.
 func (b *Broker) routed(exchange, key string) []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()

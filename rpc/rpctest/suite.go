@@ -17,29 +17,30 @@ import (
 	"github.com/karbor-project/karbor/rpc/notify"
 )
 
-// Pair is what the conformance suite works on: two peers of one broker and a view
-// of the broker beside them.
+// Pair is what a check of the conformance suite runs on: two peers of one broker and
+// raw access to the broker.
 type Pair struct {
 	Server rpc.Transport
 	Client rpc.Transport
 	Wire   Wire
-	// MaxMessage is the size of the largest message that the broker takes; 0 means
-	// that it is not known.
+	// MaxMessage is the size of the largest message that the broker accepts; 0 means
+	// unknown.
 	MaxMessage int
 }
 
-// Wire handles raw messages. Its methods fail the test themselves.
+// Wire handles raw messages. Its methods fail the test on an error.
 type Wire interface {
-	// Bind makes sure of the shared queue of the target, as a server would, and
-	// returns its name.
+	// Bind declares the shared queue of the target, as a server would, and returns its
+	// name.
 	Bind(target rpc.Target) string
 	// Declare makes a queue that the default exchange reaches.
 	Declare(queue string)
 	Delete(queue string)
 	Put(queue string, m RawMessage)
-	// Get waits for a message and takes it; false means none within that time.
+	// Get waits for a message and removes it; false means that none came within that
+	// time.
 	Get(queue string, within time.Duration) (RawMessage, bool)
-	// Len is the number of messages that wait.
+	// Len returns the number of waiting messages.
 	Len(queue string) int
 }
 
@@ -61,13 +62,13 @@ func Run(t *testing.T, connect func(t *testing.T) Pair) {
 	}
 }
 
-// suite is all there is to check.
+// suite lists all checks.
 func suite() []check {
 	return slices.Concat(requestChecks, replyChecks, clientChecks, acceptChecks, contextChecks, surviveChecks, hostileChecks, notifyChecks, startChecks, limitChecks)
 }
 
-// soon is longer than anything that must happen takes, and briefly long enough
-// for what must not happen to show.
+// soon is longer than any expected event takes; briefly is long enough for an
+// unexpected event to show.
 const (
 	soon    = time.Minute
 	briefly = 400 * time.Millisecond
@@ -112,7 +113,7 @@ func (h *harness) serveAt(target rpc.Target, o rpc.ServerOptions, endpoints ...r
 	return s
 }
 
-// client asks the topic.
+// client returns a client of the topic.
 func (h *harness) client(o rpc.ClientOptions) *rpc.Client {
 	if o.Timeout == 0 {
 		o.Timeout = soon
@@ -136,7 +137,7 @@ func returns(v any) rpc.Handler {
 	return func(context.Context, *rpc.Request) (any, error) { return v, nil }
 }
 
-// wrapped returns a payload text in the envelope that every sender must use.
+// envelope wraps a payload text as every sender must do.
 func wrapped(payload string) []byte {
 	text, _ := json.Marshal(payload)
 	return []byte(`{"oslo.version": "2.0", "oslo.message": ` + string(text) + `}`)
@@ -156,7 +157,7 @@ type reply struct {
 	UniqueID string  `json:"_unique_id"`
 }
 
-// failure is the object that a reply holds as text.
+// failure is the object in the failure member of a reply.
 type failure struct {
 	Class   string         `json:"class"`
 	Module  string         `json:"module"`
@@ -166,7 +167,7 @@ type failure struct {
 	Kwargs  map[string]any `json:"kwargs"`
 }
 
-// open gives the payload of an enveloped message.
+// open returns the payload of an enveloped message.
 func (h *harness) open(m RawMessage) []byte {
 	h.t.Helper()
 	var envelope map[string]string
@@ -179,7 +180,7 @@ func (h *harness) open(m RawMessage) []byte {
 	return []byte(envelope["oslo.message"])
 }
 
-// ask puts a raw request with a reply queue of its own and returns the queue.
+// ask sends a raw request with a reply queue of its own and returns that queue.
 func (h *harness) ask(members string) string {
 	h.t.Helper()
 	answers := "reply_" + rpc.NewID()
@@ -189,7 +190,7 @@ func (h *harness) ask(members string) string {
 	return answers
 }
 
-// answer takes the next reply of a queue.
+// answer returns the next reply of a queue.
 func (h *harness) answer(queue string) reply {
 	h.t.Helper()
 	m, ok := h.Wire.Get(queue, soon)
@@ -203,7 +204,7 @@ func (h *harness) answer(queue string) reply {
 	return r
 }
 
-// failed returns the failure of the next reply.
+// failed returns the failure in the next reply.
 func (h *harness) failed(queue string) failure {
 	h.t.Helper()
 	r := h.answer(queue)
@@ -217,7 +218,7 @@ func (h *harness) failed(queue string) failure {
 	return f
 }
 
-// silent checks that nothing arrives in the queue.
+// silent checks that no message arrives in the queue.
 func (h *harness) silent(queue string) {
 	h.t.Helper()
 	if m, ok := h.Wire.Get(queue, briefly); ok {
@@ -237,7 +238,7 @@ func wait[T any](t *testing.T, c <-chan T, what string) T {
 	}
 }
 
-// until waits for a state of the broker, which tells nobody when it is reached.
+// until polls for a state of the broker, which sends no notice of it.
 func (h *harness) until(what string, ok func() bool) {
 	h.t.Helper()
 	for !ok() {
@@ -248,7 +249,7 @@ func (h *harness) until(what string, ok func() bool) {
 	}
 }
 
-// successor serves the same queue and reports what it gets.
+// successor serves the same queue and reports the requests it receives.
 func (h *harness) successor() <-chan *rpc.Request {
 	requests := make(chan *rpc.Request, 4)
 	other := h.target
@@ -274,7 +275,7 @@ func (h *harness) newServer(handler rpc.Handler, delivery rpc.Delivery) *rpc.Ser
 	return s
 }
 
-// deserted starts a server whose answers may never leave, and stops it hard.
+// deserted starts a server whose answers cannot be delivered, and stops it hard.
 func (h *harness) deserted() {
 	h.t.Helper()
 	s, err := rpc.NewServer(h.Server, h.target, []rpc.Endpoint{methods("", map[string]rpc.Handler{"one": returns(1)})},
@@ -292,8 +293,8 @@ func (h *harness) deserted() {
 	})
 }
 
-// tooLarge returns a text that no broker of the suite takes; the test is skipped where
-// the limit is not known.
+// tooLarge returns a text that exceeds the broker's limit; the test is skipped when the
+// limit is unknown.
 func (h *harness) tooLarge() string {
 	h.t.Helper()
 	if h.MaxMessage == 0 {
@@ -302,7 +303,7 @@ func (h *harness) tooLarge() string {
 	return strings.Repeat("x", h.MaxMessage)
 }
 
-// carrier returns the transport's part for notifications.
+// carrier is the part of a transport that notifications use.
 func (h *harness) carrier(t rpc.Transport) notify.Transport {
 	h.t.Helper()
 	c, ok := t.(notify.Transport)
@@ -312,8 +313,8 @@ func (h *harness) carrier(t rpc.Transport) notify.Transport {
 	return c
 }
 
-// notifier publishes to topics of the check's own, and has the queues of the
-// priority removed in the end.
+// notifier publishes to topics of its own check and removes the queues of the priority
+// at the end.
 func (h *harness) notifier(p notify.Priority, topics ...string) *notify.Notifier {
 	h.t.Helper()
 	for _, topic := range topics {
@@ -323,7 +324,7 @@ func (h *harness) notifier(p notify.Priority, topics ...string) *notify.Notifier
 	return notify.New("svc.host1", o, notify.Messaging(h.carrier(h.Client), notify.MessagingOptions{Topics: topics}))
 }
 
-// forget deletes a queue that is made in the check.
+// forget deletes a queue that the check creates.
 func (h *harness) forget(queue string) { h.t.Cleanup(func() { h.Wire.Delete(queue) }) }
 
 // listen starts a listener for one priority and stops it with the check.
@@ -370,9 +371,9 @@ func (h *harness) members(queue string) (RawMessage, map[string]any) {
 	return m, members
 }
 
-// disturbedStarts starts one after the other on the same transport and ends each at
-// another point of its start, from the first to some time behind the last. Each must
-// return, and leave nothing that keeps the next one from starting.
+// disturbedStarts starts one server or listener after another on the same transport and
+// interrupts each start at a different point, from the beginning to some time after the
+// end. Each start must return, and leave nothing behind that prevents the next.
 func (h *harness) disturbedStarts(create func() startable) {
 	h.t.Helper()
 	begin := time.Now()
@@ -407,8 +408,8 @@ func (h *harness) disturbedStarts(create func() startable) {
 	}
 }
 
-// traffic calls send again and again until the returned function is called, which
-// returns the names of what has been sent.
+// traffic calls send repeatedly until the returned function is called, which returns
+// the names of the messages sent.
 func (h *harness) traffic(send func(name string) error) func() []string {
 	end := make(chan struct{})
 	var sent []string
@@ -435,8 +436,9 @@ func (h *harness) traffic(send func(name string) error) func() []string {
 	}
 }
 
-// serveBreaking serves each handler under both deliveries, "start-" before the names
-// of the UntilAccepted ones, with one worker, so that one lost slot is all of them.
+// serveBreaking serves each handler with both deliveries, the UntilAccepted ones with
+// "start-" before their names. It uses one worker, so that a single lost slot stops the
+// server.
 func (h *harness) serveBreaking(o rpc.ServerOptions, handlers map[string]rpc.Handler) []string {
 	h.t.Helper()
 	e := rpc.Endpoint{Methods: map[string]rpc.Method{"next": {Handler: returns("alive")}}}
@@ -450,7 +452,7 @@ func (h *harness) serveBreaking(o rpc.ServerOptions, handlers map[string]rpc.Han
 	return slices.DeleteFunc(names, func(name string) bool { return name == "next" })
 }
 
-// alive checks that the one worker is there.
+// alive checks that the only worker still serves.
 func (h *harness) alive() {
 	h.t.Helper()
 	if r := h.answer(h.ask(`"method": "next"`)); r.Result != "alive" {

@@ -10,8 +10,8 @@ import (
 	"github.com/karbor-project/karbor/rpc"
 )
 
-// acceptChecks are about methods of the delivery UntilAccepted, which are beyond
-// what oslo.messaging has.
+// acceptChecks cover methods with the delivery UntilAccepted, which oslo.messaging does
+// not have.
 var acceptChecks = []check{
 	{"Checklist16_AcknowledgedBeforeTheHandler", checkAckFirst},
 	{"UntilAccepted_AcknowledgedByAccept", checkAccept},
@@ -24,7 +24,7 @@ func accepting(handler rpc.Handler) rpc.Endpoint {
 	return rpc.Endpoint{Methods: map[string]rpc.Method{"start": {Handler: handler, Delivery: rpc.UntilAccepted}}}
 }
 
-// hardStop stops a server without patience.
+// hardStop stops a server without waiting for its handlers.
 func hardStop(t *testing.T, s *rpc.Server) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -104,7 +104,7 @@ func checkSameAnswer(t *testing.T, h *harness) {
 	}))
 	first := h.ask(`"method": "start", "_unique_id": "u1"`)
 	wait(t, runs, "the handler")
-	// A repetition while it runs joins it; its own reply queue gets nothing.
+	// A repetition of a running request joins it; its own reply queue receives nothing.
 	joined := h.ask(`"method": "start", "_unique_id": "u1"`)
 	h.silent(joined)
 	close(release)

@@ -15,7 +15,7 @@ import (
 	"github.com/karbor-project/karbor/rpc"
 )
 
-// clientChecks are about what a client sends and how it waits.
+// clientChecks cover the requests that a client sends and how it waits for answers.
 var clientChecks = []check{
 	{"Checklist37_FailureOfACall", checkTypedFailure},
 	{"Checklist39_RequestOnTheWire", checkRequestForm},
@@ -148,7 +148,7 @@ func checkTimeout(t *testing.T, h *harness) {
 }
 
 func checkMonitor(t *testing.T, h *harness) {
-	// Heartbeats come at half the time, and the handler takes longer than all of it.
+	// Heartbeats come at half the timeout, and the handler takes longer than the whole.
 	const monitor = 8 * time.Second
 	h.serve(rpc.ServerOptions{}, methods("", map[string]rpc.Handler{
 		"slow": func(context.Context, *rpc.Request) (any, error) {
@@ -157,7 +157,7 @@ func checkMonitor(t *testing.T, h *harness) {
 		},
 	}))
 	c := h.client(rpc.ClientOptions{CallMonitorTimeout: monitor, Timeout: time.Minute})
-	// Nobody takes this one, so nobody sends heartbeats.
+	// No server takes this request, so no server sends heartbeats.
 	h.Wire.Bind(rpc.Target{Topic: h.target.Topic + "x"})
 	lost := make(chan error, 1)
 	go func() {

@@ -14,7 +14,8 @@ import (
 	"github.com/karbor-project/karbor/rpc"
 )
 
-// contextChecks are about what a handler learns of its caller beside the request.
+// contextChecks cover what a handler learns about its caller in addition to the
+// request.
 var contextChecks = []check{
 	{"Deadline_HandlersEndWithTheirCaller", checkDeadline},
 	{"Deadline_NotForCastsWorkOrWhenSwitchedOff", checkNoDeadline},
@@ -33,7 +34,7 @@ func checkDeadline(t *testing.T, h *harness) {
 	// A request expires with its call: on a busy machine before it is executed.
 	for timeout, ran := time.Second, false; !ran; timeout *= 2 {
 		err := h.client(rpc.ClientOptions{Timeout: timeout}).Call(h.ctx, nil, "wait", nil, nil)
-		// The failure of the handler may win against the caller's own clock.
+		// The handler's failure may arrive before the caller's own timeout.
 		if !errors.Is(err, rpc.ErrTimeout) && !errors.As(err, new(*rpc.Failure)) {
 			t.Fatalf("call: %v", err)
 		}

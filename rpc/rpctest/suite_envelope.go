@@ -15,7 +15,7 @@ import (
 	"github.com/karbor-project/karbor/rpc"
 )
 
-// malformed are the rows of the protocol's table that a server rejects.
+// malformed lists the malformed messages that a server rejects.
 var malformed = map[string]RawMessage{
 	"bad JSON":            jsonMessage([]byte(`{"oslo.version": `)),
 	"invalid UTF-8":       jsonMessage([]byte("{\"method\": \"\xff\"}")),
@@ -56,7 +56,7 @@ func checkMalformed(t *testing.T, h *harness) {
 	for _, m := range malformed {
 		h.Wire.Put(h.queue(), m)
 	}
-	// These are acknowledged and have nobody to answer to.
+	// These messages are acknowledged and name no queue for an answer.
 	h.Wire.Put(h.queue(), jsonMessage(nil))
 	h.Wire.Put(h.queue(), jsonMessage([]byte(`{"oslo.message": "{\"method\": \"note\"}"}`)))
 	var got int

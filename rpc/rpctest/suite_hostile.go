@@ -18,7 +18,7 @@ import (
 	"github.com/karbor-project/karbor/rpc"
 )
 
-// hostileChecks are about peers that are careless, gone, or mean harm.
+// hostileChecks cover peers that are careless, vanished or malicious.
 var hostileChecks = []check{
 	{"Hostile_Bombs", checkBombs},
 	{"Hostile_CompressionsByKombusNames", checkCompressionNames},
@@ -117,7 +117,8 @@ func checkCompressionNames(t *testing.T, h *harness) {
 	}
 }
 
-// checkLongIDs sends ids longer than any real one: repetitions of them are found, too.
+// checkLongIDs sends ids longer than any real one: their repetitions must be recognised
+// too.
 func checkLongIDs(t *testing.T, h *harness) {
 	ids := make(chan string, 8)
 	h.serve(rpc.ServerOptions{}, methods("", map[string]rpc.Handler{
@@ -160,7 +161,7 @@ func checkOddIDs(t *testing.T, h *harness) {
 	h.alive()
 }
 
-// A caller cannot have messages put into the queues of others.
+// A caller cannot have messages put into the queues of other services.
 func checkReplyQueues(t *testing.T, h *harness) {
 	ran := make(chan struct{}, 8)
 	free := h.target
@@ -189,7 +190,7 @@ func checkReplyQueues(t *testing.T, h *harness) {
 	}
 }
 
-// A client that has gone with many calls under way costs others nothing.
+// A vanished client with many calls under way does not slow down others.
 func checkVanishedClient(t *testing.T, h *harness) {
 	h.deserted()
 	gone := "reply_" + rpc.NewID()
@@ -200,7 +201,7 @@ func checkVanishedClient(t *testing.T, h *harness) {
 	if err := h.client(rpc.ClientOptions{}).Call(h.ctx, nil, "one", nil, nil); err != nil {
 		t.Fatal(err)
 	}
-	// It comes back: the newest answers are there, in the order of their calls.
+	// When the client returns, the newest answers arrive in the order of their calls.
 	h.Wire.Declare(gone)
 	h.t.Cleanup(func() { h.Wire.Delete(gone) })
 	if r := h.answer(gone); r.Result != 1.0 {
@@ -221,7 +222,7 @@ func checkVanishedClients(t *testing.T, h *harness) {
 	}
 }
 
-// nonFinite are the numbers that Python writes and no other JSON has.
+// nonFinite lists the numbers that Python writes and that JSON does not allow.
 var nonFinite = []string{"NaN", "Infinity", "-Infinity"}
 
 func checkNaNRequest(t *testing.T, h *harness) {
@@ -237,7 +238,7 @@ func checkNaNRequest(t *testing.T, h *harness) {
 		}
 		h.Wire.Put(h.queue(), jsonMessage(wrapped(`{"method": "note", "args": {"x": `+n+`}}`)))
 	}
-	// Words that only look so are no JSON, and as text they are as good as any.
+	// Bare words that look similar are not JSON; inside strings such words are allowed.
 	for _, word := range []string{"nan", "NaNs", "Inf", "+Infinity", "--Infinity", "NaN NaN", `"a" NaN`} {
 		h.Wire.Put(h.queue(), jsonMessage(wrapped(`{"method": "note", "args": {"x": `+word+`}}`)))
 	}
@@ -279,7 +280,7 @@ func checkNaNReply(t *testing.T, h *harness) {
 	}
 }
 
-// A call that has waited for a worker until its caller gave up does not run.
+// A call whose caller gives up before a worker is free does not run.
 func checkAbandoned(t *testing.T, h *harness) {
 	type seen struct {
 		n    string
@@ -343,7 +344,8 @@ func checkContextDeadline(t *testing.T, h *harness) {
 	}
 }
 
-// However many requests pass while one is running, its repetition does not run.
+// A running request is remembered however many other requests pass, so its repetition
+// does not run.
 func checkRunningRemembered(t *testing.T, h *harness) {
 	runs, release := make(chan struct{}, 8), make(chan struct{})
 	e := accepting(func(context.Context, *rpc.Request) (any, error) { runs <- struct{}{}; <-release; return "one", nil })

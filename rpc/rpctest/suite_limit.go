@@ -12,14 +12,14 @@ import (
 	"github.com/karbor-project/karbor/rpc"
 )
 
-// limitChecks are about messages that are larger than the broker takes.
+// limitChecks cover messages that exceed the broker's limit.
 var limitChecks = []check{
 	{"TooLargeAnswer", checkTooLargeAnswer},
 	{"TooLargeRequest", checkTooLargeRequest},
 }
 
-// beside has f run several times at once while small calls go on, each of which
-// must be answered.
+// beside runs f several times concurrently with small calls, each of which must be
+// answered.
 func beside(h *harness, f func(c *rpc.Client)) {
 	h.t.Helper()
 	c := h.client(rpc.ClientOptions{})
@@ -45,8 +45,8 @@ func beside(h *harness, f func(c *rpc.Client)) {
 	calls.Wait()
 }
 
-// The caller of an answer that is too large gets a failure, and nobody else
-// notices.
+// The caller of an answer that is too large gets a failure; other callers are not
+// affected.
 func checkTooLargeAnswer(t *testing.T, h *harness) {
 	large := h.tooLarge()
 	h.serve(rpc.ServerOptions{}, methods("", map[string]rpc.Handler{
@@ -67,7 +67,7 @@ func checkTooLargeAnswer(t *testing.T, h *harness) {
 	})
 }
 
-// A request that is too large fails at once, and nothing else does.
+// A request that is too large fails at once; other requests are not affected.
 func checkTooLargeRequest(t *testing.T, h *harness) {
 	large := map[string]any{"x": h.tooLarge()}
 	h.serve(rpc.ServerOptions{}, methods("", map[string]rpc.Handler{"small": returns("ok")}))

@@ -18,7 +18,7 @@ import (
 	"github.com/karbor-project/karbor/rpc/notify"
 )
 
-// notifyChecks are about notifications. Every transport carries them.
+// notifyChecks cover notifications, which every transport must support.
 var notifyChecks = []check{
 	{"Checklist59_EventsWaitForListeners", checkEventWaits},
 	{"Checklist59_NoTokenLeaves", checkNoToken},
@@ -33,7 +33,7 @@ var notifyChecks = []check{
 	{"Hostile_OddNotifications", checkHostileEvents},
 }
 
-// watched tells when a consumption has been cancelled.
+// watched reports when a consumption has been cancelled.
 type watched struct {
 	notify.Transport
 	cancelled chan struct{}
@@ -55,7 +55,7 @@ func (w watchedListener) Cancel(ctx context.Context) error {
 	return err
 }
 
-// into returns a handler that sends each event to the channel.
+// into returns a handler that sends its events to a channel.
 func into(events chan<- *notify.Event) notify.Handler {
 	return func(_ context.Context, e *notify.Event) error { events <- e; return nil }
 }
@@ -218,7 +218,7 @@ func checkOddEvents(t *testing.T, h *harness) {
 	}, got); diff != "" {
 		t.Error(diff)
 	}
-	// One worker: the second one is looked at when the first is acknowledged.
+	// With one worker, the second event is handled after the first is acknowledged.
 	last := `{"priority": "INFO", "event_type": "last", "timestamp": "never"}`
 	h.Wire.Put(queue, jsonMessage([]byte(last)))
 	wait(t, events, "the event without an id")
@@ -277,12 +277,12 @@ func checkListenerStop(t *testing.T, h *harness) {
 	}
 }
 
-// matching breaks when it is compared with others.
+// matching is an error that panics when it is compared with another.
 type matching struct{ error }
 
 func (matching) Is(error) bool { panic("no comparison") }
 
-// A handler that breaks has failed, and its worker goes on.
+// A handler that panics counts as failed, and its worker goes on.
 func checkBreakingListener(t *testing.T, h *harness) {
 	topic := h.target.Topic
 	var noFailure *rpc.Failure
@@ -317,7 +317,7 @@ func checkBreakingListener(t *testing.T, h *harness) {
 	}
 }
 
-// Events that would cost much, or that only Python reads, are rejected.
+// Events that are costly to decode or that only Python can read are rejected.
 func checkHostileEvents(t *testing.T, h *harness) {
 	topic := h.target.Topic
 	events := make(chan *notify.Event, 8)

@@ -18,7 +18,7 @@ import (
 	"github.com/karbor-project/karbor/rpc"
 )
 
-// replyChecks are about what a server answers and when.
+// replyChecks cover when and how a server answers.
 var replyChecks = []check{
 	{"Checklist17_NilIsNull", checkNil},
 	{"Checklist18_ReplyOnTheWire", checkReplyForm},
@@ -71,7 +71,7 @@ func checkReplyForm(t *testing.T, h *harness) {
 	}
 }
 
-// A result that is JSON already is the same to the caller as any other.
+// A caller cannot tell an Encoded result from any other.
 func checkEncoded(t *testing.T, h *harness) {
 	h.serve(rpc.ServerOptions{}, methods("", map[string]rpc.Handler{"list": returns(rpc.Encoded(`[{"a": 1}]`))}))
 	var got []map[string]int
@@ -113,7 +113,7 @@ func checkHeartbeats(t *testing.T, h *harness) {
 	}
 	h.failed(missing)
 	h.silent(missing)
-	// More than a further interval without heartbeats after the end.
+	// This is more than one further interval without heartbeats after the end.
 	if m, ok := h.Wire.Get(slow, 1200*time.Millisecond); ok {
 		t.Errorf("after the answer: %s", m.Body)
 	}
@@ -140,7 +140,7 @@ func checkMissingReplyQueue(t *testing.T, h *harness) {
 	h.serve(rpc.ServerOptions{Workers: 1}, methods("", map[string]rpc.Handler{"one": returns(1)}))
 	missing := "reply_" + rpc.NewID()
 	h.Wire.Put(h.queue(), jsonMessage(wrapped(`{"method": "one", "_msg_id": "late", "_reply_q": "`+missing+`"}`)))
-	// Others are answered meanwhile, although there is but one worker.
+	// Other requests are answered meanwhile, although there is only one worker.
 	if r := h.answer(h.ask(`"method": "one"`)); r.Result != 1.0 {
 		t.Errorf("%+v", r)
 	}
@@ -232,7 +232,7 @@ func checkStop(t *testing.T, h *harness) {
 	}
 	stopped := make(chan error, 1)
 	go func() { stopped <- s.Stop(h.ctx) }()
-	// A second server takes over what the first one had not started.
+	// A second server takes over the requests that the first has not started.
 	other := h.target
 	other.Server = "host.two"
 	h.serveAt(other, rpc.ServerOptions{}, methods("", map[string]rpc.Handler{"quick": returns("two")}))
@@ -250,8 +250,8 @@ func checkStop(t *testing.T, h *harness) {
 	}
 }
 
-// checkCancel runs two servers: the first answers no request that comes after its Cancel,
-// and finishes the one that it had begun.
+// checkCancel runs two servers: the first answers no request that comes after its
+// Cancel, but finishes the request that it had begun.
 func checkCancel(t *testing.T, h *harness) {
 	started, release := make(chan struct{}, 1), make(chan struct{})
 	first := h.serve(rpc.ServerOptions{}, methods("", map[string]rpc.Handler{
@@ -295,7 +295,7 @@ func checkCancel(t *testing.T, h *harness) {
 	}
 }
 
-// remoteError is a Go error that knows its Python class.
+// remoteError is a Go error with a Python class.
 type remoteError struct{ args []any }
 
 func (remoteError) Error() string          { return "no <such> plan é" }

@@ -13,7 +13,7 @@ import (
 	"github.com/karbor-project/karbor/rpc"
 )
 
-// requestChecks are about what a server accepts.
+// requestChecks cover the requests that a server accepts.
 var requestChecks = []check{
 	{"Checklist15_CallsCastsAndFanouts", checkDelivery},
 	{"Checklist19_NoMessageIDNoReply", checkNoMessageID},
@@ -95,8 +95,8 @@ func checkNoMessageID(t *testing.T, h *harness) {
 	h.Wire.Delete("reply_" + h.target.Topic)
 }
 
-// A call that names no queue is executed, as in Python; its answer is dropped at
-// once, or the stop of the server would wait for the end of its retries.
+// A call that names no queue is executed, as in Python. Its answer is dropped at once;
+// otherwise stopping the server would wait for the end of the retries.
 func checkNoReplyQueue(t *testing.T, h *harness) {
 	ran := make(chan bool, 4)
 	h.serve(rpc.ServerOptions{}, methods("", map[string]rpc.Handler{
@@ -125,7 +125,7 @@ func checkRepeated(t *testing.T, h *harness) {
 	if n := runs.Load(); n != 15 {
 		t.Errorf("executed %d times, want 15", n)
 	}
-	// Requests without an id are never taken for repeated ones.
+	// Requests without an id never count as repetitions.
 	h.answer(h.ask(`"method": "note"`))
 	h.answer(h.ask(`"method": "note"`))
 	if n := h.Wire.Len(h.queue()); n != 0 {

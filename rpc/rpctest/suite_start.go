@@ -12,7 +12,7 @@ import (
 	"github.com/karbor-project/karbor/rpc/notify"
 )
 
-// startChecks are about starts that do not come to their end.
+// startChecks cover starts that are interrupted.
 var startChecks = []check{
 	{"Start_EndsAtAnyPoint", checkStartEnds},
 	{"Start_OfAListenerEndsAtAnyPoint", checkListenerStartEnds},
@@ -24,7 +24,7 @@ type startable interface {
 	Stop(ctx context.Context) error
 }
 
-// disturbances end a start in some way.
+// disturbances are the ways to interrupt a start.
 var disturbances = []func(s startable, cancel context.CancelFunc) error{
 	func(_ startable, cancel context.CancelFunc) error { cancel(); return nil },
 	func(s startable, _ context.CancelFunc) error { return s.Stop(context.Background()) },
@@ -36,7 +36,7 @@ var disturbances = []func(s startable, cancel context.CancelFunc) error{
 
 func signal() chan error { return make(chan error, 1) }
 
-// runs counts how often each message was worked on.
+// runs counts how often each message was handled.
 type runs struct {
 	mu    sync.Mutex
 	count map[string]int
@@ -54,7 +54,7 @@ func (r *runs) of(name string) int {
 	return r.count[name]
 }
 
-// all waits until every message has been worked on.
+// all waits until every message has been handled.
 func (r *runs) all(h *harness, sent []string) {
 	h.t.Helper()
 	for _, name := range sent {

@@ -15,8 +15,7 @@ import (
 	"github.com/karbor-project/karbor/rpc"
 )
 
-// surviveChecks are about handlers that break in ways that Go programs usually do
-// not survive.
+// surviveChecks cover handlers that fail in ways that usually end a Go program.
 var surviveChecks = []check{
 	{"Survive_HandlersThatBreak", checkBreaking},
 	{"Survive_FailuresThatBreak", checkBreakingFailures},
@@ -37,7 +36,7 @@ type exit struct{}
 
 func (exit) MarshalJSON() ([]byte, error) { runtime.Goexit(); return nil, nil }
 
-// chain nests as deeply as it is long.
+// chain is a value that nests once for each of its elements.
 type chain struct{ Next *chain }
 
 func longChain(n int) *chain {
@@ -55,7 +54,7 @@ func cyclicMap() map[string]any {
 	return m
 }
 
-// shared is small in memory and endless as text.
+// shared is a value that is small in memory and endless as text.
 func shared() any {
 	var v any = "x"
 	for range 100 {
@@ -69,12 +68,12 @@ func nestedJSON(levels int) string {
 	return strings.Repeat("[", levels) + strings.Repeat("]", levels)
 }
 
-// silentError has a text for nobody.
+// silentError is an error whose Error method panics.
 type silentError struct{}
 
 func (*silentError) Error() string { panic("no text") }
 
-// brokenRemote names its class and breaks at its arguments.
+// brokenRemote is a RemoteError that panics in Args.
 type brokenRemote struct{ remoteError }
 
 func (brokenRemote) Args() []any { panic("no arguments") }
@@ -200,8 +199,7 @@ func checkBreakingMiddleware(t *testing.T, h *harness) {
 	}
 }
 
-// A failure reaches the caller however much its error has to say, with its class and
-// its code.
+// A failure reaches the caller with its class and its code, however long its text.
 func checkHugeFailures(t *testing.T, h *harness) {
 	huge := strings.Repeat("\"\x01é", 1<<19)
 	code := map[string]any{"code": 404}
@@ -234,7 +232,7 @@ func checkHugeFailures(t *testing.T, h *harness) {
 	h.alive()
 }
 
-// Requests of any depth are answered, or rejected when they are no JSON to anybody.
+// Requests of any depth are answered, or rejected when no peer accepts them as JSON.
 func checkDeepRequests(t *testing.T, h *harness) {
 	h.serveBreaking(rpc.ServerOptions{}, map[string]rpc.Handler{
 		"any": func(_ context.Context, r *rpc.Request) (any, error) {
@@ -269,7 +267,7 @@ func checkDeepRequests(t *testing.T, h *harness) {
 	h.alive()
 }
 
-// What a client cannot send is an error to its caller, before anything is sent.
+// A request that cannot be encoded fails at the caller before anything is sent.
 func checkBreakingArguments(t *testing.T, h *harness) {
 	c := h.client(rpc.ClientOptions{})
 	h.queue()

@@ -35,7 +35,7 @@ func checkValues(t *testing.T, h *harness) {
 	}
 }
 
-// sameJSON compares two texts with numbers as they are written.
+// sameJSON compares two JSON texts, with numbers compared literally.
 func sameJSON(t *testing.T, a, b string) bool {
 	t.Helper()
 	var v [2]any

@@ -13,10 +13,10 @@ import (
 	"github.com/karbor-project/karbor/rpc/notify"
 )
 
-// patience is how long package rabbit keeps replies whose queue is missing.
+// patience is how long replies to a missing queue are kept, as in package rabbit.
 const patience = 60 * time.Second
 
-// Transport is one peer's connection to a Broker in memory.
+// Transport is a peer's connection to an in-memory Broker.
 type Transport struct {
 	broker *Broker
 	late   *rpc.LateReplies
@@ -30,7 +30,7 @@ type Transport struct {
 
 var _ rpc.Transport = (*Transport)(nil)
 
-// Transport makes a peer of the broker; its owner closes it.
+// Transport returns a new peer of the broker; the caller closes it.
 func (b *Broker) Transport() *Transport {
 	t := &Transport{broker: b, late: rpc.NewLateReplies(patience)}
 	t.life, t.end = context.WithCancel(context.Background())
@@ -229,10 +229,10 @@ func (l *listener) Close(ctx context.Context) error {
 	return err
 }
 
-// errSettled says that a delivery has been settled or has gone back.
+// errSettled is the error for a delivery that was already settled or requeued.
 var errSettled = errors.New("delivery is not with this consumer any more")
 
-// delivery is a message in the hands of a server.
+// delivery is an unsettled message held by a server.
 type delivery struct {
 	listener *listener
 	queue    string

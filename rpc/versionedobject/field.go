@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// Get decodes a field into the pointer and reports whether it is set and not
-// null; otherwise the pointer's target stays as it is. Integers that land in an
+// Get decodes a field into the pointer and reports whether the field is set and not
+// null; otherwise the pointer's target is unchanged. Integers that are decoded into an
 // any stay exact, as json.Number.
 func (o *Object) Get(field string, into any) (bool, error) {
 	raw, ok := o.Data[field]
@@ -28,7 +28,7 @@ func (o *Object) Get(field string, into any) (bool, error) {
 	return true, nil
 }
 
-// String reads a string field; "" and false when it is unset or null.
+// String returns a string field; "" and false when the field is unset or null.
 func (o *Object) String(field string) (string, bool, error) {
 	var s string
 	ok, err := o.Get(field, &s)
@@ -103,15 +103,15 @@ func List(value json.RawMessage, prefix string) ([]*Object, error) {
 	return objects, nil
 }
 
-// timeForms are what receivers accept behind the zone has been cut off.
+// timeForms are the layouts that receivers accept once the zone has been cut off.
 var timeForms = []string{"2006-01-02T15:04:05", "2006-01-02 15:04:05", "2006-01-02T15:04", "2006-01-02"}
 
 // FormatTime writes a time as oslo.versionedobjects does: UTC, whole seconds.
 func FormatTime(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05Z") }
 
-// ParseTime reads a time in ISO 8601 with or without fraction, zone or the T.
-// A zone is dropped without conversion and the wall clock taken as UTC, as fields
-// with tzinfo_aware=False do it, which are what the services use.
+// ParseTime parses an ISO 8601 time with or without fraction, zone or the T. A zone is
+// dropped without conversion and the wall clock taken as UTC, as in the services'
+// fields, which have tzinfo_aware=False.
 func ParseTime(text string) (time.Time, error) {
 	naive := cutZone(text)
 	for _, form := range timeForms {
@@ -122,7 +122,7 @@ func ParseTime(text string) (time.Time, error) {
 	return time.Time{}, fmt.Errorf("%q is no date and time in ISO 8601", text)
 }
 
-// cutZone removes Z, +hh:mm, +hhmm and +hh, also behind the letters UTC.
+// cutZone removes Z, +hh:mm, +hhmm and +hh, also when they follow the letters UTC.
 func cutZone(text string) string {
 	clock := strings.IndexAny(text, "T ")
 	if clock < 0 {

@@ -24,7 +24,7 @@ import (
 type Object struct {
 	Name      string
 	Namespace string
-	// Version is kept as it came, so that a relayed object keeps it.
+	// Version is kept unchanged, so that a relayed object keeps its version.
 	Version string
 	Data    map[string]json.RawMessage
 	// Changes names modified fields, in no order; nil when nothing changed.
@@ -40,11 +40,12 @@ const (
 	keyChanges   = ".changes"
 )
 
-// ErrNotObject says that a JSON value is no versioned object of the prefix.
+// ErrNotObject is the error for a JSON value that is not a versioned object of the
+// prefix.
 var ErrNotObject = errors.New("not a versioned object")
 
-// UnsupportedError says that an object belongs to another project or is of
-// another kind. oslo.versionedobjects: exception.UnsupportedObjectError
+// UnsupportedError is the error for an object of another project or another kind.
+// oslo.versionedobjects: exception.UnsupportedObjectError
 type UnsupportedError struct{ Namespace, Name string }
 
 func (e *UnsupportedError) Error() string {
@@ -104,8 +105,8 @@ func Decode(value json.RawMessage, prefix string) (*Object, error) {
 	return &o, nil
 }
 
-// Encode writes the primitive with the prefix. Changes are left out when there are
-// none, and names of fields that are not set are dropped from them.
+// Encode returns the primitive with the prefix. Changes are omitted when there are
+// none, and names of unset fields are dropped from them.
 func (o *Object) Encode(prefix string) (json.RawMessage, error) {
 	data := o.Data
 	if data == nil {
@@ -133,10 +134,9 @@ func (o *Object) Encode(prefix string) (json.RawMessage, error) {
 	return text, nil
 }
 
-// Expect checks that the object is of the namespace and name and that a receiver
-// which implements version supported reads it: same major, no newer minor. A third
-// part of the object's version is ignored. Errors are *UnsupportedError and
-// *IncompatibleError.
+// Expect checks the namespace and name of the object and whether a receiver that
+// implements version supported can read it: same major, no newer minor. A third part of
+// the object's version is ignored. Errors are *UnsupportedError and *IncompatibleError.
 func (o *Object) Expect(namespace, name, supported string) error {
 	if o.Namespace != namespace || o.Name != name {
 		return &UnsupportedError{Namespace: o.Namespace, Name: o.Name}
@@ -156,7 +156,7 @@ func (o *Object) Expect(namespace, name, supported string) error {
 	return nil
 }
 
-// IsSet reports whether the field is set, be it to null.
+// IsSet reports whether the field is set, to null or to any other value.
 func (o *Object) IsSet(field string) bool {
 	_, ok := o.Data[field]
 	return ok
@@ -165,7 +165,7 @@ func (o *Object) IsSet(field string) bool {
 // IsNull reports whether the field is set to null.
 func (o *Object) IsNull(field string) bool { return string(o.Data[field]) == "null" }
 
-// Set gives a field a value and notes the change.
+// Set sets a field and records the change.
 func (o *Object) Set(field string, value any) error {
 	raw, err := json.Marshal(value)
 	if err != nil {

@@ -16,11 +16,12 @@ const (
 	// be passed on before the sender is held up.
 	readSize = 16 << 10
 	ahead    = 64
-	// farewell is how long an end may take to close after it was told to.
+	// farewell is how long either end may take to close after the proxy has closed its
+	// side.
 	farewell = time.Second
 )
 
-// pair is a connection of a client with its counterpart to upstream.
+// pair is a client's connection together with the connection to upstream.
 type pair struct {
 	proxy *Proxy
 	near  *net.TCPConn
@@ -31,7 +32,7 @@ type pair struct {
 	far *net.TCPConn // nil until upstream has been reached
 }
 
-// parcel is what one read has brought, or how reading has ended.
+// parcel is the result of one read: bytes or the error that ended reading.
 type parcel struct {
 	bytes []byte
 	err   error
@@ -42,7 +43,8 @@ func (c *pair) serve() {
 	defer c.close()
 	tap, ok := c.reach()
 	if !ok {
-		// A client that was cut off before upstream was reached still closes in order.
+		// A client that was cut off before upstream was dialled is still closed in
+		// order.
 		_, _ = io.Copy(io.Discard, c.near)
 		return
 	}
@@ -73,7 +75,7 @@ func (c *pair) reach() (tap io.Writer, ok bool) {
 	return c.proxy.reached(), true
 }
 
-// reached counts a connection and gives what its client's bytes are shown to.
+// reached counts a connection and returns the tap writer for its client's bytes.
 func (p *Proxy) reached() io.Writer {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -97,7 +99,7 @@ func (c *pair) pass(to, from *net.TCPConn, tap io.Writer) {
 		n, err := from.Read(buffer)
 		_, _ = tap.Write(buffer[:n])
 		delay, _ := c.proxy.settings()
-		// The writer takes them all, whatever happens.
+		// The writer drains the channel in every case.
 		parcels <- parcel{bytes: bytes.Clone(buffer[:n]), err: err, due: time.Now().Add(delay)}
 		if err != nil {
 			return
@@ -105,8 +107,8 @@ func (c *pair) pass(to, from *net.TCPConn, tap io.Writer) {
 	}
 }
 
-// write passes parcels on when their time has come. After the end of the pair it
-// drops them.
+// write passes each parcel on when it is due. After the end of the pair it drops
+// parcels.
 func (c *pair) write(to *net.TCPConn, parcels <-chan parcel) {
 	for p := range parcels {
 		for len(p.bytes) > 0 && c.wait(p.due) {
@@ -149,7 +151,7 @@ func (c *pair) wait(due time.Time) bool {
 	return c.life.Err() == nil
 }
 
-// over ends the pair and gives its connections.
+// over ends the pair and returns its connections.
 func (c *pair) over() []*net.TCPConn {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -172,7 +174,7 @@ func (c *pair) finish() {
 	}
 }
 
-// close is for a pair that is through, or has been told to end.
+// close closes both connections of a pair that is done or was told to end.
 func (c *pair) close() {
 	for _, s := range c.over() {
 		_ = s.Close()

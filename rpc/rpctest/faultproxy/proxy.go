@@ -14,9 +14,8 @@ import (
 	"time"
 )
 
-// Proxy listens on a port of 127.0.0.1 and passes what comes on to one address. All
-// methods can be called at any time; settings apply to the connections that there are
-// and to those to come.
+// Proxy listens on a port of 127.0.0.1 and forwards connections to one address. Its
+// methods can be called at any time; settings apply to existing and to new connections.
 type Proxy struct {
 	upstream string
 	listener *net.TCPListener
@@ -34,7 +33,7 @@ type Proxy struct {
 }
 
 // Start listens on a free port for connections to upstream, a "host:port". Upstream
-// need not be there: it is dialled anew for each connection.
+// need not be running: it is dialled anew for each connection.
 func Start(upstream string) (*Proxy, error) {
 	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
@@ -116,23 +115,23 @@ func (p *Proxy) SetChunk(n int) {
 	p.chunk = n
 }
 
-// Tap has open make a writer for each connection to come, which is given what the
-// client sends; it is called when upstream has been reached. What the writer answers
-// does not matter. nil ends that.
+// Tap has open called for each new connection once upstream has been reached. The
+// returned writer receives the bytes that the client sends, and its results are
+// ignored. nil removes the tap.
 func (p *Proxy) Tap(open func() io.Writer) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.tap = open
 }
 
-// Connections counts those that are open now, the ones that hang included.
+// Connections returns the number of open connections, stalled ones included.
 func (p *Proxy) Connections() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return len(p.pairs)
 }
 
-// Accepted counts the connections that have ever reached upstream.
+// Accepted returns the number of connections that have ever reached upstream.
 func (p *Proxy) Accepted() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
