@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// FromProcess is ParseArgs with the environment and the home directory of the
+// FromProcess calls ParseArgs with the environment and the home directory of the
 // process. Project and prog name the default files.
 func FromProcess(project, prog string, args []string, options []Option) (Source, error) {
 	src, err := ParseArgs(args, options)
@@ -72,7 +72,7 @@ func flagTable(options []Option) map[string]argument {
 	return flags
 }
 
-// flagName is "--name" or "--group-name", the inverse with "no" in front
+// flagName returns "--name" or "--group-name", with "no" in front for the inverse
 // (oslo.config: cfg.py _get_argparse_prefix). Dashes are underscores here.
 func flagName(prefix string, name Name) string {
 	if name.Group != DefaultGroup {
@@ -97,7 +97,7 @@ func (p *argParser) next() error {
 	}
 	f, ok := p.flags[lookupName(spelled)]
 	if !ok {
-		// Only the name: what follows = may be a password.
+		// Only the name is shown: the text after = may be a password.
 		return fmt.Errorf("unknown argument %s", spelled)
 	}
 	if f.fixed != "" && hasValue {
@@ -121,7 +121,7 @@ func lookupName(spelled string) string {
 	return "--" + strings.ReplaceAll(name, "-", "_")
 }
 
-// flagDisplay returns the flag as help shows it, with dashes.
+// flagDisplay returns the flag in the form for help texts, with dashes.
 func flagDisplay(o *Option, prefix string) string {
 	return "--" + strings.ReplaceAll(strings.TrimPrefix(flagName(prefix, o.name()), "--"), "_", "-")
 }
@@ -137,7 +137,7 @@ func (p *argParser) path(list *[]string, spelled, value string, hasValue bool) e
 	return nil
 }
 
-// value takes the next argument unless the flag came with a value.
+// value takes the next argument unless the flag was given with a value.
 func (p *argParser) value(spelled string, value *string, hasValue bool) error {
 	if hasValue {
 		return nil
@@ -149,7 +149,7 @@ func (p *argParser) value(spelled string, value *string, hasValue bool) error {
 	return nil
 }
 
-// isFlag tells a flag from a value that is a lone dash or a negative number.
+// isFlag distinguishes a flag from a value that is a lone dash or a negative number.
 func isFlag(arg string) bool {
 	return len(arg) > 1 && arg[0] == '-' && !floatText.MatchString(arg)
 }

@@ -15,10 +15,10 @@ import (
 // Config holds the values of all options of a table. It never changes after it
 // was loaded and is safe for concurrent use.
 //
-// The accessors take the group, "" for DEFAULT, and the name of an option. To
-// ask for an option that is not in the table, or for another kind of value
-// than it declares, is a programming error and panics. An option without a
-// value and without a default yields the zero value.
+// The accessors take the group, "" for DEFAULT, and the name of an option. Asking for
+// an option that is not in the table, or for another kind than the option declares, is
+// a programming error and panics. An option without a value and without a default
+// yields the zero value.
 type Config struct {
 	values   map[Name]setting
 	order    []Name
@@ -26,7 +26,7 @@ type Config struct {
 	unknown  []Unknown
 }
 
-// setting is the final value of one option and where it comes from.
+// setting is the final value of one option and its source.
 type setting struct {
 	option *Option
 	value  any // string, int64, float64, bool, []string, map[string]string or nil
@@ -72,16 +72,16 @@ func (c *Config) Dict(group, name string) map[string]string {
 	return maps.Clone(get[map[string]string](c, group, name, Dict))
 }
 
-// IsSet reports whether the command line, the environment or a file gave the
-// option a value, even one equal to the default. An empty number is none.
+// IsSet reports whether the command line, the environment or a file sets the option,
+// even to its default. An empty number does not count.
 func (c *Config) IsSet(group, name string) bool { return c.lookup(group, name).given }
 
 // Where returns the source of a value: "file:line" (the line of the last
 // occurrence), "environment OS_GROUP__NAME", "command line" or "default".
 func (c *Config) Where(group, name string) string { return c.lookup(group, name).where }
 
-// Warnings returns the notes on former option names found while loading, one
-// an option and former name.
+// Warnings returns the warnings about former option names found while loading, one for
+// each option and former name.
 func (c *Config) Warnings() []string { return slices.Clone(c.warnings) }
 
 func (c *Config) lookup(group, name string) setting {
@@ -102,13 +102,13 @@ func get[T any](c *Config, group, name string, kinds ...Kind) T {
 	return value
 }
 
-// Load reads the sources and returns the value of every option of the table.
-// Sections and keys that are in no table are ignored, since karbor.conf is
-// shared by several programs: Config.Unknown tells of them.
+// Load reads the sources and returns the value of every option of the table. Sections
+// and keys that are in no table are ignored, since several programs share karbor.conf;
+// Config.Unknown returns them.
 //
-// The error joins all that is wrong: first the files that cannot be read or
-// parsed (*ParseError), and when all could be, every value that its option
-// does not allow (*ValueError).
+// The error joins all problems: first the files that cannot be read or parsed
+// (*ParseError); when there are none, every value that its option does not allow
+// (*ValueError).
 func Load(src Source, options []Option) (*Config, error) {
 	r, err := open(&src, options)
 	if err != nil {
@@ -126,9 +126,9 @@ func Load(src Source, options []Option) (*Config, error) {
 	return config, nil
 }
 
-// LoadFile reads one file with an option table of its own, such as a provider
-// file: no environment, no command line, no default files. References
-// reach the options of this table only.
+// LoadFile reads one file with an option table of its own, such as a provider file,
+// without environment, command line and default files. References can only name options
+// of this table.
 func LoadFile(path string, options []Option) (*Config, error) {
 	absolute, err := filepath.Abs(path)
 	if err != nil {
@@ -174,9 +174,9 @@ func read(src *Source, paths []string, options []Option) (*resolver, error) {
 // credentials is the user information of a URL.
 var credentials = regexp.MustCompile(`://[^/@\s]+@`)
 
-// Dump returns a line "group.name = value" for each option in the order of the
-// table. Secret values, those that refer to a secret one, and user names and
-// passwords in URLs are masked.
+// Dump returns a line "group.name = value" for each option in the order of the table.
+// Secret values, values that refer to a secret one, and user names and passwords in
+// URLs are masked.
 func (c *Config) Dump() []string {
 	lines := make([]string, len(c.order))
 	for i, name := range c.order {

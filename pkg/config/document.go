@@ -12,10 +12,10 @@ import (
 
 const commentWidth = 77 // of the text behind "# "
 
-// WriteSample writes a configuration file that changes nothing: each option is
-// commented out and shows its default, below its help, type and limits. DEFAULT
-// comes first, the other sections and the options of each in the order of the
-// table. The error comes from the table or from w.
+// WriteSample writes a configuration file in which every option is commented out: each
+// shows its default, after its help, type and limits. DEFAULT comes first, then the
+// other sections, and the options of each in the order of the table. The error comes
+// from the table or from w.
 func WriteSample(w io.Writer, options []Option) error {
 	groups, err := byGroup(options)
 	if err != nil {
@@ -95,7 +95,7 @@ func (o *Option) sample(text *strings.Builder) error {
 	return nil
 }
 
-// kindPhrase returns the type as the samples of oslo.config show it.
+// kindPhrase returns the type in the wording of oslo.config's samples.
 func (o *Option) kindPhrase() string {
 	switch o.Kind {
 	case MultiString, Port:
@@ -104,7 +104,7 @@ func (o *Option) kindPhrase() string {
 	return o.Kind.String() + " value"
 }
 
-// limits are sentences on what the option allows.
+// limits returns sentences on the allowed values of the option.
 func (o *Option) limits() []string {
 	var limits []string
 	low, high := o.bounds()
@@ -120,7 +120,7 @@ func (o *Option) limits() []string {
 	return limits
 }
 
-// sampleValues returns the texts that documents show for the default, one a line.
+// sampleValues returns the texts that documents show as the default, one per line.
 func (o *Option) sampleValues() []string {
 	if o.Sample != "" {
 		return []string{o.Sample}
@@ -149,7 +149,7 @@ func (o *Option) sampleValues() []string {
 	}
 }
 
-// comment writes a text wrapped at words, keeping its own line ends.
+// comment writes a text wrapped at words, keeping its own line breaks.
 func comment(text *strings.Builder, content string) {
 	for paragraph := range strings.SplitSeq(content, "\n") {
 		line := "#"
@@ -164,8 +164,8 @@ func comment(text *strings.Builder, content string) {
 	}
 }
 
-// WriteReference writes a page of Markdown with a table for each section, in
-// the order of WriteSample.
+// WriteReference writes a Markdown page with a table for each section, in the order of
+// WriteSample.
 func WriteReference(w io.Writer, options []Option) error {
 	groups, err := byGroup(options)
 	if err != nil {
@@ -199,7 +199,7 @@ func (o *Option) row(text *strings.Builder) {
 		o.name().Name, o.Kind, example+strings.Join(shown, " "), cell(strings.Join(o.sentences(), " ")))
 }
 
-// sentences returns the help and all that the declaration adds to it.
+// sentences returns the help and everything that the declaration adds to it.
 func (o *Option) sentences() []string {
 	var sentences []string
 	if o.Help != "" {
@@ -234,7 +234,7 @@ func code(value string) string {
 	return "`" + cell(value) + "`"
 }
 
-// cell makes a text fit into one cell of a table.
+// cell escapes a text for one cell of a table.
 func cell(text string) string {
 	return strings.ReplaceAll(strings.Join(strings.Fields(text), " "), "|", `\|`)
 }

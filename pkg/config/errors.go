@@ -7,8 +7,8 @@ import (
 	"fmt"
 )
 
-// ErrHelp and ErrVersion are what ParseArgs returns for --help (-h) and
-// --version: the caller prints and leaves.
+// ErrHelp and ErrVersion are returned by ParseArgs for --help (-h) and --version: the
+// caller prints and exits.
 var (
 	ErrHelp    = errors.New("help requested")
 	ErrVersion = errors.New("version requested")
@@ -18,19 +18,19 @@ var (
 // log_opt_values).
 const mask = "****"
 
-// ParseError is a line that is not in the grammar of configuration files.
+// ParseError is the error for a line that violates the grammar of configuration files.
 type ParseError struct {
 	File   string
 	Line   int // from 1
 	Reason string
 }
 
-// Error is "file:line: reason". The line itself is not shown, it may be secret.
+// Error returns "file:line: reason", without the line itself, which may be secret.
 func (e *ParseError) Error() string {
 	return fmt.Sprintf("%s:%d: %s", e.File, e.Line, e.Reason)
 }
 
-// ValueError is a value that its option does not allow.
+// ValueError is the error for a value that its option does not allow.
 type ValueError struct {
 	Where  string // as Config.Where tells it
 	Group  string
@@ -39,7 +39,7 @@ type ValueError struct {
 	Reason string // what is allowed
 }
 
-// Error names the source, the option, the value and what is allowed.
+// Error names the source, the option, the value and the allowed values.
 func (e *ValueError) Error() string {
 	value := e.Value
 	if value != mask {

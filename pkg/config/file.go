@@ -14,17 +14,17 @@ import (
 	"gopkg.in/ini.v1"
 )
 
-// file is one configuration file: the model of ini.v1, filled by the lexer.
-// Key.Value is the last occurrence, which is what a scalar takes, and
-// Key.NestedValues are all occurrences in order. (ValueWithShadows would lose
-// the empty ones.) Section names are canonical groups.
+// file is one configuration file: ini.v1's model, filled by the lexer. Key.Value is the
+// last occurrence, which a scalar takes, and Key.NestedValues are all occurrences in
+// order. (ValueWithShadows would lose the empty ones.) Section names are canonical
+// groups.
 type file struct {
 	path  string
 	model *ini.File
 	lines map[Name][]int // of each occurrence
 }
 
-// occurrence is a value as a source gives it.
+// occurrence is a value as written in a source.
 type occurrence struct {
 	text  string
 	where string
@@ -71,7 +71,7 @@ func newFile(path string, assigned []assignment) (*file, error) {
 	return f, nil
 }
 
-// values returns the occurrences of a canonical name, none when it is absent.
+// values returns the occurrences of a canonical name, none when the name is absent.
 func (f *file) values(name Name) []occurrence {
 	lines := f.lines[name]
 	if len(lines) == 0 {
@@ -110,7 +110,7 @@ func lex(text string) ([]assignment, error) {
 	if !utf8.ValidString(text) {
 		return nil, &ParseError{Line: invalidLine(text), Reason: "the text is not UTF-8"}
 	}
-	// Python opens the file in text mode: all three line ends are one.
+	// Python opens the file in text mode, which treats all three line ends alike.
 	text = strings.ReplaceAll(text, "\r\n", "\n")
 	text = strings.ReplaceAll(text, "\r", "\n")
 	l := &lexer{}
@@ -179,13 +179,13 @@ func (l *lexer) assignment(line string) error {
 	return nil
 }
 
-// fail never shows the line: a broken one may hold a password.
+// fail never shows the line, because a broken line may hold a password.
 func (l *lexer) fail(reason string) error {
 	return &ParseError{Line: l.lineNumber, Reason: reason}
 }
 
-// unquote removes one pair of equal quotes around the first line of a value. A
-// lone quote counts as both, as in iniparser.py _split_key_value.
+// unquote removes one pair of equal quotes around the first line of a value. A lone
+// quote counts as a pair, as in iniparser.py _split_key_value.
 func unquote(value string) string {
 	if value == "" || (value[0] != '"' && value[0] != '\'') || value[0] != value[len(value)-1] {
 		return value
@@ -196,8 +196,8 @@ func unquote(value string) string {
 	return value[1 : len(value)-1]
 }
 
-// isSpace is Python's str.isspace, which strip uses: Unicode's white space and
-// the four separators that Go leaves out.
+// isSpace is Python's str.isspace, which strip uses: Unicode's white space and the four
+// separators that Go excludes.
 func isSpace(r rune) bool { return unicode.IsSpace(r) || (r >= 0x1c && r <= 0x1f) }
 
 func trim(s string) string { return strings.TrimFunc(s, isSpace) }

@@ -60,9 +60,9 @@ func (n Name) String() string {
 	return n.Group + "." + n.Name
 }
 
-// canonical returns the form by which options are found: group names ignore case
-// except that DEFAULT stands alone (oslo.config: cfg.py _normalize_group_name),
-// and a dash in an option's name is an underscore (cfg.py Opt.dest).
+// canonical returns the form under which options are found: group names ignore case
+// except for DEFAULT (oslo.config: cfg.py _normalize_group_name), and a dash in an
+// option's name is an underscore (cfg.py Opt.dest).
 func (n Name) canonical() Name {
 	return Name{Group: canonicalGroup(n.Group), Name: strings.ReplaceAll(n.Name, "-", "_")}
 }
@@ -74,17 +74,16 @@ func canonicalGroup(group string) string {
 	return strings.ToLower(group)
 }
 
-// Option declares one option. A package keeps its options in one table, from
-// which the loader, the sample file and the reference page are made.
+// Option declares one option. A package keeps its options in one table, which is the
+// source of the loader, the sample file and the reference page.
 type Option struct {
 	Group string // section of the file; empty is DEFAULT
 	Name  string // key in the file, words joined by underscores
 	Kind  Kind
 
-	// Default is the value when no source gives one: nil for none, a text that
-	// is read like a value of a file, or a Go value of the kind (int, int64,
-	// float64, bool, []string, map[string]string). References in texts are
-	// expanded.
+	// Default is the value when no source sets one: nil for none, a text that is parsed
+	// like a value in a file, or a Go value of the kind (int, int64, float64, bool,
+	// []string, map[string]string). References in texts are expanded.
 	Default any
 	Help    string
 	Secret  bool // the value is never shown in dumps and errors
@@ -96,8 +95,8 @@ type Option struct {
 	CLI   bool   // also a flag of the command line: --name, or --group-name
 	Short string // one-letter flag, without the dash
 
-	// Sample is the default that documents show where the true one depends on
-	// the machine, such as the host's name.
+	// Sample is the default shown in documents when the real one depends on the
+	// machine, such as the host's name.
 	Sample string
 }
 
@@ -134,8 +133,8 @@ var (
 	validGroup = regexp.MustCompile(`^[^\s\[\]][^\r\n\[\]]*$`)
 )
 
-// newTable checks the declarations. The same option may be declared twice, by
-// two packages that share it, when both say the same.
+// newTable checks the declarations. Two packages that share an option may both declare
+// it if the declarations agree.
 func newTable(options []Option) (*table, error) {
 	t := &table{options: make(map[Name]*Option), groups: make(map[string]bool)}
 	var wrong []error
@@ -213,7 +212,7 @@ func (o *Option) holds(kinds ...Kind) error {
 	return fmt.Errorf("a default of type %T does not fit the kind %v", o.Default, o.Kind)
 }
 
-// pythonText is str(value) of Python, which is what a reference expands to.
+// pythonText is Python's str(value), which a reference expands to.
 func pythonText(value any) string {
 	switch value := value.(type) {
 	case nil:
@@ -242,7 +241,7 @@ func pythonText(value any) string {
 	return fmt.Sprint(value)
 }
 
-// pythonFloat is repr: the shortest digits, with an exponent below 1e-4 and
+// pythonFloat is Python's repr: the shortest digits, with an exponent below 1e-4 and
 // from 1e16 on.
 func pythonFloat(value float64) string {
 	switch {
@@ -263,7 +262,7 @@ func pythonFloat(value float64) string {
 	return text
 }
 
-// pythonQuote is repr of a text without control characters.
+// pythonQuote is Python's repr of a text without control characters.
 func pythonQuote(text string) string {
 	text = strings.NewReplacer(`\`, `\\`, "\n", `\n`, "\t", `\t`).Replace(text)
 	if !strings.Contains(text, "'") {
@@ -275,15 +274,15 @@ func pythonQuote(text string) string {
 	return "'" + strings.ReplaceAll(text, "'", `\'`) + "'"
 }
 
-// The texts that Python's int and float accept, which the types of
+// Patterns of the texts that Python's int and float accept, which the types of
 // oslo_config/types.py call.
 var (
 	integerText = regexp.MustCompile(`^[+-]?[0-9]+(_[0-9]+)*$`)
 	floatText   = regexp.MustCompile(`(?i)^[+-]?(([0-9]+(_[0-9]+)*)(\.([0-9]+(_[0-9]+)*)?)?|\.[0-9]+(_[0-9]+)*)(e[+-]?[0-9]+(_[0-9]+)*)?$|^[+-]?(inf|infinity|nan)$`)
 )
 
-// parse converts an expanded text. An empty number is nil. Errors tell what is
-// allowed and never repeat the value, which may be secret.
+// parse converts an expanded text. An empty number is nil. Errors name the allowed
+// values and never repeat the given one, which may be secret.
 func (o *Option) parse(text string) (any, error) {
 	switch o.Kind {
 	case Int, Port:
@@ -360,7 +359,7 @@ func (o *Option) checkFloat(number float64) error {
 	return nil
 }
 
-// want returns an error that says what the option takes: a noun and the bounds.
+// want returns an error that states what the option takes: a noun and the bounds.
 func (o *Option) want(noun string) error {
 	low, high := o.bounds()
 	switch {
@@ -407,8 +406,8 @@ func (o *Option) parseList(text string) (any, error) {
 	return items, nil
 }
 
-// parseDict reads name:value pairs. A part without a colon belongs to the pair
-// that begins with it and goes on behind the comma (types.py Dict).
+// parseDict parses name:value pairs. A part without a colon continues the preceding
+// pair after the comma (types.py Dict).
 func parseDict(text string) (any, error) {
 	pairs := map[string]string{}
 	if text = trim(text); text == "" {
@@ -444,9 +443,9 @@ var (
 	notNumeric = regexp.MustCompile(`[A-Za-z-]`)
 )
 
-// parseHost accepts an address without zone or a host name whose last label
-// holds more than digits, so that a mistyped address is refused. One dot at
-// the end of a name is dropped (types.py HostAddress).
+// parseHost accepts an address without zone, or a host name whose last label is not
+// only digits, so that a mistyped address is refused. A final dot of a name is dropped
+// (types.py HostAddress).
 func parseHost(text string) (any, error) {
 	if address, err := netip.ParseAddr(text); err == nil && address.Zone() == "" {
 		return text, nil

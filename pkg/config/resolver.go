@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// resolver finds the value of each option: the command line before the
-// environment before the files before the default.
+// resolver determines the value of each option: the command line wins over the
+// environment, the files and the default, in this order.
 type resolver struct {
 	src      *Source
 	files    []*file
@@ -24,8 +24,8 @@ type resolver struct {
 	warnings []string
 }
 
-// errUnresolved ends the evaluation of an option that refers to an option with an
-// error, which is reported once, for the other option.
+// errUnresolved ends the evaluation of an option that refers to an invalid option. Only
+// the error of the latter is reported, once.
 var errUnresolved = errors.New("refers to a wrong option")
 
 func newResolver(src *Source, files []*file, t *table) *resolver {
@@ -83,8 +83,8 @@ func (r *resolver) resolve(name Name) bool {
 	return true
 }
 
-// occurrences returns what the strongest source says: one occurrence for a scalar,
-// any number for a MultiString, none when no source has the option.
+// occurrences returns the values in the strongest source: one occurrence for a scalar,
+// any number for a MultiString, none when no source sets the option.
 func (r *resolver) occurrences(o *Option) []occurrence {
 	names := o.names()
 	for i, name := range names {
@@ -107,9 +107,9 @@ func (r *resolver) occurrences(o *Option) []occurrence {
 	return r.fromFiles(o, names)
 }
 
-// fromFiles looks into the last file first, and in a file for the current name
-// before former ones. The values of a MultiString add up over files and names
-// (oslo.config: cfg.py _get_file_value).
+// fromFiles searches the last file first, and in each file the current name before
+// former ones. The values of a MultiString add up over files and names (oslo.config:
+// cfg.py _get_file_value).
 func (r *resolver) fromFiles(o *Option, names []Name) []occurrence {
 	var all []occurrence
 	for _, f := range slices.Backward(r.files) {
@@ -147,7 +147,7 @@ func EnvName(group, name string) string {
 	return "OS_" + strings.ToUpper(n.Group) + "__" + strings.ToUpper(n.Name)
 }
 
-// evaluate expands and converts what a source gave, or the default.
+// evaluate expands and converts the value of a source, or the default.
 func (r *resolver) evaluate(o *Option, given []occurrence) (setting, error) {
 	s := setting{option: o, where: "default", secret: o.Secret}
 	var text string
@@ -159,8 +159,8 @@ func (r *resolver) evaluate(o *Option, given []occurrence) (setting, error) {
 		text = joinTexts(given)
 		s.value, err = r.convertGiven(&s, given)
 		if s.value == nil && err == nil {
-			// oslo.config turns an empty number into None, which no caller
-			// expects of an option that has a default: fall back to it.
+			// oslo.config turns an empty number into None, which no caller expects of
+			// an option with a default, so the default applies.
 			return r.evaluate(o, nil)
 		}
 	case o.Default != nil:
@@ -256,12 +256,11 @@ func (r *resolver) expandAll(s *setting, texts []string) (any, error) {
 // (cfg.py ConfigOpts.Template). A dollar sign before anything else is literal.
 var reference = regexp.MustCompile(`\$(?:\$|([_a-zA-Z][._a-zA-Z0-9]*)|\{([_a-zA-Z][._a-zA-Z0-9]*)\})`)
 
-// Escape returns text with its dollar signs doubled, so that it is read
-// literally.
+// Escape returns text with its dollar signs doubled, so that Load reads it literally.
 func Escape(text string) string { return strings.ReplaceAll(text, "$", "$$") }
 
-// expand replaces the references in a text by the values of the options that
-// they name. The setting becomes secret when one of these options is.
+// expand replaces the references in a text by the values of the referenced options. The
+// setting becomes secret when one of the options is secret.
 func (r *resolver) expand(s *setting, text string) (string, error) {
 	if !strings.Contains(text, "$") {
 		return text, nil
@@ -312,9 +311,9 @@ func (r *resolver) refer(s *setting, reference string) (string, error) {
 	return pythonText(target.value), nil
 }
 
-// find looks for a plain name in the group of the option that refers and then
-// in DEFAULT. A dotted one names group and option exactly, and DEFAULT is no
-// group in this respect (cfg.py StrSubWrapper).
+// find looks for a plain name in the group of the referring option and then in DEFAULT.
+// A dotted name gives group and option exactly; DEFAULT cannot be its group (cfg.py
+// StrSubWrapper).
 func (r *resolver) find(from *Option, reference string) (Name, bool) {
 	group, option, dotted := strings.Cut(reference, ".")
 	if dotted {

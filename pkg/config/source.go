@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// Source says where Load finds values. The zero Source yields the defaults.
+// Source tells Load where to find values. The zero Source yields the defaults.
 type Source struct {
 	// Project and Prog name the default files and directories, which are
 	// searched when Files or Dirs is empty: <Project>.conf, <Prog>.conf and the
@@ -25,7 +25,7 @@ type Source struct {
 	// Each must exist.
 	Dirs []string
 
-	// Overrides are values of the command line, above all other sources. A
+	// Overrides are values of the command line, which win over all other sources. A
 	// scalar takes the last of several.
 	Overrides map[Name][]string
 
@@ -37,18 +37,18 @@ type Source struct {
 	// directory out of the search.
 	Home string
 
-	// Root is put before /etc in the default search. Empty is the real one.
+	// Root is prefixed to /etc in the default search. Empty means the real one.
 	Root string
 
-	// Warn receives each warning of Config.Warnings. Nil drops them.
+	// Warn is called with each of Config.Warnings. Nil drops them.
 	Warn func(string)
 }
 
-// paths lists the files to read, in the order in which later ones win.
+// paths lists the files to read; later ones win.
 //
-// Given files and directories replace the default ones of their sort only, and
-// all defaults come before all that was given (oslo.config: cfg.py
-// _parse_config_files). So a file of the command line wins over the default
+// Explicit files replace only the default files, and explicit directories only the
+// default directories; all defaults come before everything explicit (oslo.config:
+// cfg.py _parse_config_files). So a file of the command line wins over the default
 // conf.d directories.
 func (s *Source) paths() ([]string, error) {
 	var all []string
@@ -85,14 +85,14 @@ func (s *Source) paths() ([]string, error) {
 	return all, nil
 }
 
-// Search returns the default files and folders that there are, and the folders that they
-// are looked for in.
+// Search returns the existing default files and folders, and the folders in which they
+// are searched.
 func (s *Source) Search() (found, searched []string) {
 	return append(s.search(".conf"), s.search(".conf.d")...), s.directories()
 }
 
-// search finds the default files or directories: for the project and then the
-// program, the first that exists in the directories of section "Default files"
+// search finds the default files or directories: for the project and then for the
+// program, the first that exists in the directories listed in section "Default files"
 // of the package comment.
 func (s *Source) search(extension string) []string {
 	dirs := s.directories()
@@ -141,7 +141,7 @@ func (s *Source) getenv(name string) (string, bool) {
 	return s.Env(name)
 }
 
-// expand makes a given path absolute and puts Home in place of a leading "~".
+// expand makes an explicit path absolute and replaces a leading "~" by Home.
 func (s *Source) expand(path string) (string, error) {
 	if s.Home != "" && (path == "~" || strings.HasPrefix(path, "~/")) {
 		path = filepath.Join(s.Home, path[1:])
@@ -153,8 +153,8 @@ func (s *Source) expand(path string) (string, error) {
 	return absolute, nil
 }
 
-// confFiles lists the *.conf of a directory sorted by name, hidden files
-// excepted, like Python's glob.
+// confFiles lists the *.conf of a directory sorted by name, without hidden files, like
+// Python's glob.
 func confFiles(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -173,14 +173,14 @@ func confFiles(dir string) ([]string, error) {
 	return files, nil
 }
 
-// credentialsDirectory is the variable by which systemd tells a service where the
-// files of its LoadCredential= and SetCredentialEncrypted= are.
+// credentialsDirectory is the environment variable in which systemd passes the folder
+// of LoadCredential= and SetCredentialEncrypted= to a service.
 const credentialsDirectory = "CREDENTIALS_DIRECTORY"
 
-// withCredentials adds to an environment what systemd keeps for this service alone: a
-// credential OS_<GROUP>__<OPTION> counts as the variable of that name, which wins, and
-// which others may see in the process's environment. One line break at the end is the
-// editor's.
+// withCredentials adds systemd's credentials, which only this service can read, to an
+// environment: a credential OS_<GROUP>__<OPTION> counts as the variable of that name. A
+// real variable wins, but others may see it in the process's environment. One final
+// line break, added by editors, is removed.
 func withCredentials(env func(string) (string, bool)) func(string) (string, bool) {
 	return func(name string) (string, bool) {
 		if value, ok := env(name); ok {

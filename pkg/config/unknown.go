@@ -10,14 +10,14 @@ import (
 	"github.com/agnivade/levenshtein"
 )
 
-// Unknown is a key of a configuration file that no option of the table reads.
+// Unknown is a key in a configuration file for which the table has no option.
 type Unknown struct {
 	Where   string // "file:line" of its last occurrence
 	Name    Name   // the group as DEFAULT or in lower case
 	Similar Name   // an option whose name is nearly the same; the zero Name for none
 }
 
-// String says what the key is, where it is, and what may be meant.
+// String describes the key, its place, and the option that may be meant.
 func (u Unknown) String() string {
 	text := fmt.Sprintf("%s: there is no option %s in section [%s]", u.Where, u.Name.Name, u.Name.Group)
 	switch {
@@ -30,11 +30,11 @@ func (u Unknown) String() string {
 	return text
 }
 
-// Unknown returns the keys of the files that no option reads, in the order of files and
-// lines. A file that several programs share has keys of theirs, too.
+// Unknown returns the keys of the files that match no option, in the order of files and
+// lines. A file shared by several programs also has keys for the other programs.
 func (c *Config) Unknown() []Unknown { return slices.Clone(c.unknown) }
 
-// unknown lists what the files have beside the options of the table.
+// unknown lists the keys of the files that are not options of the table.
 func (r *resolver) unknown() []Unknown {
 	known := map[Name]bool{}
 	for _, option := range r.table.options {
@@ -59,11 +59,11 @@ func (r *resolver) unknown() []Unknown {
 	return all
 }
 
-// mistyped is how many letters two names may differ in that are taken for the same.
+// mistyped is the number of letters by which a mistyped name may differ.
 const mistyped = 2
 
-// similar returns the option that a name is nearest to: one with a name like it in a
-// group like its own, or one of just that name in another group.
+// similar returns the option nearest to a name: one with a similar name in a similar
+// group, or one with the same name in another group.
 func (t *table) similar(name Name) Name {
 	var found Name
 	best := mistyped + 1

@@ -11,16 +11,14 @@ import (
 	"unicode/utf8"
 )
 
-// Assignment is one "name = value" of a file to write. Value is the text as an
-// option is to read it before references are expanded; Escape makes a text
-// literal. An empty Group is DEFAULT.
+// Assignment is one "name = value" of a file to write. Value is the text before
+// references are expanded; Escape makes a text literal. An empty Group is DEFAULT.
 type Assignment struct{ Group, Name, Value string }
 
-// Write writes assignments in order, with a section wherever the group
-// changes, so that oslo.config and this package read the same values back. It
-// writes nothing when the grammar cannot hold one of them: values have no
-// quoting for line ends, so a line of a value must not be empty or, from the
-// second on, begin or end with blanks.
+// Write writes assignments in order, with a section header wherever the group changes,
+// so that oslo.config and this package read the same values back. It writes nothing
+// when the grammar cannot represent one of them: line breaks cannot be quoted, so a
+// line of a value must not be empty or, from the second on, begin or end with blanks.
 func Write(w io.Writer, assignments []Assignment) error {
 	var text strings.Builder
 	section := ""
@@ -70,8 +68,8 @@ func (a Assignment) lines() ([]string, error) {
 	return lines, nil
 }
 
-// encode returns the lines of a value: the first with quotes where it needs
-// them, the others indented.
+// encode returns the lines of a value: the first with quotes where needed, the others
+// indented.
 func encode(value string) ([]string, error) {
 	if !utf8.ValidString(value) || strings.Contains(value, "\r") {
 		return nil, errors.New("the value holds bytes that a file cannot")

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package guard ends the right to make changes that others see: of objects in a bank, of
-// resources of a service. A context carries its guards, and code that changes something
-// asks them right before, since a process may be stopped between any two steps for longer
-// than its lease lasts. The end of the context says the same, but later, when timers
-// fire.
+// Package guard stops changes that others would see, to objects in a bank or to
+// resources of a service, when the right to make them has ended. A context carries
+// guards, and the changing code checks them immediately before the change, since a
+// process may be suspended between any two steps for longer than its lease lasts. The
+// end of the context gives the same signal, but later, when timers fire.
 package guard
 
 import (
@@ -12,17 +12,17 @@ import (
 	"sync"
 )
 
-// key is the key of the guards in a context.
+// key is the context key of the guards.
 type key struct{}
 
-// guards is a list: a change needs all of them.
+// guards is a list of guards; a change needs the consent of all.
 type guards struct {
 	valid func() error
 	outer *guards
 }
 
 // With returns a context under which changes are allowed only while valid, and every
-// guard that ctx has already, returns nil. A context that does not end with ctx
+// guard already in ctx, returns nil. A context detached from the cancellation of ctx
 // (context.WithoutCancel) keeps the guard. A nil valid changes nothing.
 func With(ctx context.Context, valid func() error) context.Context {
 	if valid == nil {
@@ -32,8 +32,8 @@ func With(ctx context.Context, valid func() error) context.Context {
 	return context.WithValue(ctx, key{}, &guards{valid: valid, outer: outer})
 }
 
-// Allowed returns nil if a change may go on, and else the error of the guard that
-// forbids it.
+// Allowed returns nil if a change may proceed, and otherwise the error of the guard
+// that forbids it.
 func Allowed(ctx context.Context) error {
 	g, _ := ctx.Value(key{}).(*guards)
 	for ; g != nil; g = g.outer {
@@ -44,14 +44,14 @@ func Allowed(ctx context.Context) error {
 	return nil
 }
 
-// Sticky returns a context with the guards of ctx that stay with their first
-// refusal: what it refused refuses the rest of a change, too.
+// Sticky returns a context whose guards, those of ctx, keep their first refusal: a
+// change that was refused once stays refused.
 func Sticky(ctx context.Context) context.Context {
 	sticky := &sticky{valid: func() error { return Allowed(ctx) }}
 	return context.WithValue(ctx, key{}, &guards{valid: sticky.ask})
 }
 
-// sticky is a guard that stays with its first refusal.
+// sticky is a guard that keeps its first refusal.
 type sticky struct {
 	valid func() error
 

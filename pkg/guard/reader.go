@@ -7,21 +7,21 @@ import (
 	"io"
 )
 
-// Reader reads a body that is being sent, and breaks off when the guards refuse the rest.
+// Reader reads a body that is being sent, and stops when the guards refuse the rest.
 type Reader struct {
 	ctx        context.Context
 	from       io.Reader
 	size, left int64 // bytes; 0 or less: of unknown length, or none
 }
 
-// NewReader returns a reader of size bytes, 0 or less if nobody knows.
+// NewReader returns a reader of size bytes; 0 or less means that the size is unknown.
 func NewReader(ctx context.Context, from io.Reader, size int64) *Reader {
 	return &Reader{ctx: ctx, from: from, size: size, left: size}
 }
 
-// Read asks the guards before it reads, and again afterwards: reading may take long. After
-// the last byte of a known length the receiver has everything, so nothing can be refused
-// any more. It fails with a RefusedError.
+// Read checks the guards before and after reading, because reading may take long. After
+// the last byte of a known length the receiver has everything, so nothing can be
+// refused any more. A refusal is a RefusedError.
 func (r *Reader) Read(p []byte) (int, error) {
 	if r.size > 0 && r.left <= 0 {
 		return r.from.Read(p)

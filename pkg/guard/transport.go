@@ -10,8 +10,8 @@ import (
 	"sync/atomic"
 )
 
-// RefusedError is the failure of a request that a guard has refused. To repeat it
-// is of no use.
+// RefusedError is the failure of a request that a guard has refused. Repeating the
+// request is useless.
 type RefusedError struct{ Cause error }
 
 func (e *RefusedError) Error() string { return e.Cause.Error() }
@@ -19,10 +19,10 @@ func (e *RefusedError) Error() string { return e.Cause.Error() }
 // Unwrap returns the guard's error.
 func (e *RefusedError) Unwrap() error { return e.Cause }
 
-// Trace returns the context of a request that changes something. The guards are
-// asked when there is a connection for it, for to make one may have taken long; if
-// they refuse, the connection is closed before a byte is sent, and refuse is told
-// the reason.
+// Trace returns the context of a request that changes something. The guards are checked
+// once a connection is available, because establishing one may take long. If they
+// refuse, the connection is closed before a byte is sent, and refuse receives the
+// reason.
 func Trace(ctx context.Context, refuse func(error)) context.Context {
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GotConn: func(got httptrace.GotConnInfo) {
@@ -34,10 +34,10 @@ func Trace(ctx context.Context, refuse func(error)) context.Context {
 	})
 }
 
-// Transport returns a transport for services: requests that change something, by
-// their methods, need the guards of their contexts when they begin, when they have
-// a connection, and as often as their bodies are read. Else they fail with a
-// RefusedError. next is an *http.Transport, or has one at its end.
+// Transport returns a transport for services: requests with a method that changes
+// something need the consent of their context's guards when they begin, when they have
+// a connection, and at each read of their bodies. Otherwise they fail with a
+// RefusedError. next is, or ends in, an *http.Transport.
 func Transport(next http.RoundTripper) http.RoundTripper { return transport{next} }
 
 type transport struct{ next http.RoundTripper }
@@ -80,7 +80,7 @@ func safe(method string) bool {
 	return method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions
 }
 
-// body is the body of a request that may have to break off.
+// body is the body of a request that a guard may interrupt.
 type body struct {
 	*Reader
 	io.Closer

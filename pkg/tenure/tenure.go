@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package tenure is the right to act for a while, which somebody else grants: a
-// store with leases, a database in which workers announce themselves. It has
-// to be asked for again and again, and ends by itself when that fails for too
-// long, before the one who granted it lets others take over.
+// Package tenure holds a right to act for a limited time, granted by another party: a
+// store with leases, or a database in which workers announce themselves. The right has
+// to be renewed regularly. It ends by itself when renewal fails for too long, before
+// the granting party lets others take over.
 //
-// The time is counted by the local clock, from before the request that
-// prolonged it. So the clocks of the two need not agree: it is enough that the
-// local one is not slower than the other by more than the margin. A process
-// that was stopped and goes on knows by its clock that the time is over, before
-// any of its timers fires.
+// The time is counted by the local clock, from before the request that renewed the
+// right. The two clocks need not agree: the local clock must only not run slower than
+// the other by more than the margin. A process that was suspended notices by its clock
+// that the time is over, before any of its timers fires.
 package tenure
 
 import (
@@ -19,8 +18,8 @@ import (
 	"time"
 )
 
-// Clock is the time to go by. After delivers the time once d has passed, as
-// time.After. Zero fields are the machine's.
+// Clock is the source of time. After delivers the time once d has passed, like
+// time.After. Zero fields mean the machine's clock.
 type Clock struct {
 	Now   func() time.Time
 	After func(d time.Duration) <-chan time.Time
@@ -28,10 +27,10 @@ type Clock struct {
 
 // Config of a Tenure.
 type Config struct {
-	// Request asks for the tenure or, if it is held, for more of it. It is one
-	// attempt, never two at the same time.
+	// Request asks for the tenure or renews it. It makes one attempt and is never
+	// called concurrently.
 	Request func(ctx context.Context, held bool) error
-	// Err is what every refusal wraps.
+	// Err is wrapped by every refusal.
 	Err error
 
 	Hold    time.Duration // what a request grants, counted by who grants it
@@ -39,18 +38,18 @@ type Config struct {
 	Renew   time.Duration // from one request to the next
 	Retry   time.Duration // from a failed request to the next
 	Timeout time.Duration // of a request
-	// Patience is the timeout of a request while the tenure is not held: there is
-	// nothing to lose then. Less than Timeout is Timeout.
+	// Patience is the timeout of a request while the tenure is not held, when there is
+	// nothing to lose. A value below Timeout means Timeout.
 	Patience time.Duration
 	Clock    Clock
 
-	// Observers, called one at a time from one goroutine. Each may be nil.
+	// Observers are called one at a time from one goroutine. Each may be nil.
 	Failed func(err error)  // a request
 	Began  func(again bool) // a tenure that others may trust; again: after a loss
 	Lost   func()           // its end
 }
 
-// Tenure is one holder's. It is safe for concurrent use.
+// Tenure is the tenure of one holder. It is safe for concurrent use.
 type Tenure struct {
 	config Config
 
@@ -66,7 +65,7 @@ type Tenure struct {
 	began   chan struct{} // closed when the present period, or the one after it, is held
 }
 
-// period is one unbroken time of holding. Before it is held it has not begun.
+// period is one uninterrupted time of holding. It begins when the tenure is granted.
 type period struct {
 	held  bool
 	until time.Time // when it ends here
@@ -79,7 +78,7 @@ func newPeriod() *period {
 	return &period{ctx: ctx, end: end}
 }
 
-// New returns a tenure that is not asked for yet.
+// New returns a tenure that has not been requested yet.
 func New(c Config) *Tenure {
 	if c.Clock.Now == nil {
 		c.Clock.Now = time.Now
@@ -94,8 +93,8 @@ func New(c Config) *Tenure {
 	}
 }
 
-// Start begins to ask for the tenure, and keeps asking until Stop. It may be
-// called more than once, and does nothing after Stop.
+// Start begins to request the tenure and renews it until Stop. It may be called more
+// than once and does nothing after Stop.
 func (t *Tenure) Start() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -105,7 +104,7 @@ func (t *Tenure) Start() {
 	}
 }
 
-// Tried waits until the first request has ended, or ctx, or the tenure was
+// Tried waits until the first request has ended, ctx has ended or the tenure was
 // stopped. It returns at once when the tenure was never started.
 func (t *Tenure) Tried(ctx context.Context) {
 	if !t.Started() {
@@ -118,15 +117,15 @@ func (t *Tenure) Tried(ctx context.Context) {
 	}
 }
 
-// Started reports whether the tenure was ever asked for.
+// Started reports whether Start was called.
 func (t *Tenure) Started() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.started
 }
 
-// Await waits until the tenure is held. It fails with the cause of ctx, or when
-// the tenure is stopped.
+// Await waits until the tenure is held. It fails with the cause of ctx, or when the
+// tenure is stopped.
 func (t *Tenure) Await(ctx context.Context) error {
 	for {
 		t.mu.Lock()
@@ -149,32 +148,32 @@ func (t *Tenure) Await(ctx context.Context) error {
 	}
 }
 
-// Valid returns nil while the tenure is held, and else an error that wraps Err
-// and says why not.
+// Valid returns nil while the tenure is held, and otherwise an error that wraps Err and
+// names the reason.
 func (t *Tenure) Valid() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.valid(t.present)
 }
 
-// Fence returns a Valid that is bound to the present tenure: once that has
-// ended it fails for ever, also when there is a new one.
+// Fence returns a Valid that is bound to the present period: once that has ended, it
+// fails for ever, even if the tenure is granted again.
 func (t *Tenure) Fence() func() error {
 	_, fence := t.Present()
 	return fence
 }
 
-// Context returns the context of the present tenure. It ends with it, its cause
-// wraps Err, and a tenure after a loss has a new one. Before the first it is
-// that of the first. Stop does not end it: the tenure then runs out, and Valid
-// tells when.
+// Context returns the context of the present period. The context ends with the period,
+// with a cause that wraps Err; the next period has a new context. Before the first
+// period, Context returns the context of the first. Stop does not end the context: the
+// tenure then expires, and Valid reports when.
 func (t *Tenure) Context() context.Context {
 	ctx, _ := t.Present()
 	return ctx
 }
 
-// Present returns Context and Fence of the same tenure. The fence fails at
-// once when the time is over, the context ends soon after.
+// Present returns Context and Fence of the same period. The fence fails as soon as the
+// time is over; the context ends soon after.
 func (t *Tenure) Present() (ctx context.Context, fence func() error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -186,8 +185,7 @@ func (t *Tenure) Present() (ctx context.Context, fence func() error) {
 	}
 }
 
-// Stop ceases to ask and waits for a request under way. It may be called more
-// than once.
+// Stop stops renewing and waits for a running request. It may be called more than once.
 func (t *Tenure) Stop() {
 	t.stop()
 	if t.Started() {
@@ -195,7 +193,7 @@ func (t *Tenure) Stop() {
 	}
 }
 
-// End stops and ends the tenure at once, for a reason that becomes the cause.
+// End stops and ends the tenure at once, with the given reason as the cause.
 func (t *Tenure) End(reason string) {
 	t.Stop()
 	t.mu.Lock()
@@ -203,15 +201,15 @@ func (t *Tenure) End(reason string) {
 	t.end(reason)
 }
 
-// valid judges a period. The caller holds the lock.
+// valid checks a period. The caller holds the lock.
 func (t *Tenure) valid(p *period) error {
 	if cause := context.Cause(p.ctx); cause != nil {
 		return cause
 	}
 	if !p.held {
 		if t.failure != nil {
-			// Its text alone: what the store answered says nothing about the
-			// object that somebody wants to write.
+			// Only the text is kept: the store's answer must not be taken for an error
+			// about an object that is being written.
 			return fmt.Errorf("%w: %v", t.config.Err, t.failure) //nolint:errorlint // see above
 		}
 		return fmt.Errorf("%w: it was not asked for yet", t.config.Err)
@@ -222,14 +220,14 @@ func (t *Tenure) valid(p *period) error {
 	return nil
 }
 
-// answer is what became of a request.
+// answer is the result of a request.
 type answer struct {
 	start time.Time
 	err   error
 }
 
-// run asks until Stop. The requests run beside the loop, so that one that hangs
-// cannot delay the signal of the loss.
+// run makes requests until Stop. They run in their own goroutines, so that a hanging
+// request cannot delay the signal of the loss.
 func (t *Tenure) run() {
 	defer close(t.done)
 	answers := make(chan answer, 1)
@@ -262,7 +260,7 @@ func (t *Tenure) run() {
 	}
 }
 
-// ask sends one request for the tenure and returns its outcome.
+// ask makes one request.
 func (t *Tenure) ask() answer {
 	t.mu.Lock()
 	held := t.present.held && t.present.ctx.Err() == nil
@@ -278,8 +276,8 @@ func (t *Tenure) ask() answer {
 	return a
 }
 
-// deadline returns a channel that delivers when the present tenure ends, nil
-// without one.
+// deadline returns a channel that delivers when the present period ends, or nil when
+// the tenure is not held.
 func (t *Tenure) deadline() <-chan time.Time {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -289,7 +287,7 @@ func (t *Tenure) deadline() <-chan time.Time {
 	return t.config.Clock.After(t.present.until.Sub(t.config.Clock.Now()))
 }
 
-// take notes an answer and returns the pause until the next request.
+// take records an answer and returns the pause until the next request.
 func (t *Tenure) take(a answer) time.Duration {
 	if a.err == nil {
 		a.err = t.hold(a.start)
@@ -306,8 +304,8 @@ func (t *Tenure) take(a answer) time.Duration {
 	return t.config.Retry
 }
 
-// hold notes that a request was granted. A tenure that ran out meanwhile is
-// over, even if nobody noticed: others may have acted in between.
+// hold records a granted request. A tenure that expired meanwhile has ended, even if
+// nobody noticed: others may have acted in between.
 func (t *Tenure) hold(start time.Time) error {
 	until := start.Add(t.config.Hold - t.config.Margin)
 	t.lapse()

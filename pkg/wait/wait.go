@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package wait has what retries wait by: delays that grow, and a sleep that the end
-// of a context interrupts. Callers decide what to repeat, and how often.
+// Package wait has the pauses of retries: growing delays, and a sleep that the end of a
+// context interrupts. Callers decide what to repeat, and how often.
 package wait
 
 import (

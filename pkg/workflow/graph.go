@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package workflow runs a graph of tasks: each task once, after all the tasks that it was
+// Package workflow runs a graph of tasks: each task once, after all tasks that it was
 // linked behind, several at a time. When a task fails, finished tasks are reverted. The
-// package knows nothing of the tasks' work and keeps nothing beyond one run.
+// package does not know what the tasks do and keeps no state beyond one run.
 package workflow
 
 import (
@@ -16,18 +16,18 @@ var ErrCycle = errors.New("tasks wait for each other")
 
 // Task is one step.
 type Task struct {
-	// Name stands in events and errors. It need not be unique.
+	// Name appears in events and errors. It need not be unique.
 	Name string
 
-	// Run does the step; nil is a step with nothing to do. Its context is the
-	// one given to the function Run.
+	// Run does the work of the step; nil is a step without work. Its context is the one
+	// given to the function Run.
 	Run func(ctx context.Context) error
 
-	// Revert takes the step back, or records that it failed; nil if there is
-	// nothing to take back. It is called after the step has ended, well or
-	// not, in a run that failed. cause is what made the run fail. The context
-	// keeps the values of Run's but not its cancellation: a revert that should
-	// not happen, say since another process carries on, looks at cause.
+	// Revert undoes the step, or records that the step failed; nil if there is nothing
+	// to undo. It is called in a failed run once the step has ended, whether or not the
+	// step succeeded. cause is the failure of the run. The context keeps the values of
+	// Run's context but not its cancellation: a revert that must not happen, for
+	// example because another process carries on, checks cause.
 	Revert func(ctx context.Context, cause error) error
 }
 
@@ -46,15 +46,14 @@ type link struct{ before, after ID }
 // New returns an empty graph.
 func New() *Graph { return &Graph{} }
 
-// Add puts a task into the graph.
+// Add adds a task to the graph.
 func (g *Graph) Add(t Task) ID {
 	g.tasks = append(g.tasks, t)
 	return ID(len(g.tasks) - 1)
 }
 
-// Link makes after wait for before. Linking twice changes nothing. Both must
-// have come from Add of this graph; anything else is a mistake in the program
-// and panics.
+// Link makes after wait for before. Linking twice changes nothing. Both must come from
+// Add of this graph; Link panics otherwise.
 func (g *Graph) Link(before, after ID) {
 	for _, id := range [...]ID{before, after} {
 		if id < 0 || int(id) >= len(g.tasks) {
@@ -70,8 +69,8 @@ func (g *Graph) Len() int { return len(g.tasks) }
 // Links returns the number of links.
 func (g *Graph) Links() int { return len(g.links) }
 
-// Check returns ErrCycle if some tasks could never start. Run does the same
-// before it starts anything.
+// Check returns ErrCycle if some tasks could never start. Run calls Check before it
+// starts anything.
 func (g *Graph) Check() error { return compile(g).check(g) }
 
 // plan is a graph ready for one run: the successors of task i are
@@ -108,7 +107,7 @@ func compile(g *Graph) *plan {
 
 func (p *plan) after(id ID) []ID { return p.successors[p.first[id]:p.first[id+1]] }
 
-// ready lists the tasks that wait for nothing, with room for all.
+// ready lists the tasks that have no predecessors, with capacity for all tasks.
 func (p *plan) ready() []ID {
 	ready := make([]ID, 0, len(p.waiting))
 	for i, n := range p.waiting {
@@ -119,8 +118,8 @@ func (p *plan) ready() []ID {
 	return ready
 }
 
-// check goes through the tasks in an order that respects the links and sees
-// whether it reaches them all.
+// check visits the tasks in an order that respects the links and reports whether all
+// are reached.
 func (p *plan) check(g *Graph) error {
 	waiting := make([]int, len(p.waiting))
 	copy(waiting, p.waiting)

@@ -25,26 +25,25 @@ type Options struct {
 	// DefaultWorkers.
 	Workers int
 
-	// Observer, if any, is told of each change. The calls for one task come in
-	// order, and a task's Finished is over before a task behind it starts;
-	// calls for different tasks may overlap. The task waits for the call. It
-	// must not panic.
+	// Observer, if set, receives each change. The calls for one task come in order, and
+	// a task's Finished returns before a later task starts; calls for different tasks
+	// may overlap. The task waits for the call. Observer must not panic.
 	Observer func(Event)
 
-	// Clock gives the time of events; nil means time.Now.
+	// Clock returns the time of events; nil means time.Now.
 	Clock func() time.Time
 }
 
 // Run runs the tasks of a graph and returns when the last one has ended.
 //
-// A task starts when all the tasks before it have finished, the earliest ready
-// first. After the first failure, or the end of ctx, no task starts; those
-// that are running go on to their end, and then all that had started are
-// reverted one by one, the last that ended first, the failed ones included. A
-// failing revert does not keep the others from being reverted.
+// A task starts when all its predecessors have finished, the earliest ready task first.
+// After the first failure, or the end of ctx, no further task starts; running tasks run
+// to their end. Then all tasks that had started are reverted one by one, failed ones
+// included, the last that ended first. A failing revert does not stop the other
+// reverts.
 //
-// Errors: ErrCycle, with nothing done, or *Error. The end of ctx is no failure
-// of a run in which nothing was left to start.
+// The error is ErrCycle, with nothing done, or *Error. A run in which every task had
+// already started when ctx ended does not fail.
 func Run(ctx context.Context, g *Graph, o Options) error {
 	p := compile(g)
 	if err := p.check(g); err != nil {
@@ -82,10 +81,9 @@ type run struct {
 	failed   *Error
 }
 
-// startWorker starts one more worker if there is a task for it. Only one at a time is
-// on its way: it hires the next when it begins, so that short tasks do not
-// fill the processors with workers that find nothing left to do, and long ones
-// still all run at once.
+// startWorker starts one more worker if there is a task for it. Only one worker starts
+// at a time and starts the next when it begins, so that short tasks do not fill the
+// processors with idle workers and long tasks still all run at once.
 func (r *run) startWorker() {
 	if r.taken == len(r.ready) || r.workers == r.options.Workers || r.starting {
 		return
@@ -114,7 +112,7 @@ func (r *run) work() {
 	}
 }
 
-// take gives the next task to start, if one may start.
+// take returns the next task to start, if one may start.
 func (r *run) take() (ID, bool) {
 	if r.taken == len(r.ready) || r.failed != nil {
 		return 0, false
@@ -143,7 +141,7 @@ func (r *run) execute(id ID) error {
 	return nil
 }
 
-// complete records the end of a task and makes ready what waited for it alone.
+// complete records the end of a task and marks the tasks ready that waited only for it.
 func (r *run) complete(id ID, err error) {
 	r.ended = append(r.ended, id)
 	if err != nil {
@@ -157,9 +155,9 @@ func (r *run) complete(id ID, err error) {
 	}
 }
 
-// fail keeps the first failure apart from the others. A task that fails after
-// the context has ended most likely fails because of it, so that the cause of
-// the context counts as the first.
+// fail records a failure, the first one separately. A task that fails after the context
+// has ended most likely fails because of it, so then the cause of the context counts as
+// the first failure.
 func (r *run) fail(task string, err error) {
 	if r.failed == nil && r.ctx.Err() == nil {
 		r.failed = &Error{Task: task, Err: err}
@@ -171,7 +169,7 @@ func (r *run) fail(task string, err error) {
 	r.failed.Others = append(r.failed.Others, fmt.Errorf("task %s: %w", task, err))
 }
 
-// conclude reverts a run that failed. All workers are gone by now.
+// conclude reverts a failed run. All workers have ended by then.
 func (r *run) conclude() error {
 	if r.failed == nil {
 		return nil
@@ -214,12 +212,12 @@ func (r *run) notify(t *Task, s State, err error) {
 	}
 }
 
-// State is what became of a task.
+// State is the state of a task.
 type State int
 
-// The states of a task. Each starts at most once and then either finishes or
-// fails; in a run that failed, those that had started are then reverted, if
-// they have a Revert, and those that had not are skipped.
+// The states of a task. Each task starts at most once and then either finishes or
+// fails; in a failed run, started tasks that have a Revert are then reverted, and tasks
+// that had not started are skipped.
 const (
 	Started State = iota + 1
 	Finished
@@ -244,7 +242,7 @@ func (s State) String() string {
 	return fmt.Sprintf("state %d", int(s))
 }
 
-// Event tells of one change.
+// Event describes one change.
 type Event struct {
 	Task  string
 	State State
@@ -280,26 +278,25 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// Unwrap leads to the first failure alone: the others are consequences or
-// coincidence.
+// Unwrap returns only the first failure: the others are consequences or coincidence.
 func (e *Error) Unwrap() error { return e.Err }
 
-// PanicError reports a panic of a task. Only the run of that task fails.
+// PanicError is the error for a panic in a task. Only the run of that task fails.
 type PanicError struct {
 	Value any
-	// Stack is for a log; it is no part of the error's text, which users see.
+	// Stack is for the log; it is not part of the error's text, which users see.
 	Stack []byte
 }
 
 func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
 
-// Unwrap gives the value of the panic if that was an error.
+// Unwrap returns the value of the panic if the value is an error.
 func (e *PanicError) Unwrap() error {
 	err, _ := e.Value.(error)
 	return err
 }
 
-// guard calls f and turns a panic into an error.
+// guard calls f and returns a panic as an error.
 func guard(f func() error) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
