@@ -95,7 +95,7 @@ func (j *Janitor) round(ctx context.Context, tell func(string)) (c count) {
 // workerGone is the reason that users read for an operation whose owner is dead.
 const workerGone = "The worker that had this operation is gone"
 
-// mend ends a finding if it is one, right now. done is false when it has gone by
+// repair repairs an issue, if it still exists. done is false if the issue has disappeared by
 // itself.
 func (j *Janitor) repair(ctx context.Context, p *providers.Provider, f checkpoint.Issue) (done bool, err error) {
 	if still, err := p.Checkpoints.Confirm(ctx, f); err != nil || !still {

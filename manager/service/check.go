@@ -47,21 +47,21 @@ const (
 	checkFailure = 2
 )
 
-// resultNames are the results by exit code.
+// resultNames are the results, indexed by exit code.
 var resultNames = []string{"ok", "warning", "failure"}
 
-// checkTime bounds each question of a check to something else than files.
+// checkTime bounds each check that needs more than files.
 const checkTime = 10 * time.Second
 
-// checked is one line of a check.
+// checked is one line of a check's output.
 type checked struct {
 	Check   string `json:"check"`
 	Result  string `json:"result"` // one of resultNames
 	Details string `json:"details"`
 }
 
-// check looks at what a worker with this configuration would work with. It changes
-// nothing, but for a folder in a bank of files that it makes and removes.
+// check checks the dependencies of a worker with this configuration. It changes nothing, except
+// that it creates and removes a folder in banks on the file system.
 type check struct {
 	cfg     *config.Config
 	setup   Setup
@@ -72,8 +72,8 @@ type check struct {
 	loaded  *providers.Registry
 }
 
-// runCheck checks the configuration that args name and, online, all that it names. It
-// returns the exit code.
+// runCheck checks the configuration that args name and, if online is set, the services that it
+// names. It returns the exit code.
 func runCheck(args []string, setup Setup, online, asJSON bool, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
@@ -116,7 +116,7 @@ func (c *check) add(code int, name, format string, args ...any) {
 	c.code = max(c.code, code)
 }
 
-// result adds a line: a failure for an error, what is well for none.
+// result adds a line: a failure if err is set, otherwise the text well.
 func (c *check) result(name string, err error, well string) {
 	if err != nil {
 		c.add(checkFailure, name, "%s", fault.Detail(err))
@@ -125,8 +125,8 @@ func (c *check) result(name string, err error, well string) {
 	c.add(checkOK, name, "%s", well)
 }
 
-// configuration reads the files. What is wrong with a value keeps the rest from being
-// looked at, for nobody knows what is meant.
+// configuration reads the files. An invalid value ends the check, since the intended configuration
+// is unknown.
 func (c *check) configuration(args []string) {
 	cfg, err := loadConfig(args)
 	if err != nil {
@@ -145,7 +145,7 @@ func (c *check) configuration(args []string) {
 	}
 }
 
-// paths looks at the folders and keys of the worker itself.
+// paths checks the worker's own folders and keys.
 func (c *check) paths() {
 	if state := c.cfg.String("DEFAULT", "state_path"); embedded(c.cfg) {
 		c.result("state_path", filesystem.Writable(state), state+" can be written to")
@@ -166,7 +166,7 @@ func (c *check) paths() {
 	}
 }
 
-// providers loads the provider files, and looks at banks that are on this machine.
+// providers loads the provider files, and checks the banks that are on this machine.
 func (c *check) providers() {
 	identity, err := openstack.FromConfig(c.cfg)
 	if err != nil {
@@ -192,7 +192,7 @@ func (c *check) providers() {
 	}
 }
 
-// online asks all that the configuration names.
+// online checks all services that the configuration names.
 func (c *check) online(ctx context.Context) {
 	c.broker(ctx)
 	c.database(ctx)
@@ -223,8 +223,7 @@ func (c *check) broker(ctx context.Context) {
 	c.result("broker", err, "queues can be made and consumed")
 }
 
-// database looks at the tables, and at operations under way: whether this worker could go
-// on with them.
+// database checks the tables, and whether this worker could resume the unfinished operations.
 func (c *check) database(ctx context.Context) {
 	if file := strings.TrimPrefix(c.cfg.String("database", "connection"), "sqlite:///"); embedded(c.cfg) {
 		if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
@@ -253,12 +252,12 @@ func (c *check) database(ctx context.Context) {
 	c.operations(ctx, db, kept)
 }
 
-// operations tells of operations under way that this worker could not go on with, as when
+// operations reports unfinished operations that this worker could not resume, for example because
 // the workers have different keys.
 func (c *check) operations(ctx context.Context, db *database.DB, kept *journal.SQL) {
 	open, err := kept.List(ctx, journal.Filter{Unfinished: true, Limit: 100})
 	if database.Refused(err) != nil {
-		return // a new journal, which the first worker makes
+		return // the journal is new, and the first worker creates it
 	}
 	if err != nil {
 		c.result("journal", err, "")
@@ -273,7 +272,7 @@ func (c *check) operations(ctx context.Context, db *database.DB, kept *journal.S
 	}
 	sealer, err := journal.NewSealer(key)
 	if err != nil {
-		return // told of already
+		return // reported already
 	}
 	engine := operation.New(operation.Config{Records: db, Log: c.log, Journal: kept, Providers: c.loaded, Sealer: sealer,
 		AcceptUnsigned: c.cfg.Bool("DEFAULT", "journal_accept_unsigned")})
@@ -287,7 +286,7 @@ func (c *check) operations(ctx context.Context, db *database.DB, kept *journal.S
 	c.add(checkOK, "journal", "%d operations are under way, and could be gone on with", len(open))
 }
 
-// services asks Keystone for the services of the types that providers protect.
+// services looks up the services of the protected resource types in Keystone.
 func (c *check) services(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, checkTime)
 	defer cancel()
@@ -302,8 +301,8 @@ func (c *check) services(ctx context.Context) {
 	for _, name := range wanted {
 		endpoint, err := c.clients.Endpoint(ctx, name)
 		switch {
-		case errors.Is(err, openstack.ErrUnknownService): // Keystone itself, and what is no service of OpenStack
-		case errors.Is(err, openstack.ErrNoService): // callers' catalogues may have it
+		case errors.Is(err, openstack.ErrUnknownService): // Keystone itself, or a service outside of OpenStack
+		case errors.Is(err, openstack.ErrNoService): // callers' catalogues may have the service
 			c.add(checkWarning, "services", "%s: %s", name, fault.Detail(err))
 		case err != nil:
 			c.add(checkFailure, "services", "%s", fault.Detail(err))
@@ -314,16 +313,16 @@ func (c *check) services(ctx context.Context) {
 	}
 }
 
-// unknownOptions tells of keys in the files that no option reads, but for those of the
-// other programs that share the file.
+// unknownOptions returns the keys in the files that no option reads, except for those of the other
+// programs that share the file.
 func unknownOptions(cfg *config.Config) []string {
 	var texts []string
 	for _, u := range cfg.Unknown() {
 		if u.Name.Group == config.DefaultGroup && slices.Contains(othersOptions, u.Name.Name) {
 			continue
 		}
-		// Sections that libraries of the other programs read are not listed in full here: only
-		// what looks like a mistake is told.
+		// Sections for libraries of the other programs are not fully known here, so only probable
+		// typing errors are reported.
 		if u.Name.Group != config.DefaultGroup && u.Similar == (config.Name{}) {
 			continue
 		}
@@ -332,8 +331,8 @@ func unknownOptions(cfg *config.Config) []string {
 	return texts
 }
 
-// othersOptions are the options in [DEFAULT] that the API, the operation engine and
-// the libraries under them read.
+// othersOptions are the options in [DEFAULT] that the API, the operation engine and their libraries
+// read.
 // karbor: common/config.py, service.py, quota.py, api/, wsgi/, services/operationengine/;
 // oslo.log, oslo.service, oslo.messaging
 var othersOptions = strings.Fields(`

@@ -11,8 +11,8 @@ import (
 	"github.com/karbor-project/karbor/providers/protectable/pod"
 )
 
-// newCluster returns the way to the cluster of karbor.conf. This is the one place
-// that links Kubernetes' libraries.
+// newCluster returns the client of the cluster in karbor.conf. Only this file links Kubernetes'
+// libraries.
 func newCluster(cfg *config.Config) kubernetes.Cluster {
 	return kubernetes.Within(client.New(kubernetes.FromConfig(cfg)), pod.Namespaces(cfg)...)
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/karbor-project/karbor/providers"
 )
 
-// collector makes metrics of operations, their journal and the checkpoints. They are
-// read when they are asked for.
+// collector provides metrics of operations, their journal and the checkpoints. It reads them on
+// each collection.
 type collector struct {
 	providers *providers.Registry
 	engine    *operation.Engine
@@ -68,7 +68,7 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	for _, p := range c.providers.All() {
 		counter(refusedCheckpoints, float64(p.Checkpoints.Refused()), p.ID)
 		for status, n := range p.Checkpoints.Counts() {
-			if status.Known() { // anything may stand in a bank
+			if status.Known() { // a bank may contain any text
 				gauge(checkpoints, float64(n), p.ID, string(status))
 			}
 		}

@@ -19,35 +19,35 @@ import (
 	"github.com/karbor-project/karbor/pkg/telemetry"
 )
 
-// service is what a daemon runs; instance is the one outside of tests.
+// service is the part that a daemon runs: an instance, except in tests.
 type service interface {
-	// start returns nil when requests are consumed.
+	// start returns nil once requests are consumed.
 	start(ctx context.Context) error
-	// drain takes no more requests, and returns when none will begin. It comes after start.
+	// drain stops taking requests, and returns when none will begin any more. It is called after
+	// start.
 	drain(ctx context.Context)
-	// stop takes no more requests, lets operations finish until ctx ends, and
-	// closes everything. It may come at any time, once start has returned.
+	// stop stops taking requests, lets operations finish until ctx ends, and closes everything. It
+	// may be called at any time after start has returned.
 	stop(ctx context.Context)
 	view() view
-	// status tells, for people, what the service does or waits for. It may be asked from
+	// status describes, for operators, what the service does or waits for. It may be called from
 	// the beginning of start on.
 	status() string
-	// report writes what the service is doing, for people. It may be asked for as status may.
+	// report writes a detailed status for operators. It may be called whenever status may.
 	report(io.Writer)
 	String() string
 }
 
-// statusInterval is how often systemd hears what the service does, and the log what a
-// start waits for.
+// statusInterval is the interval of status notifications to systemd, and of log lines about a
+// waiting start.
 const statusInterval = 10 * time.Second
 
-// daemon runs one instance of the service after the other: SIGHUP replaces the
-// one that serves by one with the configuration as it is now. The new instance
-// consumes before the old one lets go, so that an instance that cannot start
-// costs nothing.
+// daemon runs instances of the service one after the other: SIGHUP replaces the serving instance by
+// one with the current configuration. The new instance consumes before the old one is drained, so
+// that an instance that cannot start does no harm.
 //
-// One loop decides everything. What may take time (reading files, starting,
-// stopping) runs in other goroutines, so that signals are obeyed at any moment.
+// One loop makes all decisions. Slow work (reading files, starting, stopping) runs in other
+// goroutines, so that signals are handled at any moment.
 type daemon struct {
 	version string
 	load    func() (*config.Config, error)
@@ -56,24 +56,24 @@ type daemon struct {
 	notify  *systemd.Notifier
 	monitor *monitor
 
-	// Signals. One that waits to be read stands for all of its kind that came in the
-	// meantime, and reloads cannot hide a request to stop.
+	// Signals. A pending signal stands for all of its kind that have arrived meanwhile, and reloads
+	// cannot hide a request to stop.
 	terminate <-chan os.Signal // SIGTERM and SIGINT
 	hangUp    <-chan os.Signal // SIGHUP
 	inquire   <-chan os.Signal // SIGUSR2
 
-	current *attempt // serves, or is to be the first that does; nil when that one could not
-	next    *attempt // is to follow current; nil without a reload under way
-	again   bool     // another reload is to follow the one under way
+	current *attempt // serves, or will be the first to serve; nil if it failed
+	next    *attempt // replaces current; nil if no reload is in progress
+	again   bool     // another reload follows the one in progress
 
-	// hard ends when operations may take no more time.
+	// hard ends when the time for operations is over.
 	hard     context.Context
 	endHard  context.CancelFunc
 	retiring sync.WaitGroup
 	stopped  chan struct{} // closed when everything has ended; nil before the end has begun
 	failure  error         // why the end has begun
-	trouble  string        // of the last reload, if that failed
-	grace    time.Duration // for operations at the end; 0 is no limit
+	trouble  string        // error of the last reload, if it failed
+	grace    time.Duration // time for operations at the end; 0 is no limit
 }
 
 // attempt is an instance from the reading of its configuration until it serves.
@@ -81,15 +81,15 @@ type attempt struct {
 	cancel   context.CancelFunc
 	finished chan struct{} // closed when the fields below are set
 	cfg      *config.Config
-	instance service                 // nil when it could not be made
-	err      error                   // nil when it serves
-	starting atomic.Pointer[service] // the instance from before its start on
+	instance service                 // nil if it could not be created
+	err      error                   // nil if it serves
+	starting atomic.Pointer[service] // the instance, set before its start
 
-	noticed bool // the loop has seen the outcome
+	noticed bool // the loop has handled the outcome
 }
 
-// outcome returns a channel that is closed when the attempt has an outcome that the
-// loop has not seen yet.
+// outcome returns a channel that is closed when the attempt has an outcome that the loop has not
+// handled yet.
 func (a *attempt) outcome() <-chan struct{} {
 	if a == nil || a.noticed {
 		return nil
@@ -100,13 +100,13 @@ func (a *attempt) outcome() <-chan struct{} {
 // serves reports whether the instance has begun to serve.
 func (a *attempt) serves() bool { return a != nil && a.noticed && a.err == nil }
 
-// run serves until SIGTERM or SIGINT, and then until operations have finished
-// or graceful_shutdown_timeout is over. A second signal ends that time at once,
-// a third one the process.
+// run serves until SIGTERM or SIGINT, and then until operations have finished or
+// graceful_shutdown_timeout is over. A second signal ends that time at once, a third one the
+// process.
 func (d *daemon) run(cfg *config.Config) error {
 	d.hard, d.endHard = context.WithCancel(context.Background())
 	defer d.endHard()
-	var alive <-chan time.Time // ticks while systemd wants to know
+	var alive <-chan time.Time // ticks if systemd wants watchdog notifications
 	if interval := d.notify.WatchdogInterval(); interval > 0 {
 		ticker := time.NewTicker(interval)
 		defer ticker.Stop()
@@ -142,7 +142,7 @@ func (d *daemon) run(cfg *config.Config) error {
 	}
 }
 
-// tell says what the service does, or what its start waits for.
+// tell notifies systemd of what the service does, and logs what its start waits for.
 func (d *daemon) tell() {
 	switch {
 	case d.stopped != nil:
@@ -157,8 +157,8 @@ func (d *daemon) tell() {
 	}
 }
 
-// launch begins to make and start an instance, whose view goes to made. When it serves,
-// the one before it is drained: what is asked from then on is answered with the new
+// launch begins to create and start an instance, and calls made with its view. Once the instance
+// serves, the one before it is drained, so that later requests are answered with the new
 // configuration.
 func (d *daemon) launch(before *attempt, load func() (*config.Config, error), made func(view)) *attempt {
 	ctx, cancel := context.WithCancel(d.hard)
@@ -182,7 +182,7 @@ func (d *daemon) launch(before *attempt, load func() (*config.Config, error), ma
 	return a
 }
 
-// drain ends the taking of requests by an attempt that serves.
+// drain makes a serving attempt stop taking requests.
 func (a *attempt) drain(ctx context.Context) {
 	if a == nil {
 		return
@@ -192,12 +192,12 @@ func (a *attempt) drain(ctx context.Context) {
 		if a.err == nil {
 			a.instance.drain(ctx)
 		}
-	default: // it never will: its start is cancelled
+	default: // it never will, since its start is cancelled
 	}
 }
 
-// retire ends an attempt, and the instance that has come of it, in the
-// background. Its operations have the time that the process has.
+// retire ends an attempt and its instance in the background. Its operations have the time limit of
+// the process.
 func (d *daemon) retire(a *attempt) {
 	if a == nil {
 		return
@@ -229,8 +229,8 @@ func (d *daemon) currentFinished() {
 	d.log.Errorf("the configuration as it was read first cannot be served: %v", first.err)
 }
 
-// reload begins to replace the instance. One reload is under way at a time: a
-// signal during it ends it and begins another one.
+// reload begins to replace the instance. Only one reload is in progress at a time: a signal during
+// a reload cancels it and begins another one.
 func (d *daemon) reload() {
 	if err := d.log.Reopen(); err != nil {
 		d.log.Errorf("reopening the log: %v", err)
@@ -249,7 +249,8 @@ func (d *daemon) reload() {
 	}
 }
 
-// nextFinished handles the outcome of a reload: a takeover or nothing.
+// nextFinished handles the outcome of a reload: it switches to the new instance, or keeps the old
+// one.
 func (d *daemon) nextFinished() {
 	next, again := d.next, d.again
 	next.noticed = true
@@ -273,7 +274,7 @@ func (d *daemon) nextFinished() {
 	}
 }
 
-// reloadFailed says that the old configuration stays in use.
+// reloadFailed reports that the old configuration stays in use.
 func (d *daemon) reloadFailed(reason error) {
 	d.log.Errorf("SIGHUP: the service goes on with the old configuration, since the new one cannot be served: %v", reason)
 	d.trouble = fmt.Sprintf("; the last reload failed: %v", reason)
@@ -289,7 +290,7 @@ func (d *daemon) serving() {
 	d.warnNotify(d.notify.Ready("serving " + d.current.instance.String()))
 }
 
-// stop obeys a signal to stop. An error ends the process at once.
+// stop handles a signal to stop. An error ends the process at once.
 func (d *daemon) stop(received os.Signal) error {
 	switch {
 	case d.stopped == nil:
@@ -304,7 +305,7 @@ func (d *daemon) stop(received os.Signal) error {
 	return nil
 }
 
-// end stops everything, for a reason or because it was asked to.
+// end stops everything. reason is nil if a signal requested the end.
 func (d *daemon) end(reason error) {
 	d.failure = reason
 	status := "stopping; running operations finish"
@@ -340,14 +341,14 @@ func (d *daemon) logConfig(cfg *config.Config) {
 	}
 }
 
-// warnNotify logs that systemd could not be notified, on which nothing depends.
+// warnNotify logs that systemd could not be notified. Nothing depends on it.
 func (d *daemon) warnNotify(err error) {
 	if err != nil {
 		d.log.Warnf("telling systemd: %v", err)
 	}
 }
 
-// monotonic is the time that systemd compares reloads by, CLOCK_MONOTONIC.
+// monotonic returns CLOCK_MONOTONIC, the time by which systemd orders reloads.
 func monotonic() time.Duration {
 	var ts unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {

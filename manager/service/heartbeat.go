@@ -14,13 +14,13 @@ import (
 	"github.com/karbor-project/karbor/pkg/telemetry"
 )
 
-// Registrar keeps the rows of the table services.
+// Registrar maintains the rows of the table services.
 type Registrar interface {
 	RegisterService(ctx context.Context, s database.Service) (int64, error)
 	Heartbeat(ctx context.Context, id int64) (int64, error)
 }
 
-// heartbeat tells karbor-api, through the table services, that this node lives.
+// heartbeat tells karbor-api, through the table services, that this node is alive.
 // karbor: service.py report_state
 type heartbeat struct {
 	db       Registrar
@@ -60,8 +60,8 @@ func (h *heartbeat) stop() {
 	h.done.Wait()
 }
 
-// run registers the service and then beats. Registering is tried again with
-// each beat until it succeeds; the database logs its outages itself.
+// run registers the service and then updates its row periodically. Registration is retried on each
+// beat until it succeeds; the database logs its outages itself.
 func (h *heartbeat) run(ctx context.Context) {
 	id, err := h.db.RegisterService(ctx, h.row)
 	registered := err == nil

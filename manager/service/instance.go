@@ -52,7 +52,7 @@ type instance struct {
 	db        *database.DB
 	journal   *journal.SQL
 	keeper    *ownership.Keeper
-	sync      bool // make karbor's tables at the start
+	sync      bool // create karbor's tables at the start
 	clients   *openstack.Factory
 	providers *providers.Registry
 	engine    *operation.Engine
@@ -65,16 +65,16 @@ type instance struct {
 	heartbeat *heartbeat
 	banks     *bankProbe
 
-	ending context.Context // ended by stop
+	ending context.Context // cancelled by stop
 	end    context.CancelFunc
-	later  sync.WaitGroup // what goes on beside
+	later  sync.WaitGroup // background goroutines
 
-	refused atomic.Value // string: why the tables of the database cannot be used yet; "" when they can
+	refused atomic.Value // string: why the tables of the database cannot be used yet; empty if they can
 
 	once sync.Once
 }
 
-// String names what is served, for people.
+// String returns what is served, for operators.
 func (i *instance) String() string { return "topic " + i.topic + " as " + i.host }
 
 // status implements service.
@@ -89,7 +89,7 @@ func (i *instance) status() string {
 	return fmt.Sprintf("serving %s; operations: %d running, %d waiting", i, running, waiting)
 }
 
-// newInstance makes the parts. None of them connects to anything yet.
+// newInstance creates the parts of an instance. None of them connects to anything yet.
 func newInstance(ctx context.Context, cfg *config.Config, setup Setup, log *telemetry.Log) (_ *instance, err error) {
 	i := &instance{cfg: cfg, host: cfg.String("DEFAULT", "host"), topic: cfg.String("DEFAULT", "protection_topic"), log: log}
 	i.ending, i.end = context.WithCancel(context.WithoutCancel(ctx))
@@ -145,7 +145,7 @@ func newInstance(ctx context.Context, cfg *config.Config, setup Setup, log *tele
 	return i, nil
 }
 
-// makeSender makes what sends notifications, if the configuration asks for any.
+// makeSender creates the sender of notifications, if the configuration asks for any.
 func (i *instance) makeSender(cfg *config.Config) (err error) {
 	to := i.transport
 	if cfg.String(notification.Group, "transport_url") != "" {
@@ -158,13 +158,12 @@ func (i *instance) makeSender(cfg *config.Config) (err error) {
 	return err
 }
 
-// requestsInHand is how many requests a worker holds for each that it works on. The others
-// wait for their projects' turns.
+// requestsInHand is the number of requests that a worker holds for each that it handles. The others
+// wait for the turn of their project.
 const requestsInHand = 4
 
-// handlers divides the pool: each project may use a third of it, and a quarter is
-// reserved for methods that only read. As many requests as the pool has room for may
-// wait for the turn of their project.
+// handlers divides the pool: each project may use a third of it, and a quarter is reserved for
+// methods that only read. As many requests as the pool has room for may wait for their turn.
 func handlers(cfg *config.Config) manager.Handlers {
 	pool := cfg.Int("DEFAULT", "executor_thread_pool_size")
 	h := manager.Handlers{Total: pool, PerProject: max(1, pool/3), Starting: max(1, pool-pool/4), Waiting: pool}
@@ -174,13 +173,13 @@ func handlers(cfg *config.Config) manager.Handlers {
 	return h
 }
 
-// measure makes the metrics that the configuration asks for.
+// measure creates the metrics that the configuration asks for.
 func (i *instance) measure() []rpc.Middleware {
 	if i.cfg.String("DEFAULT", "metrics_listen") == "" {
 		return nil
 	}
 	i.metrics = metrics.New()
-	// The registry is new and has nothing of these yet.
+	// Registering cannot fail, since the registry is new.
 	_ = i.metrics.Watch(i.transport)
 	i.metrics.Registry().MustRegister(collector{i.providers, i.engine, i.journal, i.janitor}, i.clients.Metrics(), i.banks)
 	if i.notices != nil {
@@ -189,7 +188,7 @@ func (i *instance) measure() []rpc.Middleware {
 	return []rpc.Middleware{i.metrics.Middleware(), middleware.Recovery()}
 }
 
-// view is what the monitor shows.
+// view returns the data for the monitor.
 func (i *instance) view() view {
 	if i.metrics == nil {
 		return view{}
@@ -220,31 +219,31 @@ func (i *instance) start(ctx context.Context) error {
 	if err := i.server.Start(ctx); err != nil {
 		return fmt.Errorf("serving topic %s: %w", i.topic, err)
 	}
-	// What others see of this node, and what it does for them, begins when it serves:
-	// an instance that cannot start leaves no trace.
+	// The node becomes visible and active only once it serves, so an instance that cannot start
+	// leaves no trace.
 	i.heartbeat.start()
 	i.banks.start()
 	i.janitor.Start()
 	return nil
 }
 
-// drain implements service. A broker that does not answer must not hold up who follows.
+// drain implements service. A broker that does not answer must not delay the next instance.
 func (i *instance) drain(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, closeTime)
 	defer cancel()
 	i.warn("the old configuration may answer for a moment", i.server.Cancel(ctx))
 }
 
-// stop takes no more requests, lets operations finish until ctx ends, and
-// closes everything. It is idempotent, and works on an instance half made. What
-// fails at the end is no failure of the service: it is logged.
+// stop stops taking requests, lets operations finish until ctx ends, and closes everything. It is
+// idempotent, and works on a partly created instance. Errors are logged only, since they do not
+// affect the service.
 func (i *instance) stop(ctx context.Context) {
 	i.once.Do(func() { i.close(ctx) })
 }
 
 func (i *instance) close(ctx context.Context) {
 	if i.server != nil {
-		// A reply that a vanished client does not take would outlast the time.
+		// A reply that a vanished client does not accept would outlast the time.
 		i.warn("requests are cut off", i.server.Stop(ctx))
 	}
 	if i.janitor != nil {
@@ -254,12 +253,12 @@ func (i *instance) close(ctx context.Context) {
 		i.engine.Stop(ctx)
 	}
 	if i.keeper != nil {
-		// Others go on at once with what is left.
+		// Other workers resume the remaining operations at once.
 		after, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
 		i.warn("others go on with the operations later", i.keeper.Stop(after))
 		cancel()
 	}
-	// What follows is short, and done even when the time for operations is over.
+	// The following steps are short, and run even if the time for operations is over.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
 	defer cancel()
 	if i.heartbeat != nil {
@@ -291,14 +290,15 @@ func (i *instance) close(ctx context.Context) {
 	}
 }
 
-// warn logs that a step of close failed.
+// warn logs that a step of stop failed.
 func (i *instance) warn(step string, err error) {
 	if err != nil {
 		i.log.Warnf("%s: %v", step, err)
 	}
 }
 
-// journalOptions say what operations keep so that they outlive their worker.
+// journalOptions are the options about the data that operations keep in order to outlive their
+// worker.
 func journalOptions() []config.Option {
 	return []config.Option{
 		{Name: "journal_key_file", Kind: config.String, Default: "$state_path/journal.key",
@@ -311,16 +311,16 @@ func journalOptions() []config.Option {
 	}
 }
 
-// openJournal prepares the journal, in karbor's own database.
+// openJournal prepares the journal in karbor's own database.
 func (i *instance) openJournal(cfg *config.Config, wrap Wrap) error {
 	i.journal = journal.Open(i.db, journal.Options{})
 	kept := ownership.FromConfig(cfg)
 	kept.Journal, kept.Host, kept.Log = wrapped[journal.Journal](wrap.Journal, i.journal), i.host, telemetry.Named(i.log, "ownership")
 	if embedded(cfg) {
-		// Nobody else uses the database: whose process is gone is dead at once.
+		// No other machine uses the database, so an owner whose process is gone is dead at once.
 		kept.Locks = filepath.Join(cfg.String("DEFAULT", "state_path"), "owners")
 	}
-	// The engine is made later, and before the keeper starts.
+	// The engine is created later, but before the keeper starts.
 	kept.Adopt = func(e journal.Entry) { i.engine.Adopt(e) }
 	kept.Able = func(e journal.Entry) error { return i.engine.Able(e) }
 	kept.Working = func(id string) bool { return i.engine.Working(id) }
@@ -332,7 +332,7 @@ func (i *instance) openJournal(cfg *config.Config, wrap Wrap) error {
 	return nil
 }
 
-// makeEngine makes the engine of operations, and the janitor.
+// makeEngine creates the engine of operations and the janitor.
 func (i *instance) makeEngine(cfg *config.Config, setup Setup, protectables operation.Grapher) error {
 	sealer, err := journal.NewSealer(cfg.String("DEFAULT", "journal_key_file"))
 	if err != nil {
@@ -361,10 +361,10 @@ func (i *instance) makeEngine(cfg *config.Config, setup Setup, protectables oper
 	return nil
 }
 
-// syncDelays lie between attempts to make the journal's tables, and to find karbor's.
+// syncDelays are the delays between attempts to create the journal's tables, and to find karbor's.
 var syncDelays = wait.Exponential(time.Second, 30*time.Second)
 
-// startKeeper waits for the tables and takes part in sharing operations.
+// startKeeper waits for the tables and then starts the keeper.
 func (i *instance) startKeeper(ctx context.Context) error {
 	if err := i.awaitTables(ctx); err != nil {
 		return err
@@ -374,9 +374,9 @@ func (i *instance) startKeeper(ctx context.Context) error {
 	return i.keeper.Start(ctx)
 }
 
-// awaitTables makes the journal's tables, and waits until they and karbor's own are
-// there and may be written. A database that is away delays that, and what starts
-// operations, but not the service: then it goes on beside.
+// awaitTables creates the journal's tables, and waits until they and karbor's own exist and are
+// writable. An unavailable database delays operations but not the service: the wait then continues
+// in the background.
 func (i *instance) awaitTables(ctx context.Context) error {
 	told := ""
 	for delays := syncDelays; ; {
@@ -404,8 +404,8 @@ func (i *instance) awaitTables(ctx context.Context) error {
 	}
 }
 
-// syncTables makes the tables of the journal, and checks karbor's own: those are
-// karbor-manage's, or --db-sync's.
+// syncTables creates the tables of the journal, and checks karbor's own, which karbor-manage or
+// --db-sync creates.
 func (i *instance) syncTables(ctx context.Context) error {
 	if err := i.journal.Sync(ctx); err != nil {
 		return err
@@ -413,7 +413,7 @@ func (i *instance) syncTables(ctx context.Context) error {
 	return i.db.Check(ctx)
 }
 
-// syncLater repeats until the tables are there.
+// syncLater retries until the tables exist.
 func (i *instance) syncLater() {
 	for delays := syncDelays; wait.Sleep(i.ending, delays.NextBackOff()) == nil; {
 		err := i.syncTables(i.ending)
@@ -431,7 +431,7 @@ func (i *instance) syncLater() {
 	}
 }
 
-// readiness asks all that the instance depends on.
+// readiness checks everything that the instance depends on.
 func (i *instance) readiness(ctx context.Context) readiness {
 	ctx, cancel := context.WithTimeout(ctx, pingTime)
 	defer cancel()
@@ -448,14 +448,14 @@ func (i *instance) readiness(ctx context.Context) readiness {
 	return r
 }
 
-// failuresAmong is how many operations are looked at for failures, and failuresShown how
-// many of these are shown.
+// failuresAmong is the number of operations that are searched for failures, and failuresShown the
+// maximum number of failures shown.
 const (
 	failuresAmong = 500
 	failuresShown = 10
 )
 
-// page returns what people see of the instance.
+// page returns the content of the status page.
 func (i *instance) page(ctx context.Context) page.State {
 	ready := i.readiness(ctx)
 	s := page.State{

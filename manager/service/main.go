@@ -24,15 +24,14 @@ import (
 // The exit codes of the daemon.
 const (
 	ExitOK     = 0
-	ExitFailed = 1 // it could not start or go on
-	ExitUsage  = 2 // the command line or the configuration is wrong
+	ExitFailed = 1 // the daemon could not start or continue
+	ExitUsage  = 2 // invalid command line or configuration
 )
 
-// dbSync is the flag that makes missing tables and ends.
+// dbSync is the flag for creating missing tables and exiting.
 const dbSync = "--db-sync"
 
-// Main is the main function of a daemon: it runs until a signal ends it and
-// returns the exit code.
+// Main is the main function of a daemon: it runs until a signal ends it and returns the exit code.
 func Main(version string, args []string, setup Setup, stdout, stderr io.Writer) int {
 	args, t, err := tasks(args)
 	if err != nil {
@@ -42,8 +41,8 @@ func Main(version string, args []string, setup Setup, stdout, stderr io.Writer) 
 	if t[checkFlag] {
 		return runCheck(args, setup, t[onlineFlag], t[jsonFlag], stdout, stderr)
 	}
-	// A request to reload that comes too early waits; one to stop ends the process as
-	// long as nothing has begun.
+	// An early request to reload waits, and an early request to stop ends the process as long as
+	// nothing has begun.
 	hangUp := make(chan os.Signal, 1)
 	signal.Notify(hangUp, syscall.SIGHUP)
 	defer signal.Stop(hangUp)
@@ -93,15 +92,15 @@ func Main(version string, args []string, setup Setup, stdout, stderr io.Writer) 
 	return ExitOK
 }
 
-// taskFlags are the flags of what the program does in place of serving, each with those
-// that go with it.
+// taskFlags are the flags of tasks that the program runs instead of serving, each with the flags
+// that modify it.
 var taskFlags = map[string][]string{
 	dbSync:     nil,
 	repairFlag: {dryRunFlag, removeOrphansFlag},
 	checkFlag:  {onlineFlag, jsonFlag},
 }
 
-// tasks takes the flags of one task out of the arguments.
+// tasks extracts the flags of one task from the arguments.
 func tasks(args []string) (rest []string, given map[string]bool, err error) {
 	given = map[string]bool{}
 	task := ""
@@ -122,7 +121,7 @@ func tasks(args []string) (rest []string, given map[string]bool, err error) {
 	return rest, given, nil
 }
 
-// taskOf returns the task that a flag is, or goes with; "" for other arguments.
+// taskOf returns the task that a flag selects or modifies, or "" for other arguments.
 func taskOf(arg string) string {
 	for task, with := range taskFlags {
 		if arg == task || slices.Contains(with, arg) {
@@ -132,7 +131,7 @@ func taskOf(arg string) string {
 	return ""
 }
 
-// serve gives a daemon its signals and its monitor, and runs it.
+// serve connects a daemon to its signals and its monitor, and runs it.
 func serve(d *daemon, cfg *config.Config, counts *business) error {
 	var err error
 	if d.monitor, err = newMonitor(cfg, counts, d.log); err != nil {
@@ -206,8 +205,8 @@ func syncDatabase(cfg *config.Config, log *telemetry.Log, stdout, stderr io.Writ
 	return ExitOK
 }
 
-// openDatabase opens what [database] connection names. The embedded default
-// needs its folder.
+// openDatabase opens the database of [database] connection. It creates the folder of the embedded
+// default.
 func openDatabase(ctx context.Context, cfg *config.Config, log *telemetry.Log) (*database.DB, error) {
 	if embedded(cfg) {
 		if err := os.MkdirAll(cfg.String("DEFAULT", "state_path"), 0o750); err != nil {
@@ -221,5 +220,5 @@ func openDatabase(ctx context.Context, cfg *config.Config, log *telemetry.Log) (
 	return db, nil
 }
 
-// embedded reports whether the service keeps a database of its own.
+// embedded reports whether the service uses an embedded database of its own.
 func embedded(cfg *config.Config) bool { return !cfg.IsSet("database", "connection") }

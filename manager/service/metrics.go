@@ -21,17 +21,16 @@ import (
 	"github.com/karbor-project/karbor/providers/protection"
 )
 
-// operationTypes are the values of the label type. Each has its series from the start,
-// so that a first failure is an increase.
+// operationTypes are the values of the label type. Each has its series from the start, so that even
+// a first failure is an increase.
 var operationTypes = []protection.Kind{protection.Protect, protection.Restore, protection.Verify, protection.Delete, protection.Copy}
 
-// operationBuckets are the upper bounds of the histogram in seconds, from a second to
-// two days.
+// operationBuckets are the upper bounds of the histogram in seconds, from one second to two days.
 var operationBuckets = []float64{1, 5, 15, 60, 300, 900, 3600, 3 * 3600, 6 * 3600, 12 * 3600, 24 * 3600, 48 * 3600}
 
-// business are the metrics of what the service is for: operations and banks. They belong
-// to the process, so that a reload does not reset them. Labels hold operation types,
-// providers and outcomes, never projects or resources.
+// business has the metrics of operations and banks. They belong to the process, so that a reload
+// does not reset them. Labels hold operation types, providers and outcomes, never projects or
+// resources.
 type business struct {
 	registry   *prometheus.Registry
 	operations *prometheus.CounterVec
@@ -68,8 +67,7 @@ func newBusiness() *business {
 	return b
 }
 
-// observe returns the setup with decorators around its banks that measure them, and with
-// its operations counted.
+// observe returns the setup with banks that are measured and operations that are counted.
 func (b *business) observe(s Setup) Setup {
 	s.Observe = b.ended
 	wrap := s.Wrap.Journal
@@ -106,20 +104,20 @@ func (b *business) ended(e operation.Event) {
 // success identifies a series of lastSuccesses.
 type success struct{ kind, provider string }
 
-// lastSuccesses is when the last operation of each type and provider succeeded. What
-// ended before the process began, or in other workers until then, is read from the
-// journal when the metrics are read first.
+// lastSuccesses has the time of the last success by type of operation and provider. Successes from
+// before the start of the process, or of other workers until then, are read from the journal on the
+// first collection.
 type lastSuccesses struct {
 	mu      sync.Mutex
 	at      map[success]time.Time
-	journal journal.Journal // nil when it has been read
-	marker  string          // the last entry of it that has been read
+	journal journal.Journal // nil once it has been read
+	marker  string          // the last entry that has been read
 }
 
 const (
-	// journalTime bounds the reading of the journal for the metrics.
+	// journalTime bounds reading the journal for the metrics.
 	journalTime = 5 * time.Second
-	// journalPage is how many entries are read at a time.
+	// journalPage is the number of entries that are read at a time.
 	journalPage = 500
 )
 
@@ -160,15 +158,15 @@ func (l *lastSuccesses) of(provider string) (list []page.Success) {
 	return list
 }
 
-// readFrom has the next reading of the metrics read the journal.
+// readFrom makes the next collection read the journal.
 func (l *lastSuccesses) readFrom(j journal.Journal) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.journal, l.marker = j, ""
 }
 
-// read takes the successes from the journal. When the database is away or takes too
-// long, the next reading of the metrics goes on.
+// read reads the successes from the journal. If the database is unavailable or slow, the next
+// collection continues.
 func (l *lastSuccesses) read() {
 	ctx, cancel := context.WithTimeout(context.Background(), journalTime)
 	defer cancel()
@@ -176,7 +174,7 @@ func (l *lastSuccesses) read() {
 	}
 }
 
-// readPage reports whether there is more to read now.
+// readPage reads one page and reports whether another should be read now.
 func (l *lastSuccesses) readPage(ctx context.Context) bool {
 	l.mu.Lock()
 	j, marker := l.journal, l.marker
@@ -193,7 +191,7 @@ func (l *lastSuccesses) readPage(ctx context.Context) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
-	case l.journal != j: // a reload has begun to read its own
+	case l.journal != j: // a reload has begun to read another journal
 	case errors.Is(err, journal.ErrNotFound): // the entry of the marker was pruned
 		l.marker = ""
 	case err != nil:
@@ -232,7 +230,7 @@ const (
 	codeNotFound  = "not_found"
 	codeExists    = "exists"
 	codeUnusable  = "unusable"  // one object cannot be read or removed
-	codeCancelled = "cancelled" // by the operation
+	codeCancelled = "cancelled" // cancelled by the operation
 	codeError     = "error"
 )
 
@@ -254,7 +252,7 @@ func (m *measuredBank) count(ctx context.Context, err error) error {
 	return err
 }
 
-// Writable implements bank.Local, for a plugin that does.
+// Writable implements bank.Local, if the plugin does.
 func (m *measuredBank) Writable() error {
 	if p, local := m.Plugin.(bank.Local); local {
 		return p.Writable()
@@ -262,7 +260,7 @@ func (m *measuredBank) Writable() error {
 	return nil
 }
 
-// Remember implements bank.Local, for a plugin that does.
+// Remember implements bank.Local, if the plugin does.
 func (m *measuredBank) Remember(file string) {
 	if p, local := m.Plugin.(bank.Local); local {
 		p.Remember(file)
@@ -299,7 +297,7 @@ func (m *measuredBank) Delete(ctx context.Context, key string) error {
 	return m.count(ctx, m.Plugin.Delete(ctx, key))
 }
 
-// measuredBody counts the bytes of an object that are read.
+// measuredBody counts the bytes that are read from an object.
 type measuredBody struct {
 	io.ReadCloser
 	read prometheus.Counter

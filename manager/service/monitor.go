@@ -24,25 +24,25 @@ import (
 )
 
 const (
-	// headerTime bounds how long a client of the monitor may take to ask, and
-	// answerTime how long to take the answer.
+	// headerTime bounds the time in which a client of the monitor sends a request, and answerTime
+	// the time in which it reads the response.
 	headerTime = 5 * time.Second
 	answerTime = 30 * time.Second
-	// maxConnections is how many clients the monitor has at the same time. The
-	// worker needs its descriptors for other things.
+	// maxConnections is the maximum number of concurrent clients of the monitor. The worker needs
+	// its descriptors for other purposes.
 	maxConnections = 64
 )
 
-// idleConns are the monitor's connections without a request. When there are too many,
-// the one that has been idle for longest is closed.
+// idleConns are the monitor's connections without a request. If there are too many, the one that
+// has been idle for longest is closed.
 type idleConns struct {
 	limit int
 
 	mu    sync.Mutex
-	conns []net.Conn // the longest idle first
+	conns []net.Conn // longest idle first
 }
 
-// note is http.Server.ConnState.
+// note is the ConnState hook of the http.Server.
 func (c *idleConns) note(conn net.Conn, state http.ConnState) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -57,7 +57,7 @@ func (c *idleConns) note(conn net.Conn, state http.ConnState) {
 	}
 }
 
-// view is what the monitor shows of an instance.
+// view is the data of an instance for the monitor.
 type view struct {
 	metrics   prometheus.Gatherer
 	consuming func() bool
@@ -65,10 +65,9 @@ type view struct {
 	page      func(context.Context) page.State
 }
 
-// monitor answers HTTP requests about the instance that serves now: /metrics for
-// Prometheus, /healthz for load balancers and probes, /readyz for operators, and / for
-// people. None of them changes anything, or tells of users or what they have protected
-// to who has no token.
+// monitor answers HTTP requests about the serving instance: /metrics for Prometheus, /healthz for
+// load balancers and probes, /readyz for operators, and / for browsers. No request changes
+// anything, or shows users and protected resources to clients without the token.
 type monitor struct {
 	server   http.Server
 	listener net.Listener
@@ -80,9 +79,9 @@ type monitor struct {
 	ended    chan struct{}
 }
 
-// newMonitor listens on the address of option metrics_listen. Without one there
-// is no monitor, and nil is returned, whose methods do nothing. The metrics of the
-// process are shown beside those of the instance.
+// newMonitor listens on the address of option metrics_listen. Without the option it returns nil,
+// whose methods do nothing. The metrics of the process are shown together with those of the
+// instance.
 func newMonitor(cfg *config.Config, counts *business, log logrus.FieldLogger) (*monitor, error) {
 	address := cfg.String("DEFAULT", "metrics_listen")
 	if address == "" {
@@ -115,7 +114,7 @@ func newMonitor(cfg *config.Config, counts *business, log logrus.FieldLogger) (*
 	return m, nil
 }
 
-// show makes v what is answered from now on.
+// show makes the monitor answer from v.
 func (m *monitor) show(v view) {
 	if m != nil && v.metrics != nil {
 		m.tally.serve(v.metrics)
@@ -145,7 +144,7 @@ func (m *monitor) serveMetrics(w http.ResponseWriter, r *http.Request) {
 	m.metrics.ServeHTTP(w, r)
 }
 
-// pageState is what the page shows, false before the start.
+// pageState returns the content of the page. It returns false before the start.
 func (m *monitor) pageState(ctx context.Context) (page.State, bool) {
 	v := m.current.Load()
 	if v == nil {
@@ -158,7 +157,8 @@ func (m *monitor) pageState(ctx context.Context) (page.State, bool) {
 	return s, true
 }
 
-// ready tells as JSON what the instance depends on, with 503 unless all of it is up.
+// ready reports, as JSON, the state of everything that the instance depends on, with 503 unless all
+// of it is up.
 func (m *monitor) ready(w http.ResponseWriter, r *http.Request) {
 	v := m.current.Load()
 	if v == nil {
@@ -175,8 +175,8 @@ func (m *monitor) ready(w http.ResponseWriter, r *http.Request) {
 	_ = encoder.Encode(answer)
 }
 
-// health is 200 while requests can arrive: not before the start, during an outage
-// of the broker, and after the signal to stop.
+// health answers 200 while requests can arrive: not before the start, during an outage of the
+// broker, or after the signal to stop.
 func (m *monitor) health(w http.ResponseWriter, _ *http.Request) {
 	v := m.current.Load()
 	if v == nil || !v.consuming() {

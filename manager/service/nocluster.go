@@ -9,5 +9,5 @@ import (
 	"github.com/karbor-project/karbor/pkg/kubernetes"
 )
 
-// newCluster returns nil: there are no pods in this program.
+// newCluster returns nil, since this build does not support pods.
 func newCluster(*config.Config) kubernetes.Cluster { return nil }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package service runs the protection manager as a daemon: configuration, log,
-// the parts and how they start and stop.
+// Package service runs the protection manager as a daemon: it reads the configuration, sets up the
+// log, and starts and stops the parts.
 //
-// A daemon with a vendor's own plugins is a main function that calls Main with
-// a Setup whose registries have these plugins too.
+// A daemon with a vendor's own plugins is a main function that calls Main with a Setup whose
+// registries have these plugins too.
 package service
 
 import (
@@ -26,7 +26,7 @@ import (
 	protectables "github.com/karbor-project/karbor/providers/protectable/builtin"
 )
 
-// Program is the name of the service: of its process and of its row in services.
+// Program is the name of the service, of its process and of its row in services.
 const Program = "karbor-protection"
 
 // nodeOptions identify a node.
@@ -52,7 +52,7 @@ const (
 	pageEverywhere = "everywhere"
 )
 
-// serviceOptions say how the daemon serves.
+// serviceOptions are the options about how the daemon serves.
 // karbor: service.py; oslo.messaging: server.py; oslo.service: _options.py
 func serviceOptions() []config.Option {
 	return []config.Option{
@@ -115,8 +115,8 @@ func Options() []config.Option {
 	)
 }
 
-// WriteReference writes the page that documents every option, first of the main
-// file and then of provider files.
+// WriteReference writes the reference of all options, first of the main file and then of provider
+// files.
 func WriteReference(w io.Writer) error {
 	setup := Builtin()
 	file := slices.Clone(providers.ProviderOptions)

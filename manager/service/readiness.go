@@ -20,13 +20,13 @@ import (
 const (
 	// probeTime bounds one probe of a bank.
 	probeTime = 10 * time.Second
-	// askAgainTime bounds the question whether a bank that was down is still.
+	// askAgainTime bounds the check whether a bank that was down still is.
 	askAgainTime = 5 * time.Second
-	// pingTime bounds the question whether the database answers.
+	// pingTime bounds the check whether the database answers.
 	pingTime = 2 * time.Second
 )
 
-// readiness is the answer of /readyz.
+// readiness is the content of /readyz.
 type readiness struct {
 	Ready     bool             `json:"ready"`
 	Broker    condition        `json:"broker"`
@@ -34,14 +34,14 @@ type readiness struct {
 	Providers []providerStatus `json:"providers"`
 }
 
-// condition tells whether something is up, and why it is not.
+// condition says whether a dependency is up, and if not, why.
 type condition struct {
 	Up     bool   `json:"up"`
 	Reason string `json:"reason,omitempty"`
 }
 
-// providerStatus is the condition of a provider: that its bank answers, or why its file
-// could not be loaded.
+// providerStatus is the condition of a provider: whether its bank answers, or why its file could
+// not be loaded.
 type providerStatus struct {
 	ID     string `json:"id,omitempty"`
 	Name   string `json:"name,omitempty"`
@@ -57,7 +57,7 @@ func conditionOf(err error) condition {
 	return condition{Up: true}
 }
 
-// brokerError returns why requests cannot arrive.
+// brokerError returns why requests cannot arrive, or nil.
 func brokerError(s rabbit.Stats) error {
 	if s.Consuming {
 		return nil
@@ -65,14 +65,14 @@ func brokerError(s rabbit.Stats) error {
 	return cmp.Or(s.Consume.Err, errors.New("no requests are consumed"))
 }
 
-// bankProbe asks the bank of each provider at intervals whether it answers.
+// bankProbe periodically checks that the bank of each provider answers.
 type bankProbe struct {
 	providers *providers.Registry
 	interval  time.Duration
 	log       logrus.FieldLogger
 
 	mu      sync.Mutex
-	results map[string]error // by provider; none before the first probe
+	results map[string]error // by provider; empty before the first probe
 
 	cancel context.CancelFunc
 	done   sync.WaitGroup
@@ -82,8 +82,8 @@ func newBankProbe(all *providers.Registry, interval time.Duration, log logrus.Fi
 	return &bankProbe{providers: all, interval: interval, log: log, results: map[string]error{}}
 }
 
-// start probes until stop. Banks do not wait for each other. An interval of 0 turns
-// probing off.
+// start probes the banks, independently of each other, until stop. An interval of 0 disables
+// probing.
 func (b *bankProbe) start() {
 	if b.interval <= 0 {
 		return
@@ -95,7 +95,7 @@ func (b *bankProbe) start() {
 			ticker := time.NewTicker(b.interval)
 			defer ticker.Stop()
 			for {
-				_ = b.probe(ctx, p) // it is kept
+				_ = b.probe(ctx, p) // probe keeps the result
 				select {
 				case <-ticker.C:
 				case <-ctx.Done():
@@ -113,15 +113,15 @@ func (b *bankProbe) stop() {
 	}
 }
 
-// last returns why the bank did not answer the last probe.
+// last returns the error of the last probe of a bank.
 func (b *bankProbe) last(p *providers.Provider) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.results[p.ID]
 }
 
-// reachable returns nil for a bank that has answered the last probe, or answers now. An
-// operation on a bank that is known to be down fails soon, with the reason.
+// reachable returns nil for a bank that answered the last probe, or answers now. It lets an
+// operation on a bank that is known to be down fail early, with the reason.
 func (b *bankProbe) reachable(ctx context.Context, p *providers.Provider) error {
 	if b.last(p) == nil {
 		return nil
@@ -131,7 +131,7 @@ func (b *bankProbe) reachable(ctx context.Context, p *providers.Provider) error 
 	return b.probe(ctx, p)
 }
 
-// probe asks the bank and keeps the answer.
+// probe checks whether the bank answers, and keeps the result.
 func (b *bankProbe) probe(ctx context.Context, p *providers.Provider) error {
 	probing, cancel := context.WithTimeout(ctx, probeTime)
 	defer cancel()

@@ -19,15 +19,15 @@ import (
 	"github.com/karbor-project/karbor/pkg/telemetry"
 )
 
-// The flags of a repair, and of a list of what a repair would do.
+// The flags of a repair and of a dry run.
 const (
 	repairFlag        = "--repair"
 	dryRunFlag        = "--dry-run"
 	removeOrphansFlag = "--remove-orphans"
 )
 
-// repair does what the janitor of a worker does, once. It takes no requests and
-// goes on with no operations, and may run beside workers.
+// repair runs the janitor of a worker once. It takes no requests and resumes no operations, and may
+// run beside workers.
 func repair(cfg *config.Config, setup Setup, log *telemetry.Log, dry, removeOrphans bool, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
@@ -47,7 +47,7 @@ func repairBanks(ctx context.Context, cfg *config.Config, setup Setup, log *tele
 	if err != nil {
 		return err
 	}
-	// What fails at the end has nothing to do with what was repaired.
+	// Errors at the end do not affect the repair, and are only logged.
 	closing := func(what string, c io.Closer) {
 		if err := c.Close(); err != nil {
 			log.Warnf("closing the %s: %v", what, err)

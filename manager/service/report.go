@@ -16,15 +16,14 @@ import (
 
 const reportsGroup = "oslo_reports"
 
-// reportOptions say where a report goes.
-// oslo.reports: opts.py
+// reportOptions are the options about the destination of a report. oslo.reports: opts.py
 func reportOptions() []config.Option {
 	return []config.Option{{Group: reportsGroup, Name: "log_dir", Kind: config.String, Default: "",
 		Help: "The folder for reports, a file each, which SIGUSR2 asks for. Empty: they go to the log."}}
 }
 
-// report writes what the process is doing, for SIGUSR2: a file in [oslo_reports] log_dir,
-// or lines in the log. Passwords and tokens are in none of it.
+// report writes the state of the process on SIGUSR2, to a file in [oslo_reports] log_dir or to the
+// log. It contains no passwords or tokens.
 func (d *daemon) report(at time.Time) {
 	var text bytes.Buffer
 	fmt.Fprintf(&text, "version %s, process %d, %s\n", d.version, os.Getpid(), at.UTC().Format(time.RFC3339))
@@ -41,7 +40,7 @@ func (d *daemon) report(at time.Time) {
 		}
 	}
 	text.WriteString("\ngoroutines\n")
-	_ = pprof.Lookup("goroutine").WriteTo(&text, 1) // into memory
+	_ = pprof.Lookup("goroutine").WriteTo(&text, 1) // writes to memory never fail
 	if dir != "" {
 		path := filepath.Join(dir, Program+"_gurumeditation_"+at.UTC().Format("20060102150405"))
 		err := os.WriteFile(path, text.Bytes(), 0o600)

@@ -15,18 +15,18 @@ import (
 	"github.com/karbor-project/karbor/rpc"
 )
 
-// Setup says what provider files can name.
+// Setup has the banks and plugins that provider files may name.
 type Setup struct {
 	Banks   *providers.BankRegistry
 	Plugins *protection.Registry
-	// Observe is told of operations, see operation.Config; nil for nobody.
+	// Observe is called for events of operations, see operation.Config; it may be nil.
 	Observe func(operation.Event)
-	// Wrap puts something around the service's own parts; the zero value nothing.
+	// Wrap decorates the service's own parts; the zero value does not.
 	Wrap Wrap
 }
 
-// Wrap makes decorators of what an instance works with, for tests that watch it
-// or make it fail. A nil function leaves its part as it is.
+// Wrap has decorators for the dependencies of an instance, for tests that observe them or inject
+// faults. A nil function leaves its part as it is.
 type Wrap struct {
 	Transport func(rpc.Transport) rpc.Transport
 	Journal   func(journal.Journal) journal.Journal
@@ -34,7 +34,7 @@ type Wrap struct {
 	HTTP      func(http.RoundTripper) http.RoundTripper // to OpenStack's services
 }
 
-// wrapped applies a decorator, if there is one.
+// wrapped applies a decorator, unless it is nil.
 func wrapped[T any](wrap func(T) T, part T) T {
 	if wrap == nil {
 		return part
@@ -42,8 +42,8 @@ func wrapped[T any](wrap func(T) T, part T) T {
 	return wrap(part)
 }
 
-// Builtin is the Setup of the banks and plugins that come with the service,
-// under the names that provider files of the original use.
+// Builtin returns the Setup with the banks and plugins that come with the service, under the names
+// that provider files of the original use.
 func Builtin() Setup {
 	banks := &providers.BankRegistry{}
 	const class = "karbor.services.protection.bank_plugins."

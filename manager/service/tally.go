@@ -13,15 +13,15 @@ import (
 	dto "github.com/prometheus/client_model/go"
 )
 
-// tally gathers the metrics of the process and of the instance that serves. It adds the
-// counts of the instances before, so that a reload starts no count anew.
+// tally gathers the metrics of the process and of the serving instance. It adds the counts of
+// former instances, so that a reload does not reset counters.
 type tally struct {
 	process prometheus.Gatherer // nil for none
 
 	mu      sync.Mutex
 	current prometheus.Gatherer
-	ending  []prometheus.Gatherer // instances that still finish what they have begun
-	ended   []*dto.MetricFamily   // the counts of all instances that have ended
+	ending  []prometheus.Gatherer // instances that are still finishing
+	ended   []*dto.MetricFamily   // total counts of all instances that have ended
 }
 
 var _ prometheus.Gatherer = (*tally)(nil)
@@ -44,7 +44,7 @@ func (t *tally) Gather() ([]*dto.MetricFamily, error) {
 	return addCounts(all, t.ended), err
 }
 
-// serve makes g the metrics of the instance that serves.
+// serve sets the metrics of the serving instance.
 func (t *tally) serve(g prometheus.Gatherer) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -54,7 +54,7 @@ func (t *tally) serve(g prometheus.Gatherer) {
 	t.current = g
 }
 
-// end takes the last counts of an instance that has served.
+// end adds the final counts of an instance that has served.
 func (t *tally) end(g prometheus.Gatherer) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -62,14 +62,14 @@ func (t *tally) end(g prometheus.Gatherer) {
 	if i < 0 {
 		return
 	}
-	// What can be gathered counts; the rest has been reported with each reading.
+	// Errors are ignored here, since each collection has reported them.
 	counts, _ := g.Gather()
 	t.ended = addCounts(t.ended, counts)
 	t.ending = slices.Delete(t.ending, i, i+1)
 }
 
-// addCounts returns all with the counters and histograms of more added. It changes
-// nothing of more. The runtime's own counts are the same for every instance.
+// addCounts returns all with the counters and histograms of more added. It does not modify more.
+// Metrics of the runtime are the same for every instance and are not added.
 func addCounts(all, more []*dto.MetricFamily) []*dto.MetricFamily {
 	for _, f := range more {
 		if t := f.GetType(); t != dto.MetricType_COUNTER && t != dto.MetricType_HISTOGRAM ||
@@ -89,8 +89,8 @@ func addCounts(all, more []*dto.MetricFamily) []*dto.MetricFamily {
 	return all
 }
 
-// addCount adds a series to the one with the same labels in f, whose series are in the
-// order of their labels, as a Gatherer returns them.
+// addCount adds a series to the series with the same labels in f. The series are ordered by labels,
+// as a Gatherer returns them.
 func addCount(f *dto.MetricFamily, m *dto.Metric) {
 	i, found := slices.BinarySearchFunc(f.Metric, m, func(a, b *dto.Metric) int {
 		return slices.CompareFunc(a.Label, b.Label, func(a, b *dto.LabelPair) int {

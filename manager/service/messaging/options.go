@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package messaging turns the options of karbor.conf that are about the message
-// broker into a transport. The daemon and karborctl share it.
+// Package messaging creates a transport from the options of karbor.conf about the message broker.
+// The daemon and karborctl share it.
 package messaging
 
 import (
@@ -18,7 +18,7 @@ const DefaultTopic = "karbor-protection"
 
 const driverGroup = "oslo_messaging_rabbit"
 
-// Options are those of [DEFAULT]: where the broker is, and what is served there.
+// Options are the options in [DEFAULT] for the location of the broker and the served topic.
 // karbor: manager.py; oslo.messaging: transport.py, rpc/client.py
 func Options() []config.Option {
 	return []config.Option{
@@ -34,12 +34,10 @@ func Options() []config.Option {
 	}
 }
 
-// samples are the defaults that documents show for options of the driver whose
-// true default is the process's own.
+// samples are documented defaults for driver options whose real default depends on the process.
 var samples = map[string]string{"hostname": "the machine's host name", "processname": "the program's name"}
 
-// DriverOptions are those of the driver, which knows nothing of our
-// configuration files.
+// DriverOptions are the options of the driver, which does not know about our configuration files.
 func DriverOptions() []config.Option {
 	kinds := map[string]config.Kind{"bool": config.Bool, "int": config.Int, "float": config.Float, "string": config.String}
 	var options []config.Option
@@ -60,9 +58,8 @@ func deprecatedName(old string) config.Name {
 	return config.Name{Group: group, Name: name}
 }
 
-// whole turns a bound of the driver into one of the configuration's: bounds are
-// inclusive whole numbers there. A bound that is no whole number is left to
-// the driver, which checks every value again.
+// whole converts a bound of the driver to one of the configuration, whose bounds are inclusive
+// whole numbers. Other bounds are left to the driver, which checks every value again.
 func whole(bound *float64) *int64 {
 	if bound == nil || *bound != float64(int64(*bound)) {
 		return nil

@@ -12,9 +12,8 @@ import (
 	"github.com/karbor-project/karbor/rpc/rabbit"
 )
 
-// NewTransport makes the connection to the broker that transport_url of a section
-// describes. The table of the configuration must have Options and DriverOptions. It does
-// not connect yet.
+// NewTransport creates the connection to the broker in transport_url of a section, without
+// connecting yet. The configuration must have Options and DriverOptions.
 func NewTransport(cfg *config.Config, group string, log logrus.FieldLogger) (*rabbit.Transport, error) {
 	url, err := URL(cfg, group)
 	if err != nil {
