@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package httpclient makes HTTP clients that send secrets to no other server than the
-// intended one. OpenStack has tokens in headers of its own and passwords in bodies, and
-// the standard client sends both to any server that a redirection names.
+// Package httpclient makes HTTP clients that send secrets only to the intended server.
+// OpenStack puts tokens into headers of its own and passwords into bodies, and the
+// standard client sends both to any server named by a redirect.
 package httpclient
 
 import (
@@ -15,10 +15,10 @@ import (
 // maxRedirects bounds the redirects that one request follows.
 const maxRedirects = 5
 
-// New returns a client that follows a redirect only if the request reads, and
-// only to the scheme, host and port that it was sent to. Any other redirect ends
-// the request with a RedirectError. Errors repeat no secret that the transport gets;
-// one that adds secrets itself needs Redacted below it.
+// New returns a client that follows a redirect only for a request that reads, and only
+// to the scheme, host and port that the request was sent to. Any other redirect ends
+// the request with a RedirectError. Errors repeat no secret that is in the request; a
+// transport that adds secrets itself needs Redacted below it.
 func New(transport http.RoundTripper) http.Client {
 	return http.Client{Transport: Redacted(transport), CheckRedirect: sameServer}
 }
@@ -48,8 +48,8 @@ func sameServer(next *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// Origin returns the scheme, host and port of a URL, the port of the scheme
-// included, as one text that is the same for the same server.
+// Origin returns the scheme, host and port of a URL as one text, with the scheme's
+// default port filled in, so that it is the same for the same server.
 func Origin(u *url.URL) string {
 	port := u.Port()
 	if port == "" {

@@ -15,30 +15,31 @@ import (
 )
 
 // Redacted returns a transport whose answers repeat no secret of the request: some
-// services, and proxies before them, put what they refuse into the text of an error,
-// and that text goes to users, logs and the journal. Of an error's body no more than
-// longestError bytes are read, because clients hold it whole.
+// services and proxies quote the refused request in an error, and that text goes to
+// users, logs and the journal. No more than longestError bytes of an error's body are
+// read, because clients hold it in memory.
 //
-// It belongs next to the connection, where a request has all of its headers.
+// Redacted belongs next to the connection, where a request has all its headers.
 func Redacted(next http.RoundTripper) http.RoundTripper { return &redacting{next} }
 
 const (
 	longestError = 64 << 10
-	// longestBody is how much of a request is searched for secrets: a login is short.
+	// longestBody bounds the part of a request that is searched for secrets; logins are
+	// short.
 	longestBody = 64 << 10
 	removed     = "***"
 )
 
-// secretHeaders are the headers of OpenStack and of HTTP whose values are secrets.
+// secretHeaders are the headers of OpenStack and HTTP with secret values.
 var secretHeaders = []string{"X-Auth-Token", "X-Service-Token", "X-Subject-Token", "X-Storage-Token", "Authorization", "Proxy-Authorization", "Cookie"}
 
-// secretMembers are the members of JSON bodies, in small letters, whose texts are
-// secrets: of logins, and of servers and databases that are made.
+// secretMembers are the lower-case names of JSON members with secret values, in logins
+// and in requests that create servers or databases.
 var secretMembers = []string{"password", "original_password", "adminpass", "admin_pass", "secret", "passcode", "token", "trust_secret"}
 
 type redacting struct{ next http.RoundTripper }
 
-// RoundTrip sends the request. Secrets are looked for only in the answer of an error.
+// RoundTrip sends the request. Only error answers are searched for secrets.
 func (t *redacting) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := t.next.RoundTrip(req)
 	if err != nil || resp.StatusCode < http.StatusMultipleChoices {
@@ -59,15 +60,15 @@ func (t *redacting) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// CloseIdleConnections passes the call of http.Client on to the connections.
+// CloseIdleConnections forwards the call of http.Client to the connections.
 func (t *redacting) CloseIdleConnections() {
 	if closer, ok := t.next.(interface{ CloseIdleConnections() }); ok {
 		closer.CloseIdleConnections()
 	}
 }
 
-// redactedBody reads the beginning of a body when it is first asked for, because a
-// secret may lie across two reads.
+// redactedBody reads the beginning of a body at the first Read, because a secret may
+// span two reads.
 type redactedBody struct {
 	body    io.ReadCloser
 	secrets *strings.Replacer

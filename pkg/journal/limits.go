@@ -14,7 +14,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/database"
 )
 
-// What fits into a journal, the same for all implementations.
+// Limits of a journal, the same for all implementations.
 const (
 	MaxInput = 16 << 20 // bytes of Entry.Input
 	MaxText  = 255      // bytes of an id, a key, a subject and the like
@@ -31,7 +31,7 @@ func storable(s string) bool {
 	return len(s) <= MaxText && utf8.ValidString(s) && !strings.Contains(s, "\x00")
 }
 
-// Readable makes a text for people storable, at most limit bytes of it.
+// Readable returns at most limit bytes of a text for people, in a storable form.
 func Readable(s string, limit int) string {
 	s = strings.ReplaceAll(strings.ToValidUTF8(s, "\ufffd"), "\x00", "")
 	if len(s) <= limit {

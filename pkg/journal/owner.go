@@ -62,7 +62,7 @@ func (j *SQL) Owners(ctx context.Context) ([]Owner, error) {
 	return owners, nil
 }
 
-// isLive holds the owner's row, so that it is not announced meanwhile.
+// isLive locks the owner's row, so that the owner is not announced meanwhile.
 func isLive(ctx context.Context, tx database.Tx, owner string) (bool, error) {
 	if !storable(owner) {
 		return false, nil
@@ -86,7 +86,7 @@ func (j *SQL) Lock(ctx context.Context, name, owner string, hold time.Duration) 
 	}
 	var has bool
 	err := j.transact(ctx, func(ctx context.Context, tx database.Tx) error {
-		// First there is a row, for one that is not there cannot be locked.
+		// A row must exist before it can be locked.
 		if _, err := tx.Exec(ctx, "INSERT INTO protection_locks (name, owner, live_until) VALUES (?, ?, 0)"+tx.OnConflict([]string{"name"}),
 			name, owner); err != nil {
 			return err

@@ -68,8 +68,8 @@ var tables = []database.Table{
 	},
 }
 
-// migrations lead from one version of the schema to the next, the first from
-// nothing. MySQL has no transactions around definitions, so each must bear
+// migrations lead from one schema version to the next, the first from an empty
+// database. MySQL has no transactions for definitions, so each migration must tolerate
 // being repeated, in part and by several workers at once.
 var migrations = []func(context.Context, *database.DB) error{
 	func(ctx context.Context, db *database.DB) error {

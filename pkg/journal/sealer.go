@@ -27,7 +27,7 @@ var (
 	// ErrKey reports a text that was sealed with another key or about
 	// something else, or was changed since.
 	ErrKey = errors.New("the sealed text does not fit the key")
-	// ErrSealed reports a text that Seal has not made.
+	// ErrSealed reports a text that was not made by Seal.
 	ErrSealed = errors.New("not a sealed text")
 	// ErrSignature reports a text that is no signature, a signature with an unknown key,
 	// or the signature of other content.
@@ -40,9 +40,9 @@ const (
 	signedPrefix = "karbor1-"
 )
 
-// Sealer encrypts secrets that go into an entry, with AES-256-GCM, and signs what
-// must not be changed, with HMAC-SHA-256. Workers that are to adopt each other's
-// operations share the key file. A sealer is safe for concurrent use.
+// Sealer encrypts the secrets in an entry with AES-256-GCM, and signs data that must
+// not be changed with HMAC-SHA-256. Workers that adopt each other's operations share
+// the key file. A Sealer is safe for concurrent use.
 type Sealer struct {
 	file string
 	keys []sealKey // the first seals and signs, all open and verify
@@ -106,8 +106,8 @@ func newSealKey(secret []byte) (sealKey, error) {
 	return k, err
 }
 
-// makeKey puts a key file in place in one step, so that a reader never finds half a key.
-// A file that exists stays.
+// makeKey creates a key file atomically, so that a reader never finds half a key. An
+// existing file stays.
 func makeKey(path string) error {
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o750); err != nil {
@@ -138,8 +138,9 @@ func syncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// Seal encrypts plain with the first key. About is what the secret belongs to, an
-// operation's id: it is not in the result, and Open needs the same.
+// Seal encrypts plain with the first key. about names what the secret belongs to, for
+// example an operation's id. It is not part of the result, and Open needs the same
+// value.
 func (s *Sealer) Seal(plain []byte, about string) (string, error) {
 	return sealedPrefix + base64.RawURLEncoding.EncodeToString(s.keys[0].aead.Seal(nil, nil, plain, associated(about))), nil
 }
@@ -192,7 +193,7 @@ func (k *sealKey) signature(write func(io.Writer)) string {
 	return signedPrefix + k.id + "-" + base64.RawURLEncoding.EncodeToString(sum.Sum(nil))
 }
 
-// named says which keys there are.
+// named lists the names of the known keys.
 func (s *Sealer) named() string {
 	ids := make([]string, len(s.keys))
 	for i, k := range s.keys {

@@ -21,21 +21,19 @@ import (
 
 // Options of a journal in a database. The zero value is usable.
 type Options struct {
-	// Clock gives the times of entries; nil means time.Now. Announcements and
-	// locks go by the database's.
+	// Clock returns the times of entries; nil means time.Now. Announcements and locks
+	// use the database's clock.
 	Clock func() time.Time
 
-	// NewToken makes the mark by which a call knows its own work again when
-	// it is repeated after a commit whose answer was lost; nil means a random
-	// UUID. Tokens are never the same.
+	// NewToken returns a unique mark by which a call recognises its own work when it is
+	// repeated after a commit whose answer was lost; nil means a random UUID.
 	NewToken func() string
 
-	// Batch is how many Write calls share a commit at most; zero means 256.
+	// Batch is the maximum number of Write calls that share a commit; zero means 256.
 	Batch int
 }
 
-// SQL is a journal in a database, which it shares with others: other workers,
-// and karbor's own tables.
+// SQL is a journal in a database that other workers and karbor's own tables use too.
 type SQL struct {
 	db      *database.DB
 	options Options
@@ -48,8 +46,8 @@ type SQL struct {
 
 var _ Journal = (*SQL)(nil)
 
-// Open prepares a journal in a database; it does not connect. The tables are
-// there after Sync. Close ends the journal and leaves the database open.
+// Open prepares a journal in a database without connecting. Sync creates the tables.
+// Close ends the journal and leaves the database open.
 func Open(db *database.DB, o Options) *SQL {
 	if o.Clock == nil {
 		o.Clock = time.Now
@@ -79,7 +77,7 @@ func (j *SQL) enter(ctx context.Context) error {
 
 func (j *SQL) leave() { j.calls.Done() }
 
-// transact runs f as the one transaction of a call.
+// transact runs f in a single transaction.
 func (j *SQL) transact(ctx context.Context, f func(context.Context, database.Tx) error) error {
 	if err := j.enter(ctx); err != nil {
 		return err
@@ -99,9 +97,9 @@ func (j *SQL) Close() error {
 }
 
 const (
-	// guards is how many Begins of different subjects go on at once.
+	// guards is the number of Begins of different subjects that can run at once.
 	guards = 64
-	// inputPart is the size of a part where the server bears it.
+	// inputPart is the size of one part of an input, if the server allows it.
 	inputPart = 1 << 20
 )
 
@@ -149,7 +147,7 @@ func (j *SQL) Begin(ctx context.Context, e Entry) (Entry, bool, error) {
 		if err == nil {
 			return there, fresh, nil
 		}
-		// Another Begin of this id or key was first: it is there now.
+		// Another Begin of this id or key came first, so the entry exists now.
 		if !j.db.Duplicate(err) {
 			break
 		}
@@ -187,9 +185,9 @@ func begin(ctx context.Context, tx database.Tx, e Entry, token string) (Entry, b
 	return e, true, insertEntry(ctx, tx, e, token)
 }
 
-// guard lets one Begin of a subject go on at a time. The rows are always
-// there: a row for each subject would have to come and go, and one that is
-// not there cannot be locked.
+// guard serializes the Begins of a subject. The guard rows always exist: a row for each
+// subject would have to be created and deleted, and a row that does not exist cannot be
+// locked.
 func guard(ctx context.Context, tx database.Tx, subject string) error {
 	hash := fnv.New32a()
 	_, _ = hash.Write([]byte(subject))
@@ -311,8 +309,8 @@ func held(ctx context.Context, tx database.Tx, id string) (e Entry, token string
 	return e, token, err
 }
 
-// unclaimed says why c is not the right to write to an entry that has not ended, nil if
-// the write was done before.
+// unclaimed returns the reason why c does not allow writing to an unfinished entry, or
+// nil if the write was already done.
 func unclaimed(ctx context.Context, tx database.Tx, id string, c Claim, done func(Entry) bool) error {
 	e, _, err := held(ctx, tx, id)
 	if errors.Is(err, ErrNotFound) || err == nil && (e.Claim != c || !done(e)) {
@@ -321,7 +319,7 @@ func unclaimed(ctx context.Context, tx database.Tx, id string, c Claim, done fun
 	return err
 }
 
-// ofClaim selects an entry that has not ended by the right to write to it.
+// ofClaim selects an unfinished entry by a claim on it.
 const ofClaim = " WHERE id = ? AND owner = ? AND generation = ? AND state <> '" + string(Ended) + "'"
 
 // Start implements Journal.
@@ -528,8 +526,7 @@ func (j *SQL) Marks(ctx context.Context, id, prefix string) ([]Mark, error) {
 	return marks, nil
 }
 
-// after returns the first key behind all that begin with prefix, nil if there is no
-// end of them.
+// after returns the first key after all keys with the prefix, nil if there is none.
 func after(prefix string) []byte {
 	end := []byte(prefix)
 	for len(end) > 0 && end[len(end)-1] == 0xff {
@@ -542,11 +539,11 @@ func after(prefix string) []byte {
 	return end
 }
 
-// Sync brings the tables to the newest version, from nothing or from an older
-// one. Several workers may do it at once. Tables of a version that is newer
-// than this worker knows are left alone and an error. Where all tables are there,
-// the user need not have the right to make any; without that, and without rights to
-// read and write them, the error is a *database.RefusedError.
+// Sync brings the tables to the newest version, from an empty database or from an older
+// version. Several workers may do it at once. Tables of a newer version than this
+// worker supports are left alone and an error. Where all tables exist, the user need
+// not have the right to create any; without that, and without rights to read and write
+// them, the error is a *database.RefusedError.
 func (j *SQL) Sync(ctx context.Context) error {
 	if err := j.enter(ctx); err != nil {
 		return err
@@ -581,7 +578,7 @@ func (j *SQL) Sync(ctx context.Context) error {
 	return nil
 }
 
-// version raises the version to at least that number and returns it.
+// version raises the version to at least the given number and returns it.
 func (j *SQL) version(ctx context.Context, atLeast int) (version int, err error) {
 	err = j.db.Transact(ctx, func(ctx context.Context, tx database.Tx) error {
 		insert := "INSERT INTO protection_journal_version (id, version) VALUES (1, 0)" + tx.OnConflict([]string{"id"})
@@ -597,7 +594,7 @@ func (j *SQL) version(ctx context.Context, atLeast int) (version int, err error)
 	return version, err
 }
 
-// Stats returns the figures of now.
+// Stats returns the current figures.
 func (j *SQL) Stats() Stats {
 	j.writer.mu.Lock()
 	defer j.writer.mu.Unlock()
@@ -606,8 +603,8 @@ func (j *SQL) Stats() Stats {
 	return s
 }
 
-// Write implements Journal. A call whose context ends while its commit is
-// under way returns at once, and the write may happen.
+// Write implements Journal. If the context ends during the commit, Write returns at
+// once, and the write may still happen.
 func (j *SQL) Write(ctx context.Context, id string, c Claim, marks ...Mark) error {
 	if err := j.enter(ctx); err != nil {
 		return err
@@ -630,7 +627,7 @@ func (j *SQL) Write(ctx context.Context, id string, c Claim, marks ...Mark) erro
 	}
 }
 
-// Prune implements Journal. Locks that ran out before the time go too.
+// Prune implements Journal. It also removes locks that expired before the time.
 func (j *SQL) Prune(ctx context.Context, endedBefore time.Time) (int, error) {
 	if err := j.enter(ctx); err != nil {
 		return 0, err
@@ -666,7 +663,7 @@ func (j *SQL) Prune(ctx context.Context, endedBefore time.Time) (int, error) {
 	return pruned, nil
 }
 
-// pruneBatch bounds a transaction of Prune, which others wait for.
+// pruneBatch bounds a transaction of Prune, because other transactions wait for it.
 const pruneBatch = 100
 
 func pruneEntries(ctx context.Context, tx database.Tx, before int64) (int, error) {

@@ -16,11 +16,11 @@ import (
 	"github.com/karbor-project/karbor/pkg/database"
 )
 
-// batchBytes bounds what the writes of one commit set.
+// batchBytes bounds the bytes that the writes of one commit set.
 const batchBytes = 8 << 20
 
-// writer gathers the writes that come while a commit is under way: the next
-// one is for all of them.
+// writer collects the writes that arrive during a commit: the next commit includes them
+// all.
 type writer struct {
 	db  *database.DB
 	max int // writes of a commit
@@ -65,7 +65,7 @@ func (w *writer) add(call *write) {
 	}
 }
 
-// wait returns when nothing is under way. Nothing may be added any more.
+// wait returns when no write is running. No write may be added after that.
 func (w *writer) wait() { w.idle.Wait() }
 
 func (w *writer) run() {
@@ -83,7 +83,7 @@ func (w *writer) run() {
 	}
 }
 
-// take returns the next writes, nil at the end of the work.
+// take returns the next writes, nil when the writer is closed.
 func (w *writer) take() []*write {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -117,8 +117,8 @@ func (w *writer) count(batch []*write, errs []error, commits int64, took time.Du
 	}
 }
 
-// commit writes a batch and returns the result of each write. What the
-// database refuses is tried one by one: only the culprit shall fail.
+// commit writes a batch and returns the result of each write. If the database refuses
+// the batch, the writes are tried one by one, so that only the cause fails.
 func (w *writer) commit(batch []*write) (errs []error, commits int64) {
 	ctx, cancel := together(batch)
 	defer cancel()
@@ -161,15 +161,15 @@ func together(batch []*write) (context.Context, context.CancelFunc) {
 	}
 }
 
-// Bounds of one statement: rows for the sake of placeholders, bytes where the server
-// bears so many.
+// Bounds of one statement: rows because of the placeholders, bytes if the server allows
+// as many.
 const (
 	statementRows  = 300
 	statementBytes = 1 << 20
 )
 
-// apply does a batch of writes in a transaction and returns what each comes
-// to: nil or ErrClaim.
+// apply writes a batch in a transaction and returns the result of each write: nil or
+// ErrClaim.
 func apply(ctx context.Context, tx database.Tx, batch []*write) ([]error, error) {
 	claims, err := lockClaims(ctx, tx, batch)
 	if err != nil {
@@ -187,7 +187,7 @@ func apply(ctx context.Context, tx database.Tx, batch []*write) ([]error, error)
 			last[place{w.id, m.Key}] = m.Value
 		}
 	}
-	// In one order, so that workers do not lock each other out.
+	// All workers use one order, so that they do not deadlock.
 	places := slices.SortedFunc(maps.Keys(last), func(a, b place) int {
 		return cmp.Or(cmp.Compare(a.id, b.id), cmp.Compare(a.key, b.key))
 	})
@@ -216,8 +216,8 @@ func apply(ctx context.Context, tx database.Tx, batch []*write) ([]error, error)
 	return errs, unset.run(ctx, tx, deleteMarks)
 }
 
-// lockClaims holds the entries of a batch, so that nobody adopts or ends them
-// before the commit, and returns the claims of those that have not ended.
+// lockClaims locks the entries of a batch, so that no worker adopts or ends them before
+// the commit, and returns the claims of the unfinished ones.
 func lockClaims(ctx context.Context, tx database.Tx, batch []*write) (map[string]Claim, error) {
 	ids := map[string]bool{}
 	for _, w := range batch {
@@ -268,7 +268,7 @@ func deleteMarks(_ database.Tx, rows int) string {
 	return "DELETE FROM protection_marks WHERE (operation = ? AND mark = ?)" + strings.Repeat(" OR (operation = ? AND mark = ?)", rows-1)
 }
 
-// statement gathers rows until one statement is full.
+// statement collects rows until one statement is full.
 type statement struct {
 	args []any
 	rows int
@@ -276,7 +276,7 @@ type statement struct {
 	room int // of size
 }
 
-// add takes a row. If there is no room, the rows so far are written first.
+// add adds a row. If there is no room, the collected rows are written first.
 func (s *statement) add(ctx context.Context, tx database.Tx, text func(database.Tx, int) string, size int, row ...any) error {
 	if s.rows > 0 && (s.rows == statementRows || s.size+size > s.room) {
 		if err := s.run(ctx, tx, text); err != nil {

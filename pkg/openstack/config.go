@@ -14,11 +14,11 @@ import (
 // DefaultMaxCalls is how many calls of one service run at the same time.
 const DefaultMaxCalls = 32
 
-// Config is what a Factory needs to know of karbor.conf.
+// Config is the part of karbor.conf that a Factory uses.
 type Config struct {
 	// AuthURI is Keystone's URL without a version, [clients_keystone] auth_uri.
 	AuthURI string
-	// Keystone holds what [keystone_authtoken] says of reaching Keystone.
+	// Keystone holds the settings in [keystone_authtoken] for reaching Keystone.
 	Keystone KeystoneConfig
 	// Trustee is the identity of the service itself. Nil without one: then no
 	// service tokens are sent and no endpoint is looked up in Keystone.
@@ -45,7 +45,8 @@ type ServiceConfig struct {
 	CAFile      string // <svc>_ca_cert_file
 	Insecure    bool   // <svc>_auth_insecure
 	MaxCalls    int    // concurrent calls; 0 is DefaultMaxCalls
-	// Microversion is sent with each call; "" is what the plugins are made for.
+	// Microversion is sent with each call; "" means the microversion that the plugins
+	// are written for.
 	Microversion string
 }
 
@@ -141,8 +142,8 @@ func identityOptions(group string) []config.Option {
 	}
 }
 
-// FromConfig reads Options. It fails for an auth_type that it does not know: without
-// the service's own token, long operations would fail much later.
+// FromConfig reads Options. It fails for an unknown auth_type: without the service's
+// own token, long operations would fail much later.
 func FromConfig(cfg *config.Config) (Config, error) {
 	c := Config{
 		AuthURI: cfg.String(keystoneGroup, "auth_uri"),
@@ -183,7 +184,7 @@ func FromConfig(cfg *config.Config) (Config, error) {
 	return c, err
 }
 
-// trustee reads the service's identity, nil if there is none.
+// trustee returns the service's identity, nil if none is configured.
 func trustee(cfg *config.Config) (*IdentityConfig, error) {
 	group := trusteeGroup
 	switch section := cfg.String(group, "auth_section"); section {
@@ -227,7 +228,7 @@ func trustee(cfg *config.Config) (*IdentityConfig, error) {
 	return identity, nil
 }
 
-// scope returns what the token is to be good for, nil for an unscoped one.
+// scope returns the scope of the token, nil for an unscoped one.
 func scope(get func(string) string) *gophercloud.AuthScope {
 	switch {
 	case get("trust_id") != "":
@@ -244,7 +245,7 @@ func scope(get func(string) string) *gophercloud.AuthScope {
 	return nil
 }
 
-// project returns the scope of the project that is named, nil for none.
+// project returns the scope of the configured project, nil if none is named.
 func project(get func(string) string) *gophercloud.AuthScope {
 	switch {
 	case get("project_id") != "":
@@ -256,8 +257,8 @@ func project(get func(string) string) *gophercloud.AuthScope {
 	return nil
 }
 
-// domain returns the domain of a user or project: by id, by name, or the
-// default one. Only one of the results is set, as Keystone wants it.
+// domain returns the domain of a user or project: by id, by name, or the default one.
+// Only one of the results is set, as Keystone requires.
 func domain(get func(string) string, of string) (id, name string) {
 	for _, prefix := range []string{of + "_domain", "default_domain"} {
 		if id := get(prefix + "_id"); id != "" {

@@ -11,16 +11,15 @@ import (
 	"time"
 )
 
-// directoryTTL is how long an endpoint that Keystone named is used without
-// asking again.
+// directoryTTL is how long an endpoint returned by Keystone is cached.
 const directoryTTL = 5 * time.Minute
 
-// ErrNoService is in the chain of the error when neither the caller's catalogue nor
-// Keystone has a service. It is not when Keystone does not answer.
+// ErrNoService is wrapped by the error when neither the caller's catalogue nor Keystone
+// has a service. It is not wrapped when Keystone does not answer.
 var ErrNoService = errors.New("the cloud has no such service")
 
-// directory looks services up in Keystone with the service's own identity, for
-// services that the caller's catalogue leaves out.
+// directory looks up services in Keystone with the service's own identity when the
+// caller's catalogue leaves them out.
 type directory struct {
 	factory *Factory
 	now     func() time.Time
@@ -59,8 +58,8 @@ func (d *directory) lookup(ctx context.Context, s service, cfg ServiceConfig) (s
 	return endpoint, nil
 }
 
-// ask returns the endpoint of the service that has the configured name or, since the
-// installers of today register others, one of its types.
+// ask returns the endpoint of the service that has the configured name or one of its
+// types, since today's installers register other names.
 // keystone: GET /v3/services, GET /v3/endpoints?service_id=&interface=&region_id=
 func (d *directory) ask(ctx context.Context, s service, cfg ServiceConfig) (string, error) {
 	client, err := d.factory.keystone(ctx)

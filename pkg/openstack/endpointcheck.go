@@ -13,8 +13,8 @@ import (
 	"github.com/karbor-project/karbor/pkg/httpclient"
 )
 
-// endpointCheck refuses calls that do not go to the endpoint of their client, and
-// paths that a service would read as another path. The ids in paths come from plans,
+// endpointCheck refuses calls that do not go to the endpoint of their client, and paths
+// that a service would interpret as another path. The ids in paths come from plans,
 // parameters and banks, which tenants write.
 type endpointCheck struct {
 	origin string // of the endpoint
@@ -29,7 +29,7 @@ func (e *IDError) Error() string {
 	return fmt.Sprintf("%.80q is not an id that can stand in a URL", e.ID)
 }
 
-// RoundTrip makes the call or says what is wrong with its URL.
+// RoundTrip makes the call, or returns an error if its URL is not allowed.
 func (a *endpointCheck) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err := a.check(req.URL); err != nil {
 		closeBody(req)
@@ -44,7 +44,7 @@ func (a *endpointCheck) check(u *url.URL) error {
 	}
 	for _, segment := range strings.Split(u.EscapedPath(), "/") {
 		name, err := url.PathUnescape(segment)
-		// A service unescapes the path before it looks at the slashes.
+		// A service unescapes the path before it splits the path at slashes.
 		if err != nil || name == "." || name == ".." || strings.ContainsAny(name, "/\\") || strings.ContainsFunc(name, unicode.IsControl) {
 			return &IDError{ID: name}
 		}
@@ -56,8 +56,8 @@ func (a *endpointCheck) check(u *url.URL) error {
 // keystone: resource/backends/sql_model.py Project
 const maxProjectID = 64
 
-// checkProject refuses a project's id that would change the endpoint beyond the
-// placeholder that the id is put in.
+// checkProject refuses a project id that would change more of the endpoint than its
+// placeholder.
 func checkProject(id string) error {
 	odd := func(r rune) bool {
 		return r != '-' && r != '_' && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')

@@ -18,8 +18,8 @@ import (
 	"github.com/karbor-project/karbor/pkg/httpclient"
 )
 
-// translate turns a 401 that is left after all attempts of the transports into an
-// error that says that the caller's token is no longer valid. Other errors stay.
+// translate turns a 401 that remains after all retries into an error that says that the
+// caller's token is no longer valid. Other errors are unchanged.
 func translate(s service) gophercloud.RetryFunc {
 	return func(_ context.Context, _, _ string, _ *gophercloud.RequestOpts, err error, _ uint) error {
 		var known *fault.Error // such as the service's own login, refused by a 401 too
@@ -30,16 +30,16 @@ func translate(s service) gophercloud.RetryFunc {
 	}
 }
 
-// IsNotFound reports whether what was asked for is not there, or not for this
-// caller: a service answered 404, or nothing can have the id.
+// IsNotFound reports whether a resource does not exist, or not for this caller: a
+// service answered 404, or the id is one that no resource can have.
 func IsNotFound(err error) bool {
 	var id *IDError
 	return gophercloud.ResponseCodeIs(err, http.StatusNotFound) || errors.As(err, &id)
 }
 
-// Reason returns the text of an error for those who see no logs: the message of
-// a service's answer with its HTTP code, as OpenStack's Python clients write it,
-// or the error's own text. It holds no URL, since that may carry internal names.
+// Reason returns the text of an error for users who see no logs: the message in a
+// service's answer with its HTTP code, as OpenStack's Python clients write it, or the
+// error's own text. It contains no URL, since a URL may show internal names.
 func Reason(err error) string {
 	var f *fault.Error
 	if errors.As(err, &f) {
@@ -90,12 +90,12 @@ func message(body []byte) string {
 	return htmlText(body)
 }
 
-// withoutBreaks drops the HTML that webob leaves in its JSON.
+// withoutBreaks removes the HTML that webob leaves in its JSON.
 func withoutBreaks(text string) string {
 	return strings.TrimSpace(strings.ReplaceAll(text, "<br />", " "))
 }
 
-// htmlText drops the head and the tags of a small page.
+// htmlText removes the head and the tags of a small page.
 func htmlText(page []byte) string {
 	if i := bytes.Index(page, []byte("<body>")); i >= 0 {
 		page = page[i:]
@@ -119,9 +119,9 @@ func htmlText(page []byte) string {
 	return strings.Join(strings.Fields(text.String()), " ")
 }
 
-// IsTransient reports whether an error may be gone at the next attempt: errors of the
-// connection and 5xx answers are. It is for waits that are longer than the retries of
-// a single call.
+// IsTransient reports whether a later attempt may succeed: it is true for connection
+// errors and 5xx answers. It is meant for waits that are longer than the retries of a
+// single call.
 func IsTransient(err error) bool {
 	var answer gophercloud.ErrUnexpectedResponseCode
 	if errors.As(err, &answer) {

@@ -28,11 +28,11 @@ import (
 	"github.com/karbor-project/karbor/pkg/telemetry"
 )
 
-// UserAgent is what this service calls itself to others.
+// UserAgent is the user agent of this service's requests.
 const UserAgent = "karbor-protection"
 
-// Factory makes service clients. It is safe for concurrent use; one serves the
-// whole process, since it owns the connections and the service token.
+// Factory makes service clients. It is safe for concurrent use. A process needs only
+// one, because the Factory owns the connections and the service token.
 type Factory struct {
 	cfg        Config
 	log        logrus.FieldLogger
@@ -47,8 +47,8 @@ type Factory struct {
 	wrap       func(http.RoundTripper) http.RoundTripper // nil: as it is
 }
 
-// New makes a factory. It makes no calls: a wrong CA file or identity is an error of
-// the first client that needs it.
+// New returns a factory. It makes no calls: the first client that needs a wrong CA file
+// or identity returns the error.
 func New(cfg Config, log logrus.FieldLogger) *Factory {
 	log = telemetry.OrDiscard(log)
 	f := &Factory{cfg: cfg, log: log, transports: newTransports(), limits: map[string]*limiter{}, metrics: newMetrics(), meters: map[string]*meter{}, retry: defaultRetryPolicy(), stall: stallTimeout}
@@ -107,12 +107,12 @@ func (f *Factory) Backup(ctx context.Context) (*gophercloud.ServiceClient, error
 	return f.client(ctx, freezer)
 }
 
-// ErrUnknownService reports a name of a service that there is no client for.
+// ErrUnknownService is the error for a service name without a client.
 var ErrUnknownService = errors.New("no service of that name is known")
 
-// Endpoint returns the URL of a service by karbor's name of it, such as "nova": the
-// configured one, or what Keystone tells the service's own identity, with its
-// placeholders. Errors: ErrUnknownService, ErrNoService.
+// Endpoint returns the URL of a service by karbor's name for it, such as "nova": the
+// configured URL or the one that Keystone returns to the service's own identity, with
+// its placeholders. Errors: ErrUnknownService, ErrNoService.
 func (f *Factory) Endpoint(ctx context.Context, name string) (string, error) {
 	i := slices.IndexFunc(services, func(s service) bool { return s.name == name })
 	if i < 0 {
@@ -125,7 +125,7 @@ func (f *Factory) Endpoint(ctx context.Context, name string) (string, error) {
 	return f.directory.lookup(ctx, services[i], cfg)
 }
 
-// client puts a client together: endpoint, token and the chain of transports.
+// client assembles a client: endpoint, token and the chain of transports.
 // karbor: services/protection/client_factory.py
 func (f *Factory) client(ctx context.Context, s service) (*gophercloud.ServiceClient, error) {
 	caller := requestcontext.From(ctx)
@@ -179,15 +179,16 @@ func (f *Factory) client(ctx context.Context, s service) (*gophercloud.ServiceCl
 	return client, nil
 }
 
-// WithMicroversion returns a client whose calls ask for a microversion in place of the
-// configured one: for a call whose request or answer has the form of that microversion.
+// WithMicroversion returns a client whose calls ask for the given microversion instead
+// of the configured one. It is for a call whose request or answer has the form of that
+// microversion.
 func WithMicroversion(client *gophercloud.ServiceClient, version string) *gophercloud.ServiceClient {
 	c := *client
 	c.Microversion = version
 	return &c
 }
 
-// forwardedID returns the id by which the called service links its log to ours.
+// forwardedID is the request id by which the called service links its log to ours.
 func forwardedID(caller *requestcontext.RequestContext) string {
 	if caller.GlobalRequestID != "" {
 		return caller.GlobalRequestID
@@ -195,11 +196,11 @@ func forwardedID(caller *requestcontext.RequestContext) string {
 	return caller.RequestID
 }
 
-// endpoint selects the URL of a service for a caller: the configured one, then
-// the one in the caller's catalogue, then the one that Keystone tells the
-// service's own identity. It ends with a slash. It is trusted if it holds nothing of
-// the caller's but the project's id. Why a step had no result is only logged; the
-// error names the service.
+// endpoint selects the URL of a service for a caller: the configured one, then the one
+// in the caller's catalogue, then the one that Keystone returns to the service's own
+// identity. The URL ends with a slash. It is trusted if nothing but the project's id
+// comes from the caller. The reason why a step had no result is only logged; the error
+// names the service.
 // karbor: services/protection/clients/utils.py get_url
 func (f *Factory) endpoint(ctx context.Context, caller *requestcontext.RequestContext, s service) (endpoint string, trusted bool, err error) {
 	if err := checkProject(caller.ProjectID); err != nil {
@@ -228,10 +229,10 @@ func (f *Factory) endpoint(ctx context.Context, caller *requestcontext.RequestCo
 	return strings.TrimRight(url, "/") + "/", trusted, nil
 }
 
-// fromCatalogs looks for the service in the caller's catalogue, and then in that of
-// the caller's token, from which karbor-api leaves out types that it does not know.
-// The types of the configuration come first, then the official type and its aliases;
-// the name does not matter. Of several endpoints the one of the region counts.
+// fromCatalogs looks for the service in the caller's catalogue, and then in that of the
+// caller's token, from which karbor-api leaves out types that it does not know. The
+// configured types come first, then the official type and its aliases; the name does
+// not matter. If there are several endpoints, the region selects one.
 // karbor: context.py
 func fromCatalogs(caller *requestcontext.RequestContext, s service, cfg ServiceConfig) (string, error) {
 	parts := strings.Split(cfg.CatalogInfo, ":")
@@ -251,7 +252,7 @@ func fromCatalogs(caller *requestcontext.RequestContext, s service, cfg ServiceC
 	return "", fmt.Errorf("no entry of type %s with a %s", parts[0], parts[2])
 }
 
-// fromCatalog returns a URL of the first entry of a type that has endpoints, or "".
+// fromCatalog returns a URL from the first entry of a type that has endpoints, or "".
 func fromCatalog(catalog []requestcontext.Service, kind, region, name string) string {
 	for _, entry := range catalog {
 		if entry.Type != kind || len(entry.Endpoints) == 0 {
@@ -275,8 +276,8 @@ func interfaceURL(e requestcontext.Endpoint, name string) string {
 	return ""
 }
 
-// substitute fills the project's id into the placeholders that Keystone's
-// endpoints may have, and reports whether there were any.
+// substitute replaces the project id's placeholders that Keystone's endpoints may have,
+// and reports whether there were any.
 // keystone: catalog/core.py format_url
 func substitute(url, projectID string) (string, bool) {
 	filled := strings.NewReplacer(
@@ -286,7 +287,7 @@ func substitute(url, projectID string) (string, bool) {
 	return filled, filled != url
 }
 
-// versioned makes a Keystone URL of any form one that ends with /v3.
+// versioned returns any form of Keystone's URL with /v3 at the end.
 func versioned(url string) string {
 	url = strings.TrimRight(url, "/")
 	if url == "" || strings.HasSuffix(url, "/v3") {
@@ -295,10 +296,9 @@ func versioned(url string) string {
 	return strings.TrimSuffix(url, "/v2.0") + "/v3"
 }
 
-// Wrapped returns a factory that shares everything with f, but whose clients send
-// each call through wrap(transport), where the transport includes the retries.
-// Logins at Keystone are not wrapped. It is there to inject faults in tests. Close f,
-// not the result.
+// Wrapped returns a factory that shares everything with f, but whose clients send each
+// call through wrap(transport), where the transport includes the retries. Logins at
+// Keystone are not wrapped. Tests use it to inject faults. Close f, not the result.
 func (f *Factory) Wrapped(wrap func(http.RoundTripper) http.RoundTripper) *Factory {
 	wrapped := *f
 	wrapped.wrap = wrap
@@ -342,8 +342,8 @@ func (f *Factory) keystone(ctx context.Context) (*gophercloud.ServiceClient, err
 	return &gophercloud.ServiceClient{ProviderClient: provider, Endpoint: base + "/", Type: "identity"}, nil
 }
 
-// keystoneHTTP is the way to Keystone that [keystone_authtoken] describes. The
-// only POST that goes there is a login, which may be repeated.
+// keystoneHTTP returns the HTTP client for Keystone that [keystone_authtoken]
+// describes. The only POST it sends is a login, which may be repeated.
 func (f *Factory) keystoneHTTP() (http.RoundTripper, error) {
 	transport, err := f.transports.get(f.cfg.Keystone.CAFile, f.cfg.Keystone.Insecure)
 	if err != nil {

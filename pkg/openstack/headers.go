@@ -6,12 +6,11 @@ import (
 	"net/http"
 )
 
-// headers adds what each call of a client carries beside the caller's token:
-// the request's id and the service token. keystonemiddleware accepts an expired
-// user token for a while when a valid service token comes with it, which is
-// what carries long operations. The caller could have made up the catalogue of the
-// context, so an endpoint from it gets the service token only if the catalogue of the
-// service's own login has it too.
+// headers adds the request id and the service token to each call. keystonemiddleware
+// accepts an expired user token for a while when a valid service token accompanies it,
+// which keeps long operations going. A caller could have forged the catalogue in the
+// context, so an endpoint from that catalogue gets the service token only if the
+// catalogue of the service's own login also has it.
 type headers struct {
 	requestID string
 	tokens    *identity // nil: no service token
@@ -19,8 +18,8 @@ type headers struct {
 	next      http.RoundTripper
 }
 
-// RoundTrip sends the call. A 401 may mean that the service token was refused:
-// then the call is made once more with a new one, if its body can be had again.
+// RoundTrip sends the call. A 401 may mean that the service token was refused: then the
+// call is made once more with a new token, if its body can be replayed.
 func (h *headers) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx := req.Context()
 	token := ""

@@ -19,15 +19,15 @@ import (
 	"github.com/karbor-project/karbor/pkg/httpclient"
 )
 
-// renewBefore is how long before its end a service token is replaced, so that
-// one that is just being sent does not expire on its way.
+// renewBefore is how long before its expiry a service token is replaced, so that a
+// token does not expire in transit.
 const renewBefore = 2 * time.Minute
 
-// loginTimeout bounds one login at Keystone. It does not follow the caller that
-// happened to need the token first, since others wait for the same.
+// loginTimeout bounds one login at Keystone. The context of the caller that triggered
+// the login does not apply, since other callers wait for the same login.
 const loginTimeout = 30 * time.Second
 
-// IdentityConfig says how the service logs in. [trustee] of karbor.conf.
+// IdentityConfig configures the service's login. [trustee] of karbor.conf.
 type IdentityConfig struct {
 	AuthURL string
 	// Options are the credentials and the scope. IdentityEndpoint is not used.
@@ -37,8 +37,8 @@ type IdentityConfig struct {
 	Project *gophercloud.AuthScope
 }
 
-// identity is the service's own login. Its token is shared by all clients and
-// replaced when it nears its end or was refused.
+// identity is the service's own login. All clients share its token, which is replaced
+// when it is about to expire or was refused.
 type identity struct {
 	cfg  IdentityConfig
 	http func() (http.RoundTripper, error)
@@ -71,8 +71,8 @@ func (i *identity) hasEndpoint(u *url.URL) bool {
 	return there
 }
 
-// Token returns a valid token. refused is a token that a service has just
-// answered with 401, or "": it is not returned again.
+// Token returns a valid token. refused is a token that a service has just answered with
+// 401, or "": Token does not return it again.
 func (i *identity) Token(ctx context.Context, refused string) (string, error) {
 	if token := i.current(refused); token != "" {
 		return token, nil

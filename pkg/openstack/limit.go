@@ -17,9 +17,9 @@ func newLimiter(calls int) *limiter {
 	return &limiter{slots: make(chan struct{}, calls)}
 }
 
-// limited lets a call wait for its turn. A call counts until its answer begins:
-// what streams an answer's body bounds itself, and a long download must not keep
-// the others from polling.
+// limited makes each call wait for a free slot. A call occupies its slot until the
+// answer begins: the reader of a body limits itself, and a long download must not keep
+// other calls from polling.
 type limited struct {
 	limiter *limiter
 	meter   *meter

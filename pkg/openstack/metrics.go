@@ -12,7 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Values of the label "code" that are no codes of HTTP.
+// Values of the label "code" that are not HTTP status codes.
 const (
 	codeNone      = "none"      // no answer
 	codeAbandoned = "abandoned" // the caller gave up
@@ -23,9 +23,9 @@ const (
 // in a memory to a backup that answers when it is done.
 var answerBuckets = []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300}
 
-// Metrics count the calls of a Factory's clients by service. The labels have the
-// names of services and HTTP's codes, so that they are bounded, and nothing of
-// projects, resources or tokens.
+// Metrics count the calls of a Factory's clients by service. The labels hold only
+// service names and HTTP status codes, never projects, resources or tokens, so the
+// number of series is bounded.
 type Metrics struct {
 	calls    *prometheus.CounterVec
 	duration *prometheus.HistogramVec
@@ -93,7 +93,7 @@ func (m *meter) retried(resp *http.Response, err error) {
 	m.metrics.retries.WithLabelValues(m.service, codeOf(resp, err)).Inc()
 }
 
-// metered measures each call until its answer begins.
+// metered measures each call until the answer begins.
 type metered struct {
 	meter *meter
 	next  http.RoundTripper

@@ -38,8 +38,8 @@ func List[T any](ctx context.Context, client *gophercloud.ServiceClient, path, c
 // Page reads one page of a listing as List does. query is the query of
 // the URL and may be empty; next is the query of the next page, "" after the last.
 //
-// Of the link to the next page only the query is used. Services behind a proxy
-// tend to write links that lead nowhere.
+// Only the query of the link to the next page is used, because services behind a proxy
+// often write links with unreachable hosts.
 func Page[T any](ctx context.Context, client *gophercloud.ServiceClient, path, collection, query string) (items []T, next string, err error) {
 	address := client.ServiceURL(path)
 	if query != "" {

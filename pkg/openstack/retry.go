@@ -21,7 +21,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/wait"
 )
 
-// retryPolicy says how often and after which waits a call is made again.
+// retryPolicy states how often and after which delays a call is repeated.
 type retryPolicy struct {
 	attempts int
 	delays   backoff.ExponentialBackOff // copied for each call
@@ -36,8 +36,8 @@ func defaultRetryPolicy() retryPolicy {
 	}
 }
 
-// retry repeats calls that may have another outcome, as shouldRetry decides, and all
-// calls that were not delivered. The last answer is the result.
+// retry repeats calls that were not delivered, and calls for which shouldRetry expects
+// another outcome. The last answer is the result.
 type retry struct {
 	policy retryPolicy
 	meter  *meter
@@ -79,8 +79,8 @@ func (r *retry) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 }
 
-// nextDelay returns the delay before the next attempt: what the server asks for, within the
-// bound of delays, or else the next of delays.
+// nextDelay returns the delay before the next attempt: the delay that the server asks
+// for, up to the bound of delays, or else the next of delays.
 func nextDelay(delays *backoff.ExponentialBackOff, resp *http.Response) time.Duration {
 	if asked, ok := retryAfter(resp); ok {
 		return min(asked, delays.MaxInterval)
@@ -88,7 +88,7 @@ func nextDelay(delays *backoff.ExponentialBackOff, resp *http.Response) time.Dur
 	return delays.NextBackOff()
 }
 
-// retryAfter reads the header of this name: seconds, or a date.
+// retryAfter parses the header Retry-After: seconds, or a date.
 func retryAfter(resp *http.Response) (time.Duration, bool) {
 	if resp == nil {
 		return 0, false
@@ -103,13 +103,13 @@ func retryAfter(resp *http.Response) (time.Duration, bool) {
 	return 0, false
 }
 
-// shouldRetry reports whether a call that was delivered can be repeated and may have
-// another outcome then. A POST is repeated only if the service refused it because of
-// the rate of calls.
+// shouldRetry reports whether a delivered call can be repeated and may then have
+// another outcome. A POST is repeated only if the service refused it because of the
+// rate of calls.
 //
-// A conflict is final unless the service says how long it lasts: the plugins know
-// better what is busy and until when. Cinder and Nova also answer 413 when a quota is
-// used up, with nothing to wait for.
+// A conflict is final unless the service states how long it lasts: the plugins know
+// better which resource is busy and until when. Cinder and Nova also answer 413 when a
+// quota is exhausted, in which case waiting does not help.
 // cinder: api/openstack/wsgi.py Fault, with "Retry-After: 0"
 func (r *retry) shouldRetry(method string, resp *http.Response, err error) bool {
 	if err != nil {
@@ -137,8 +137,8 @@ func (r *retry) idempotent(method string) bool {
 	return r.safePosts
 }
 
-// replayable reports whether the body, if any, can be read a second time. The stream
-// of an image upload cannot.
+// replayable reports whether the body, if any, can be read a second time. The stream of
+// an image upload cannot.
 func replayable(req *http.Request) bool {
 	return req.Body == nil || req.Body == http.NoBody || req.GetBody != nil
 }
@@ -212,8 +212,8 @@ func retryCreate(ctx context.Context, policy retryPolicy, create func() error) e
 }
 
 const (
-	// withoutKeystone is the answer of a service that cannot reach Keystone to check the
-	// token of a call. keystonemiddleware: auth_token/__init__.py
+	// withoutKeystone is the text with which a service answers when it cannot reach
+	// Keystone to validate a token. keystonemiddleware: auth_token/__init__.py
 	withoutKeystone = "The Keystone service is temporarily unavailable."
 	// withoutGlance is what Cinder answers, as a bad request, when it cannot create the
 	// image that a volume is to be uploaded to. It has not changed the volume then.
@@ -274,7 +274,7 @@ func withStream(req *http.Request) (*http.Request, *stream) {
 	return req, s
 }
 
-// Read reads from the body and notes that the call has begun to.
+// Read reads from the body and records that the call has begun to read.
 func (s *stream) Read(p []byte) (int, error) {
 	s.mu.Lock()
 	s.begun = true

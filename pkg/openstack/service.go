@@ -19,10 +19,10 @@ type service struct {
 	// catalogName and catalogType are the defaults of service_name and
 	// service_type.
 	catalogName, catalogType string
-	// perProject means that the project id is appended to a URL from
-	// <name>_endpoint.
+	// perProject appends the project id to a URL from <name>_endpoint.
 	perProject bool
-	// clientType is the official type, by which gophercloud picks microversion headers.
+	// clientType is the official type, by which gophercloud chooses microversion
+	// headers.
 	clientType string
 	// microversioned means that the service has microversions; microversion is the
 	// one that the plugins are made for, "" being the service's lowest.
@@ -33,7 +33,7 @@ type service struct {
 	// version is the part of the path that the plugins' calls go below, when the
 	// catalogue has URLs without it.
 	version string
-	// needsSession means that a context with nothing but a token is refused.
+	// needsSession refuses a context that has only a token.
 	needsSession bool
 }
 
@@ -51,7 +51,7 @@ var (
 	services = []service{cinder, freezer, glance, manila, neutron, nova, trove}
 )
 
-// keystoneName is what the one service is called that has no plugin.
+// keystoneName is the name of the one service without a plugin.
 const keystoneName = "keystone"
 
 func (s service) group() string { return s.name + "_client" }

@@ -11,15 +11,15 @@ import (
 	"time"
 )
 
-// stallTimeout is how long the peer of a transfer may make no progress. Slow is
-// fine, silent is not: a hook would wait for ever.
+// stallTimeout is how long the peer of a transfer may make no progress. A slow peer is
+// accepted; a silent one would make a hook wait for ever.
 const stallTimeout = 5 * time.Minute
 
-// errStalled is the cause of a transfer that was given up.
+// errStalled is the cause with which a stalled transfer is cancelled.
 var errStalled = errors.New("the transfer makes no progress")
 
-// stall ends calls whose bodies do not move. It waits for the peer only: the
-// time that our own side takes to produce or consume data does not count.
+// stall ends calls whose bodies make no progress. Only waits for the peer count, not
+// the time that this side takes to produce or consume data.
 type stall struct {
 	timeout time.Duration
 	next    http.RoundTripper
@@ -50,7 +50,7 @@ func (s *stall) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// sentBody runs a clock while the transport sends the bytes that it has read.
+// sentBody runs a timer while the transport sends the bytes it has read.
 type sentBody struct {
 	body    io.ReadCloser
 	timeout time.Duration
@@ -61,7 +61,7 @@ type sentBody struct {
 	ended bool
 }
 
-// Read reads from our own side, with the clock stopped.
+// Read reads from this side, with the timer stopped.
 func (b *sentBody) Read(p []byte) (int, error) {
 	b.pause()
 	n, err := b.body.Read(p)
@@ -75,7 +75,7 @@ func (b *sentBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Close ends the watch.
+// Close stops the timer.
 func (b *sentBody) Close() error {
 	b.stop()
 	return b.body.Close()
@@ -96,7 +96,7 @@ func (b *sentBody) stop() {
 	b.mu.Unlock()
 }
 
-// receivedBody runs a clock while it waits for the peer.
+// receivedBody runs a timer while it waits for the peer.
 type receivedBody struct {
 	body    io.ReadCloser
 	ctx     context.Context
@@ -104,7 +104,7 @@ type receivedBody struct {
 	timeout time.Duration
 }
 
-// Read reads from the peer, against the clock.
+// Read reads from the peer while the timer runs.
 func (b *receivedBody) Read(p []byte) (int, error) {
 	timer := time.AfterFunc(b.timeout, func() { b.cancel(errStalled) })
 	n, err := b.body.Read(p)
@@ -115,7 +115,7 @@ func (b *receivedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Close frees the call.
+// Close releases the call.
 func (b *receivedBody) Close() error {
 	err := b.body.Close()
 	b.cancel(nil)

@@ -63,8 +63,8 @@ func (t *transports) get(caFile string, insecure bool) (http.RoundTripper, error
 		MaxIdleConnsPerHost:   DefaultMaxCalls,
 		IdleConnTimeout:       90 * time.Second,
 		ForceAttemptHTTP2:     true,
-		// Images are streamed as they are: a client that unpacks them on the way
-		// would see other bytes than the checksum was made of.
+		// Images are streamed unchanged: a client that decompresses them in transit
+		// would see other bytes than the checksum covers.
 		DisableCompression: true,
 	}
 	t.pools[key] = pool

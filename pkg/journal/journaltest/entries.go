@@ -19,7 +19,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/journal"
 )
 
-// full has something in every field that the caller sets.
+// full is an entry with every field set that the caller can set.
 func full() journal.Entry {
 	return journal.Entry{
 		ID: uuid.NewString(), Key: "key-" + uuid.NewString(), Kind: "restore", Subject: "checkpoint/1", Exclusive: true,
@@ -224,7 +224,7 @@ func testLife(t *testing.T, f Factory) {
 	must(t, j.End(t.Context(), unstarted.ID, unstarted.Claim, journal.Cancelled, "", nil))
 }
 
-// refusesAll checks that a claim is the right to nothing.
+// refusesAll checks that a claim permits no write.
 func refusesAll(t *testing.T, j journal.Journal, id string, c journal.Claim) {
 	t.Helper()
 	for name, err := range map[string]error{
@@ -242,8 +242,8 @@ func refusesAll(t *testing.T, j journal.Journal, id string, c journal.Claim) {
 	}
 }
 
-// testLeft holds that the input of an entry that has ended is what End was given, for
-// all readers, of any length, and once.
+// testLeft checks that the input of an ended entry is the text given to the first End,
+// of any length and for all readers.
 func testLeft(t *testing.T, f Factory) {
 	j := f.Open(t)
 	secret := json.RawMessage(`"` + strings.Repeat("secret ", 1<<19) + `"`) // several parts

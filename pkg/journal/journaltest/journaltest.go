@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package journaltest holds what every journal must do. A journal's own tests
+// Package journaltest holds the conformance tests of journals. A journal's own tests
 // call Run with a way to make one.
 package journaltest
 
@@ -16,10 +16,10 @@ import (
 	"github.com/karbor-project/karbor/pkg/journal"
 )
 
-// Factory is a store with nothing in it that no other test uses.
+// Factory is an empty store that no other test uses.
 type Factory struct {
-	// Open opens the store once more, as another worker does, or the same one
-	// after a restart. It ends with the test.
+	// Open opens the store again, as another worker does, or the same worker after a
+	// restart. The result is closed with the test.
 	Open func(t testing.TB) journal.Journal
 	// Durable tells that the store outlives the Close of a journal.
 	Durable bool
@@ -68,17 +68,17 @@ func Run(t *testing.T, factory func(t *testing.T) Factory) {
 	}
 }
 
-// patience bounds what a test waits for.
+// patience bounds each wait of a test.
 const patience = 5 * time.Minute
 
 func claim(owner string) journal.Claim { return journal.Claim{Owner: owner} }
 
-// entry is one of the simplest kind.
+// entry returns an entry of the simplest kind.
 func entry(owner string) journal.Entry {
 	return journal.Entry{ID: uuid.NewString(), Kind: "protect", Claim: claim(owner), Input: json.RawMessage(`{"a":1}`)}
 }
 
-// begin begins an entry that nothing forbids.
+// begin begins an entry that must be accepted.
 func begin(t testing.TB, j journal.Journal, e journal.Entry) journal.Entry {
 	t.Helper()
 	got, fresh, err := j.Begin(t.Context(), e)

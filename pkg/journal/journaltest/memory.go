@@ -16,7 +16,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/journal"
 )
 
-// Memory is a journal that ends with its process.
+// Memory is a journal in the memory of the process.
 type Memory struct {
 	clock func() time.Time
 
@@ -54,8 +54,8 @@ func NewMemory(clock func() time.Time) *Memory {
 	return &Memory{clock: clock, entries: map[string]*remembered{}, owners: map[string]announced{}, locks: map[string]locked{}}
 }
 
-// enter takes the lock, which leave gives back, unless there is no point in
-// going on.
+// enter takes the lock, which leave releases, unless the context has ended or the
+// journal is closed.
 func (m *Memory) enter(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -70,7 +70,7 @@ func (m *Memory) enter(ctx context.Context) error {
 
 func (m *Memory) leave() { m.mu.Unlock() }
 
-// now returns a time as journals keep it.
+// now returns the time with the precision of journals.
 func (m *Memory) now() time.Time { return m.clock().UTC().Truncate(time.Microsecond) }
 
 // Begin implements journal.Journal.
@@ -108,7 +108,7 @@ func (m *Memory) find(key string) *remembered {
 	return nil
 }
 
-// inTheWay returns the oldest entry that forbids e.
+// inTheWay returns the oldest entry that conflicts with e.
 func (m *Memory) inTheWay(e *journal.Entry) *journal.Entry {
 	var found []journal.Entry
 	for _, o := range m.entries {
@@ -130,7 +130,7 @@ func (r *remembered) copy() journal.Entry {
 	return e
 }
 
-// claimed returns the entry if c is the right to write to it.
+// claimed returns the entry if c is a valid claim on it.
 func (m *Memory) claimed(id string, c journal.Claim) (*remembered, error) {
 	e := m.entries[id]
 	if e == nil || e.Claim != c || e.State == journal.Ended {

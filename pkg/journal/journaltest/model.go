@@ -17,7 +17,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/journal"
 )
 
-// model says in few words what a journal is.
+// model is the simplest description of a journal's behaviour.
 type model struct {
 	entries []journal.Entry
 	marks   map[string]map[string]string
@@ -50,7 +50,7 @@ func (m *model) begin(e journal.Entry) (there, busy *journal.Entry) {
 	})
 }
 
-// claimed returns the entry that a claim is the right to write to.
+// claimed returns the entry on which a claim is valid.
 func (m *model) claimed(id string, c journal.Claim) *journal.Entry {
 	return m.entry(func(e *journal.Entry) bool { return e.ID == id && e.Claim == c && e.State != journal.Ended })
 }
@@ -90,7 +90,7 @@ func testModel(t *testing.T, f Factory) {
 	})
 }
 
-// clear empties a journal as its users could.
+// clear empties a journal through its public methods.
 func clear(r *rapid.T, t *testing.T, j journal.Journal) {
 	entries, err := j.List(t.Context(), journal.Filter{Unfinished: true})
 	if err != nil {
@@ -110,7 +110,7 @@ func clear(r *rapid.T, t *testing.T, j journal.Journal) {
 	}
 }
 
-// play does the same to a journal and to its model.
+// play applies the same steps to a journal and to its model.
 type play struct {
 	*rapid.T
 	t *testing.T
@@ -118,12 +118,12 @@ type play struct {
 	model
 }
 
-// names are few, so that they meet.
+// names are few, so that steps refer to the same names.
 var names = []string{"a", "b", "c"}
 
 func (p *play) name(what string) string { return rapid.SampledFrom(names).Draw(p.T, what) }
 
-// target returns an entry, mostly an existing one, with a claim, mostly the claim of that entry.
+// target returns an entry, mostly an existing one, with a claim, mostly a valid one.
 func (p *play) target() (string, journal.Claim) {
 	id := p.name("id")
 	c := journal.Claim{Owner: p.name("owner"), Generation: rapid.Int64Range(1, 3).Draw(p.T, "generation")}
@@ -167,7 +167,7 @@ func (p *play) begin() {
 	p.same(*there, got)
 }
 
-// same compares entries but for their times' values.
+// same compares entries without the values of their times.
 func (p *play) same(want, got journal.Entry) {
 	p.Helper()
 	if want.StartedAt.IsZero() == got.StartedAt.IsZero() && want.EndedAt.IsZero() == got.EndedAt.IsZero() {
@@ -338,7 +338,7 @@ func (p *play) checkList(f journal.Filter) {
 	}
 }
 
-// compare looks at everything.
+// compare compares the whole journal with the model.
 func (p *play) compare() {
 	p.checkList(journal.Filter{})
 	for _, id := range names {

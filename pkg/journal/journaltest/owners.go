@@ -134,8 +134,9 @@ func testAdoptersAtOnce(t *testing.T, f Factory) {
 	}
 }
 
-// testAdoptersAndWriters adopts entries while their owners write: the new owner sees every
-// mark that was written, and no mark is written after its look.
+// testAdoptersAndWriters adopts entries while their owners write: the new owner sees
+// every mark that was written, and no mark is written after the new owner has read
+// them.
 func testAdoptersAndWriters(t *testing.T, f Factory) {
 	old, adopter := f.Open(t), f.Open(t)
 	for range 5 {
