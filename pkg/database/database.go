@@ -30,36 +30,35 @@ import (
 
 // Options of a database. The zero value is usable.
 type Options struct {
-	// Log receives one line when the database cannot be reached any more and
-	// one when it can again; nil discards them.
+	// Log receives one line when the database becomes unreachable and one when it is
+	// reachable again; nil discards them.
 	Log logrus.FieldLogger
 
-	// StatePath is the folder of karbor.sqlite, the database where no URL is
-	// given.
+	// StatePath is the folder of karbor.sqlite, the database used when no URL is given.
 	StatePath string
 
-	// Clock gives the time of created_at and updated_at; nil means time.Now.
+	// Clock returns the time for created_at and updated_at; nil means time.Now.
 	Clock func() time.Time
 
-	// NewID makes the id of a row; nil means a random UUID.
+	// NewID returns the id of a new row; nil means a random UUID.
 	NewID func() string
 
-	// Retry says how long a call goes on when the database cannot be reached
-	// or is locked; nil means DefaultRetry.
+	// Retry states how long a call is retried when the database is unreachable or
+	// locked; nil means DefaultRetry.
 	Retry *Retry
 
-	// MaxConns and MaxIdleConns bound the pool of connections, ConnLifetime
-	// the age of one. Zero means 55, 5 and an hour. SQLite has one connection.
+	// MaxConns and MaxIdleConns bound the pool of connections, ConnLifetime the age of
+	// a connection. Zero means 55, 5 and an hour. SQLite has one connection.
 	//
 	// oslo.db: max_pool_size 5, max_overflow 50, connection_recycle_time 3600
 	MaxConns     int
 	MaxIdleConns int
 	ConnLifetime time.Duration
 
-	// Abandoned is after how long, in whole seconds, a server rolls a transaction
-	// back whose client does not go on with it, as when its process is stopped.
-	// Its locks would keep others waiting for as long. 0 is 10 s. MySQL has no such
-	// setting; MariaDB has it since 10.3.
+	// Abandoned is the time, in whole seconds, after which a server rolls back a
+	// transaction whose client has gone silent, for example because its process was
+	// suspended. Its locks would block others for as long. 0 means 10 s. MySQL has no
+	// such setting; MariaDB has it since 10.3.
 	Abandoned time.Duration
 }
 
@@ -92,10 +91,9 @@ func (o Options) filled() Options {
 
 // DB is a database. It is safe for concurrent use.
 //
-// Each method is one transaction, repeated as Options.Retry says when the
-// database cannot be reached or another transaction is in the way. A repeated
-// method leaves what one call would have left, except that a heartbeat whose
-// answer was lost may count twice.
+// Each method is one transaction, repeated according to Options.Retry when the database
+// is unreachable or another transaction conflicts. A repeated method has the effect of
+// one call, except that a heartbeat whose answer was lost may count twice.
 type DB struct {
 	pool    *sql.DB
 	dialect dialect
@@ -107,12 +105,12 @@ type DB struct {
 	services map[int64]Service // registered here, by id
 }
 
-// Open prepares a database named by a URL of SQLAlchemy, empty for the SQLite
-// file in Options.StatePath. It does not connect: a database that is down is
-// no error. The context is for the preparation only.
+// Open prepares a database given by an SQLAlchemy URL; an empty URL means the SQLite
+// file in Options.StatePath. Open does not connect, so a database that is down is no
+// error. The context applies to the preparation only.
 //
-// Errors: a URL that cannot be understood, certificates that cannot be read.
-// They never show the password.
+// Open fails for a URL that it cannot parse and for certificates that it cannot read.
+// Errors never show the password.
 func Open(ctx context.Context, url string, o Options) (*DB, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, context.Cause(ctx)
@@ -146,7 +144,7 @@ func Open(ctx context.Context, url string, o Options) (*DB, error) {
 	return db, nil
 }
 
-// Close closes the connections. It waits for statements that run.
+// Close closes the connections. It waits for running statements.
 func (db *DB) Close() error { return db.pool.Close() }
 
 // Ping tries once to reach the database.
@@ -157,16 +155,16 @@ func (db *DB) Ping(ctx context.Context) error {
 	return nil
 }
 
-// now returns the time as rows keep it.
+// now returns the time in the form stored in rows.
 func (db *DB) now() any { return db.timestamp(db.options.Clock()) }
 
-// timestamp makes a time naive UTC with microseconds, as Python has them.
+// timestamp returns a time as naive UTC with microseconds, as Python does.
 func (db *DB) timestamp(t time.Time) any {
 	return db.dialect.timestamp(t.UTC().Truncate(time.Microsecond))
 }
 
-// Check reports whether the tables that the service reads and writes are there, and
-// whether it may. The error is a *RefusedError, Missing or Denied, if not.
+// Check returns nil if the tables that the service uses exist and the service may read
+// and write them. Otherwise the error is a *RefusedError, Missing or Denied.
 func (db *DB) Check(ctx context.Context) error {
 	for _, t := range tables {
 		if t.name == "checkpoint_records" {
@@ -190,22 +188,21 @@ func (db *DB) Sync(ctx context.Context) error {
 	return nil
 }
 
-// Transact runs f in one transaction, again and again as Options.Retry says
-// when the database cannot be reached or another transaction is in the way.
-// f must bear being repeated after a commit whose answer was lost. It must not
-// keep the Tx.
+// Transact runs f in one transaction and repeats it according to Options.Retry when the
+// database is unreachable or another transaction conflicts. f must tolerate being
+// repeated after a commit whose answer was lost. It must not keep the Tx.
 func (db *DB) Transact(ctx context.Context, f func(context.Context, Tx) error) error {
 	return db.do(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		return f(ctx, Tx{tx, db.dialect})
 	})
 }
 
-// Duplicate reports whether a transaction failed because a row with one of its
-// unique keys was there, from another transaction that is committed.
+// Duplicate reports whether a transaction failed because another committed transaction
+// had inserted a row with one of its unique keys.
 func (db *DB) Duplicate(err error) bool { return err != nil && db.classify(err) == duplicate }
 
-// Transient reports whether a transaction failed for want of a database or
-// because another was in the way, whatever it was about to do.
+// Transient reports whether a transaction failed because the database was unreachable
+// or another transaction conflicted, regardless of its content.
 func (db *DB) Transient(err error) bool {
 	if err == nil {
 		return false
@@ -233,8 +230,8 @@ func (db *DB) CreateTables(ctx context.Context, tables ...Table) error {
 	return nil
 }
 
-// addColumn adds a column that a table of an older version lacks. It may be NULL, for
-// workers of that version write rows without it.
+// addColumn adds a column that a table of an older version lacks. The column may be
+// NULL, because workers of that version write rows without it.
 func (db *DB) addColumn(ctx context.Context, table string, c Column) error {
 	read := "SELECT " + c.Name + " FROM " + table + " WHERE 1 = 0"
 	if !c.Null || db.run(ctx, read) == nil {
@@ -271,8 +268,8 @@ func (db *DB) run(ctx context.Context, statement string) error {
 	})
 }
 
-// CheckTables reports whether tables are there and may be read and written. The error
-// is a *RefusedError, Missing or Denied, if they are not.
+// CheckTables returns nil if tables exist and may be read and written. Otherwise the
+// error is a *RefusedError, Missing or Denied.
 func (db *DB) CheckTables(ctx context.Context, tables ...Table) error {
 	for _, t := range tables {
 		columns := make([]string, len(t.Columns))
@@ -287,7 +284,7 @@ func (db *DB) CheckTables(ctx context.Context, tables ...Table) error {
 	return nil
 }
 
-// check runs statements on a table that need rights and do nothing.
+// check runs statements that need rights on a table and change nothing.
 func (db *DB) check(ctx context.Context, table, column string, further ...string) error {
 	for _, statement := range append([]string{
 		"SELECT 1 FROM " + table + " WHERE 1 = 0",
@@ -301,8 +298,8 @@ func (db *DB) check(ctx context.Context, table, column string, further ...string
 	return nil
 }
 
-// classify adds what all drivers have in common: the ways of losing a
-// connection.
+// classify recognises the ways of losing a connection, which all drivers have in
+// common.
 func (db *DB) classify(err error) class {
 	if errors.Is(err, errAttempt) {
 		return unreachable
@@ -320,8 +317,8 @@ func (db *DB) classify(err error) class {
 	return permanent
 }
 
-// do runs f in a transaction, again and again as Options.Retry says. f must
-// bear being repeated after a commit whose answer was lost.
+// do runs f in a transaction and repeats it according to Options.Retry. f must tolerate
+// being repeated after a commit whose answer was lost.
 func (db *DB) do(ctx context.Context, f func(context.Context, *sql.Tx) error) error {
 	retry, renewed := db.options.Retry, false
 	for n := 0; ; n++ {
@@ -350,7 +347,7 @@ func (db *DB) do(ctx context.Context, f func(context.Context, *sql.Tx) error) er
 	}
 }
 
-// attempt runs f in one transaction, in limited time.
+// attempt runs f in one transaction, within the time of Retry.Attempt.
 func (db *DB) attempt(ctx context.Context, f func(context.Context, *sql.Tx) error) error {
 	if limit := db.options.Retry.Attempt; limit > 0 {
 		var cancel context.CancelFunc

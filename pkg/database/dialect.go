@@ -9,54 +9,52 @@ import (
 	"time"
 )
 
-// dialect is what differs from engine to engine.
+// dialect covers the differences between the engines.
 type dialect interface {
-	// open makes the pool of connections without connecting. Its errors hold
-	// no secret.
+	// open makes the pool of connections without connecting. Its errors contain no
+	// secret.
 	open(a address, o Options) (*sql.DB, error)
-	// rebind turns the placeholders of a query, question marks, into the
-	// engine's.
+	// rebind replaces the placeholders of a query, question marks, by the engine's.
 	rebind(query string) string
 	// quote quotes a name.
 	quote(name string) string
-	// oneWriter reports whether only one transaction runs at a time: it needs no locks,
-	// and the transactions of this process had better share a commit.
+	// oneWriter reports whether only one transaction runs at a time. Such an engine
+	// needs no locks, and the transactions of this process should share a commit.
 	oneWriter() bool
-	// forUpdate ends a SELECT whose rows the transaction is going to write.
+	// forUpdate ends a SELECT whose rows the transaction is about to write.
 	forUpdate() string
-	// timestamp is a naive UTC time as a query argument.
+	// timestamp returns a naive UTC time as a query argument.
 	timestamp(t time.Time) any
-	// text is s without what the engine's tables cannot store.
+	// text returns s without characters that the engine's tables cannot store.
 	text(s string) string
-	// renew drops connections that may keep rights which have changed since, if
-	// the engine's do.
+	// renew drops connections whose rights may be outdated, if the engine stores rights
+	// with the connection.
 	renew(pool *sql.DB, o Options) bool
-	// room is the number of bytes that the long values of a statement may have
+	// room returns the number of bytes that the long values of a statement may have
 	// together.
 	room(ctx context.Context, tx *sql.Tx) (int, error)
-	// longText is the number of bytes that a column of kind longText holds, 0 for
-	// any.
+	// longText is the capacity of a column of kind longText in bytes, 0 for unlimited.
 	longText() int
-	// insert runs an INSERT, already rebound, and returns the number that the
-	// engine gave to the row.
+	// insert runs an INSERT whose placeholders are already rebound and returns the id
+	// that the engine assigned to the row.
 	insert(ctx context.Context, tx *sql.Tx, query string, args []any) (int64, error)
-	// columnType is the type of a column, tableOptions what follows the
-	// columns of a CREATE TABLE.
+	// columnType returns the type of a column, tableOptions the text after the columns
+	// of a CREATE TABLE.
 	columnType(c column) string
 	tableOptions() string
 	// isolation is the level at which a locking read sees the newest state.
 	isolation() sql.IsolationLevel
-	// exact is a text as an argument for a column of type Text or LongText.
+	// exact returns a text as an argument for a column of type Text or LongText.
 	exact(s string) any
-	// now is an expression: microseconds since 1970 by the server's clock.
+	// now returns an expression for microseconds since 1970 by the server's clock.
 	now() string
 	// onConflict ends an INSERT; see Tx.OnConflict.
 	onConflict(key, columns []string) string
-	// ownType is the type of a column of a Table, indexesInTable reports whether
-	// CREATE TABLE makes the indexes too.
+	// ownType returns the type of a column of a Table. indexesInTable reports whether
+	// CREATE TABLE creates the indexes too.
 	ownType(c Column) string
 	indexesInTable() bool
-	// classify knows the errors of the engine; others are unknown.
+	// classify recognises the errors of the engine; all others are unknown.
 	classify(err error) class
 }
 

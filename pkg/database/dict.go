@@ -16,9 +16,8 @@ import (
 	"github.com/karbor-project/karbor/pkg/resource/pyjson"
 )
 
-// dict is a Python dict of strings as a JSON column holds it. It keeps the
-// order of its keys, as Python does, so that a text that is read and written
-// stays the same.
+// dict is a Python dict of strings in a JSON column. It keeps the order of its keys, as
+// Python does, so that reading and writing a text leaves it unchanged.
 //
 // karbor: objects/base.py, DictOfStringsField through oslo_serialization
 type dict struct {
@@ -26,7 +25,7 @@ type dict struct {
 	values map[string]json.RawMessage
 }
 
-// parseDict reads a column, where empty text is an empty dict.
+// parseDict parses a column; empty text is an empty dict.
 func parseDict(text string) (*dict, error) {
 	d := &dict{values: map[string]json.RawMessage{}}
 	if text == "" {
@@ -65,7 +64,7 @@ func (d *dict) put(key string, value json.RawMessage) {
 	d.values[key] = value
 }
 
-// merge sets entries. New keys follow the old ones, sorted.
+// merge sets entries. New keys are appended in sorted order.
 func (d *dict) merge(entries map[string]string) {
 	for _, key := range slices.Sorted(maps.Keys(entries)) {
 		d.put(key, pyjson.AppendString(nil, entries[key]))
@@ -88,7 +87,8 @@ func (d *dict) text() (string, error) {
 	return string(append(text, '}')), nil
 }
 
-// strings returns the dict as a map. A value that is no string stands as its JSON.
+// strings returns the dict as a map. A value that is not a string becomes its JSON
+// text.
 func (d *dict) strings() map[string]string {
 	m := make(map[string]string, len(d.keys))
 	for key, raw := range d.values {
@@ -101,8 +101,8 @@ func (d *dict) strings() map[string]string {
 	return m
 }
 
-// mergeColumn returns what a column of at most limit bytes holds after entries are
-// set in it. Text that is no dict is nothing that a reader could use, and gives way.
+// mergeColumn returns the content of a column of at most limit bytes after entries are
+// set in it. Text that is not a dict is useless to every reader and is replaced.
 func mergeColumn(text string, entries map[string]string, limit int) (string, error) {
 	d, err := parseDict(text)
 	if err != nil {
@@ -113,13 +113,13 @@ func mergeColumn(text string, entries map[string]string, limit int) (string, err
 	return d.fitted(limit)
 }
 
-// summary matches the key of an entry that replaces others for want of room:
-// "OS::Cinder::Volume#290 more available". It has the form of any key, type#id, so that
-// older readers accept it.
+// summary matches the key of an entry that stands for others that did not fit:
+// "OS::Cinder::Volume#290 more available". It has the form of every key, type#id, so
+// that older readers accept it.
 var summary = regexp.MustCompile(`^[^#]*#\d+ more( .*)?$`)
 
-// withoutSummaries drops summaries. A caller whose dict may find no room passes all
-// entries each time.
+// withoutSummaries drops summaries. A caller whose dict may not fit passes all entries
+// each time.
 func (d *dict) withoutSummaries() {
 	d.keys = slices.DeleteFunc(d.keys, func(key string) bool {
 		stands := summary.MatchString(key)
@@ -130,8 +130,8 @@ func (d *dict) withoutSummaries() {
 	})
 }
 
-// shortened are the lengths to which values are cut, one after the other, while a dict
-// has not enough room.
+// shortened lists the lengths to which values are cut, one after the other, while a
+// dict does not fit.
 var shortened = []int{2048, 1024, 512, 256, 128, 64}
 
 const (
@@ -156,8 +156,8 @@ func (d *dict) fitted(limit int) (string, error) {
 	return d.shorter(summaryValue).counted(limit)
 }
 
-// shorter returns the dict with values of at most so many bytes and a mark that they
-// were cut.
+// shorter returns the dict with values cut to the given number of bytes, each cut one
+// with a mark.
 func (d *dict) shorter(most int) *dict {
 	short := &dict{values: map[string]json.RawMessage{}}
 	for key, value := range d.strings() {
@@ -170,8 +170,7 @@ func (d *dict) shorter(most int) *dict {
 	return short
 }
 
-// counted keeps as many entries as there is room for, the exceptions first, and
-// counts the rest.
+// counted keeps as many entries as fit, the exceptions first, and counts the rest.
 func (d *dict) counted(limit int) (string, error) {
 	type group struct{ kind, value string }
 	values := d.strings()
@@ -186,9 +185,9 @@ func (d *dict) counted(limit int) (string, error) {
 	ranked := slices.Clone(d.keys)
 	slices.SortStableFunc(ranked, func(a, b string) int { return cmp.Compare(size[groupOf(a)], size[groupOf(b)]) })
 
-	// Any number of entries is kept for which the counts of the rest fit too. The
-	// more are kept the longer the text is, nearly: a search finds a number near the
-	// greatest one.
+	// Any number of kept entries works if the counts of the rest also fit. The text
+	// grows almost monotonically with that number, so the search finds one near the
+	// maximum.
 	try := func(kept int) (string, error) {
 		keep := map[string]bool{}
 		for _, key := range ranked[:kept] {
@@ -236,7 +235,7 @@ func (d *dict) counted(limit int) (string, error) {
 	return best, nil
 }
 
-// cutText cuts a text at the end of a character.
+// cutText cuts a text between two characters.
 func cutText(s string, most int) string {
 	if len(s) <= most {
 		return s

@@ -21,7 +21,7 @@ import (
 	"github.com/go-sql-driver/mysql"
 )
 
-// dialTimeout bounds one attempt to connect, where the URL does not say.
+// dialTimeout bounds one attempt to connect, if the URL sets no timeout.
 const dialTimeout = 10 * time.Second
 
 // mysqlDialect is the dialect of MySQL and MariaDB.
@@ -115,8 +115,8 @@ func mysqlParams(c *mysql.Config, a address) error {
 // guarded are the beginnings of names of parameters that concern security.
 var guarded = []string{"ssl", "tls", "auth", "server_public_key", "get_server_public_key", "option_files", "require"}
 
-// mysqlTLS returns nil if the URL asks for no TLS. As with PyMySQL, the server
-// is verified if there is a CA to verify it with.
+// mysqlTLS returns nil if the URL does not request TLS. As with PyMySQL, the server is
+// verified only if a CA is given.
 func mysqlTLS(a address) (*tls.Config, error) {
 	wanted := false
 	for name := range a.query {
@@ -166,8 +166,8 @@ func mysqlTLS(a address) (*tls.Config, error) {
 	return c, mysqlVerification(c, a, chain, name)
 }
 
-// mysqlVerification sets what of the server is verified: the chain of its
-// certificate, and its name.
+// mysqlVerification configures the verification of the server's certificate: its chain
+// and its name.
 func mysqlVerification(c *tls.Config, a address, chain, name bool) error {
 	byDefault := chain
 	chain, err := a.flag("ssl_verify_cert", chain)
@@ -190,7 +190,7 @@ func mysqlVerification(c *tls.Config, a address, chain, name bool) error {
 	return nil
 }
 
-// verifyChain verifies a server's certificate whatever its name is.
+// verifyChain verifies a server's certificate, except for the name.
 func verifyChain(roots *x509.CertPool, s tls.ConnectionState) error {
 	between := x509.NewCertPool()
 	for _, c := range s.PeerCertificates[1:] {
@@ -314,8 +314,8 @@ func (mysqlDialect) onConflict(key, columns []string) string {
 	return " ON DUPLICATE KEY UPDATE " + strings.Join(set, ", ")
 }
 
-// ownType has bytes for texts too: MySQL's collations pad with blanks, and a
-// connection with charset=utf8, as karbor's, cannot carry all of Unicode.
+// ownType uses bytes for texts too: MySQL's collations pad with blanks, and a
+// connection with charset=utf8, such as karbor's, cannot transmit all of Unicode.
 func (mysqlDialect) ownType(c Column) string {
 	switch c.Type {
 	case Text, Bytes:
@@ -327,7 +327,7 @@ func (mysqlDialect) ownType(c Column) string {
 	}
 }
 
-// classify goes by the numbers of MySQL's and MariaDB's error references.
+// classify uses the error numbers of MySQL's and MariaDB's references.
 func (mysqlDialect) classify(err error) class {
 	switch {
 	case errors.Is(err, mysql.ErrInvalidConn):

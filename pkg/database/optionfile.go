@@ -15,10 +15,10 @@ import (
 	"gopkg.in/ini.v1"
 )
 
-// withOptionFile adds what the URL does not say from the option file of MySQL that it
-// names: parameters read_default_file, and read_default_group, whose default is
-// client. A file that cannot be read is an error, for without it the connection might
-// be in the clear. Errors show nothing of the file, which holds passwords.
+// withOptionFile fills parameters that the URL omits from the MySQL option file that it
+// names: parameters read_default_file, and read_default_group, whose default is client.
+// An unreadable file is an error, because without it the connection might not be
+// encrypted. Errors show nothing of the file, which holds passwords.
 //
 // pymysql: connections.py, Connection.__init__; optionfile.py
 func withOptionFile(a address) (address, error) {

@@ -9,8 +9,7 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// outage turns the many failures of an unreachable database into two lines of
-// log.
+// outage reduces the many failures of an unreachable database to two log lines.
 type outage struct {
 	log   logrus.FieldLogger
 	clock func() time.Time

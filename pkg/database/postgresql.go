@@ -25,14 +25,14 @@ type postgresDialect struct{}
 
 var _ dialect = postgresDialect{}
 
-// open takes the parameters of libpq, as psycopg2 does. The libpq environment
-// and password files apply as well.
+// open accepts the parameters of libpq, as psycopg2 does. The environment variables and
+// password files of libpq apply as well.
 func (postgresDialect) open(a address, o Options) (*sql.DB, error) {
 	c, err := postgresConfig(a)
 	if err != nil {
 		return nil, err
 	}
-	// No named statements: they would not survive a pgbouncer in between.
+	// Named statements are not used: they do not survive a pgbouncer in between.
 	c.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
 	// Not among the parameters of the connection's start, which pgbouncer may refuse.
 	abandoned := fmt.Sprintf("SET idle_in_transaction_session_timeout = '%ds'", int(o.Abandoned.Seconds()))
@@ -65,8 +65,8 @@ func postgresConfig(a address) (*pgx.ConnConfig, error) {
 	return c, nil
 }
 
-// The parameters of libpq: the ones that the driver takes, and the ones that a connection
-// can do without. Texts are UTF-8 here, and the driver has its own keepalives.
+// The parameters of libpq: those that the driver accepts, and those that can be
+// ignored. Texts are always UTF-8, and the driver has its own keepalives.
 var (
 	postgresTaken = strings.Fields("user password host port dbname passfile connect_timeout sslmode sslkey sslcert sslcertmode sslrootcert " +
 		"sslnegotiation sslpassword sslsni krbsrvname target_session_attrs service servicefile channel_binding require_auth " +
@@ -123,7 +123,7 @@ func postgresSettings(a address) (url.Values, error) {
 	return settings, nil
 }
 
-// keywords writes settings in libpq's keyword form.
+// keywords returns the settings in libpq's keyword form.
 func keywords(settings url.Values) string {
 	escape := strings.NewReplacer(`\`, `\\`, `'`, `\'`)
 	var parts []string
@@ -157,7 +157,7 @@ func (postgresDialect) insert(ctx context.Context, tx *sql.Tx, query string, arg
 	return id, err
 }
 
-// text leaves out the one character that PostgreSQL cannot store.
+// text removes NUL, the only character that PostgreSQL cannot store.
 func (postgresDialect) text(s string) string { return strings.ReplaceAll(s, "\x00", "") }
 
 func (postgresDialect) columnType(c column) string {
@@ -189,7 +189,7 @@ func (postgresDialect) isolation() sql.IsolationLevel { return sql.LevelReadComm
 func (postgresDialect) exact(s string) any            { return s }
 func (postgresDialect) indexesInTable() bool          { return false }
 
-// now does without now(), which is the time when the transaction began.
+// now avoids now(), which returns the time when the transaction began.
 func (postgresDialect) now() string {
 	return "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)"
 }

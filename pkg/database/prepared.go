@@ -10,11 +10,11 @@ import (
 	"slices"
 )
 
-// preparing is a connector whose connections keep their statements prepared: to parse
-// a statement costs SQLite and MySQL about as much as to run it.
+// preparing is a connector whose connections keep their statements prepared: in SQLite
+// and MySQL, parsing a statement costs about as much as running it.
 type preparing struct {
 	driver.Connector
-	// setup is a statement with which a connection begins, empty for none.
+	// setup is a statement that each new connection runs, empty for none.
 	setup string
 }
 
@@ -46,16 +46,16 @@ type driverConn interface {
 	driver.Validator
 }
 
-// preparedConn is a connection with the statements that it keeps, by their text. Its
-// users close the rows of one before they run another.
+// preparedConn is a connection with its prepared statements, by their text. Its users
+// close the rows of one statement before they run another.
 type preparedConn struct {
 	driverConn
 	kept   map[string]driver.Stmt
 	wanted []string // to be prepared before the next transaction
 }
 
-// maxPrepared bounds the statements of a connection: servers of MySQL bound the total of
-// all connections, max_prepared_stmt_count.
+// maxPrepared bounds the prepared statements of a connection, because MySQL servers
+// bound their total over all connections (max_prepared_stmt_count).
 const maxPrepared = 100
 
 // CheckNamedValue implements driver.NamedValueChecker.
@@ -76,14 +76,14 @@ func (c *preparedConn) QueryContext(ctx context.Context, query string, args []dr
 	return run(ctx, c, query, args, driver.StmtQueryContext.QueryContext, c.driverConn.QueryContext)
 }
 
-// longValues is how many bytes the values of a prepared statement have at most: servers
-// of MySQL bound longer ones in another way than statements.
+// longValues is the maximum size of the values of a prepared statement: MySQL servers
+// apply another limit to longer values than to statements.
 const longValues = 64 << 10
 
-// BeginTx implements driver.ConnBeginTx. Statements are prepared here and never within a
-// transaction: a node of Galera that has rolled a transaction back tells so at the next
-// request, and if that prepares a statement nobody hears of it. What follows would then be
-// committed without what came before.
+// BeginTx implements driver.ConnBeginTx. Statements are prepared here and never within
+// a transaction: a Galera node that has rolled a transaction back reports it at the
+// next request, and if that request prepares a statement, the report is lost. The rest
+// of the transaction would then be committed without its beginning.
 func (c *preparedConn) BeginTx(ctx context.Context, o driver.TxOptions) (driver.Tx, error) {
 	for _, query := range c.wanted {
 		if stmt, err := c.PrepareContext(ctx, query); err == nil { // else it is run as it is
@@ -94,9 +94,9 @@ func (c *preparedConn) BeginTx(ctx context.Context, o driver.TxOptions) (driver.
 	return c.driverConn.BeginTx(ctx, o)
 }
 
-// run runs a statement, prepared if it was run before on this connection. One without
-// values, or with long ones, is never prepared. One that fails is prepared anew: the server
-// may have forgotten it.
+// run runs a statement, prepared if it was run before on this connection. A statement
+// without values, or with long ones, is never prepared. A failed statement is prepared
+// again, because the server may have forgotten it.
 func run[S, T any](ctx context.Context, c *preparedConn, query string, args []driver.NamedValue,
 	prepared func(S, context.Context, []driver.NamedValue) (T, error),
 	plain func(context.Context, string, []driver.NamedValue) (T, error)) (T, error) {
@@ -121,7 +121,7 @@ func run[S, T any](ctx context.Context, c *preparedConn, query string, args []dr
 	return result, err
 }
 
-// sizeOf returns the bytes of texts and bytes among values.
+// sizeOf returns the total size of the texts and byte slices among values.
 func sizeOf(args []driver.NamedValue) (size int) {
 	for _, a := range args {
 		switch v := a.Value.(type) {

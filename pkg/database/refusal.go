@@ -4,7 +4,7 @@ package database
 
 import "errors"
 
-// class is what an error means for the call.
+// class is the consequence of an error for the call.
 type class int
 
 const (
@@ -14,8 +14,8 @@ const (
 	unreachable       // there is no database to talk to, or it has no room
 	duplicate         // the row is already there
 
-	// What follows is refused: the database has answered, and would answer the same
-	// again.
+	// The classes below are refusals: the database has answered, and would give the
+	// same answer again.
 	tooLong    // a value does not fit into its column
 	tooLarge   // a statement is larger than the server takes
 	denied     // the user may not do that, or may not connect
@@ -25,7 +25,7 @@ const (
 	refused    // anything else
 )
 
-// Refusal says what a database has refused.
+// Refusal is the kind of a refusal.
 type Refusal string
 
 // The refusals.
@@ -43,8 +43,8 @@ var refusals = map[class]Refusal{
 	tooLong: TooLong, tooLarge: TooLarge, denied: Denied, missing: Missing, constraint: Constraint, invalid: Invalid, refused: Other,
 }
 
-// RefusedError is a refusal by the database that a repetition would not change, unlike an
-// outage. Its text is the database's own.
+// RefusedError is a refusal by the database that repeating the call would not change,
+// unlike an outage. Its text is the database's own.
 type RefusedError struct {
 	Refusal Refusal
 	Err     error
@@ -64,8 +64,8 @@ func Refused(err error) *RefusedError {
 	return nil
 }
 
-// Advice is what an operator does about a refusal, for texts that users see too:
-// it shows nothing of the statement.
+// Advice tells an operator how to resolve a refusal. Users see the text too, so it
+// shows nothing of the statement.
 func (e *RefusedError) Advice() string {
 	switch e.Refusal {
 	case Missing:

@@ -8,27 +8,26 @@ import (
 	"time"
 )
 
-// Retry says how a call goes on when the database cannot be reached, or
-// another transaction was in its way.
+// Retry states how a call is repeated when the database is unreachable or another
+// transaction conflicts.
 type Retry struct {
-	// Max is how often a call is repeated; below zero there is no bound but
-	// the context's.
+	// Max is the maximum number of repetitions; below zero only the context ends the
+	// call.
 	Max int
-	// Interval is the wait before the first repetition after a lost
-	// connection. It doubles each time up to MaxInterval. After a deadlock or
-	// a lock timeout the waits begin at a fiftieth of it.
+	// Interval is the wait before the first repetition after a lost connection. It
+	// doubles each time up to MaxInterval. After a deadlock or a lock timeout the waits
+	// begin at a fiftieth of Interval.
 	Interval    time.Duration
 	MaxInterval time.Duration
-	// Attempt bounds one attempt, so that a server that has gone without a
-	// word is noticed; zero is no bound. An engine's own lock timeout should
-	// be shorter.
+	// Attempt bounds one attempt, so that a server that has vanished silently is
+	// noticed; zero means no bound. An engine's own lock timeout should be shorter.
 	Attempt time.Duration
-	// Jitter gives a number in [0, 1) by which a wait is shortened, up to
-	// half; nil means random.
+	// Jitter returns a number in [0, 1) that shortens a wait by up to half; nil means
+	// random.
 	Jitter func() float64
 }
 
-// DefaultRetry goes on for about three minutes.
+// DefaultRetry retries for about three minutes.
 //
 // oslo.db: db_max_retries 20, db_retry_interval 1, db_max_retry_interval 10
 func DefaultRetry() Retry {
@@ -55,6 +54,6 @@ func (r *Retry) wait(n int, c class) time.Duration {
 	return d - time.Duration(jitter()*float64(d)/2)
 }
 
-// errAttempt marks what an attempt came to that took too long, for drivers
-// report that in many ways.
+// errAttempt replaces the error of an attempt that exceeded its time, because drivers
+// report a timeout in many ways.
 var errAttempt = errors.New("no answer in time")

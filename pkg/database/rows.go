@@ -16,7 +16,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/resource/pyjson"
 )
 
-// assignment is a column that gets a new value.
+// assignment sets a column to a new value.
 type assignment struct {
 	column string
 	value  any
@@ -50,7 +50,7 @@ func (db *DB) write(ctx context.Context, tx *sql.Tx, table string, id any, assig
 	return err
 }
 
-// wrap says what failed, except that a missing row is notFound.
+// wrap adds the failed action to an error; a missing row becomes notFound.
 func wrap(err error, notFound error, doing, id string) error {
 	if err == nil {
 		return nil
@@ -90,7 +90,7 @@ func (db *DB) fit(s string) string {
 	return cutText(s, maxText)
 }
 
-// Service is what a process says of itself in the services table.
+// Service is the row of a process in the services table.
 type Service struct {
 	Host     string
 	Binary   string
@@ -98,8 +98,8 @@ type Service struct {
 	Disabled bool // of a new row; one that exists keeps its own
 }
 
-// RegisterService returns the id of the row of a service, which it makes if
-// there is none for that host and binary.
+// RegisterService returns the id of a service's row and creates the row if there is
+// none for that host and binary.
 //
 // karbor: service.py, Service.start
 func (db *DB) RegisterService(ctx context.Context, s Service) (int64, error) {
@@ -115,8 +115,8 @@ func (db *DB) RegisterService(ctx context.Context, s Service) (int64, error) {
 	return id, nil
 }
 
-// Heartbeat says that a service, registered through this DB, is alive. If its
-// row has gone it makes a new one. It returns the id to go on with.
+// Heartbeat records that a service, registered through this DB, is alive. If its row is
+// gone, Heartbeat creates a new one. It returns the id to use from then on.
 //
 // karbor: service.py, Service.report_state
 func (db *DB) Heartbeat(ctx context.Context, id int64) (int64, error) {
@@ -181,8 +181,8 @@ func (db *DB) findOrInsertService(ctx context.Context, tx *sql.Tx, s Service) (i
 	return db.dialect.insert(ctx, tx, insert, args)
 }
 
-// OperationLog is a row of operation_logs, which users list. Empty texts and
-// zero times are NULL.
+// OperationLog is a row of operation_logs, which users list. Empty texts and zero times
+// are NULL.
 type OperationLog struct {
 	ID                   string // empty: one is made
 	ProjectID            string
@@ -202,8 +202,8 @@ type OperationLog struct {
 	UpdatedAt time.Time // likewise
 }
 
-// Check says what does not fit into its column. CreateOperationLog would leave it
-// out.
+// Check returns an error for a value that does not fit into its column.
+// CreateOperationLog would omit such a value.
 func (l *OperationLog) Check() error { return checkColumns("operation_logs", l.ids()) }
 
 func (l *OperationLog) ids() []assignment {
@@ -214,7 +214,7 @@ func (l *OperationLog) ids() []assignment {
 	}
 }
 
-// OperationLogUpdate is a change of an OperationLog; nil leaves a column.
+// OperationLogUpdate is a change of an OperationLog; nil leaves a column unchanged.
 type OperationLogUpdate struct {
 	Status    *string
 	ErrorInfo *string
@@ -224,10 +224,9 @@ type OperationLogUpdate struct {
 // maxText is the number of bytes that a TEXT column of MySQL holds.
 const maxText = 65535
 
-// CreateOperationLog inserts a row and returns its id. A row that is already
-// there under a given id is left as it is, so that a repeated call does no
-// harm. ErrorInfo is cut to its column. An id that does not fit is left out, because a
-// part of it would be another id.
+// CreateOperationLog inserts a row and returns its id. An existing row with a given id
+// stays unchanged, so that a repeated call is harmless. ErrorInfo is cut to its column.
+// An id that does not fit is omitted, because a part of it would be another id.
 func (db *DB) CreateOperationLog(ctx context.Context, l *OperationLog) (string, error) {
 	id := cmp.Or(l.ID, db.options.NewID())
 	values := []assignment{
@@ -288,8 +287,8 @@ func (db *DB) UpdateOperationLog(ctx context.Context, id string, u OperationLogU
 	return wrap(err, fault.OperationLogNotFound(id), "updating operation log", id)
 }
 
-// CloseOperationLogs closes the rows of a checkpoint's operations of the given
-// type that are open, that is, have no end. It returns their number.
+// CloseOperationLogs closes the open rows, which have no end, of a checkpoint's
+// operations of the given type. It returns the number of rows closed.
 func (db *DB) CloseOperationLogs(ctx context.Context, checkpointID, operationType, status, errorInfo string, ended time.Time) (int, error) {
 	closed := 0
 	err := db.do(ctx, func(ctx context.Context, tx *sql.Tx) error {
@@ -375,13 +374,13 @@ type Record struct {
 
 // RecordUpdate is a change of a Record.
 type RecordUpdate struct {
-	// Status is the new status, nil to leave it.
+	// Status is the new status, nil to leave it unchanged.
 	Status *string
-	// ResourcesStatus and ResourcesReason are entries to set; those that are
-	// not named stay. Updates of one record by different workers come one
-	// after the other, so that none loses an entry. Where the column has no room
-	// for all, values are cut, and entries that many resources have in common become a
-	// count; the counts are right if the caller sets all entries each time.
+	// ResourcesStatus and ResourcesReason are entries to set; other entries stay.
+	// Updates of one record by different workers are serialized, so that no entry is
+	// lost. If the column is too small for all entries, values are cut, and equal
+	// entries of many resources become a count; the counts are right if the caller sets
+	// all entries each time.
 	ResourcesStatus map[string]string
 	ResourcesReason map[string]string
 }
@@ -395,10 +394,10 @@ const (
 	Verifications RecordKind = "verifications"
 )
 
-// String returns the word for one record.
+// String returns the noun for one record.
 func (k RecordKind) String() string { return strings.TrimSuffix(string(k), "s") }
 
-// NotFound returns the error about a record that is not there.
+// NotFound returns the error for a record that does not exist.
 func (k RecordKind) NotFound(id string) *fault.Error {
 	if k == Restores {
 		return fault.RestoreNotFound(id)
@@ -488,7 +487,7 @@ func (db *DB) Update(ctx context.Context, kind RecordKind, id string, u RecordUp
 	return wrap(err, kind.NotFound(id), "updating "+kind.String(), id)
 }
 
-// Check says what does not fit into its column.
+// Check returns an error for a value that does not fit into its column.
 func (r *Record) Check() error {
 	return checkColumns(string(Restores), []assignment{
 		{"id", r.ID}, {"project_id", r.ProjectID}, {"provider_id", r.ProviderID}, {"checkpoint_id", r.CheckpointID},
@@ -496,9 +495,9 @@ func (r *Record) Check() error {
 	})
 }
 
-// Create inserts a record and returns its id. karbor-api inserts its own; this
-// serves callers that have none. CreatedAt and UpdatedAt do not count. A row that
-// is already there under a given id is left as it is.
+// Create inserts a record and returns its id. karbor-api inserts its own records;
+// Create serves callers that have none. CreatedAt and UpdatedAt are ignored. An
+// existing row with a given id stays unchanged.
 func (db *DB) Create(ctx context.Context, kind RecordKind, r *Record) (string, error) {
 	id := cmp.Or(r.ID, db.options.NewID())
 	parameters, err := jsonColumn(r.Parameters)
@@ -531,7 +530,7 @@ func (db *DB) Create(ctx context.Context, kind RecordKind, r *Record) (string, e
 	return id, nil
 }
 
-// jsonColumn returns a JSON value as Python writes it; none and the empty object
+// jsonColumn returns a JSON value as Python writes it; no value and the empty object
 // are NULL.
 func jsonColumn(raw json.RawMessage) (sql.NullString, error) {
 	if len(raw) == 0 {

@@ -33,7 +33,7 @@ type table struct {
 	columns []column
 }
 
-// history is the head of every table. Rows are deleted by a mark only.
+// history lists the first columns of every table. Rows are only marked as deleted.
 func history(deletedRequired bool, columns ...column) []column {
 	return append([]column{
 		{name: "created_at", kind: datetime},
@@ -86,8 +86,8 @@ var tables = []table{
 		chars("operation_id", 36), chars("create_by", 36), column{name: "extend_info", kind: longText})},
 }
 
-// misfit says why a column cannot keep a text as it is on every engine, empty if it
-// can. Bounds of short texts are in characters, of long ones in bytes.
+// misfit returns the reason why a column cannot store a text unchanged on every engine,
+// or "". Bounds of short texts are in characters, of long ones in bytes.
 func misfit(table, column, text string) string {
 	for _, t := range tables {
 		for _, c := range t.columns {

@@ -11,10 +11,10 @@ import (
 	"sync"
 )
 
-// sharedCommits commits transactions together, for an engine that has one writer: those that
-// come while one is under way go into it, and share its commit. None sees anything of
-// that, since each is alone from its first statement to its last, and all of them are
-// durable when any of them is told so.
+// sharedCommits combines transactions into one commit, for an engine with one writer:
+// transactions that arrive while one is running join it. They do not notice each other,
+// since each runs alone from its first statement to its last, and none is reported as
+// done before all are durable.
 type sharedCommits struct {
 	pool *sql.DB
 
@@ -23,7 +23,7 @@ type sharedCommits struct {
 	running bool
 }
 
-// member is one of the transactions of a commit.
+// member is one of the transactions in a commit.
 type member struct {
 	ctx  context.Context
 	f    func(context.Context, *sql.Tx) error
@@ -31,7 +31,8 @@ type member struct {
 	done chan struct{}
 }
 
-// commitSize bounds the transactions of one commit: others wait for the database, too.
+// commitSize bounds the transactions of one commit, because other processes wait for
+// the database too.
 const commitSize = 64
 
 // do runs f in a transaction. If the context ends before f has begun, do returns at once;
@@ -57,7 +58,7 @@ func (s *sharedCommits) do(ctx context.Context, f func(context.Context, *sql.Tx)
 	return m.err
 }
 
-// leave takes a member out of the queue. It reports whether the member was there.
+// leave removes a member from the queue and reports whether the member was queued.
 func (s *sharedCommits) leave(m *member) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -68,7 +69,7 @@ func (s *sharedCommits) leave(m *member) bool {
 	return at >= 0
 }
 
-// next takes the first member out of the queue, nil if nobody waits.
+// next removes the first member from the queue, nil if the queue is empty.
 func (s *sharedCommits) next() *member {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -80,7 +81,7 @@ func (s *sharedCommits) next() *member {
 	return m
 }
 
-// run commits until nobody waits any more.
+// run commits until the queue is empty.
 func (s *sharedCommits) run() {
 	for {
 		tx, err := s.pool.BeginTx(context.Background(), nil)
@@ -99,7 +100,8 @@ func (s *sharedCommits) run() {
 }
 
 // together runs the members of one commit and returns them with their results. If the
-// commit fails, every member fails: one may have read what another had written.
+// commit fails, every member fails, because a member may have read the writes of
+// another.
 func (s *sharedCommits) together(tx *sql.Tx, err error) (members []*member) {
 	if err != nil {
 		for m := s.next(); m != nil; m = s.next() {
@@ -140,9 +142,9 @@ func (s *sharedCommits) together(tx *sql.Tx, err error) (members []*member) {
 	return members
 }
 
-// within runs a member so that it leaves nothing when it fails. The transaction is not
-// whole any more when the engine has taken back all of it, as it does when a statement
-// is broken off.
+// within runs a member so that a failed member leaves no changes. whole reports
+// whether the transaction can go on: the engine rolls all of it back when, for example, a
+// statement is interrupted.
 func within(tx *sql.Tx, m *member) (whole bool, err error) {
 	ctx := context.Background()
 	if _, err := tx.ExecContext(ctx, "SAVEPOINT member"); err != nil {

@@ -23,10 +23,10 @@ type sqliteDialect struct{}
 
 var _ dialect = sqliteDialect{}
 
-// open has one connection only: SQLite has one writer in any case, an
-// in-memory database is one connection's own, and so every transaction of this
-// process is alone. It waits for other processes up to busy_timeout. A commit is on
-// disk when it returns: the journal of operations promises that.
+// open uses one connection only: SQLite has one writer in any case, and an in-memory
+// database belongs to one connection. So every transaction of this process runs alone.
+// It waits for other processes up to busy_timeout. A commit is on disk when it returns,
+// as the journal of operations guarantees.
 func (sqliteDialect) open(a address, _ Options) (*sql.DB, error) {
 	if a.host != "" {
 		return nil, errors.New("a path of SQLite follows three slashes, an absolute one four")

@@ -20,8 +20,8 @@ type Tx struct {
 	dialect dialect
 }
 
-// Exec runs a statement and returns how many rows it met. An upsert's number
-// means something else on each engine.
+// Exec runs a statement and returns the number of rows that it matched. For an upsert,
+// the meaning of the number depends on the engine.
 func (t Tx) Exec(ctx context.Context, query string, args ...any) (int64, error) {
 	result, err := t.tx.ExecContext(ctx, t.dialect.rebind(query), t.arguments(args)...)
 	if err != nil {
@@ -51,11 +51,11 @@ func (t Tx) arguments(args []any) []any {
 	return own
 }
 
-// alwaysRoom is what every server bears, so that it is not asked.
+// alwaysRoom is a size that every server accepts, so that the server need not be asked.
 const alwaysRoom = 128 << 10
 
-// Room returns how many of wanted bytes the long values of one statement may have
-// together: servers of MySQL bound the size of a statement.
+// Room returns how many of the wanted bytes the long values of one statement may have
+// together, because MySQL servers bound the size of a statement.
 func (t Tx) Room(ctx context.Context, wanted int) (int, error) {
 	if wanted <= alwaysRoom {
 		return wanted, nil
@@ -64,14 +64,14 @@ func (t Tx) Room(ctx context.Context, wanted int) (int, error) {
 	return min(wanted, max(room, alwaysRoom)), err
 }
 
-// ForUpdate ends a SELECT whose rows are locked until the transaction ends. It keeps
-// others out where the transaction goes on to write the row; see Hold for others.
+// ForUpdate returns the end of a SELECT whose rows are locked until the transaction
+// ends. The lock suffices when the transaction then writes the row; otherwise see Hold.
 func (t Tx) ForUpdate() string { return t.dialect.forUpdate() }
 
-// Hold locks rows of a table until the transaction ends, and counts that in their column
-// turn, a number that may be NULL. The nodes of a cluster (Galera) know nothing of each
-// other's locks, but of two transactions that write a row on two nodes one fails, and is
-// done again. On SQLite a transaction is alone, and nothing is written.
+// Hold locks rows of a table until the transaction ends and increments their column
+// turn, a number that may be NULL. The nodes of a Galera cluster do not share locks,
+// but when two transactions write a row on two nodes, one of them fails and is
+// repeated. On SQLite transactions run alone, and nothing is written.
 func (t Tx) Hold(ctx context.Context, table, where string, args ...any) error {
 	if t.dialect.oneWriter() {
 		return nil
@@ -80,14 +80,13 @@ func (t Tx) Hold(ctx context.Context, table, where string, args ...any) error {
 	return err
 }
 
-// Now returns an expression: microseconds since 1970 by the server's clock, when
-// the statement began or later. SQLite's is the machine's.
+// Now returns an expression for microseconds since 1970 by the server's clock, taken
+// when the statement began or later. SQLite uses the machine's clock.
 func (t Tx) Now() string { return t.dialect.now() }
 
-// OnConflict ends an INSERT into a table with that primary key and no other
-// unique one: rows that are there get the new values of some columns, or stay
-// as they are if there are none. The rows of one statement have different
-// keys.
+// OnConflict returns the end of an INSERT into a table with that primary key and no
+// other unique key: existing rows get the new values of the given columns, or stay
+// unchanged if there are none. The rows of one statement must have different keys.
 func (t Tx) OnConflict(key []string, columns ...string) string {
 	return t.dialect.onConflict(key, columns)
 }
@@ -117,7 +116,7 @@ const (
 	Int64
 )
 
-// Column is a column of a Table. Names must not be words of SQL.
+// Column is a column of a Table. Its name must not be an SQL keyword.
 type Column struct {
 	Name string
 	Type ColumnType
@@ -132,8 +131,8 @@ type Index struct {
 	Columns []string
 }
 
-// Table is a table of another package. Its name has a prefix that karbor's own
-// tables never have.
+// Table is a table of another package. Its name has a prefix that karbor's own tables
+// never have.
 type Table struct {
 	Name    string
 	Columns []Column

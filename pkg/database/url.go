@@ -13,7 +13,7 @@ import (
 	"strings"
 )
 
-// address is a connection URL of SQLAlchemy, taken apart.
+// address is a parsed SQLAlchemy URL.
 type address struct {
 	backend  string // mysql (or mariadb), postgresql or sqlite; what follows a "+" names a Python driver and says nothing here
 	user     string
@@ -34,8 +34,8 @@ var addressForm = regexp.MustCompile(`^([\w+]+)://` +
 
 var errAddress = errors.New("the connection URL is not of the form backend://user:password@host:port/database, with special characters of user and password percent-encoded")
 
-// parseAddress takes a URL apart. Its errors show nothing of a text that it
-// could not understand, since that holds the password.
+// parseAddress parses a URL. Its errors show nothing of a text that it cannot parse,
+// since the text may hold the password.
 func parseAddress(text string) (address, error) {
 	m := addressForm.FindStringSubmatch(text)
 	if m == nil {
@@ -43,8 +43,8 @@ func parseAddress(text string) (address, error) {
 	}
 	a := address{host: m[4] + m[5], port: m[6], name: m[7]}
 	a.backend, _, _ = strings.Cut(m[1], "+")
-	// An "@" that is left most likely belongs to a password that was not encoded. The
-	// rest of the password must not be shown as part of the host.
+	// A remaining "@" most likely belongs to a password that was not encoded. The rest
+	// of the password must not be shown as part of the host.
 	if a.backend != "sqlite" && strings.Contains(a.host+a.port+a.name, "@") {
 		return address{}, errAddress
 	}
@@ -89,8 +89,8 @@ func parseQuery(s string) url.Values {
 	return values
 }
 
-// String returns the URL as it may be shown. Of the parameters only the names are,
-// because some drivers take a password there.
+// String returns the URL in a form without secrets. Only the names of parameters are
+// shown, because some drivers accept a password there.
 func (a address) String() string {
 	var b strings.Builder
 	b.WriteString(a.backend + "://")
@@ -117,8 +117,8 @@ func (a address) String() string {
 	return b.String()
 }
 
-// overridden returns the address as Python's drivers get it: parameters that name the user
-// and the like count before the URL's own parts. name is the driver's word for the
+// overridden returns the address as Python's drivers see it: parameters that name the
+// user and the like win over the URL's own parts. name is the driver's word for the
 // database.
 func (a address) overridden(name string) address {
 	for key, to := range map[string]*string{"user": &a.user, "password": &a.password, "host": &a.host, "port": &a.port, name: &a.name} {
@@ -136,7 +136,7 @@ func (a address) param(name string) string {
 	return values[len(values)-1]
 }
 
-// flag reads a parameter as the Python drivers read a boolean.
+// flag parses a boolean parameter as the Python drivers do.
 func (a address) flag(name string, byDefault bool) (bool, error) {
 	switch strings.ToLower(a.param(name)) {
 	case "":

@@ -2,7 +2,7 @@
 
 package fault
 
-// The classes that cross the wire or end in a record that users read.
+// The classes that callers receive or that end in a record that users read.
 // karbor: exception.py
 var (
 	karborException           = class{"KarborException", 500, "An unknown exception occurred."}
@@ -56,7 +56,7 @@ func KarborException(message string) *Error {
 // user and a project.
 func NotAuthorized() *Error { return notAuthorized.with() }
 
-// InvalidPlan means that a plan cannot be worked with.
+// InvalidPlan means that a plan cannot be used.
 func InvalidPlan(reason string) *Error { return invalidPlan.with("reason", reason) }
 
 // InvalidInput means that an argument of a call has a wrong shape or value.
@@ -107,7 +107,7 @@ func DeleteCheckpointNotAllowed(id string) *Error { return deleteNotAllowed.with
 // AuthorizationFailure means that an identity was refused; obj names whose.
 func AuthorizationFailure(obj string) *Error { return authorizationFailure.with("obj", obj) }
 
-// FlowError means that the flow of an operation could not be made.
+// FlowError means that the flow of an operation could not be built.
 func FlowError(flow, text string) *Error { return flowError.with("flow", flow, "error", text) }
 
 // CheckpointNotAvailable means that the status does not allow to read from it.
@@ -144,7 +144,7 @@ func BankDeleteObjectFailed(key, reason string) *Error {
 	return bankDeleteObjectFailed.with("reason", reason, "key", key)
 }
 
-// BankGetObjectFailed means that a bank did not give an object.
+// BankGetObjectFailed means that a bank did not return an object.
 func BankGetObjectFailed(key, reason string) *Error {
 	return bankGetObjectFailed.with("reason", reason, "key", key)
 }
@@ -176,7 +176,7 @@ func RestoreResourceFailed(name, reason, id, resourceType string) *Error {
 	return restoreResourceFailed.with(resourceArgs(name, reason, id, resourceType)...)
 }
 
-// VerifyResourceFailed means that a plugin found a backup to be bad.
+// VerifyResourceFailed means that a plugin found a bad backup.
 func VerifyResourceFailed(name, reason, id, resourceType string) *Error {
 	return verifyResourceFailed.with(resourceArgs(name, reason, id, resourceType)...)
 }

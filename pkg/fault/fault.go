@@ -40,9 +40,9 @@ func (e *Error) Class() string { return e.class }
 // Code returns the HTTP status that karbor-api answers with.
 func (e *Error) Code() int { return e.code }
 
-// UserMistake reports whether the caller asked for something impossible, as opposed
-// to a failure of the service or of another service behind it. The original gives some
-// of these classes the code 500, and wraps others in a FlowError.
+// UserMistake reports whether the caller asked for something impossible, as opposed to
+// a failure of this service or of a service behind it. The original gives some of these
+// classes the code 500, and wraps others in a FlowError.
 func (e *Error) UserMistake() bool {
 	switch e.class {
 	case flowError.name:
@@ -141,8 +141,8 @@ type class struct {
 	template string
 }
 
-// maxValue bounds a value of an error in bytes. Most values are what a caller has
-// sent, and an error goes into replies, records and logs.
+// maxValue bounds a value of an error in bytes. Most values come from a caller, and an
+// error goes into replies, records and logs.
 const maxValue = 2048
 
 // bounded returns a value of at most maxValue bytes and a mark, cut between characters.
@@ -153,8 +153,8 @@ func bounded(value string) string {
 	return strings.ToValidUTF8(value[:maxValue], "") + "..."
 }
 
-// with fills the template. Values are strings, since the Python side formats
-// them into text and may pickle them no further. Long ones are cut.
+// with fills the template. Values are strings, since the Python side formats them into
+// text and may pickle them no further. Long values are cut.
 func (c class) with(pairs ...string) *Error {
 	if len(pairs)%2 != 0 {
 		panic(fmt.Sprintf("fault: class %s: odd number of keyword arguments", c.name))

@@ -11,7 +11,7 @@ import (
 	"go.uber.org/goleak"
 )
 
-// patience is how long goroutines may take to end. It is spent only on a leak.
+// patience is how long goroutines may take to end. Only a leak uses all of it.
 const patience = time.Minute
 
 // Main runs the tests of a package, looks for leaks, and exits. m is a *testing.M.
@@ -19,7 +19,7 @@ func Main(m goleak.TestingM, options ...goleak.Option) {
 	goleak.VerifyTestMain(settled{m}, options...)
 }
 
-// Find returns an error that shows the goroutines which do not end.
+// Find returns an error that lists the goroutines that do not end.
 func Find() error {
 	for end := time.Now().Add(patience); ; {
 		err := goleak.Find()
@@ -29,7 +29,8 @@ func Find() error {
 	}
 }
 
-// settled are tests that end when their goroutines have ended, or never will.
+// settled is a TestingM whose Run also waits until the goroutines have ended or patience
+// is over.
 type settled struct{ goleak.TestingM }
 
 // Run implements goleak.TestingM.

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package nettest is a network in memory. A goroutine that waits for it is durably
-// blocked, as testing/synctest wants, which one that waits for a socket is not: clients
-// and servers of HTTP can be tested with fake time.
+// Package nettest is an in-memory network. A goroutine that waits for it is durably
+// blocked in the sense of testing/synctest, unlike a goroutine that waits for a socket,
+// so HTTP clients and servers can be tested with fake time.
 package nettest
 
 import (
@@ -14,7 +14,7 @@ import (
 	"testing"
 )
 
-// Listener is the one server of a network.
+// Listener is the only server of a network.
 type Listener struct {
 	arrived chan net.Conn
 	closed  chan struct{}
@@ -23,12 +23,13 @@ type Listener struct {
 
 var _ net.Listener = (*Listener)(nil)
 
-// Listen makes a network.
+// Listen returns the listener of a new network.
 func Listen() *Listener {
 	return &Listener{arrived: make(chan net.Conn), closed: make(chan struct{})}
 }
 
-// Serve makes a network whose server has that handler. The server ends with the test.
+// Serve starts a server with the handler on a new network. The server ends with the
+// test.
 func Serve(t testing.TB, handler http.Handler) (*httptest.Server, *Listener) {
 	l := Listen()
 	s := &httptest.Server{Listener: l, Config: &http.Server{Handler: handler}}
@@ -37,7 +38,7 @@ func Serve(t testing.TB, handler http.Handler) (*httptest.Server, *Listener) {
 	return s, l
 }
 
-// Dial connects with the server. It has the signature of http.Transport's DialContext.
+// Dial connects to the server. It has the signature of http.Transport's DialContext.
 func (l *Listener) Dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	ours, theirs := net.Pipe()
 	select {
@@ -69,7 +70,7 @@ func (l *Listener) Close() error {
 // Addr implements net.Listener.
 func (*Listener) Addr() net.Addr { return address{} }
 
-// address is the server's.
+// address is the address of the server.
 type address struct{}
 
 func (address) Network() string { return "memory" }

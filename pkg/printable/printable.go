@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package printable shows texts of strangers to people: on terminals, which obey
-// control characters, and in logs, where a line break begins a line of its own.
+// Package printable makes untrusted texts safe to show: on terminals, which obey
+// control characters, and in logs, where a line break would begin a new line.
 package printable
 
 import (
@@ -13,16 +13,16 @@ import (
 	"unicode/utf8"
 )
 
-// What joins two characters to one, or keeps them from it, in some scripts and in
-// pictures.
+// Characters that join two characters into one, or keep them apart, in some scripts and
+// in pictures.
 const (
 	joiner    = '\u200d'
 	nonJoiner = '\u200c'
 )
 
-// shown reports whether a terminal shows the character where it stands, and does
-// nothing else with it. Controls, changes of the writing direction, line and
-// paragraph separators, and what no font has are none of these.
+// shown reports whether a terminal only displays the character at its place. Control
+// characters, changes of the writing direction, line and paragraph separators, and
+// unassigned characters are not shown.
 func shown(r rune) bool {
 	return unicode.IsGraphic(r) || r == joiner || r == nonJoiner
 }
@@ -50,8 +50,8 @@ func Line(text string) string {
 	return out.String()
 }
 
-// JSON returns a valid JSON document that means the same and is shown as it is:
-// its strings have \u escapes for what Line escapes.
+// JSON returns an equivalent JSON document that is safe to show: its strings have \u
+// escapes for the characters that Line escapes.
 func JSON(document []byte) []byte {
 	out := make([]byte, 0, len(document))
 	for rest := document; len(rest) > 0; {

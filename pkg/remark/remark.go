@@ -17,21 +17,22 @@ import (
 	"sync"
 )
 
-// What is kept of the remarks of one operation: so many, each text cut, and so many bytes
-// of all, for an answer with all of them has to pass the broker.
+// Bounds on the remarks of one operation: their number, the size of each text, and the
+// total size, because an answer with all remarks has to pass the broker.
 const (
 	MaxKept  = 10_000
 	MaxText  = 1 << 10
 	MaxBytes = 8 << 20
 )
 
-// Remark says of one aspect of a resource that it is not as it was.
+// Remark states that one aspect of a resource is not as it was.
 type Remark struct {
-	// Resource is the one in the checkpoint, also when it was restored as another.
+	// Resource is the resource in the checkpoint, even if it was restored under another
+	// id.
 	Resource Resource `json:"resource"`
-	// Aspect is one of those in docs/plugins.md.
+	// Aspect is one of the aspects in docs/plugins.md.
 	Aspect string `json:"aspect"`
-	// Was is how it was, and Is how it is now; "" is not at all.
+	// Was is the former value and Is the present one; "" means absent.
 	Was string `json:"was"`
 	Is  string `json:"is"`
 	Why string `json:"why"`
@@ -43,8 +44,8 @@ type Resource struct {
 	ID   string `json:"id"`
 }
 
-// Key returns the same text for remarks that say the same, for whatever reason: the reason of a
-// second run may name another request.
+// Key returns the same text for remarks that differ only in their reasons: the reason
+// of a second run may name another request.
 func (r Remark) Key() string {
 	r.Why = ""
 	text, _ := json.Marshal(r) // a struct of strings encodes
@@ -52,7 +53,7 @@ func (r Remark) Key() string {
 	return hex.EncodeToString(sum[:])
 }
 
-// String says it on one line.
+// String returns the remark on one line.
 func (r Remark) String() string {
 	text := r.Aspect + ": "
 	if r.Was != "" {
@@ -65,7 +66,7 @@ func (r Remark) String() string {
 	return text
 }
 
-// cut shortens the texts of a remark to what is kept.
+// cut shortens the texts of a remark to the bounds.
 func (r Remark) cut() Remark {
 	for _, text := range []*string{&r.Resource.Type, &r.Resource.ID, &r.Aspect, &r.Was, &r.Is, &r.Why} {
 		*text = strings.ToValidUTF8(*text, "\uFFFD")
@@ -87,10 +88,11 @@ func compare(a, b Remark) int {
 		cmp.Compare(a.Aspect, b.Aspect), cmp.Compare(a.Was, b.Was), cmp.Compare(a.Is, b.Is))
 }
 
-// longestText is how long a Text may become before the rest is counted.
+// longestText is the size of a Text beyond which the remaining remarks are only
+// counted.
 const longestText = 4096
 
-// Text says remarks on one line, the last ones by their number if there are many.
+// Text returns remarks on one line; if there are many, the last ones are only counted.
 func Text(remarks []Remark) string {
 	var text strings.Builder
 	for i, r := range remarks {
@@ -108,21 +110,21 @@ func Text(remarks []Remark) string {
 
 // Document holds the remarks of an operation or a checkpoint.
 type Document struct {
-	// Version is that of the form.
+	// Version is the version of the document's form.
 	Version int      `json:"version"`
 	Remarks []Remark `json:"remarks"` // in order
-	// More is how many there were beyond those, about: one that is made again after a
-	// crash may count twice.
+	// More is the approximate number of further remarks: a remark that is made again
+	// after a crash may count twice.
 	More int `json:"more,omitempty"`
 }
 
-// Version is the form of documents that this version writes, and reads.
+// Version is the form of documents that this package writes and reads.
 const Version = 1
 
-// Empty reports whether nothing was remarked.
+// Empty reports whether there are no remarks.
 func (d Document) Empty() bool { return len(d.Remarks) == 0 && d.More == 0 }
 
-// Merge returns a document with what both of two say.
+// Merge returns a document with the remarks of both.
 func Merge(a, b Document) Document {
 	l := &List{more: a.More + b.More}
 	for _, r := range append(slices.Clone(a.Remarks), b.Remarks...) {
@@ -139,8 +141,8 @@ type List struct {
 	more  int
 }
 
-// Add adds a remark, in place of one that says the same for another reason. It returns the
-// remark as it is kept, and false if there is no room, when it is counted.
+// Add adds a remark, or replaces one that differs only in its reason. It returns the
+// remark as stored, and false if there was no room and the remark was only counted.
 func (l *List) Add(r Remark) (Remark, bool) {
 	r = r.cut()
 	l.mu.Lock()
@@ -165,14 +167,14 @@ func (l *List) Of(r Resource) []Remark {
 	return slices.DeleteFunc(l.Document().Remarks, func(one Remark) bool { return one.Resource != r })
 }
 
-// More returns how many remarks were counted for want of room.
+// More returns the number of remarks that were only counted.
 func (l *List) More() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.more
 }
 
-// SetMore sets how many remarks were counted.
+// SetMore sets the number of remarks that were only counted.
 func (l *List) SetMore(n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

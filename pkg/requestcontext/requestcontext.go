@@ -20,8 +20,8 @@ type RequestContext struct {
 	UserID      string
 	ProjectID   string
 	ProjectName string
-	// IsAdmin means that karbor-api's policy found the caller to be an
-	// administrator. Such a caller sees every project's checkpoints.
+	// IsAdmin means that karbor-api's policy considers the caller an administrator, who
+	// sees every project's checkpoints.
 	IsAdmin bool
 	Roles   []string
 
@@ -38,7 +38,7 @@ type RequestContext struct {
 	// ServiceCatalog is the caller's catalogue in the form of Keystone v2.
 	ServiceCatalog []Service
 
-	// Extra keeps what this version does not know, to be sent on unchanged.
+	// Extra keeps unknown members, to be sent on unchanged.
 	Extra map[string]json.RawMessage
 }
 
@@ -93,7 +93,7 @@ func Decode(members map[string]json.RawMessage) (*RequestContext, error) {
 	return c, nil
 }
 
-// field returns where a member goes, nil for an unknown one.
+// field returns the destination of a member, nil for an unknown one.
 func (c *RequestContext) field(name string) any {
 	switch name {
 	case "user_id":
@@ -120,8 +120,8 @@ func (c *RequestContext) field(name string) any {
 	return nil
 }
 
-// read decodes a member. Every call has a dozen of them, most of them plain
-// texts, which need no decoder.
+// read decodes a member. Every call has a dozen members, most of them plain texts,
+// which need no decoder.
 func read(value json.RawMessage, into any) error {
 	text, ok := into.(*string)
 	if !ok || !plain(value) {
@@ -145,8 +145,8 @@ func plain(value json.RawMessage) bool {
 	return true
 }
 
-// readOsloNames takes user and project from the names that oslo.context writes
-// when the sender did not add karbor's own.
+// readOsloNames takes user and project from the names that oslo.context uses, if the
+// sender did not add karbor's own.
 func (c *RequestContext) readOsloNames() {
 	for _, other := range []struct {
 		name  string
@@ -163,8 +163,8 @@ func (c *RequestContext) readOsloNames() {
 	}
 }
 
-// Text returns a member that this version knows no field for, as long as it is a
-// text: the domains of oslo.context among them.
+// Text returns a text member that has no field here, such as the domains of
+// oslo.context.
 func (c *RequestContext) Text(name string) string {
 	var text string
 	if value, sent := c.Extra[name]; !sent || read(value, &text) != nil {
@@ -173,7 +173,8 @@ func (c *RequestContext) Text(name string) string {
 	return text
 }
 
-// Encode gives the members that a Karbor service reads, for our own calls.
+// Encode returns the members that a Karbor service reads, for calls made by this
+// service.
 func (c *RequestContext) Encode(now time.Time) map[string]any {
 	members := map[string]any{}
 	for name, value := range c.Extra {
@@ -257,7 +258,7 @@ func nullable(s string) any {
 	return s
 }
 
-// NewRequestID makes an id for a request that came without one.
+// NewRequestID returns an id for a request that came without one.
 func NewRequestID() string { return "req-" + uuid.NewString() }
 
 type contextKey struct{}
@@ -267,8 +268,8 @@ func New(ctx context.Context, c *RequestContext) context.Context {
 	return context.WithValue(ctx, contextKey{}, c)
 }
 
-// From returns the request context that ctx carries, or an empty one: work of
-// our own has no caller. It never returns nil.
+// From returns the request context that ctx carries, or an empty one for work without a
+// caller. It never returns nil.
 func From(ctx context.Context) *RequestContext {
 	if c, ok := ctx.Value(contextKey{}).(*RequestContext); ok {
 		return c

@@ -11,23 +11,21 @@ import (
 	"sync/atomic"
 )
 
-// Children finds the direct dependents of a resource. Build calls it from
-// several goroutines at once, but only once for each resource.
+// Children finds the direct dependents of a resource. Build calls it from several
+// goroutines at once, but only once for each resource.
 type Children = func(ctx context.Context, parent Resource) ([]Resource, error)
 
-// Build finds everything that depends on the starting resources and returns
-// the graph. At most parallel calls of children run at a time; the result does
-// not depend on their timing: it is the result of a depth-first search in the order
-// of starts and of the answers.
+// Build finds everything that depends on the starting resources and returns the graph.
+// At most parallel calls of children run at a time. The result does not depend on their
+// timing: it equals a depth-first search in the order of starts and of the answers.
 //
-// A resource is identified by its Key. One that was given keeps the name it
-// was given with; extra_info is the first JSON object that children reports
-// for it, else what it was first met with. Repeated starts and repeated
-// children of one parent count once. The roots are the starts that are
-// nobody's child, in the given order.
+// A resource is identified by its Key. A starting resource keeps its given name;
+// extra_info is the first JSON object that children reports for a resource, or else the
+// value with which it was first found. Repeated starts and repeated children of one
+// parent count once. The roots are the starts that are not children, in the given order.
 //
-// Errors: ErrLoop, the first failure of children in the order of the search,
-// and the cause of ctx.
+// Errors: ErrLoop, the first failure of children in the order of the search, and the
+// cause of ctx.
 func Build(ctx context.Context, starts []Resource, children Children, parallel int) (*Graph, error) {
 	b := builder{index: make(map[Key]int, len(starts))}
 	for _, r := range starts {
@@ -48,8 +46,8 @@ func Build(ctx context.Context, starts []Resource, children Children, parallel i
 	return b.graph()
 }
 
-// builder is the graph as far as Build has asked for it, level by level. Nodes are
-// numbered in the order in which they are met.
+// builder is the graph discovered so far, level by level. Nodes are numbered in the
+// order of discovery.
 type builder struct {
 	met    []Resource
 	starts int         // the first so many of met were given
@@ -58,8 +56,8 @@ type builder struct {
 	seenBy []int       // last parent, plus one, that named the resource
 }
 
-// edge keeps the dependent as that parent reported it, because which report
-// counts is only known when the search is done.
+// edge keeps the dependent as reported by its parent, because only the finished search
+// shows which report counts.
 type edge struct {
 	to     int
 	report Resource
@@ -93,8 +91,7 @@ func (b *builder) record(parent int, answer []Resource) {
 	b.edges[parent] = edges
 }
 
-// graph makes the nodes, with the name and extra_info that count in the order of the
-// depth-first search.
+// graph makes the nodes, with the name and extra_info that count in depth-first order.
 func (b *builder) graph() (*Graph, error) {
 	nodes := make([]Node, len(b.met))
 	isChild := make([]bool, len(b.met))
@@ -124,8 +121,8 @@ func (b *builder) graph() (*Graph, error) {
 	return g, nil
 }
 
-// applyReports walks the edges in depth-first order and gives each node the report
-// that counts.
+// applyReports walks the edges in depth-first order and gives each node the report that
+// counts.
 func (b *builder) applyReports(nodes []Node) {
 	type frame struct{ node, next int }
 	var (
@@ -169,14 +166,14 @@ func isObject(raw []byte) bool {
 	return bytes.HasPrefix(bytes.TrimLeft(raw, " \t\r\n"), []byte("{"))
 }
 
-// errAbandoned is the cause given to calls that another call's failure made
-// pointless.
+// errAbandoned is the cause for cancelling calls whose results are no longer needed
+// after another call has failed.
 var errAbandoned = errors.New("abandoned after another failure")
 
-// fetch calls children for each parent, at most parallel at a time, and
-// returns the answers in the order of the parents. After a failure the calls
-// still running are cancelled and their own outcome does not count, unless
-// they too had failed and come earlier in the order.
+// fetch calls children for each parent, at most parallel at a time, and returns the
+// answers in the order of the parents. After a failure the running calls are cancelled
+// and their results are ignored, unless they too had failed and come earlier in the
+// order.
 func fetch(ctx context.Context, parents []Resource, children Children, parallel int) ([][]Resource, error) {
 	answers := make([][]Resource, len(parents))
 	errs := make([]error, len(parents))
@@ -219,9 +216,9 @@ func fetch(ctx context.Context, parents []Resource, children Children, parallel 
 	return answers, first
 }
 
-// runAll runs n copies of work and waits for them. One copy needs no
-// goroutine. A panic in a copy is raised again here, where the caller's
-// recover can see it, once all are done.
+// runAll runs n copies of work and waits for them. One copy needs no goroutine. A panic
+// in a copy is raised again in the caller's goroutine, once all copies are done, so
+// that the caller can recover from it.
 func runAll(n int, work func()) {
 	if n == 1 {
 		work()

@@ -10,7 +10,7 @@ import (
 // ErrLoop reports a resource that depends on itself.
 var ErrLoop = errors.New("A loop was found in the graph") //nolint:staticcheck // shown to users as it is; karbor: graph.py
 
-// ErrTooLarge reports a graph with more resources or links than one may have.
+// ErrTooLarge reports a graph with too many resources or links.
 var ErrTooLarge = errors.New("the resource graph is too large")
 
 // Node is a resource in a graph. A resource that several parents share is one
@@ -24,7 +24,7 @@ type Node struct {
 // Graph is a forest of resources with shared branches. It must not be changed
 // after its first use; then it is safe for concurrent use.
 type Graph struct {
-	// Roots are the nodes that are nobody's child.
+	// Roots are the nodes without parents.
 	Roots []*Node
 
 	once  sync.Once
@@ -69,9 +69,9 @@ func (g *Graph) buildIndex() {
 	}
 }
 
-// postOrder lists the nodes below roots, each once, children before parents,
-// with a stack of its own so that depth costs no call frames. On a loop it
-// lists all nodes the same and reports ErrLoop.
+// postOrder lists the nodes below roots, each once, children before parents. It uses an
+// explicit stack, so that depth costs no call frames. On a loop it still lists all
+// nodes and reports ErrLoop.
 func postOrder(roots []*Node) ([]*Node, error) {
 	type frame struct {
 		node *Node

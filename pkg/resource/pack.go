@@ -88,17 +88,17 @@ func appendNumber(text []byte, n int) []byte {
 	return append(text, '"')
 }
 
-// ErrUnordered reports an adjacency list that names a node's children after
-// the node was used, which also every loop does.
+// ErrUnordered reports an adjacency list that gives a node's children after the node
+// was used. Every loop does that too.
 //
 // karbor: services/protection/graph.py, unpack_graph
 var ErrUnordered = errors.New("PackedGraph adjacency list must be topologically ordered") //nolint:staticcheck // shown to users as it is
 
-// Unpack reads what Pack wrote. The order of the keys in the object of nodes
-// is the order of the roots. Node names may be any text, and a node without
-// extra_info is tolerated.
+// Unpack decodes the result of Pack. The order of the keys in the object of nodes is
+// the order of the roots. Node names may be any text, and a node without extra_info is
+// tolerated.
 //
-// Errors: ErrUnordered, and text that is no packed graph.
+// Errors: ErrUnordered, and text that is not a packed graph.
 func Unpack(text string) (*Graph, error) {
 	p, err := decodePacked(text)
 	if err != nil {
@@ -138,8 +138,7 @@ func Unpack(text string) (*Graph, error) {
 	return g, nil
 }
 
-// packed is a packed graph as it is written, the nodes in the order of their
-// keys.
+// packed is a packed graph in decoded form, the nodes in the order of their keys.
 type packed struct {
 	nodes     []*Node
 	index     map[string]int
@@ -154,8 +153,8 @@ func (p *packed) find(name string) (int, error) {
 	return i, nil
 }
 
-// decodePacked reads the outer list token by token, since a map would lose the
-// order of the keys.
+// decodePacked decodes the outer list token by token, since a map would lose the order
+// of the keys.
 func decodePacked(text string) (*packed, error) {
 	d := json.NewDecoder(strings.NewReader(text))
 	if err := expect(d, '['); err != nil {
@@ -261,7 +260,7 @@ func (a *adjacency) UnmarshalJSON(text []byte) error {
 }
 
 // Measure counts the nodes of a packed graph and the links between them without
-// making either. It finds fewer mistakes in a text than Unpack.
+// building either. It detects fewer mistakes in a text than Unpack.
 func Measure(text string) (nodes, links int, err error) {
 	d := json.NewDecoder(strings.NewReader(text))
 	if err := expect(d, '['); err != nil {

@@ -7,8 +7,8 @@ package resource
 
 import "encoding/json"
 
-// Types of resources, in the alphabetical order of the protectables that find
-// them. They are stored in plans and in the bank and never change.
+// Types of resources, in the alphabetical order of the protectables that find them.
+// They are stored in plans and in the bank and never change.
 //
 // karbor: common/constants.py
 const (
@@ -32,13 +32,13 @@ type Resource struct {
 	Type string
 	ID   string
 	Name string
-	// Unnamed is set when the name is null, which is another thing than an empty one.
-	// Name is empty then.
+	// Unnamed means that the name is null, which differs from an empty name. Name is
+	// empty then.
 	Unnamed bool
 
-	// ExtraInfo is any JSON value, nil meaning null. A resource named by a
-	// plan carries a JSON string (whose content is again JSON) or null; one
-	// found by a protectable carries an object or null. Readers accept both.
+	// ExtraInfo is any JSON value, nil meaning null. A resource in a plan has a JSON
+	// string (whose content is again JSON) or null; a resource found by a protectable
+	// has an object or null. Readers accept both.
 	ExtraInfo json.RawMessage
 }
 
@@ -58,8 +58,8 @@ func (r Resource) NameOrNull() *string {
 	return &r.Name
 }
 
-// Key identifies a resource. The name is no part of it: a plan stores the name
-// that the resource had when the plan was made.
+// Key identifies a resource. The name is not part of it: a plan stores the name that
+// the resource had when the plan was made.
 type Key struct {
 	Type string
 	ID   string
@@ -68,6 +68,6 @@ type Key struct {
 // Key returns the identity of the resource.
 func (r Resource) Key() Key { return Key{Type: r.Type, ID: r.ID} }
 
-// String returns the form in which parameters and resources_status name a
-// resource, type#id.
+// String returns type#id, the form that parameters and resources_status use for a
+// resource.
 func (k Key) String() string { return k.Type + "#" + k.ID }

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// Duration is a length of time on the calendar: a month has as many days as the month that
-// it goes back over.
+// Duration is a calendar duration: the length of a month depends on the month that it
+// goes back over.
 type Duration struct{ Years, Months, Days, Hours int }
 
 var (
@@ -19,8 +19,8 @@ var (
 	durationPart = regexp.MustCompile(`([0-9]+)([ymwdh])`)
 )
 
-// UnmarshalText reads a duration such as 30d, 2w or 1y5m7d3h: years, months, weeks, days and
-// hours, in any order.
+// UnmarshalText parses a duration such as 30d, 2w or 1y5m7d3h: years, months, weeks,
+// days and hours, in any order.
 func (d *Duration) UnmarshalText(text []byte) error {
 	if !durationForm.Match(text) {
 		return fmt.Errorf("want a duration such as 30d, 2w or 1y5m7d3h, got %.40q", text)
@@ -47,10 +47,10 @@ func (d *Duration) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// MarshalText writes what UnmarshalText reads.
+// MarshalText returns a text that UnmarshalText accepts.
 func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
 
-// String writes weeks as days. The zero value is empty.
+// String shows weeks as days. The zero value is empty.
 func (d Duration) String() string {
 	var text strings.Builder
 	for _, part := range []struct {
@@ -69,7 +69,7 @@ func (d Duration) before(t time.Time) time.Time {
 	return t.AddDate(-d.Years, -d.Months, -d.Days).Add(-time.Duration(d.Hours) * time.Hour)
 }
 
-// keep applies the rule Within. The good ones are sorted, the newest first.
+// keep applies the rule Within. The good snapshots are sorted, the newest first.
 func (d Duration) keep(good []*Decision, now time.Time) {
 	if d == (Duration{}) {
 		return

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package retention decides which of the backups that were made over time are kept: by
-// rules such as "seven daily and twelve monthly ones". It is pure: it reads no clock and
-// removes nothing.
+// Package retention decides which of a series of backups to keep, by rules such as
+// "seven daily and twelve monthly ones". It is pure: it reads no clock and removes
+// nothing.
 //
-// The rules are those of restic's forget, with one word more: a duration may count weeks.
-// Days, weeks, months and years are those of the calendar in UTC, whenever the rules are
-// applied, and weeks begin on Monday.
+// The rules are those of restic's forget, except that a duration may also count weeks.
+// Days, weeks, months and years follow the calendar in UTC, regardless of when the
+// rules are applied, and weeks begin on Monday.
 //
 // restic: doc/060_forget.rst, "Removing snapshots according to a policy"
 package retention
@@ -20,17 +20,17 @@ import (
 	"time"
 )
 
-// Rules say what is kept. A snapshot is kept if one of them keeps it. Each that is set
-// keeps the newest good snapshot.
+// Rules state which snapshots to keep. A snapshot is kept if any rule keeps it. Each
+// rule that is set keeps the newest good snapshot.
 type Rules struct {
 	// Last keeps that many of the newest snapshots. The others keep the newest snapshot
-	// of each of the newest hours, days, weeks, months or years in which there is one. A
-	// rule that has some left in the end keeps the oldest snapshot too, so that the
-	// history gets as long as the rule allows from the first day on.
+	// of each of the newest hours, days, weeks, months or years that have one. A rule
+	// with unused places also keeps the oldest snapshot, so that the history grows as
+	// long as the rule allows from the first day on.
 	Last, Hourly, Daily, Weekly, Monthly, Yearly Count
-	// Within keeps all snapshots that are at most that much older than the newest one: of
-	// a plan that is not backed up any more nothing goes. The newest is the newest that is
-	// good and not of the future, and what is of the future is kept.
+	// Within keeps all snapshots that are at most that much older than the newest one,
+	// so a plan that is no longer backed up loses nothing. The newest is the newest
+	// good snapshot that is not in the future, and snapshots in the future are kept.
 	Within Duration
 }
 
@@ -43,7 +43,7 @@ const All Count = -1
 // unlimited is how restic writes All.
 const unlimited = "unlimited"
 
-// UnmarshalText reads a number, -1 or "unlimited".
+// UnmarshalText parses a number, -1 or "unlimited".
 func (c *Count) UnmarshalText(text []byte) error {
 	if string(text) == unlimited {
 		*c = All
@@ -57,14 +57,15 @@ func (c *Count) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// MarshalText writes what UnmarshalText reads.
+// MarshalText returns a text that UnmarshalText accepts.
 func (c Count) MarshalText() ([]byte, error) { return strconv.AppendInt(nil, int64(c), 10), nil }
 
 // ErrEmpty reports rules that keep nothing, which would remove every backup but the
-// newest. That somebody wants that is less likely than that a variable is not set.
+// newest. It is more likely that a variable is not set than that somebody wants that.
 var ErrEmpty = errors.New("no rule says what is to be kept")
 
-// Check returns ErrEmpty for rules of which none is set, and an error for a Count below All.
+// Check returns ErrEmpty for rules of which none is set, and an error for a Count below
+// All.
 func (r Rules) Check() error {
 	if r == (Rules{}) {
 		return ErrEmpty
@@ -77,18 +78,20 @@ func (r Rules) Check() error {
 	return nil
 }
 
-// State is what is known of a snapshot.
+// State is the known state of a snapshot.
 type State int
 
 const (
-	// Good is whole, as far as anybody knows.
+	// Good is a snapshot that is complete, as far as is known.
 	Good State = iota
-	// Failed is not whole. No rule counts it, and it goes as soon as a newer snapshot is good.
+	// Failed is an incomplete snapshot. No rule counts it, and it is removed once a
+	// newer snapshot is good.
 	Failed
-	// Unfinished is being made or removed. No rule counts it, and it stays.
+	// Unfinished is a snapshot that is being made or removed. No rule counts it, and it
+	// stays.
 	Unfinished
-	// Doubtful has failed a verification, which may have been the fault of the
-	// verification. No rule counts it, and it stays for a person to judge.
+	// Doubtful is a snapshot that has failed a verification, perhaps through the fault
+	// of the verification. No rule counts it, and it stays for a person to judge.
 	Doubtful
 )
 
@@ -99,18 +102,18 @@ type Snapshot struct {
 	State State
 }
 
-// Decision is what becomes of a snapshot.
+// Decision states whether a snapshot is kept.
 type Decision struct {
 	Snapshot
 	Keep bool
-	// Reasons name each rule that keeps it, "daily snapshot of 2026-11-29", or say why it
-	// goes. There is at least one.
+	// Reasons name each rule that keeps the snapshot, such as "daily snapshot of
+	// 2026-11-29", or state why the snapshot is removed. There is at least one.
 	Reasons []string
 }
 
-// Apply decides about each snapshot, in the order in which they are given. What it keeps it
-// keeps again when it is applied to that alone, and rules that count more keep no less. It
-// fails as Check does.
+// Apply decides about each snapshot, in the given order. It is idempotent: applied to
+// the kept snapshots alone, it keeps them all. Rules with higher counts keep no less.
+// It fails as Check does.
 func Apply(snapshots []Snapshot, rules Rules, now time.Time) ([]Decision, error) {
 	if err := rules.Check(); err != nil {
 		return nil, err
@@ -144,8 +147,8 @@ func (d *Decision) keep(reason string) {
 	d.Reasons = append(d.Reasons, reason)
 }
 
-// conclude decides about a snapshot that no rule has kept. The good ones are sorted, the
-// newest first.
+// conclude decides about a snapshot that no rule has kept. The good snapshots are
+// sorted, the newest first.
 func (d *Decision) conclude(good []*Decision) {
 	switch {
 	case d.Keep:
@@ -171,7 +174,8 @@ func (c Count) keepNewest(good []*Decision) {
 	}
 }
 
-// period is a rule that keeps one snapshot of each of some hours, days and so on.
+// period is a rule that keeps one snapshot for each of a number of hours, days and so
+// on.
 type period struct {
 	name  string // "daily"
 	count Count

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package systemd tells the service manager how the service does, by the
+// Package systemd reports the state of the service to the service manager, by the
 // protocol of sd_notify(3).
 package systemd
 
@@ -14,19 +14,17 @@ import (
 	"github.com/karbor-project/karbor/pkg/printable"
 )
 
-// sendTime bounds how long a service manager that does not read may hold up the
-// service.
+// sendTime bounds how long a service manager that does not read may delay the service.
 const sendTime = time.Second
 
-// Notifier sends states to the service manager, each with the line that
-// `systemctl status` shows. A Notifier without a socket drops them: the service
-// was started by hand.
+// Notifier sends states to the service manager, each with the line shown by `systemctl
+// status`. A Notifier without a socket drops them: the service was started by hand.
 type Notifier struct {
 	socket   string
 	watchdog time.Duration
 }
 
-// FromEnvironment finds what systemd has told this process.
+// FromEnvironment returns a Notifier for the socket in this process's environment.
 func FromEnvironment() *Notifier {
 	n := &Notifier{socket: os.Getenv("NOTIFY_SOCKET")}
 	microseconds, err := strconv.ParseInt(os.Getenv("WATCHDOG_USEC"), 10, 64)
@@ -37,8 +35,8 @@ func FromEnvironment() *Notifier {
 	return n
 }
 
-// WatchdogInterval is how often the service has to send Alive: twice in the time
-// of option WatchdogSec. It is 0 when the service manager does not watch.
+// WatchdogInterval is how often the service has to send Alive: twice in the time of
+// option WatchdogSec. It is 0 when the service manager does not watch.
 func (n *Notifier) WatchdogInterval() time.Duration {
 	if n.socket == "" {
 		return 0
@@ -46,16 +44,16 @@ func (n *Notifier) WatchdogInterval() time.Duration {
 	return n.watchdog / 2
 }
 
-// Alive tells the watchdog that the service is at work.
+// Alive tells the watchdog that the service is working.
 func (n *Notifier) Alive() error { return n.send("WATCHDOG=1") }
 
-// Ready tells that the service serves.
+// Ready reports that the service is ready.
 func (n *Notifier) Ready(status string) error { return n.send("READY=1", statusLine(status)) }
 
-// Stopping tells that the service is about to end.
+// Stopping reports that the service is about to end.
 func (n *Notifier) Stopping(status string) error { return n.send("STOPPING=1", statusLine(status)) }
 
-// Reloading tells that the service reads its files again; Ready ends that.
+// Reloading reports that the service rereads its files; Ready ends that state.
 func (n *Notifier) Reloading(monotonic time.Duration, status string) error {
 	return n.send("RELOADING=1", "MONOTONIC_USEC="+strconv.FormatInt(monotonic.Microseconds(), 10), statusLine(status))
 }
@@ -63,11 +61,11 @@ func (n *Notifier) Reloading(monotonic time.Duration, status string) error {
 // Status sets the line that `systemctl status` shows.
 func (n *Notifier) Status(text string) error { return n.send(statusLine(text)) }
 
-// longestStatus is the most bytes of a status text. A datagram that is too large for
-// the socket would take the state beside it along.
+// longestStatus is the maximum size of a status text. If a datagram is too large for
+// the socket, the state in it is lost too.
 const longestStatus = 1024
 
-// statusLine keeps a text from becoming a state of its own.
+// statusLine keeps a text from being read as another state.
 func statusLine(text string) string {
 	return "STATUS=" + printable.Cut(printable.Line(text), longestStatus)
 }

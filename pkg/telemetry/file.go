@@ -17,8 +17,8 @@ import (
 	"github.com/ncruces/go-strftime"
 )
 
-// Rotation says how a log file is rotated, in the terms of oslo.log. The zero
-// value leaves that to others.
+// Rotation configures how a log file is rotated, in oslo.log's terms. The zero value
+// leaves rotation to other programs.
 type Rotation struct {
 	Type         string // "", "none", "size" or "interval"
 	Size         int64  // bytes, of "size"
@@ -27,8 +27,8 @@ type Rotation struct {
 	Count        int    // rotated files that are kept
 }
 
-// logFile is the log file. It rotates itself, or notices that another program has
-// moved it.
+// logFile is the log file. It rotates itself, or notices that another program has moved
+// it.
 // python: logging.handlers; oslo.log: log.py _setup_logging_from_conf
 type logFile struct {
 	path     string
@@ -43,7 +43,7 @@ type logFile struct {
 	next    time.Time // the next rotation
 }
 
-// schedule says when a file is rotated.
+// schedule states when a file is rotated.
 type schedule struct {
 	every  time.Duration
 	suffix string         // strftime, of the rotated file's name
@@ -152,8 +152,8 @@ func (f *logFile) reopen() error {
 	return nil
 }
 
-// Write implements io.Writer. A file that cannot be rotated or reopened is
-// written to as it is rather than not at all.
+// Write implements io.Writer. If a file cannot be rotated or reopened, Write continues
+// with the old one, so that no line is lost.
 func (f *logFile) Write(line []byte) (int, error) {
 	var err error
 	switch {
@@ -197,7 +197,7 @@ func (f *logFile) numbered() error {
 	return os.Rename(f.path, name(1))
 }
 
-// dated names the file after the time at which it was begun, and removes the oldest
+// dated appends the time of the file's beginning to its name, and removes the oldest
 // files.
 func (f *logFile) dated() error {
 	begun := f.schedule.before(f.next)

@@ -22,17 +22,17 @@ import (
 	"github.com/karbor-project/karbor/pkg/requestcontext"
 )
 
-// The fields of an entry that have places of their own in a line.
+// Fields of an entry with their own place in a line.
 const (
 	fieldLogger  = "logger"  // the part of the service that speaks
 	fieldContext = "context" // the *requestcontext.RequestContext that the entry is about
 )
 
-// longestLine is the most bytes of a line: a text of a stranger can have megabytes.
+// longestLine is the maximum size of a line: a text from outside can have megabytes.
 const longestLine = 8 << 10
 
-// short writes a record with ever less of its texts until the line is short enough.
-// Each text says how much of it is missing, and a JSON object stays valid.
+// short writes a record with more and more shortened texts until the line fits. Each
+// text states how much of it is missing, and a JSON object stays valid.
 func short(r *record, write func() string) string {
 	for r.most = longestLine; ; r.most /= 2 {
 		if line := write(); len(line) <= longestLine || r.most == 0 {
@@ -48,13 +48,13 @@ type record struct {
 	logger string
 	about  *requestcontext.RequestContext // nil when it is about no request
 	color  bool
-	// summarized says that the format shows the error in a place of its own.
+	// summarized reports whether the format shows the error in its own place.
 	summarized bool
-	// most is how many bytes are shown of each text of the entry.
+	// most is the number of bytes shown of each text of the entry.
 	most int
 }
 
-// text returns a text as the log shows it.
+// text returns a text in the form for the log.
 func (r *record) text(s string) string { return printable.Cut(s, r.most) }
 
 func newRecord(e *logrus.Entry, zone *time.Location) *record {
@@ -80,7 +80,7 @@ func (r *record) message() string {
 	return out.String()
 }
 
-// fields returns the names of the fields that have no place of their own.
+// fields returns the names of the fields without their own place.
 func (r *record) fields() []string {
 	names := make([]string, 0, len(r.entry.Data))
 	for name := range r.entry.Data {
@@ -92,7 +92,7 @@ func (r *record) fields() []string {
 	return names
 }
 
-// summary returns the error that a warning or worse is about.
+// summary returns the error of a warning or a more severe entry.
 func (r *record) summary() string {
 	if err, ok := r.entry.Data[logrus.ErrorKey]; ok && levelNumber(r.entry.Level) >= levelNumbers["WARNING"] {
 		return r.text(fmt.Sprint(err))
@@ -140,8 +140,8 @@ var colors = map[string]string{
 
 const resetColor = "\x1b[00m"
 
-// attributes are what a format can name beside the identity of a request. Those
-// with numbers can be shown by %d and %f.
+// attributes are what a format can name in addition to the identity of a request.
+// Numeric ones can be shown by %d and %f.
 // python: logging, LogRecord attributes; oslo.log: formatters.py ContextFormatter
 var attributes = map[string]func(r *record, dates string) any{
 	"asctime":         func(r *record, dates string) any { return strftime.Format(dates, r.time) },
@@ -203,8 +203,8 @@ type piece struct {
 	verb string // of package fmt
 }
 
-// reference is what Python's % operator takes with a dict; without a group it is a
-// mistake.
+// reference matches what Python's % operator accepts with a dict; a match without a
+// group is a mistake.
 var reference = regexp.MustCompile(`%(?:\((\w+)\)([-#0 +]*\d*(?:\.\d+)?)([sdiufFeEgGxXor])|%|.?)`)
 
 // parse reads a format string. known reports whether there is an attribute.
@@ -243,7 +243,7 @@ func parse(format string, known func(name string) bool) (pattern, error) {
 	return p, nil
 }
 
-// write appends what the pattern makes of values.
+// write appends the pattern, filled with values.
 func (p pattern) write(out *strings.Builder, value func(name string) any) {
 	for _, piece := range p {
 		if piece.name == "" {
@@ -289,8 +289,8 @@ type lineFormat struct {
 	about, plain, suffix, identity pattern
 }
 
-// newLineFormat reads the formats of a configuration. One that cannot be read
-// gives way to the default, with a warning.
+// newLineFormat parses the formats of a configuration. A format that cannot be parsed
+// is replaced by the default, with a warning.
 func newLineFormat(c LogConfig) (*lineFormat, []string) {
 	f := &lineFormat{dates: c.DateFormat}
 	if f.dates == "" {
@@ -374,7 +374,7 @@ func orDash(s string) string {
 	return s
 }
 
-// orNone shows an absent text as Python does.
+// orNone returns "None" for an absent text, as Python does.
 func orNone(s string) string {
 	if s == "" {
 		return "None"
@@ -382,7 +382,7 @@ func orNone(s string) string {
 	return s
 }
 
-// quoted puts a text between quotes if a reader could not see where it ends.
+// quoted quotes a text if a reader could not see where it ends.
 func quoted(s string) string {
 	if s == "" || strings.ContainsAny(s, " =\"") {
 		return strconv.QuoteToGraphic(s)
@@ -445,12 +445,13 @@ func (f *jsonFormat) write(r *record) string {
 	return string(printable.JSON(bytes.TrimSuffix(out.Bytes(), []byte("\n"))))
 }
 
-// WithRequest adds the identity of a request to what log writes.
+// WithRequest adds the identity of a request to the entries of log.
 func WithRequest(log logrus.FieldLogger, c *requestcontext.RequestContext) logrus.FieldLogger {
 	return OrDiscard(log).WithField(fieldContext, c)
 }
 
-// Named returns a log under the name of a part of the service. A nil log discards.
+// Named returns a log with the name of a part of the service. A nil log discards
+// everything.
 func Named(log logrus.FieldLogger, name string) logrus.FieldLogger {
 	return OrDiscard(log).WithField(fieldLogger, rootLogger+"."+name)
 }

@@ -26,7 +26,7 @@ func levelName(level logrus.Level) string {
 	}
 }
 
-// levelNumber returns the level in Python's logging.
+// levelNumber returns the level's number in Python's logging.
 func levelNumber(level logrus.Level) int { return levelNumbers[levelName(level)] }
 
 // severity returns the level of syslog(3).
@@ -45,14 +45,14 @@ func severity(level logrus.Level) int {
 	}
 }
 
-// rootLogger is what the names of this program's loggers begin with.
+// rootLogger is the prefix of this program's logger names.
 const rootLogger = "karbor"
 
-// originalLogger is the service's name among the modules of the original.
+// originalLogger is the name of the service's logger in the original.
 const originalLogger = "karbor.services.protection"
 
-// foreignLevels are what oslo.log sets for Python's libraries, as lists that were
-// copied from its sample have them.
+// foreignLevels are the levels that oslo.log sets for Python's libraries. Lists copied
+// from its sample contain them.
 // oslo.log: _options.py DEFAULT_LOG_LEVELS
 var foreignLevels = []string{
 	"amqp", "amqplib", "boto", "qpid", "sqlalchemy", "suds", "oslo.messaging", "oslo_messaging", "iso8601",
@@ -61,14 +61,14 @@ var foreignLevels = []string{
 	"stevedore", "taskflow", "keystoneauth", "oslo.cache", "oslo_policy", "dogpile.core.dogpile",
 }
 
-// levels are the lowest levels that loggers show. A logger without one has that
-// of the name before its last dot.
+// levels are the lowest levels that loggers show. A logger without a level has the
+// level of the name before its last dot.
 type levels struct {
 	root  int
 	named map[string]int
 }
 
-// newLevels reads option default_log_levels.
+// newLevels parses the option default_log_levels.
 func newLevels(debug bool, pairs []string) (l levels, warnings []string, err error) {
 	l = levels{root: levelNumbers["INFO"], named: map[string]int{}}
 	if debug {

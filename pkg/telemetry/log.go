@@ -14,13 +14,14 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// Log is the service's log with the places that it goes to.
+// Log is the service's log with its destinations.
 type Log struct {
 	*logrus.Logger
 	router *router
 }
 
-// NewLog opens the log. Options that it cannot honour are the first thing that it logs.
+// NewLog opens the log. Its first entries are warnings about options that it cannot
+// honour.
 func NewLog(c LogConfig) (*Log, error) {
 	zone, warning := localZone(os.LookupEnv("TZ"))
 	warnings := append(c.Warnings, warning...)
@@ -58,8 +59,8 @@ func NewLog(c LogConfig) (*Log, error) {
 // OnStderr reports whether the log goes to standard error.
 func (l *Log) OnStderr() bool { return l.router.stderr }
 
-// Reopen opens the log file anew, after it was moved away. Without a file it
-// does nothing.
+// Reopen opens the log file anew, after it was moved away. Without a file Reopen does
+// nothing.
 func (l *Log) Reopen() error {
 	l.router.mu.Lock()
 	defer l.router.mu.Unlock()
@@ -92,14 +93,14 @@ type format interface {
 	uses(attributes ...string) bool
 }
 
-// sink is a place that lines go to.
+// sink is a destination of lines.
 type sink struct {
 	color bool // it is looked at in a terminal
 	write func(r *record, line string) error
 }
 
-// router decides which entries are logged, and where. It is a hook, since a
-// formatter cannot drop an entry and an output does not know its level.
+// router decides which entries are logged, and where. It is a hook, since a formatter
+// cannot drop an entry and an output does not know the entry's level.
 type router struct {
 	format format
 	levels levels
@@ -112,7 +113,7 @@ type router struct {
 	file  *logFile
 }
 
-// open opens what a configuration logs to.
+// open opens the destinations of a configuration.
 func (r *router) open(c LogConfig) (warnings []string, err error) {
 	if c.File != "" {
 		if r.file, err = openLogFile(c.File, c.Rotation, func() time.Time { return time.Now().In(r.zone) }); err != nil {
@@ -187,7 +188,7 @@ func (r *router) send(rec *record) error {
 	return errors.Join(errs...)
 }
 
-// rateLimit is the most that may be logged in a time.
+// rateLimit bounds the number of entries logged in a period.
 // oslo.log: rate_limit.py
 type rateLimit struct {
 	interval time.Duration

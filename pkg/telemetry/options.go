@@ -70,8 +70,8 @@ var Options = []config.Option{
 	{Name: "rate_limit_except_level", Kind: config.String, Default: "CRITICAL",
 		Help: "Lines of this level and of higher ones are always logged: CRITICAL, ERROR, WARNING, INFO or DEBUG. Empty limits all."},
 
-	// Options that configuration files of OpenStack's services carry and that have no
-	// effect here; ignoredOptions says why.
+	// Options that OpenStack's configuration files may contain and that have no effect
+	// here; ignoredOptions gives the reasons.
 	{Name: "log_config_append", Kind: config.String, CLI: true, Deprecated: []config.Name{{Group: "DEFAULT", Name: "log_config"}},
 		Help: "Not read: a configuration of Python's logging. The other options of logging hold instead, and a warning says so."},
 	{Name: "logging_exception_prefix", Kind: config.String,
@@ -88,7 +88,7 @@ var Options = []config.Option{
 		Help: "Without effect, with a warning: former names of options are logged and never fatal."},
 }
 
-// ignoredOptions are the options that have no effect, with the reason.
+// ignoredOptions maps the options without effect to the reason.
 var ignoredOptions = []struct{ name, reason string }{
 	{"log_config_append", "it configures Python's logging; the other options of logging hold"},
 	{"logging_exception_prefix", "an error is part of its line"},
@@ -99,20 +99,20 @@ var ignoredOptions = []struct{ name, reason string }{
 	{"fatal_deprecations", "former names of options are logged and never fatal"},
 }
 
-// LogConfig says where and how to log.
+// LogConfig configures where and how to log.
 type LogConfig struct {
 	Program string
 	Debug   bool
 	JSON    bool
 
-	// The formats of oslo.log. An empty one is the default; an empty DebugSuffix is no
-	// suffix.
+	// The formats of oslo.log. An empty one means the default, except that an empty
+	// DebugSuffix means no suffix.
 	DateFormat, ContextFormat, PlainFormat, DebugSuffix, IdentityFormat string
 	// Levels are pairs "logger=LEVEL".
 	Levels []string
 
-	// RateBurst lines may be logged in RateInterval seconds; lines of level RateExcept
-	// and above are not counted.
+	// RateBurst is the number of lines that may be logged in RateInterval seconds;
+	// lines of level RateExcept and above are not counted.
 	RateInterval, RateBurst int
 	RateExcept              string
 

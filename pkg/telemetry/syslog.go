@@ -13,9 +13,9 @@ import (
 )
 
 const (
-	// syslogTime bounds how long a syslog that does not read may hold up the service.
+	// syslogTime bounds how long a syslog that does not read may delay the service.
 	syslogTime = 200 * time.Millisecond
-	// syslogPause is how long a syslog that is away is left alone.
+	// syslogPause is the pause after syslog was found to be unavailable.
 	syslogPause = 10 * time.Second
 )
 
@@ -33,8 +33,8 @@ func facilityOf(name string) (int, error) {
 	return 0, fmt.Errorf("option syslog_log_facility in section [DEFAULT]: %q is not a facility of syslog", name)
 }
 
-// syslog sends lines to the machine's syslog. Lines are lost while syslog is away or
-// does not read; package log/syslog would make the service wait for it.
+// syslog sends lines to the machine's syslog. Lines are lost while syslog is
+// unavailable or does not read; package log/syslog would make the service wait for it.
 type syslog struct {
 	tag      string
 	facility int
@@ -69,7 +69,7 @@ func (s *syslog) connect() error {
 	return errors.Join(errs...)
 }
 
-// write sends a line. After a failure it connects again, once, and then rests.
+// write sends a line. After a failure it reconnects once, and then pauses.
 func (s *syslog) write(level logrus.Level, at time.Time, line string) {
 	text := fmt.Appendf(nil, "<%d>%s %s: %s\n", s.facility<<3|severity(level), at.Format(time.Stamp), s.tag, line)
 	for range 2 {

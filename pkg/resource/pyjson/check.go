@@ -9,9 +9,9 @@ import (
 	"fmt"
 )
 
-// What a JSON value may have that Python programs are to read. A Python program
-// refuses to convert an integer of more digits (sys.int_info.default_max_str_digits),
-// and its stack ends some levels deeper, with all that an RPC puts around a value.
+// Limits of JSON values that Python programs can read. Python refuses to convert an
+// integer of more digits (sys.int_info.default_max_str_digits), and its stack overflows
+// some levels deeper, with everything that an RPC wraps around a value.
 const (
 	MaxDigits = 4300
 	MaxDepth  = 100
@@ -21,8 +21,8 @@ const (
 var ErrUnreadable = errors.New("no Python program could read it")
 
 // Check returns ErrUnreadable for a valid JSON text with a number of more than
-// MaxDigits digits, or with values nested more than depth levels deep. What is no
-// valid JSON is for others to find.
+// MaxDigits digits, or with values nested more than depth levels deep. It does not
+// check that the text is valid.
 func Check(raw []byte, depth int) error {
 	level, digits := 0, 0
 	for i := 0; i < len(raw); i++ {
@@ -48,8 +48,8 @@ func Check(raw []byte, depth int) error {
 	return nil
 }
 
-// CheckReadable is Check for a value that may be a string with JSON in it, as extra_info is:
-// that is checked, too.
+// CheckReadable is Check for a value that may be a string containing JSON, as
+// extra_info is: the JSON in the string is checked, too.
 func CheckReadable(value json.RawMessage, depth int) error {
 	if err := Check(value, depth); err != nil {
 		return err
@@ -61,8 +61,7 @@ func CheckReadable(value json.RawMessage, depth int) error {
 	return nil
 }
 
-// End returns the length of the value that a valid JSON text, without space before it,
-// begins with.
+// End returns the length of the first value in a valid JSON text without leading space.
 func End(raw []byte) int {
 	switch raw[0] {
 	case '"':
