@@ -130,7 +130,7 @@ func (s *check) list(ctx context.Context) error {
 	} {
 		for marker := ""; ; {
 			keys, err := s.indices.List(ctx, bank.ListOptions{Prefix: index.prefix, Marker: marker, Limit: entriesPage})
-			if err := s.goOn(err); unusable(err) {
+			if err := s.skipPartial(err); unusable(err) {
 				// Entries in an unreadable place do not count as missing: Confirm reads each entry.
 				s.options.Log.Warn(err)
 				break
@@ -162,7 +162,7 @@ func (s *check) walk(ctx context.Context, prefix string) error {
 	o := bank.ListOptions{Prefix: prefix, Limit: entriesPage, Delimiter: rollUp, Versions: s.versions}
 	for {
 		keys, err := s.checkpoints.List(ctx, o)
-		if err := s.goOn(err); err != nil {
+		if err := s.skipPartial(err); err != nil {
 			return err
 		}
 		for _, key := range keys {
@@ -348,7 +348,7 @@ func dataPath(id string) string { return id + "/" + dataFolder }
 func (c *Collection) hasData(ctx context.Context, id string) (bool, error) {
 	for _, prefix := range []string{dataPath(id), remarksPath(id)} {
 		keys, err := c.checkpoints.List(ctx, bank.ListOptions{Prefix: prefix, Limit: 1})
-		if err := c.goOn(err); err != nil || len(keys) > 0 {
+		if err := c.skipPartial(err); err != nil || len(keys) > 0 {
 			return len(keys) > 0, err
 		}
 	}
@@ -360,7 +360,7 @@ func (c *Collection) hasStray(ctx context.Context, id string) (bool, error) {
 	o := bank.ListOptions{Prefix: id + "/" + rollUp, Limit: removedData}
 	for {
 		keys, err := c.checkpoints.List(ctx, o)
-		if err := c.goOn(err); err != nil {
+		if err := c.skipPartial(err); err != nil {
 			return false, err
 		}
 		if slices.ContainsFunc(keys, func(key string) bool { return isStray(id, key) }) {
@@ -518,7 +518,7 @@ func (c *Collection) removeData(ctx context.Context, f Issue) (removed bool, fai
 func (c *Collection) removeBelow(ctx context.Context, f Issue, prefix string) (removed bool, failed error) {
 	for marker := ""; ; {
 		keys, err := c.checkpoints.List(ctx, bank.ListOptions{Prefix: prefix, Marker: marker, Limit: removedData})
-		if err := c.goOn(err); err != nil {
+		if err := c.skipPartial(err); err != nil {
 			return removed, join(failed, err)
 		}
 		for _, key := range keys {

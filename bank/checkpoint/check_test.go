@@ -106,7 +106,7 @@ func TestCheckFindsEachFlaw(t *testing.T) {
 	}
 	found := issues(t, w)
 	if diff := gocmp.Diff(want, found); diff != "" {
-		t.Errorf("findings (-want +got):\n%s", diff)
+		t.Errorf("issues (-want +got):\n%s", diff)
 	}
 	for _, f := range found {
 		for _, done := range []bool{true, false} { // the second time there is nothing to do
@@ -114,12 +114,12 @@ func TestCheckFindsEachFlaw(t *testing.T) {
 				t.Errorf("%v holds: %t, %v, want %t", f, still, err, done)
 			}
 			if got, err := w.Repair(t.Context(), f); err != nil || got != done {
-				t.Errorf("%v is mended: %t, %v, want %t", f, got, err, done)
+				t.Errorf("%v is repaired: %t, %v, want %t", f, got, err, done)
 			}
 		}
 	}
 	if left := issues(t, w); len(left) > 0 {
-		t.Errorf("after all was mended: %v", left)
+		t.Errorf("after all were repaired: %v", left)
 	}
 	if got := w.get(t, "unended").Status(); got != checkpoint.Error {
 		t.Errorf("an unended copy becomes %s", got)
@@ -140,7 +140,7 @@ func TestCheckCounts(t *testing.T) {
 	t.Parallel()
 	w := newWorld(checkpoint.Options{})
 	if got := w.Counts(); got != nil {
-		t.Errorf("before the first survey: %v", got)
+		t.Errorf("before the first check: %v", got)
 	}
 	w.createAs(t, "a", provider, checkpoint.Available)
 	w.createAs(t, "b", provider, checkpoint.Available)
@@ -154,10 +154,10 @@ func TestCheckCounts(t *testing.T) {
 	w.createAs(t, "d", provider, checkpoint.Available)
 	w.faulty.Queue(banktest.Get, banktest.Fault{Err: errors.New("away")})
 	if err := w.Check(t.Context(), func(checkpoint.Issue) error { return nil }); err == nil {
-		t.Error("a survey of a bank that is away comes to its end")
+		t.Error("a check of an unavailable bank succeeds")
 	}
 	if diff := gocmp.Diff(want, w.Counts()); diff != "" {
-		t.Errorf("after a survey that failed -want +got:\n%s", diff)
+		t.Errorf("after a failed check -want +got:\n%s", diff)
 	}
 }
 
@@ -190,7 +190,7 @@ func TestTombstone(t *testing.T) {
 	}
 	want := checkpoint.Issue{Kind: checkpoint.Tombstone, ID: "gone", Created: cp.Timestamp()}
 	if diff := gocmp.Diff([]checkpoint.Issue{want}, tombstones()); diff != "" {
-		t.Fatalf("findings (-want +got):\n%s", diff)
+		t.Fatalf("issues (-want +got):\n%s", diff)
 	}
 	w.put(stray) // which a listing may not have shown yet
 	if found := tombstones(); found != nil {
@@ -203,7 +203,7 @@ func TestTombstone(t *testing.T) {
 	}
 	for _, done := range []bool{true, false} {
 		if got, err := w.Repair(t.Context(), want); err != nil || got != done {
-			t.Errorf("mended: %t, %v, want %t", got, err, done)
+			t.Errorf("repaired: %t, %v, want %t", got, err, done)
 		}
 	}
 	slices.Sort(others)
@@ -261,7 +261,7 @@ func TestCheckOfManyCheckpoints(t *testing.T) {
 	}
 	want := map[checkpoint.Kind]int{checkpoint.Unfinished: 700, checkpoint.OrphanedEntry: 600}
 	if diff := gocmp.Diff(want, counts); diff != "" {
-		t.Errorf("findings (-want +got):\n%s", diff)
+		t.Errorf("issues (-want +got):\n%s", diff)
 	}
 }
 
@@ -301,19 +301,19 @@ func TestCheckFails(t *testing.T) {
 		faults := make([]banktest.Fault, n, n+1)
 		w.faulty.Queue(banktest.List, append(faults, banktest.Fault{Err: errAway})...)
 		if err := w.Check(t.Context(), func(checkpoint.Issue) error { return nil }); !errors.Is(err, errAway) {
-			t.Errorf("listing %d fails, the survey gives %v", n, err)
+			t.Errorf("listing %d fails, the check gives %v", n, err)
 		}
 	}
 	w.faulty.Queue(banktest.Get, banktest.Fault{Err: errAway})
 	if err := w.Check(t.Context(), func(checkpoint.Issue) error { return nil }); !errors.Is(err, errAway) {
-		t.Errorf("index.json cannot be read, the survey gives %v", err)
+		t.Errorf("index.json cannot be read, the check gives %v", err)
 	}
 	if err := w.Check(t.Context(), func(checkpoint.Issue) error { return errAway }); !errors.Is(err, errAway) {
-		t.Errorf("the visitor fails, the survey gives %v", err)
+		t.Errorf("the visitor fails, the check gives %v", err)
 	}
 }
 
-// Whatever is lost, mending all findings makes index.json and indices agree,
+// Whatever is lost, repairing all issues makes index.json and indices agree,
 // and leaves no data without a checkpoint.
 func TestMendProperty(t *testing.T) {
 	t.Parallel()

@@ -329,8 +329,8 @@ func unusable(err error) bool {
 	return errors.Is(err, ErrBroken) || errors.Is(err, errVersion) || errors.Is(err, bank.ErrUnusable)
 }
 
-// goOn logs the error of a partial listing and returns nil for it; other errors are returned.
-func (c *Collection) goOn(err error) error {
+// skipPartial logs the error of a partial listing and returns nil for it; other errors are returned.
+func (c *Collection) skipPartial(err error) error {
 	if errors.As(err, new(*bank.PartialError)) {
 		c.options.Log.Warn(err)
 		return nil
@@ -498,7 +498,7 @@ func (c *Collection) entries(ctx context.Context, o ListOptions) ([]entry, error
 		prefix += o.ProjectID + "/"
 	}
 	keys, err := c.indices.List(ctx, bank.ListOptions{Prefix: prefix})
-	if err := c.goOn(err); err != nil {
+	if err := c.skipPartial(err); err != nil {
 		return nil, err
 	}
 	entries := make([]entry, 0, len(keys))

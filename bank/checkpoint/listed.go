@@ -176,7 +176,7 @@ func (c *Collection) versions(ctx context.Context, entries []entry) (map[string]
 	o := bank.ListOptions{Delimiter: rollUp, Versions: versions, Limit: versionPage}
 	for len(wanted) > c.options.MaxReads && !c.unversioned.Load() {
 		keys, err := c.checkpoints.List(ctx, o)
-		if err := c.goOn(err); err != nil {
+		if err := c.skipPartial(err); err != nil {
 			return nil, err
 		}
 		c.unversioned.Store(len(keys) > 0 && len(versions) == 0)

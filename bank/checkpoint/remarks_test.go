@@ -48,7 +48,7 @@ func TestRemarksAreAnObjectOfTheCheckpoint(t *testing.T) {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
 	if got := issues(t, w); len(got) != 1 || got[0].Kind != checkpoint.Unfinished {
-		t.Errorf("the survey finds %v", got)
+		t.Errorf("the check finds %v", got)
 	}
 	set(t, cp, checkpoint.Deleting)
 	if err := cp.Delete(t.Context()); err != nil {
@@ -134,7 +134,7 @@ func TestOrphanedRemarks(t *testing.T) {
 			t.Fatalf("found %v", found)
 		}
 		if done, err := w.Repair(t.Context(), found[0]); !done || err != nil {
-			t.Errorf("mended: %t, %v", done, err)
+			t.Errorf("repaired: %t, %v", done, err)
 		}
 		if left := w.memory.Keys(); len(left) > 0 {
 			t.Errorf("left: %v", left)

@@ -180,7 +180,7 @@ func TestPlantedCheckpointIsRefused(t *testing.T) {
 			}
 			for _, f := range all {
 				if done, err := c.Repair(t.Context(), f); f.ID == id && (done || err != nil) {
-					t.Errorf("mending %+v: %v, %v", f, done, err)
+					t.Errorf("repairing %+v: %v, %v", f, done, err)
 				}
 			}
 			if diff := cmp.Diff(before, w.memory.Objects()); diff != "" {

@@ -129,7 +129,7 @@ func TestUnusable(t *testing.T) {
 				{Kind: checkpoint.Unfinished, ID: "cp-2", Status: checkpoint.Protecting},
 			} {
 				if done, err := w.Repair(t.Context(), f); done || err != nil {
-					t.Errorf("%v was mended: %t, %v", f, done, err)
+					t.Errorf("%v was repaired: %t, %v", f, done, err)
 				}
 			}
 			if diff := gocmp.Diff(objects, w.memory.Objects()); diff != "" {
@@ -234,7 +234,7 @@ func TestNamesThatAreNoKeys(t *testing.T) {
 	found := slices.DeleteFunc(issues(t, w), func(f checkpoint.Issue) bool { return f.ID == "cp" })
 	want := []checkpoint.Issue{{Kind: checkpoint.Unfinished, ID: "cp-4", Status: checkpoint.Protecting, Owner: unended.OwnerID()}}
 	if diff := gocmp.Diff(want, found); diff != "" {
-		t.Errorf("findings (-want +got):\n%s", diff)
+		t.Errorf("issues (-want +got):\n%s", diff)
 	}
 }
 
@@ -268,7 +268,7 @@ func TestOrphanedDataThatStay(t *testing.T) {
 	}
 	done, err := w.Repair(t.Context(), checkpoint.Issue{Kind: checkpoint.OrphanedData, ID: "lost"})
 	if !done || !errors.Is(err, bank.ErrUnusable) {
-		t.Errorf("mended: %t, %v", done, err)
+		t.Errorf("repaired: %t, %v", done, err)
 	}
 	if left := w.memory.Below("/checkpoints/lost/"); len(left) != 300 {
 		t.Errorf("%d are left", len(left))

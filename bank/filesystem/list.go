@@ -101,7 +101,7 @@ func (w *walk) dir(key string, d directory) error {
 				return err
 			}
 			continue
-		default: // one partial failure, if the directory has any entries
+		default: // rolled up into one entry, unless the directory is empty
 			inside := walk{store: w.store, ctx: w.ctx, options: bank.ListOptions{Prefix: key + name, Limit: 1}, start: w.start}
 			err := inside.below(key+name, d, folder)
 			w.failures = append(w.failures, inside.failures...)

@@ -81,7 +81,7 @@ func (f *Flow) plan(ctx context.Context, r resource.Resource, remarks protection
 	if operation.Plan != nil {
 		section, err := f.Checkpoint.Section(r.ID)
 		if err != nil {
-			section = nil // a hook's call has no section either
+			section = nil // the call of a hook does the same
 		}
 		c := &protection.Call{Resource: r, Checkpoint: f.Checkpoint, Section: section, Graph: f.Graph, NewResources: f.NewResources,
 			Remarks: remarks, Log: f.Log}

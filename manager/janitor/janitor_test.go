@@ -30,7 +30,7 @@ const (
 	afterSecond = time.Hour
 )
 
-// damages are what goes wrong, one of each kind, and how it is mended.
+// damages are what goes wrong, one of each kind, and how it is repaired.
 var damages = []struct {
 	name   string
 	orphan bool // only who asks for it has it removed
@@ -108,7 +108,7 @@ func entriesAre(n int) func(*testing.T, *world, bool) {
 	}
 }
 
-// What looks wrong is mended when it has looked so for long enough, and not
+// An issue is repaired when it has existed for long enough, and not
 // before; nothing else is touched.
 func TestRepairs(t *testing.T) {
 	t.Parallel()

@@ -148,8 +148,8 @@ func (e *Engine) expect(id string) (end func()) {
 	}
 }
 
-// deny returns what the caller of an operation is told that could not be recorded. Unless
-// the database has refused it for good, an entry may turn up later.
+// deny returns the error for the caller of an operation that could not be recorded. Unless the
+// database has refused the entry permanently, the entry may be found later.
 func (e *Engine) deny(id string, err error) *fault.Error {
 	told := unrecorded(err)
 	if database.Refused(err) == nil {

@@ -224,7 +224,7 @@ func unrecorded(err error) *fault.Error {
 // enter adds an entry to the journal. A deletion waits for copies into its checkpoint, since the
 // subject of a copy is the source.
 func (e *Engine) enter(ctx context.Context, entry journal.Entry) (kept journal.Entry, fresh bool, err error) {
-	err = e.patiently(ctx, func() (err error) {
+	err = e.retryBusy(ctx, func() (err error) {
 		if entry.Kind == string(protection.Delete) {
 			if err := e.busy(ctx, journal.Filter{CheckpointID: entry.CheckpointID, Kind: string(protection.Copy)}); err != nil {
 				return err
@@ -236,16 +236,16 @@ func (e *Engine) enter(ctx context.Context, entry journal.Entry) (kept journal.E
 	return kept, fresh, err
 }
 
-// betweenQuestions is the pause between two checks whether an operation has ended.
-const betweenQuestions = 50 * time.Millisecond
+// busyPollInterval is the pause between two checks whether an operation has ended.
+const busyPollInterval = 50 * time.Millisecond
 
-// patiently repeats a call that fails because of another operation. Users see the end of an
+// retryBusy repeats a call that fails because of another operation. Users see the end of an
 // operation a moment before its entry is closed, and may request the next one at once.
-func (e *Engine) patiently(ctx context.Context, call func() error) error {
+func (e *Engine) retryBusy(ctx context.Context, call func() error) error {
 	deadline := time.Now().Add(e.Patience)
 	for {
 		err := call()
-		if !errors.As(err, new(*journal.BusyError)) || !time.Now().Before(deadline) || wait.Sleep(ctx, betweenQuestions) != nil {
+		if !errors.As(err, new(*journal.BusyError)) || !time.Now().Before(deadline) || wait.Sleep(ctx, busyPollInterval) != nil {
 			return err
 		}
 	}
@@ -264,7 +264,7 @@ func (e *Engine) busy(ctx context.Context, f journal.Filter) error {
 // Free fails with a *journal.BusyError if an operation changes or reads the checkpoint, and does
 // not end soon.
 func (e *Engine) Free(ctx context.Context, checkpointID string) error {
-	err := e.patiently(ctx, func() error {
+	err := e.retryBusy(ctx, func() error {
 		err := e.busy(ctx, journal.Filter{CheckpointID: checkpointID})
 		if err == nil {
 			err = e.busy(ctx, journal.Filter{Subject: checkpointID})
