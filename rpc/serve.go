@@ -10,9 +10,9 @@ import (
 	"time"
 )
 
-// receive takes one message through the pipeline: decode, wait for a worker, resolve,
-// acknowledge, drop repetitions, run. Its blocking is the back-pressure on the
-// broker. oslo.messaging: amqpdriver.py AMQPListener, rpc/server.py
+// receive handles one message: decode, wait for a worker, resolve, acknowledge, drop
+// repetitions, run. It blocks while all workers are busy, which is the back-pressure on
+// the broker. oslo.messaging: amqpdriver.py AMQPListener, rpc/server.py
 func (s *Server) receive(m Incoming) {
 	if m.Arrived.IsZero() {
 		m.Arrived = time.Now()
@@ -21,7 +21,7 @@ func (s *Server) receive(m Incoming) {
 		s.process(m)
 		return
 	}
-	// Few bytes can take seconds to decompress. Others do not wait for that.
+	// Decompressing a few bytes can take seconds. Other requests do not wait for it.
 	select {
 	case s.unpacking <- struct{}{}:
 	case <-s.receiving.Done():
@@ -34,7 +34,7 @@ func (s *Server) receive(m Incoming) {
 	})
 }
 
-// process decodes a message and has its request begun once there is a slot.
+// process decodes a message and begins its request once a slot is free.
 func (s *Server) process(m Incoming) {
 	r, err := s.decode(m)
 	if err != nil {
@@ -61,7 +61,7 @@ func (s *Server) process(m Incoming) {
 	}
 }
 
-// decode reads a request. An error means that the message must be rejected.
+// decode decodes a request. An error means that the message must be rejected.
 func (s *Server) decode(m Incoming) (*Request, error) {
 	payload, finite, err := m.open(s.options.MaxDecompressed)
 	if err != nil {
@@ -72,7 +72,7 @@ func (s *Server) decode(m Incoming) (*Request, error) {
 		return nil, err
 	}
 	if !finite {
-		// A caller can be told.
+		// The caller is known and can be told.
 		if !r.WantsReply {
 			return nil, errNotFinite
 		}
@@ -92,7 +92,7 @@ func (s *Server) decode(m Incoming) (*Request, error) {
 func (s *Server) begin(m Incoming, r *Request) bool {
 	method, err := s.dispatcher.Resolve(r)
 	if err != nil || method.Delivery == AtMostOnce {
-		// It is acknowledged by the worker: workers that begin together share one
+		// The worker acknowledges the request: workers that begin together share one
 		// acknowledgement.
 		s.dispatch(task{message: m, request: r, method: method, problem: err})
 		return true
@@ -112,9 +112,8 @@ func (s *Server) begin(m Incoming, r *Request) bool {
 	return true
 }
 
-// abandoned reports whether the caller has given up while the request waited for a
-// worker. It does not run then, as if the broker had still had it, which drops what
-// has expired.
+// abandoned reports whether the caller gave up while the request waited for a worker.
+// Such a request does not run, just as if it had expired in the broker.
 func (s *Server) abandoned(r *Request) bool {
 	if r.Deadline.IsZero() || s.options.IgnoreDeadline || time.Now().Before(r.Deadline) {
 		return false
@@ -123,8 +122,8 @@ func (s *Server) abandoned(r *Request) bool {
 	return true
 }
 
-// repeat answers a request that has been seen before: when its first execution
-// has ended with the same answer, else not, because that one is still to answer.
+// repeat answers a request that has been seen before: if the first execution has ended,
+// with the same answer; otherwise not at all, because the first execution will answer.
 func (s *Server) repeat(m Incoming, r *Request, job *job) {
 	o, done := job.join(m, s.settle)
 	log := s.log.WithField("unique_id", r.UniqueID)
@@ -141,7 +140,7 @@ func (s *Server) repeat(m Incoming, r *Request, job *job) {
 	}()
 }
 
-// serve runs a request and answers it.
+// serve runs a request and sends its answer.
 func (s *Server) serve(t task) {
 	returned := false
 	defer func() {
@@ -155,7 +154,7 @@ func (s *Server) serve(t task) {
 	s.finish(t, o, requeue)
 }
 
-// finish gives the worker's slot back and sends the answer.
+// finish releases the worker's slot and sends the answer.
 func (s *Server) finish(t task, o outcome, requeue bool) {
 	if requeue {
 		s.recent.forget(t.job)
@@ -170,14 +169,14 @@ func (s *Server) finish(t task, o outcome, requeue bool) {
 		<-s.slots
 		return
 	}
-	// The worker is free before the reply has left, which may take a minute when
-	// the client is gone.
+	// The worker is released before the reply is sent, which may take a minute when the
+	// client is gone.
 	s.replying <- struct{}{}
 	<-s.slots
 	s.reply(t.request, o)
 }
 
-// execute runs the handler. requeue says that a hard stop came before an
+// execute runs the handler. requeue reports that a hard stop came before an
 // UntilAccepted handler had accepted.
 func (s *Server) execute(t task) (o outcome, requeue bool) {
 	r := t.request
@@ -203,7 +202,7 @@ func (s *Server) execute(t task) (o outcome, requeue bool) {
 	return o, false
 }
 
-// call runs the handler under heartbeats.
+// call runs the handler while heartbeats are sent.
 func (s *Server) call(t task) (result any, err error) {
 	ctx, cancel := s.handlerContext(t.request, t.method)
 	defer cancel()
@@ -238,7 +237,7 @@ func (s *Server) failed(r *Request, err error) outcome {
 	return outcome{failure: f.encode()}
 }
 
-// chosenFailure asks ServerOptions.Failure about an error that names no Python class.
+// chosenFailure calls ServerOptions.Failure for an error that names no Python class.
 func (s *Server) chosenFailure(r *Request, err error) (f *Failure) {
 	if s.options.Failure == nil {
 		s.logFailure(r, err)
@@ -265,7 +264,7 @@ func (s *Server) logFailure(r *Request, err error) {
 	log.Error("request failed")
 }
 
-// reply sends the one final answer and gives its token back.
+// reply sends the only final answer and returns its token.
 func (s *Server) reply(r *Request, o outcome) {
 	defer func() { <-s.replying }()
 	if r.wire.replyQ == "" {
@@ -275,7 +274,7 @@ func (s *Server) reply(r *Request, o outcome) {
 	}
 	err := s.send(r, o)
 	if errors.Is(err, ErrRefused) {
-		// The caller learns why there is no answer, instead of waiting for it in vain.
+		// The caller receives the reason instead of waiting in vain.
 		err = s.send(r, s.failed(r, fmt.Errorf("sending the answer of %s: %w", r.Method, err)))
 	}
 	if err != nil {
@@ -290,15 +289,16 @@ func (s *Server) send(r *Request, o outcome) error {
 	})
 }
 
-// settle notes that an acknowledgement failed; the broker delivers again.
+// settle logs that an acknowledgement failed; the broker then delivers the message
+// again.
 func (s *Server) settle(err error) {
 	if err != nil {
 		s.log.WithError(err).Debug("message could not be settled, it will be delivered again")
 	}
 }
 
-// heartbeat tells a caller that monitors its call that the handler is alive. The
-// returned function ends that and waits, so that nothing follows the reply.
+// heartbeat sends heartbeats to a caller that monitors its call. The returned function
+// ends the heartbeats and waits, so that none follows the reply.
 // oslo.messaging: rpc/server.py, incoming.heartbeat
 func (s *Server) heartbeat(ctx context.Context, r *Request) (stop func()) {
 	if !r.WantsReply || r.wire.replyQ == "" || r.wire.heartbeat == 0 {
@@ -322,9 +322,8 @@ type task struct {
 	job     *job  // of an UntilAccepted request
 }
 
-// dispatch has a task done by a goroutine that is idle, or by a new one. Goroutines
-// stay for further tasks because a new one has to grow its stack first, which
-// costs more than many a handler.
+// dispatch hands a task to an idle goroutine, or to a new one. Goroutines are reused
+// because a new one has to grow its stack first, which costs more than many handlers.
 func (s *Server) dispatch(t task) {
 	select {
 	case s.tasks <- t:
@@ -333,7 +332,7 @@ func (s *Server) dispatch(t task) {
 	}
 }
 
-// work does tasks until the server stops or enough others are idle.
+// work runs tasks until the server stops or enough other goroutines are idle.
 func (s *Server) work(t task) {
 	for {
 		s.runTask(t)
@@ -365,7 +364,7 @@ func (s *Server) runTask(t task) {
 
 // admit reports whether an AtMostOnce request may run.
 func (s *Server) admit(t task) bool {
-	// A request whose acknowledgement fails comes again: it must not run now.
+	// A request whose acknowledgement fails is delivered again, so it must not run now.
 	if err := t.message.Ack(); err != nil {
 		s.log.WithError(err).Warn("left a request that could not be acknowledged")
 		return false
@@ -390,7 +389,7 @@ func (s *Server) sendHeartbeats(ctx context.Context, r *Request) {
 			return
 		case <-t.C:
 		}
-		// The ticker may have won against a call that is over.
+		// The ticker may have fired although the call is over.
 		if ctx.Err() != nil {
 			return
 		}

@@ -18,12 +18,12 @@ import (
 const DefaultWorkers = 64
 
 const (
-	// defaultWindow is how many unique ids a server remembers; Python knows 16.
+	// defaultWindow is how many unique ids a server remembers; Python remembers 16.
 	defaultWindow = 4096
-	// minPendingReplies is the least bound on replies being sent: twice as many as may
-	// wait for the queues of clients that are gone.
+	// minPendingReplies is the minimum bound on replies being sent: twice the number
+	// that may wait for the queues of vanished clients.
 	minPendingReplies = 2 * maxLate
-	// minUnpacking bounds the compressed messages that wait beside the others.
+	// minUnpacking is the minimum bound on compressed requests that have not begun.
 	minUnpacking = 64
 	// defaultGrace is how long cancelled handlers may take to return.
 	defaultGrace = 5 * time.Second
@@ -44,9 +44,9 @@ type ServerOptions struct {
 	Ping bool
 	// Middleware wraps every handler, the first one outermost.
 	Middleware []Middleware
-	// Failure chooses what a caller sees of an error that names no Python class (a
-	// [*PanicError] among them), and is the place to log such an error. Nil logs it
-	// and sends a RuntimeError with its text.
+	// Failure chooses the failure that a caller sees for an error that names no Python
+	// class (a [*PanicError] among them), and can log such an error. Nil logs it and
+	// sends a RuntimeError with its text.
 	Failure func(ctx context.Context, req *Request, err error) *Failure
 	// IgnoreDeadline lets handlers run on after their caller has given up. Without
 	// it the context of an AtMostOnce method's handler ends at Request.Deadline with
@@ -55,14 +55,14 @@ type ServerOptions struct {
 	// derives a context from Request.Deadline itself.
 	IgnoreDeadline bool
 	// AnyReplyQueue lets callers name any queue for the answer. Without it the name
-	// must begin with "reply_", as it does in oslo.messaging: else a caller could have
+	// must begin with "reply_", as in oslo.messaging: otherwise a caller could have
 	// messages put into the queues of other services.
 	AnyReplyQueue bool
-	// MaxDecompressed bounds the bytes of a request that came compressed; 0 means
+	// MaxDecompressed bounds the decompressed size of a request; 0 means
 	// DefaultMaxDecompressed.
 	MaxDecompressed int
-	// Window is how many unique ids are remembered; 0 means 4096, and less than
-	// the 16 that Python remembers is raised to that.
+	// Window is the number of unique ids that are remembered; 0 means 4096. The minimum
+	// is 16, which Python remembers.
 	Window int
 	// Grace is how long Stop waits for handlers after it has cancelled their
 	// contexts; 0 means 5 s.
@@ -103,8 +103,8 @@ type Server struct {
 	stopErr  error
 }
 
-// NewServer makes a server of the target, which must name topic and server, for
-// the endpoints in the order in which they are asked.
+// NewServer returns a server of the target, which must name topic and server. Requests
+// go to the first of the endpoints that serves them.
 func NewServer(t Transport, target Target, endpoints []Endpoint, o ServerOptions) (*Server, error) {
 	if err := target.checkServer(); err != nil {
 		return nil, err
@@ -173,7 +173,7 @@ func (s *Server) Start(ctx context.Context) error {
 	l, err := s.transport.Listen(ctx, s.target, o, s.receive)
 	inTime := cancelled()
 	if err == nil && !inTime {
-		// The end came too late for the transport to see it.
+		// The context ended too late for the transport to notice.
 		closing, done := context.WithTimeout(context.WithoutCancel(ctx), s.options.Grace)
 		defer done()
 		err = errors.Join(ctx.Err(), l.Close(closing))
@@ -188,10 +188,10 @@ func (s *Server) Start(ctx context.Context) error {
 	return nil
 }
 
-// Cancel takes no more requests: requests that have not started go back to the broker for
-// other servers, running handlers go on. It returns when no further request will start.
-// After an error it may be called again. Stop is still needed. Cancel is oslo.messaging's
-// stop; its wait is the rest of Stop.
+// Cancel stops receiving: requests that have not started go back to the broker for
+// other servers, and running handlers go on. It returns when no further request will
+// start. After an error it may be called again. Stop is still needed. Cancel
+// corresponds to oslo.messaging's stop, and the rest of Stop to its wait.
 func (s *Server) Cancel(ctx context.Context) error {
 	s.stopReceiving()
 	s.mu.Lock()
@@ -271,7 +271,7 @@ func (s *Server) stop(ctx context.Context) error {
 	if s.listener == nil { // the start has failed
 		return err
 	}
-	// The listener gets time of its own: ctx may be over.
+	// The listener gets its own time limit, because ctx may have ended.
 	closing, done := context.WithTimeout(context.WithoutCancel(ctx), s.options.Grace)
 	defer done()
 	return errors.Join(err, cancelErr, s.listener.Close(closing))

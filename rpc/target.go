@@ -17,7 +17,7 @@ const DefaultExchange = "openstack"
 // oslo.messaging: rpc/dispatcher.py
 const DefaultVersion = "1.0"
 
-// Target says where a message goes or what a server listens on.
+// Target is the destination of a message or the address of a server.
 type Target struct {
 	// Exchange scopes Topic; empty means [DefaultExchange]. Fanouts ignore it.
 	Exchange string
@@ -34,7 +34,7 @@ type Target struct {
 	Fanout bool
 }
 
-// ExchangeName returns the exchange with the default applied.
+// ExchangeName returns the exchange, or the default if none is set.
 func (t Target) ExchangeName() string {
 	if t.Exchange == "" {
 		return DefaultExchange
@@ -42,7 +42,7 @@ func (t Target) ExchangeName() string {
 	return t.Exchange
 }
 
-// String shows the target for logs and errors.
+// String formats the target for logs and errors.
 func (t Target) String() string {
 	s := t.ExchangeName() + "/" + t.Topic
 	if t.Server != "" {
@@ -54,8 +54,8 @@ func (t Target) String() string {
 	return s
 }
 
-// checkServer reports what a server target lacks.
-// oslo.messaging: rpc/server.py refuses a target without topic or server
+// checkServer returns an error if a server target is incomplete. oslo.messaging:
+// rpc/server.py refuses a target without topic or server
 func (t Target) checkServer() error {
 	if t.Topic == "" {
 		return errors.New("rpc: a server target needs a topic")
@@ -91,7 +91,7 @@ func (v version) serves(r version) bool {
 	return r[1] < v[1] || r[2] <= v[2]
 }
 
-// parseVersion reads "M.m" or "M.m.r"; parts after the third are ignored.
+// parseVersion parses "M.m" or "M.m.r"; parts after the third are ignored.
 func parseVersion(text string) (version, error) {
 	var v version
 	rest, more := text, true

@@ -11,14 +11,14 @@ import (
 	"strings"
 )
 
-// DefaultPort is used for hosts without one, with TLS too.
-// oslo.messaging: impl_rabbit.py
+// DefaultPort is used for hosts without a port, with TLS too. oslo.messaging:
+// impl_rabbit.py
 const DefaultPort = 5672
 
-// defaultCredentials are RabbitMQ's own, used for what a host leaves out.
+// defaultCredentials are RabbitMQ's defaults, used for missing credentials.
 const defaultCredentials = "guest"
 
-// Host is one broker of a transport URL; what the URL leaves out is zero.
+// Host is one broker of a transport URL; parts missing in the URL are zero.
 type Host struct {
 	Name     string
 	Port     int
@@ -26,17 +26,17 @@ type Host struct {
 	Password string
 }
 
-// Address is host:port, with brackets around an IPv6 address.
+// Address returns host:port, with brackets around an IPv6 address.
 func (h Host) Address() string { return net.JoinHostPort(h.Name, strconv.Itoa(h.Port)) }
 
 // TransportURL is a parsed transport_url.
 type TransportURL struct {
 	Scheme string
-	// Hosts as written; each has credentials of its own.
+	// Hosts are in the order of the URL; each has its own credentials.
 	Hosts []Host
 	// VirtualHost is never empty: a URL without one means "/".
 	VirtualHost string
-	// Query holds driver options. Repeats are one value, joined with commas.
+	// Query holds driver options. Repeated options are joined with commas.
 	Query url.Values
 }
 
@@ -44,7 +44,7 @@ type TransportURL struct {
 //
 //	rabbit://[user[:password]@]host[:port][,...]/[vhost][?option=value&...]
 //
-// Errors name the part that is wrong and never show a password.
+// Errors name the wrong part and never show a password.
 // oslo.messaging: transport.py TransportURL.parse
 func ParseTransportURL(text string) (*TransportURL, error) {
 	scheme, rest, found := strings.Cut(text, "://")
@@ -73,7 +73,7 @@ func ParseTransportURL(text string) (*TransportURL, error) {
 	return u, nil
 }
 
-// Brokers returns the hosts with every default filled in; at least one.
+// Brokers returns the hosts with every default filled in; there is at least one.
 func (u *TransportURL) Brokers() []Host {
 	hosts := append([]Host(nil), u.Hosts...)
 	if len(hosts) == 0 {
@@ -94,7 +94,7 @@ func (u *TransportURL) Brokers() []Host {
 	return hosts
 }
 
-// String shows the URL without passwords and options.
+// String returns the URL without passwords and options.
 func (u *TransportURL) String() string {
 	names := make([]string, len(u.Hosts))
 	for i, h := range u.Hosts {
@@ -140,7 +140,7 @@ func parseHosts(text string) ([]Host, error) {
 
 func parseHost(text string) (Host, error) {
 	var h Host
-	// A user may hold a raw "@", a password a raw ":".
+	// A user may contain a raw "@", a password a raw ":".
 	if at := strings.LastIndexByte(text, '@'); at >= 0 {
 		user, password, _ := strings.Cut(text[:at], ":")
 		h.User, h.Password = unescape(user), unescape(password)
@@ -171,7 +171,7 @@ func parseHost(text string) (Host, error) {
 }
 
 // unescape decodes percent escapes once. As in Python, a percent sign that begins no
-// escape stays.
+// escape is kept.
 func unescape(s string) string {
 	if !strings.Contains(s, "%") {
 		return s

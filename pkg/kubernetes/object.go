@@ -14,7 +14,7 @@ type Metadata struct {
 	UID         string            `json:"uid"`
 	Labels      map[string]string `json:"labels"`
 	Annotations map[string]string `json:"annotations"`
-	// Deleted is when the deletion of an object began that is there still.
+	// Deleted is when the deletion of a still existing object began.
 	Deleted *time.Time `json:"deletionTimestamp"`
 }
 
@@ -41,8 +41,8 @@ func (p *Pod) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// Volume is a volume of a pod: a claim, or a Cinder volume by its id, or of a
-// kind that the plugins do not know, with both nil.
+// Volume is a volume of a pod: a claim, or a Cinder volume by its id. Both are nil for
+// a kind that the plugins do not know.
 type Volume struct {
 	Name   string  `json:"name"`
 	Cinder *Cinder `json:"cinder"`
@@ -51,8 +51,8 @@ type Volume struct {
 	} `json:"persistentVolumeClaim"`
 }
 
-// Cinder is CinderVolumeSource and CinderPersistentVolumeSource. What the API
-// server does not tell is nil.
+// Cinder is CinderVolumeSource and CinderPersistentVolumeSource. Fields that the API
+// server omits are nil.
 type Cinder struct {
 	VolumeID string  `json:"volumeID"`
 	FSType   *string `json:"fsType"`

@@ -12,15 +12,15 @@ import (
 )
 
 // PodID returns the id by which Karbor knows the pod of a name. Names of pods are
-// used again, and so is the id.
+// reused, and so is the id.
 // karbor: services/protection/protectable_plugins/pod.py
 func PodID(namespace, name string) string {
 	return uuid.NewSHA1(uuid.NameSpaceOID, []byte(namespace+":"+name)).String()
 }
 
-// Within returns a view of a cluster in which there are only some namespaces. The
-// names of pods come from tenants, while the cluster knows nothing but the identity
-// of the service: a pod of a system namespace could be copied and started by anybody.
+// Within returns a view of a cluster that is limited to some namespaces. The names of
+// pods come from tenants, while the cluster only sees the identity of the service:
+// otherwise any tenant could copy and start a pod of a system namespace.
 func Within(c Cluster, namespaces ...string) Cluster { return &within{c, namespaces} }
 
 type within struct {

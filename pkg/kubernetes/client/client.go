@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package client is the way to a Kubernetes cluster: client-go's REST client with
-// the few types that the plugins for pods need, and not its set of clients for
-// every API that there is. No other package of the service imports Kubernetes'
-// libraries.
+// Package client calls a Kubernetes cluster with client-go's REST client and only the
+// types that the plugins for pods need, without the clients for all other APIs. No other
+// package of the service imports Kubernetes' libraries.
 package client
 
 import (
@@ -41,17 +40,17 @@ type Client struct {
 
 var _ kubernetes.Cluster = (*Client)(nil)
 
-// New returns a client. It reads the files that the configuration names at the
-// first call, so that they can be missing where no pod is protected.
+// New returns a client. It reads the configured files at the first call, so that they
+// may be missing where no pod is protected.
 func New(cfg kubernetes.Config) *Client { return &Client{cfg: cfg} }
 
-// Wrapped returns a client for the same cluster whose calls go through what wrap
-// puts around the transport.
+// Wrapped returns a client for the same cluster whose calls go through wrap(transport).
 func (c *Client) Wrapped(wrap func(http.RoundTripper) http.RoundTripper) *Client {
 	return &Client{cfg: c.cfg, wrap: wrap}
 }
 
-// connected makes the REST client. It may succeed later if a file is missing now.
+// connected returns the REST client. After a failure, for example a missing file, a
+// later call may succeed.
 func (c *Client) connected() (*rest.RESTClient, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -88,11 +87,11 @@ func (c *Client) Close() {
 	}
 }
 
-// retries is how often an API server is asked again that answers "later". It has
-// done nothing then.
+// retries is the number of repetitions for an API server that answers "later", in which
+// case it has done nothing yet.
 const retries = 4
 
-// call makes the request that describe describes, and reads the answer by read.
+// call makes the request that describe describes, and decodes the answer with read.
 func (c *Client) call(ctx context.Context, method string, describe func(*rest.Request) *rest.Request, read func(rest.Result) error) error {
 	connected, err := c.connected()
 	if err != nil {
@@ -102,7 +101,8 @@ func (c *Client) call(ctx context.Context, method string, describe func(*rest.Re
 	if err := request.Error(); err != nil {
 		return err
 	}
-	// The library's own log of calls has another form than ours, and says less than errors do.
+	// The library logs calls in another format, and with less information than the
+	// errors have.
 	ctx = klog.NewContext(ctx, logr.Discard())
 	result := request.Do(ctx)
 	if err := result.Error(); err != nil {
@@ -115,7 +115,7 @@ func (c *Client) call(ctx context.Context, method string, describe func(*rest.Re
 }
 
 // failure turns an answer of the API server into a StatusError. Errors of the
-// connection name the call already.
+// connection already name the call.
 func failure(err error, method, path string) error {
 	var answered apierrors.APIStatus
 	if !errors.As(err, &answered) {
@@ -130,8 +130,8 @@ func failure(err error, method, path string) error {
 // pageSize is how many pods one answer holds.
 const pageSize = 500
 
-// pods begins a request about the pods of a namespace. An empty one would be all
-// namespaces.
+// pods begins a request about the pods of a namespace. An empty namespace, which would
+// mean all namespaces, is refused.
 func (c *Client) pods(ctx context.Context, method, namespace string, describe func(*rest.Request) *rest.Request, into any) error {
 	if namespace == "" {
 		return errors.New("the namespace of a pod is empty")
@@ -239,7 +239,7 @@ func (c *Client) get(ctx context.Context, into runtime.Object, describe func(*re
 	return c.call(ctx, http.MethodGet, describe, func(result rest.Result) error { return result.Into(into) })
 }
 
-// cinder makes a Cinder volume source. An API server leaves out zero values.
+// cinder returns a Cinder volume source. An API server omits zero values.
 func cinder(id, fsType string, readOnly bool) *kubernetes.Cinder {
 	volume := &kubernetes.Cinder{VolumeID: id}
 	if fsType != "" {

@@ -20,12 +20,12 @@ import (
 	"github.com/karbor-project/karbor/pkg/kubernetes"
 )
 
-// timeout bounds a call with all its attempts, so also how long an API server can
-// ask to come back later.
+// timeout bounds a call with all its attempts, and so also the delay that an API server
+// can ask for.
 const timeout = time.Minute
 
-// newScheme knows the kinds that are read or sent as such. Pods are not among them:
-// they are kept as the text that they are.
+// newScheme registers the kinds that are decoded or sent as Go types. Pods are not
+// among them, because they are kept as raw text.
 func newScheme() *runtime.Scheme {
 	scheme := runtime.NewScheme()
 	scheme.AddKnownTypes(core.SchemeGroupVersion, &core.PersistentVolumeClaim{}, &core.PersistentVolume{})
@@ -33,8 +33,8 @@ func newScheme() *runtime.Scheme {
 	return scheme
 }
 
-// settings says where the API server is and who we are. The library looks at the
-// files of the client certificate every few minutes, so a renewed one is used
+// settings are the address of the API server and the credentials. The library checks
+// the files of the client certificate every few minutes, so that a renewed one is used
 // without a restart.
 func settings(cfg kubernetes.Config) (*rest.Config, error) {
 	settings, err := server(cfg)
@@ -73,8 +73,8 @@ func server(cfg kubernetes.Config) (*rest.Config, error) {
 	return &rest.Config{Host: cfg.Host, TLSClientConfig: rest.TLSClientConfig{CAFile: cfg.CAFile, CertFile: cfg.CertFile, KeyFile: cfg.KeyFile}}, nil
 }
 
-// check reads the files of the certificates before the library does, whose errors
-// do not name the option.
+// check reads the certificate files before the library does, because the library's
+// errors do not name the option.
 func check(cfg kubernetes.Config) error {
 	if cfg.CAFile != "" {
 		if _, err := cert.NewPool(cfg.CAFile); err != nil {

@@ -10,14 +10,14 @@ import (
 	"strings"
 )
 
-// node is where all pods run.
+// node is the node on which all pods run.
 const node = "node-1"
 
 // tokenPath is where the token of a service account is mounted.
 const tokenPath = "/var/run/secrets/kubernetes.io/serviceaccount"
 
-// admit completes a pod: what the API has defaults for, and what the plugins for
-// service accounts, tolerations and priorities do.
+// admit completes a pod as the API's defaults and the plugins for service accounts,
+// tolerations and priorities do.
 // kubernetes: pkg/apis/core/v1/defaults.go; plugin/pkg/admission
 func admit(pod map[string]any) {
 	spec := member(pod, "spec")
@@ -63,7 +63,7 @@ func fill(object, defaults map[string]any) {
 	}
 }
 
-// pullPolicy is what an image gets whose manifest has none.
+// pullPolicy returns the default pull policy of an image.
 func pullPolicy(image string) string {
 	if _, tag, ok := strings.Cut(image[strings.LastIndex(image, "/")+1:], ":"); ok && tag != "latest" {
 		return "IfNotPresent"
@@ -73,8 +73,8 @@ func pullPolicy(image string) string {
 
 var dns1123 = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`)
 
-// refusal is how what is asked at creation is refused before anybody looks at the
-// whole object, or with code 0 that it is not.
+// refusal returns the answer to a creation that is refused before the whole object is
+// validated, or code 0 if the creation is not refused.
 // kubernetes: apiserver/pkg/registry/rest, plugin/pkg/admission/priority
 func refusal(pod map[string]any, namespace string) (code int, reason, message string) {
 	metadata, spec := member(pod, "metadata"), member(pod, "spec")

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package kubernetestest is an API server for tests: pods, claims and volumes,
-// with what the real one checks, completes and refuses. Run is the conformance
-// suite that it passes as the real one does, and Real the way to that one.
+// Package kubernetestest is an API server for tests: pods, claims and volumes, with the
+// checks, defaults and refusals of the real one. Run is the conformance suite, which
+// this server and the real one pass, and Real connects to the real one.
 // kubernetes: api-reference v1.37, apimachinery/pkg/api/errors
 package kubernetestest
 
@@ -30,14 +30,14 @@ import (
 type Cluster struct {
 	*client.Client
 	URL string
-	// Looks is how many looks at a pod see it on its way; 2 by default. If it is
-	// 0, pods go their way by Start and End only.
+	// Looks is the number of looks at a pod that see it in transition; 2 by default. If
+	// it is 0, only Start and End change the state of pods.
 	Looks int
 	// PageSize bounds a page of a listing; 500 by default.
 	PageSize int
 	// Data maps the Cinder volumes that exist to their contents.
 	Data map[string]string
-	// Phase is what new pods come to; "Running" by default.
+	// Phase is the phase that new pods reach; "Running" by default.
 	Phase string
 
 	mu         sync.Mutex
@@ -116,8 +116,8 @@ func (c *Cluster) Refuse(start string, code int, reason string) {
 	c.refuses[start] = answer{code: code, reason: reason}
 }
 
-// Later answers the next such call with an error that asks to come back after
-// some seconds.
+// Later answers the next such call with an error that asks the client to come back
+// after some seconds.
 func (c *Cluster) Later(start string, code, seconds int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -162,10 +162,10 @@ func (c *Cluster) AddNamespace(name string) {
 	c.namespaces[name] = true
 }
 
-// Start has the new pod of a name run, in whatever namespace it is.
+// Start makes the new pod of a name run, in any namespace.
 func (c *Cluster) Start(t testing.TB, name string) { c.advance(t, name) }
 
-// End is the end of the pod of a name whose deletion has begun.
+// End ends the pod of a name whose deletion has begun.
 func (c *Cluster) End(t testing.TB, name string) { c.advance(t, name) }
 
 func (c *Cluster) advance(t testing.TB, name string) {
@@ -181,8 +181,8 @@ func (c *Cluster) advance(t testing.TB, name string) {
 	t.Fatalf("there is no pod %s", name)
 }
 
-// Object returns an object as it is, nil if it is not there. collection is as in
-// paths, "pods"; volumes have no namespace.
+// Object returns an object in its present state, nil if it does not exist. collection
+// is as in paths, "pods"; volumes have no namespace.
 func (c *Cluster) Object(collection, namespace, name string) map[string]any {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -209,7 +209,7 @@ func (c *Cluster) Inventory(context.Context) ([]string, error) {
 	return there, nil
 }
 
-// complete sets what each object has.
+// complete sets the members that every object has.
 func (c *Cluster) complete(object map[string]any) {
 	c.version++
 	metadata := member(object, "metadata")
@@ -226,7 +226,7 @@ func key(collection string, namespace, name any) string {
 	return fmt.Sprintf("%s/%s/%s", collection, namespace, name)
 }
 
-// member returns an object's object, an empty one if there is none.
+// member returns the object in a member of an object, an empty one if it is missing.
 func member(object map[string]any, name string) map[string]any {
 	inner, ok := object[name].(map[string]any)
 	if !ok {
@@ -281,7 +281,7 @@ func (c *Cluster) look(k string) bool {
 	return c.objects[k] != nil
 }
 
-// pass lets a pod go its way: a new one runs, a deleted one ends.
+// pass advances the state of a pod: a new one runs, a deleted one ends.
 func (c *Cluster) pass(k string) {
 	delete(c.looks, k)
 	pod := c.objects[k]
@@ -293,7 +293,7 @@ func (c *Cluster) pass(k string) {
 	pod["status"] = map[string]any{"phase": c.phase(pod)}
 }
 
-// phase is what becomes of a new pod: it waits as long as a volume is not there.
+// phase returns the phase of a new pod: it waits until its volumes exist.
 func (c *Cluster) phase(pod map[string]any) string {
 	for _, v := range items(member(pod, "spec"), "volumes") {
 		id, mounts := member(v, "cinder")["volumeID"].(string)

@@ -14,22 +14,23 @@ import (
 	"github.com/karbor-project/karbor/pkg/kubernetes/client"
 )
 
-// World is a cluster for the suite: an API server without a scheduler, a kubelet
-// and controllers, whose parts a test plays.
+// World is a cluster for the suite: an API server without a scheduler, a kubelet and
+// controllers, whose roles a test plays.
 type World struct {
 	Client    *client.Client // of somebody who may do what Karbor has to
 	Stranger  *client.Client // of somebody who may do nothing
 	Namespace string         // there, and empty
-	// Put makes an object of a manifest: a PersistentVolumeClaim or a PersistentVolume.
+	// Put creates an object from a manifest: a PersistentVolumeClaim or a
+	// PersistentVolume.
 	Put func(t testing.TB, manifest string)
-	// Start has a pod bound to a node, where it runs.
+	// Start binds a pod to a node, where it runs.
 	Start func(t testing.TB, pod string)
-	// End is the end of a pod whose deletion has begun.
+	// End ends a pod whose deletion has begun.
 	End func(t testing.TB, pod string)
 }
 
-// Run holds an API server, the fake one or a real one, to what the plugins rely on,
-// and pkg/kubernetes/client with it. start makes a world with a namespace of its own.
+// Run checks that an API server, the fake one or a real one, and pkg/kubernetes/client
+// behave as the plugins require. start makes a world with a namespace of its own.
 func Run(t *testing.T, start func(t testing.TB) World) {
 	t.Helper()
 	for name, test := range map[string]func(*testing.T, World){

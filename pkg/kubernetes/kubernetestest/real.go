@@ -65,7 +65,7 @@ func Real(t testing.TB) *Server {
 // File returns the path of a file of the server: NAME.conf, NAME.crt and NAME.key of a user, ca.crt.
 func (s *Server) File(name string) string { return filepath.Join(s.dir, name) }
 
-// Config is how one gets there as a user, by the options for certificates.
+// Config returns the configuration of a user who logs in with a certificate.
 func (s *Server) Config(user string) kubernetes.Config {
 	settings, err := clientcmd.BuildConfigFromFlags("", s.File(user+".conf"))
 	if err != nil {
@@ -101,7 +101,7 @@ func (s *Server) World(t testing.TB) World {
 	}
 }
 
-// Put makes an object of a manifest of the API's first group.
+// Put creates an object from a manifest of the API's first group.
 func (s *Server) Put(t testing.TB, manifest string) {
 	t.Helper()
 	var object struct {
@@ -118,7 +118,7 @@ func (s *Server) Put(t testing.TB, manifest string) {
 	must(t, s.post(t.Context(), path+strings.ToLower(object.Kind)+"s", []byte(manifest)))
 }
 
-// ensure makes an object unless it is there.
+// ensure creates an object unless it exists.
 func (s *Server) ensure(t testing.TB, path, manifest string) {
 	t.Helper()
 	if err := s.post(t.Context(), path, []byte(manifest)); !apierrors.IsAlreadyExists(err) {
@@ -130,7 +130,7 @@ func (s *Server) post(ctx context.Context, path string, manifest []byte) error {
 	return s.admin.Post().AbsPath(path).SetHeader("Content-Type", "application/json").Body(manifest).Do(ctx).Error()
 }
 
-// start is what scheduler and kubelet do with a new pod.
+// start does what scheduler and kubelet do with a new pod.
 func (s *Server) start(ctx context.Context, namespace, pod string) error {
 	path := "/api/v1/namespaces/" + namespace + "/pods/" + pod
 	binding := fmt.Sprintf(`{"apiVersion": "v1", "kind": "Binding", "metadata": {"name": %q}, "target": {"apiVersion": "v1", "kind": "Node", "name": %q}}`, pod, node)
@@ -140,7 +140,7 @@ func (s *Server) start(ctx context.Context, namespace, pod string) error {
 	return s.admin.Patch(types.MergePatchType).AbsPath(path + "/status").Body([]byte(`{"status": {"phase": "Running"}}`)).Do(ctx).Error()
 }
 
-// end is what a kubelet does at last with a pod that is deleted.
+// end does what a kubelet finally does with a deleted pod.
 func (s *Server) end(ctx context.Context, namespace, pod string) error {
 	options := []byte(`{"apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": 0}`)
 	return s.admin.Delete().AbsPath("/api/v1/namespaces/"+namespace+"/pods/"+pod).SetHeader("Content-Type", "application/json").Body(options).Do(ctx).Error()

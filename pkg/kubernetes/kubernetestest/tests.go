@@ -7,15 +7,15 @@ import (
 	"testing"
 )
 
-// Tests end with a collection, for a check for leaks after them: client-go stops to
-// look at the files of certificates when the collector finds that nobody has their
-// client any more.
+// Tests is a testing.M that collects garbage after the tests, before a check for leaks:
+// client-go stops watching certificate files when the collector finds that their client
+// is no longer used.
 type Tests struct{ *testing.M }
 
 // Run runs the tests.
 func (t Tests) Run() int {
 	code := t.M.Run()
-	for range 3 { // what is in pools goes with the second
+	for range 3 { // the second run empties pools
 		runtime.GC()
 	}
 	return code

@@ -33,8 +33,8 @@ func claimed(claim string) kubernetes.Volume {
 	return v
 }
 
-// volumes looks behind claims, with all that can be there. Names of volumes have
-// no namespace, so they get one.
+// volumes checks how claims of every form are resolved. Names of volumes have no
+// namespace, so the check makes them unique.
 func volumes(t *testing.T, w World) {
 	yes, ext4 := true, "ext4"
 	for claim, tc := range map[string]struct {
