@@ -14,12 +14,12 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// maxDenials bounds what is remembered of an outage in which requests keep coming.
+// maxDenials bounds the record of denied requests, which grows while requests arrive during an outage.
 const maxDenials = 10_000
 
 // denials remembers operations whose callers were told that they could not be recorded.
-// The database may have kept such an operation all the same, and only its answer was lost.
-// An entry that turns up later ends as its caller was told. The file keeps denials over a
+// The database may have stored such an operation although its response was lost. An entry
+// that is found later ends with the error that its caller got. The file keeps denials over a
 // restart of the worker, which is likely during an outage of the database.
 type denials struct {
 	file string // "" keeps them in memory only
@@ -60,7 +60,7 @@ func newDenials(file string, log logrus.FieldLogger) *denials {
 	return d
 }
 
-// add remembers what the caller of an operation is told. It returns when that is on disk.
+// add records the error text that the caller of an operation gets, and returns once it is on disk.
 func (d *denials) add(id, told string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -93,7 +93,7 @@ func (d *denials) append(one denial) (err error) {
 	return f.Sync()
 }
 
-// take returns what the caller of an operation was told, and forgets it. ok is false for an
+// take returns the error text that the caller of an operation got, and removes it. ok is false for an
 // operation that was accepted.
 func (d *denials) take(id string) (told string, ok bool) {
 	d.mu.Lock()

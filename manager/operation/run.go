@@ -29,18 +29,17 @@ import (
 	"github.com/karbor-project/karbor/providers/protection"
 )
 
-// phase is how far an operation has come. It goes forward only, and is on record: the
-// marks of the journal entry tell every owner in which phase the operation is.
+// phase is the progress of an operation. It only moves forward. The marks of the journal entry
+// record it, so that every owner knows the phase of the operation.
 //
-//	phase    what is done                     a failure that passes   one that does not      a handover
-//	opening  rows and checkpoint are made     repeated                decides the outcome    left to the next owner
-//	walking  hooks run                        the plugins' to judge   decides the outcome    left to the next owner
-//	walked   success is written               repeated                decides the outcome    left to the next owner
-//	undoing  what hooks have made is removed  repeated, for a while   is told of             left to the next owner
-//	telling  failure is written               repeated                is logged              left to the next owner
+//	phase    work                              temporary error         permanent error           handover
+//	opening  create rows and checkpoint        retried                 decides the outcome       left to the next owner
+//	walking  run hooks                         handled by the plugins  decides the outcome       left to the next owner
+//	walked   write the success                 retried                 decides the outcome       left to the next owner
+//	undoing  remove what hooks have made       retried for a while     reported in the reason    left to the next owner
+//	telling  write the failure                 retried                 logged                    left to the next owner
 //
-// Walked and telling end with the journal entry, so that the entry ends after bank and
-// database say the same.
+// In walked and telling, the journal entry ends last, after bank and database have the result.
 type phase int
 
 const (
