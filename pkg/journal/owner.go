@@ -62,7 +62,8 @@ func (j *SQL) Owners(ctx context.Context) ([]Owner, error) {
 	return owners, nil
 }
 
-// isLive locks the owner's row, so that the owner is not announced meanwhile.
+// isLive reports whether an owner is live. It locks the owner's row, so that the owner
+// is not announced meanwhile.
 func isLive(ctx context.Context, tx database.Tx, owner string) (bool, error) {
 	if !storable(owner) {
 		return false, nil

@@ -168,10 +168,10 @@ func (c *publishChannel) unusable() bool {
 // waitForConfirm waits until the confirm of a message is in or ctx ends. A queue that
 // has lost the majority of its members confirms nothing. So that messages for other
 // queues do not wait for it, they get another channel after slowConfirm; after
-// answerTime the channel is closed and its messages are sent again. When the whole
-// connection has seen no confirm meanwhile, it is given up, for another host may do
-// better: a node that has lost another one of its cluster can take messages for minutes
-// without confirming any, while it still sends heartbeats. Time in which the broker
+// answerTime the channel is closed and its messages are sent again. If the whole
+// connection has seen no confirm meanwhile, the connection is given up, because another
+// host may work: a node that has lost another node of its cluster can take messages for
+// minutes without confirming any, while it still sends heartbeats. Time in which the broker
 // blocks the connection does not count.
 func (c *publishChannel) waitForConfirm(ctx context.Context, confirm *amqp.DeferredConfirmation, log logrus.FieldLogger) error {
 	before, resumed := c.session.confirms.Load(), c.session.resumed.Load()

@@ -14,8 +14,8 @@ import (
 	"testing"
 )
 
-// Relay stands between a test and a database server. It can be down: then
-// nothing listens and the connections there were are gone.
+// Relay stands between a test and a database server. While it is down, nothing listens
+// and existing connections are closed.
 type Relay struct {
 	t        testing.TB
 	upstream string
@@ -29,8 +29,8 @@ type Relay struct {
 	lost     int
 }
 
-// NewRelay begins to relay, until the test ends, and returns the URL of the
-// database by way of the relay. The URL is one of SQLAlchemy.
+// NewRelay starts a relay that ends with the test, and returns the SQLAlchemy URL of
+// the database through the relay.
 func NewRelay(t testing.TB, databaseURL string) (*Relay, string) {
 	t.Helper()
 	u, err := url.Parse(databaseURL)
@@ -50,7 +50,7 @@ func NewRelay(t testing.TB, databaseURL string) (*Relay, string) {
 	return r, u.String()
 }
 
-// Up listens.
+// Up starts listening.
 func (r *Relay) Up() {
 	listener, err := net.Listen("tcp", r.address)
 	if err != nil {
@@ -71,7 +71,7 @@ func (r *Relay) Up() {
 	})
 }
 
-// Down listens no more and cuts.
+// Down stops listening and closes the connections.
 func (r *Relay) Down() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -79,7 +79,7 @@ func (r *Relay) Down() {
 	r.cut()
 }
 
-// Cut closes the connections there are; new ones can be made.
+// Cut closes the existing connections; new ones can be made.
 func (r *Relay) Cut() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -93,15 +93,15 @@ func (r *Relay) cut() {
 	}
 }
 
-// LoseAnswer lets the next statement with that text, in any case, reach the
-// server and be done, and cuts its connection instead of answering.
+// LoseAnswer lets the next statement with that text, in any case, reach the server and
+// be executed, and closes its connection instead of answering.
 func (r *Relay) LoseAnswer(text string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.lose = []byte(strings.ToLower(text))
 }
 
-// Lost returns how many answers were lost.
+// Lost returns the number of lost answers.
 func (r *Relay) Lost() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()

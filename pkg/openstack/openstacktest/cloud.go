@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package openstacktest is a cloud for tests: an HTTP server that answers what a
-// test tells it to, and the clients of it, made as for the real one.
+// Package openstacktest is a cloud for tests: an HTTP server with answers set by the
+// test, and clients for that server.
 package openstacktest
 
 import (
@@ -33,8 +33,8 @@ const (
 	Trove   = "/trove/" + Project
 )
 
-// Cloud answers by patterns of http.ServeMux and remembers what it was asked.
-// A request without a pattern is answered with 404.
+// Cloud answers requests by patterns of http.ServeMux and records them. A request
+// without a pattern is answered with 404.
 type Cloud struct {
 	*openstack.Factory
 	URL string
@@ -45,7 +45,7 @@ type Cloud struct {
 	calls    []Call
 }
 
-// Call is one request that a Cloud got.
+// Call is one request that a Cloud received.
 type Call struct {
 	Method, Path, Query string
 	Header              http.Header
@@ -71,7 +71,7 @@ func New(t testing.TB) *Cloud {
 }
 
 // SetMicroversion makes the clients of a service ask for a microversion, as option
-// microversion does. It is for clients that are not made yet.
+// microversion does. It affects only clients that are created later.
 func (c *Cloud) SetMicroversion(service, version string) {
 	c.Factory.Close()
 	cfg := c.services[service]
@@ -106,7 +106,7 @@ func (c *Cloud) serve(w http.ResponseWriter, r *http.Request) {
 // Handle answers a pattern such as "GET /glance/v2/images".
 func (c *Cloud) Handle(pattern string, h http.HandlerFunc) { c.mux.HandleFunc(pattern, h) }
 
-// Answer answers a pattern always the same, with JSON.
+// Answer always gives the same JSON answer to a pattern.
 func (c *Cloud) Answer(pattern string, status int, body string) {
 	c.Handle(pattern, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
@@ -115,8 +115,8 @@ func (c *Cloud) Answer(pattern string, status int, body string) {
 	})
 }
 
-// Sequence answers a pattern with one body after the other, the last one again
-// and again.
+// Sequence answers a pattern with one body after the other and then repeats the last
+// one.
 func (c *Cloud) Sequence(pattern string, bodies ...string) {
 	var mu sync.Mutex
 	c.Handle(pattern, func(w http.ResponseWriter, _ *http.Request) {

@@ -22,13 +22,13 @@ type Kind struct {
 	ready   string // status in which it can be used; "": it can be as soon as it is there
 	// unblock is the update after which a resource can be removed.
 	unblock map[string]any
-	// reset is the administrator's action for a resource that is stuck in a status
-	// in which nobody may delete it.
+	// reset is the administrator's action for a resource that is stuck in a status in
+	// which its owner cannot delete it.
 	reset string
 }
 
-// service is the service that a kind belongs to: its client, and the variable by which a
-// test knows that it runs.
+// service is the service of a kind: its client, and the variable that shows a test
+// whether the service runs.
 type service struct {
 	variable string
 	client   func(*openstack.Factory, context.Context) (*gophercloud.ServiceClient, error)
@@ -42,14 +42,14 @@ var (
 	nova    = service{"KARBOR_TEST_NOVA", (*openstack.Factory).Compute}
 )
 
-// unnamed takes a fault that a test asked for away from a resource that is to be
-// removed.
+// unnamed removes a fault that a test requested from a resource that is about to be
+// deleted.
 var unnamed = map[string]any{"name": "", "metadata": map[string]any{"fault": ""}}
 
-// unrouted lets a router forget its routes, which hold on to its interfaces.
+// unrouted removes a router's routes, which keep its interfaces in use.
 var unrouted = map[string]any{"routes": []any{}}
 
-// The kinds that have helpers. Containers are seen in inventories too.
+// The kinds that have helpers. Inventories list containers too.
 var (
 	Server         = Kind{name: "server", service: nova, path: "servers", listing: "servers/detail", list: "servers", member: "server", ready: "ACTIVE", unblock: map[string]any{"name": "removed"}, reset: "os-resetState"}
 	KeyPair        = Kind{name: "key pair", service: nova, path: "os-keypairs", list: "keypairs", member: "keypair"}
@@ -69,7 +69,8 @@ var (
 	Image = Kind{name: "image", service: glance, path: "images", list: "images", filter: "owner"}
 )
 
-// SecurityGroupRule is a kind that inventories leave out: rules go with their group.
+// SecurityGroupRule is a kind that inventories omit, because rules are deleted with
+// their group.
 var SecurityGroupRule = Kind{name: "security group rule", service: neutron, path: "security-group-rules", list: "security_group_rules", member: "security_group_rule", filter: "project_id"}
 
 // kinds are in the order in which a project is emptied.

@@ -22,8 +22,8 @@ import (
 	"github.com/karbor-project/karbor/pkg/requestcontext"
 )
 
-// RealProject is a project of the real cloud that belongs to one test, with a user of
-// its own: what it holds, the test made. When the test ends, everything in it is
+// RealProject is a project of the real cloud for one test, with a user of its own, so
+// everything in it was made by the test. When the test ends, everything in it is
 // removed, and then the project.
 //
 // Its methods end the test when the cloud refuses something.
@@ -36,7 +36,7 @@ type RealProject struct {
 	admin context.Context // the same with an administrator of the project
 }
 
-// NewRealProject makes a project. It skips the test if KARBOR_TEST_KEYSTONE or one of
+// NewRealProject creates a project. It skips the test if KARBOR_TEST_KEYSTONE or one of
 // need, variables such as KARBOR_TEST_CINDER, is not set.
 func NewRealProject(t testing.TB, need ...string) *RealProject {
 	t.Helper()
@@ -56,8 +56,8 @@ func NewRealProject(t testing.TB, need ...string) *RealProject {
 	return p
 }
 
-// RealService returns the project of the service, as user karbor, in whose account the
-// banks are. It belongs to everybody, so nothing in it is removed.
+// RealService returns the project of the service, as user karbor, whose account holds
+// the banks. All tests share it, so nothing in it is removed.
 func RealService(t testing.TB) *RealProject {
 	t.Helper()
 	skipWithout(t)
@@ -72,7 +72,7 @@ func (p *RealProject) Context() context.Context { return requestcontext.New(p.t.
 // ID returns the project's id.
 func (p *RealProject) ID() string { return p.Caller.ProjectID }
 
-// keystone is the administrator's way to make and remove projects and users.
+// keystone is the administrator's client for creating and removing projects and users.
 type keystone struct {
 	t      testing.TB
 	ctx    context.Context
@@ -89,8 +89,8 @@ func newKeystone(t testing.TB) keystone {
 	}
 }
 
-// create makes a member of a collection, which the end of the test removes, and
-// returns its id.
+// create adds a member to a collection and returns the member's id. The member is
+// removed when the test ends.
 func (k keystone) create(collection, member string, body map[string]any) string {
 	k.t.Helper()
 	var made map[string]struct{ ID string }
@@ -126,10 +126,9 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// BriefCaller logs the project's user in once more, with a token that ends after
-// its life, and returns what waits for that: until the token is old for every
-// service, also for one that has looked at it before. It needs
-// KARBOR_TEST_BRIEF_LOGIN.
+// BriefCaller logs the project's user in once more, with a short-lived token, and
+// returns a function that waits until the token has expired for every service, even one
+// that has cached its validation. It needs KARBOR_TEST_BRIEF_LOGIN.
 func (p *RealProject) BriefCaller(life time.Duration) (caller *requestcontext.RequestContext, end func()) {
 	p.t.Helper()
 	skipWithout(p.t, "KARBOR_TEST_BRIEF_LOGIN")
@@ -155,8 +154,7 @@ func (p *RealProject) BriefCaller(life time.Duration) (caller *requestcontext.Re
 	}
 }
 
-// Alone returns a factory whose calls carry the caller's token and none of the
-// service.
+// Alone returns a factory whose calls carry the caller's token but no service token.
 func (p *RealProject) Alone() *openstack.Factory {
 	f := openstack.New(openstack.Config{AuthURI: os.Getenv("KARBOR_TEST_KEYSTONE")}, nil)
 	p.t.Cleanup(f.Close)
@@ -169,9 +167,9 @@ type Through func(req *http.Request) (*http.Response, error)
 // RoundTrip implements http.RoundTripper.
 func (f Through) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
 
-// stuck is how many rounds a resource may withstand its removal before the
-// administrator declares it broken, which makes it removable. With a status such
-// as error_deleting nobody else can remove it.
+// stuck is the number of rounds for which a resource may withstand its removal before
+// the administrator sets it to an error status, which makes it removable. From a status
+// such as error_deleting nobody else can remove it.
 const stuck = 100
 
 // purge removes everything.
@@ -184,10 +182,10 @@ func (p *RealProject) purge() {
 	}
 }
 
-// RemoveAll removes what the project holds in Nova, Neutron, Cinder, Manila and
-// Glance, but for some kinds, in as many rounds as it takes: what others need can
-// be removed only after these, and services do it in their own time. It tells
-// whether that went well; else the test has failed.
+// RemoveAll removes the project's resources in Nova, Neutron, Cinder, Manila and
+// Glance, except for some kinds. It works in rounds, because a resource can be removed
+// only after its users, and services take their own time. It reports whether everything
+// was removed; otherwise the test has failed.
 func (p *RealProject) RemoveAll(but ...Kind) bool {
 	p.t.Helper()
 	end := time.Now().Add(patience)
@@ -214,8 +212,8 @@ func (p *RealProject) RemoveAll(but ...Kind) bool {
 	}
 }
 
-// discard does what it can do now to have a resource removed. Refusals are normal:
-// the next round tries again.
+// discard does what is possible now to remove a resource. Refusals are normal: the next
+// round tries again.
 func (p *RealProject) discard(h held, round int) {
 	at := h.kind.path + "/" + h.ID
 	if h.kind.unblock != nil && round == 1 {
@@ -238,8 +236,8 @@ func (p *RealProject) discard(h held, round int) {
 	}
 }
 
-// Rescue does an administrator's work after the death of a daemon: resources that hang
-// for ever are declared broken, or fit for use in the case of the one to keep.
+// Rescue does an administrator's work after the death of a daemon: hanging resources
+// are set to an error status, except for the one to keep, which is made usable.
 func (p *RealProject) Rescue(keep string) {
 	p.t.Helper()
 	all, err := p.held()
@@ -259,8 +257,8 @@ func (p *RealProject) Rescue(keep string) {
 	}
 }
 
-// discardDefaultGroup removes the security group that Neutron made by itself,
-// which only an administrator may.
+// discardDefaultGroup removes the security group that Neutron created by itself, which
+// only an administrator can do.
 func (p *RealProject) discardDefaultGroup() {
 	client, err := SecurityGroup.service.client(p.Factory, p.admin)
 	if err != nil {

@@ -37,8 +37,8 @@ func skipWithout(t testing.TB, need ...string) {
 	}
 }
 
-// identity is how a user of the test services, whose passwords are all the same,
-// logs in to a project.
+// identity is the login of a user of the test services, who all have the same password,
+// to a project.
 func identity(user, project string) gophercloud.AuthOptions {
 	return gophercloud.AuthOptions{
 		Username: user, Password: "password", DomainName: "Default",
@@ -64,7 +64,7 @@ func plainClient(t testing.TB, url, token string) *gophercloud.ServiceClient {
 	}
 }
 
-// login returns the request context that karbor-api would make of that user.
+// login returns the request context that karbor-api would make for that user.
 func login(t testing.TB, user, project string) *requestcontext.RequestContext {
 	t.Helper()
 	options := identity(user, project)
@@ -75,8 +75,8 @@ func login(t testing.TB, user, project string) *requestcontext.RequestContext {
 	return callerOf(t, result)
 }
 
-// callerOf makes the request context that keystonemiddleware and karbor-api make
-// of a token.
+// callerOf returns the request context that keystonemiddleware and karbor-api derive
+// from a token.
 func callerOf(t testing.TB, result tokens.CreateResult) *requestcontext.RequestContext {
 	t.Helper()
 	id, err := result.ExtractTokenID()

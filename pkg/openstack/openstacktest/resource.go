@@ -22,14 +22,14 @@ import (
 	"github.com/karbor-project/karbor/pkg/openstack"
 )
 
-// patience bounds every wait for the cloud. It is long because machines that run
-// tests can be slow; the test of a cloud that works never comes near it.
+// patience bounds every wait for the cloud. It is long because test machines can be
+// slow; a working cloud never comes near it.
 const patience = 30 * time.Minute
 
 const pause = 200 * time.Millisecond
 
-// Make asks for a resource and returns its id without waiting. The body is what
-// the kind's API documents, without the outer member:
+// Make creates a resource and returns its id without waiting. The body is as documented
+// in the kind's API, without the outer member:
 //
 //	p.Make(openstacktest.Volume, map[string]any{"size": 1, "name": "slow-create-5"})
 func (p *RealProject) Make(k Kind, body map[string]any) string {
@@ -46,7 +46,7 @@ func (p *RealProject) Make(k Kind, body map[string]any) string {
 	return name
 }
 
-// Create is Make, and waits until the resource can be used.
+// Create is Make followed by a wait until the resource is usable.
 func (p *RealProject) Create(k Kind, body map[string]any) string {
 	p.t.Helper()
 	id := p.Make(k, body)
@@ -56,7 +56,7 @@ func (p *RealProject) Create(k Kind, body map[string]any) string {
 	return id
 }
 
-// Update changes a resource as its API documents for PUT.
+// Update changes a resource with PUT, as documented in its API.
 func (p *RealProject) Update(k Kind, id string, body map[string]any) {
 	p.t.Helper()
 	must(p.t, p.call(p.ctx, k, "PUT", k.path+"/"+url.PathEscape(id), wrapped(k, body), nil))
@@ -76,8 +76,9 @@ func (p *RealProject) Delete(k Kind, id string) {
 	p.Await(k, id)
 }
 
-// Await waits until a resource has one of the statuses, or without any, until it
-// is gone. Any status with "error" in it ends the test unless it is waited for.
+// Await waits until a resource has one of the statuses or, if none is given, until the
+// resource is gone. Any status with "error" in it ends the test unless it is one of the
+// statuses.
 func (p *RealProject) Await(k Kind, id string, statuses ...string) {
 	p.t.Helper()
 	end := time.Now().Add(patience)
@@ -98,7 +99,7 @@ func (p *RealProject) Await(k Kind, id string, statuses ...string) {
 	}
 }
 
-// until waits for a condition.
+// until polls a condition.
 func (p *RealProject) until(satisfied func() bool) {
 	p.t.Helper()
 	for end := time.Now().Add(patience); !satisfied(); time.Sleep(pause) {
@@ -151,7 +152,7 @@ func (p *RealProject) call(ctx context.Context, k Kind, method, path string, bod
 	return nil
 }
 
-// PublicImage returns the id of an image that everybody sees; "tiny" is there.
+// PublicImage returns the id of a public image, such as "tiny".
 func (p *RealProject) PublicImage(name string) string {
 	p.t.Helper()
 	return p.named(Image, "images", name)
@@ -163,7 +164,7 @@ func (p *RealProject) PublicNetwork() string {
 	return p.named(Network, "networks", "public")
 }
 
-// Flavor returns the id of a flavor: m1.nano, m1.tiny and m1.small are there.
+// Flavor returns the id of a flavor, such as m1.nano, m1.tiny and m1.small.
 func (p *RealProject) Flavor(name string) string {
 	p.t.Helper()
 	return p.named(Kind{service: nova, list: "flavors"}, "flavors", name)
@@ -184,7 +185,7 @@ func (p *RealProject) named(k Kind, path, name string) string {
 	return ""
 }
 
-// CreateNetwork makes a network with one subnet, 10.7.0.0/24, and returns the ids.
+// CreateNetwork creates a network with one subnet, 10.7.0.0/24, and returns the ids.
 func (p *RealProject) CreateNetwork(name string) (network, subnet string) {
 	p.t.Helper()
 	network = p.Create(Network, map[string]any{"name": name})
@@ -192,8 +193,8 @@ func (p *RealProject) CreateNetwork(name string) (network, subnet string) {
 	return network, subnet
 }
 
-// CreateServer makes a server of flavor m1.nano in a network. more is what its
-// request says beside, such as imageRef or block_device_mapping_v2, or other
+// CreateServer creates a server of flavor m1.nano in a network. more holds further
+// members of the request, such as imageRef or block_device_mapping_v2, or other
 // networks.
 func (p *RealProject) CreateServer(name, network string, more map[string]any) string {
 	p.t.Helper()
@@ -212,7 +213,7 @@ func (p *RealProject) Attach(serverID, volumeID string) {
 	p.Await(Volume, volumeID, "in-use")
 }
 
-// Detach is the opposite of Attach.
+// Detach detaches a volume from a server and waits for it.
 func (p *RealProject) Detach(serverID, volumeID string) {
 	p.t.Helper()
 	must(p.t, p.call(p.ctx, Server, "DELETE", "servers/"+serverID+"/os-volume_attachments/"+volumeID, nil, nil))
@@ -223,21 +224,22 @@ func (p *RealProject) Detach(serverID, volumeID string) {
 func (p *RealProject) CreateServerImage(serverID, name string) string {
 	p.t.Helper()
 	p.Act(Server, serverID, "createImage", map[string]any{"name": name}, nil)
-	// The answer names the image in a header only; the project has no other of that name.
+	// The answer names the image only in a header; no other image of the project has
+	// that name.
 	id := p.named(Image, "images", name)
 	p.Await(Image, id, "active")
-	// The image is ready a little before the server is free for what comes next.
+	// The image is ready shortly before the server accepts the next action.
 	p.until(func() bool { return p.Show(Server, serverID)["OS-EXT-STS:task_state"] == nil })
 	return id
 }
 
-// Plug connects a router with a subnet, at the address of its gateway.
+// Plug connects a router to a subnet, at the address of its gateway.
 func (p *RealProject) Plug(routerID, subnetID string) {
 	p.t.Helper()
 	p.connect(routerID, map[string]any{"subnet_id": subnetID})
 }
 
-// PlugPort makes a port an interface of a router, at the port's address.
+// PlugPort attaches a port to a router, at the port's address.
 func (p *RealProject) PlugPort(routerID, portID string) {
 	p.t.Helper()
 	p.connect(routerID, map[string]any{"port_id": portID})
@@ -339,7 +341,7 @@ func (p *RealProject) RemoveContainer(name string) {
 	}
 }
 
-// Noise returns bytes that no other call returns.
+// Noise returns random bytes, different for each call.
 func Noise(size int) []byte {
 	var seed [32]byte
 	copy(seed[:], uuid.NewString())
@@ -424,10 +426,10 @@ func (h held) String() string {
 	return strings.Join(strings.Fields(fmt.Sprintf("%s %s %s %s", h.kind.name, h.ID, h.Name, h.Status)), " ")
 }
 
-// Inventory returns a line for each resource that the project holds, sorted: kind,
-// id, name and status. Of containers it tells how many objects there are. What
-// the cloud makes for every project, its default security group, is left out.
-// Services whose variables are not set are not asked.
+// Inventory returns a line for each resource of the project, sorted: kind, id, name and
+// status. For containers the number of objects takes the place of the status. The
+// default security group, which the cloud makes for every project, is omitted, as are
+// services whose variables are not set.
 func (p *RealProject) Inventory() []string {
 	p.t.Helper()
 	all, err := p.held()
@@ -445,8 +447,8 @@ func (p *RealProject) Inventory() []string {
 
 var ids = regexp.MustCompile(` [0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`)
 
-// Holdings is an Inventory without ids, for a comparison with what was made anew.
-// Containers that a service has made and that are empty do not count.
+// Holdings is an Inventory without ids, for comparison with newly created resources.
+// Empty containers made by a service are omitted.
 func (p *RealProject) Holdings() []string {
 	p.t.Helper()
 	lines := slices.DeleteFunc(p.Inventory(), func(line string) bool {
@@ -496,8 +498,8 @@ func (p *RealProject) listKind(ctx context.Context, k Kind) ([]item, error) {
 	return items, err
 }
 
-// List returns the project's resources of a kind that have all of some properties,
-// name and value in turn, as their service describes them.
+// List returns the project's resources of a kind, as their service describes them, that
+// match all properties, given as names and values in turn.
 func (p *RealProject) List(k Kind, properties ...string) []map[string]any {
 	p.t.Helper()
 	client, err := k.service.client(p.Factory, p.ctx)
@@ -514,7 +516,7 @@ func (p *RealProject) List(k Kind, properties ...string) []map[string]any {
 	return found
 }
 
-// Only returns the id of the one resource of a kind.
+// Only returns the id of the only resource of a kind.
 func (p *RealProject) Only(k Kind) string {
 	p.t.Helper()
 	items, err := p.listKind(p.ctx, k)

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package tenuretest has what can go wrong around a tenure, in the fake time of
-// testing/synctest: processes that are stopped and whose clocks drift, and
-// stores that refuse, hang, and lose or delay their answers.
+// Package tenuretest simulates faults around a tenure, in the fake time of
+// testing/synctest: processes that are suspended and whose clocks drift, and stores
+// that refuse, hang, and lose or delay their answers.
 package tenuretest
 
 import (
@@ -13,23 +13,23 @@ import (
 	"github.com/karbor-project/karbor/pkg/tenure"
 )
 
-// Drift is a clock that is wrong: by an offset, and by a rate of 1000ths.
+// Drift is a wrong clock, with an offset and a rate in 1000ths.
 type Drift struct {
 	Offset time.Duration
 	Rate   int // 1000 is right
 	start  time.Time
 }
 
-// Begin makes the clock go. It is called in the bubble.
+// Begin starts the clock. It must be called in the synctest bubble.
 func (d *Drift) Begin() { d.start = time.Now() }
 
-// Now is what the clock shows.
+// Now returns the time that the clock shows.
 func (d *Drift) Now() time.Time {
 	return d.start.Add(d.Offset + time.Since(d.start)*time.Duration(d.Rate)/1000)
 }
 
-// Process is a process that can be stopped: none of its goroutines goes on
-// until it is continued, while its clock runs.
+// Process is a process that can be suspended: none of its goroutines runs until it is
+// continued, while its clock goes on.
 type Process struct {
 	Drift
 
@@ -50,7 +50,7 @@ func (p *Process) after(d time.Duration) <-chan time.Time {
 	return c
 }
 
-// Stop stops the process for a while.
+// Stop suspends the process for a while.
 func (p *Process) Stop(d time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -59,8 +59,8 @@ func (p *Process) Stop(d time.Duration) {
 	}
 }
 
-// Wait waits while the process is stopped. Its goroutines call it wherever they
-// have waited for something.
+// Wait waits while the process is suspended. Its goroutines call Wait after every other
+// wait.
 func (p *Process) Wait() {
 	for {
 		p.mu.Lock()
@@ -73,8 +73,8 @@ func (p *Process) Wait() {
 	}
 }
 
-// Call is a request of the process to a store: do happens there. What the
-// weather is when it is sent decides about its fate.
+// Call is a request of the process to a store, where do is executed. The behavior of
+// the store at the time of sending decides the outcome.
 func (p *Process) Call(ctx context.Context, w Behavior, do func() error) error {
 	p.Wait()
 	defer p.Wait()

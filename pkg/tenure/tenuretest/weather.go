@@ -9,7 +9,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// Behavior is what a store does with a request.
+// Behavior is a store's treatment of a request.
 type Behavior int
 
 // The behaviors of a store.
@@ -28,7 +28,7 @@ const (
 
 var errWeather = errors.New("connection reset by peer")
 
-// Event is something that goes wrong with one process.
+// Event is a fault that affects one process.
 type Event struct {
 	At       time.Duration // after the beginning
 	For      time.Duration
@@ -36,7 +36,7 @@ type Event struct {
 	Behavior Behavior // else: of its store, for it
 }
 
-// DrawProcess draws a process whose clock is off by minutes and by up to 5 %.
+// DrawProcess draws a process whose clock is wrong by minutes and by up to 5 %.
 func DrawProcess(t *rapid.T, label string) *Process {
 	return &Process{Drift: DrawDrift(t, label)}
 }
@@ -49,7 +49,7 @@ func DrawDrift(t *rapid.T, label string) Drift {
 	}
 }
 
-// DrawEvents draws what goes wrong until end, in units of unit.
+// DrawEvents draws the faults until end, in units of unit.
 func DrawEvents(t *rapid.T, label string, end, unit time.Duration) []Event {
 	return rapid.SliceOfN(rapid.Custom(func(t *rapid.T) Event {
 		e := Event{
@@ -64,7 +64,7 @@ func DrawEvents(t *rapid.T, label string, end, unit time.Duration) []Event {
 	}), 0, 8).Draw(t, label)
 }
 
-// BehaviorAt is how the store behaves at a time after the beginning.
+// BehaviorAt returns the behavior of the store at a time after the beginning.
 func BehaviorAt(events []Event, now time.Duration) Behavior {
 	for _, e := range events {
 		if !e.Stop && e.At <= now && now < e.At+e.For {
@@ -74,8 +74,7 @@ func BehaviorAt(events []Event, now time.Duration) Behavior {
 	return Good
 }
 
-// StopAt stops the process when it is time, for each event between two times
-// after the beginning.
+// StopAt suspends the process for each event between two times after the beginning.
 func (p *Process) StopAt(events []Event, from, to time.Duration) {
 	for _, e := range events {
 		if e.Stop && from <= e.At && e.At < to {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package neutron is a Neutron for tests. It keeps the topology of a project, gives
-// out addresses, and refuses what the real one refuses: to remove what is in use, to
-// give an address twice, to take a router's port away behind its back.
+// Package neutron is a Neutron for tests. It keeps the topology of a project, assigns
+// addresses, and refuses requests as the real service does: removing what is in use,
+// assigning an address twice, and detaching a router's port other than through the
+// router.
 // neutron: api-ref/source/v2, extensions/securitygroup.py, db/l3_db.py
 package neutron
 
@@ -22,7 +23,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/openstack/openstacktest"
 )
 
-// Collections, as they stand in paths.
+// Collections, as written in paths.
 const (
 	Networks    = "networks"
 	Subnets     = "subnets"
@@ -33,14 +34,15 @@ const (
 	FloatingIPs = "floatingips"
 )
 
-// members maps a collection to the name of one member in bodies; listings have the plural.
+// members maps a collection to the name of a single member in bodies; listings use the
+// plural.
 var members = map[string]string{
 	Networks: "network", Subnets: "subnet", Ports: "port", Routers: "router",
 	Groups: "security_group", Rules: "security_group_rule", FloatingIPs: "floatingip",
 }
 
-// Thing is a network, a subnet or any other of them, as Neutron shows it. It is for
-// reading and changing between the calls of a plugin.
+// Thing is a network, a subnet or any other member, as Neutron shows it. Tests may read
+// and change it between the calls of a plugin.
 type Thing map[string]any
 
 // ID returns the id of a thing.
@@ -56,12 +58,12 @@ type Service struct {
 	*openstacktest.Cloud
 	// PageSize bounds a page of listings; 1000 by default.
 	PageSize int
-	// Looks is how many looks at a new network, router or port see it in status
-	// BUILD; 0 by default: none does.
+	// Looks is the number of looks at a new network, router or port that see status
+	// BUILD; 0 by default.
 	Looks int
 	// Admin gives the caller an administrator's rights.
 	Admin bool
-	// MaxMTU is what the networks of the cloud carry; 0 is any.
+	// MaxMTU is the largest MTU of the cloud's networks; 0 means no limit.
 	MaxMTU int
 
 	mu       sync.Mutex
@@ -76,8 +78,8 @@ type refusal struct {
 	body   string
 }
 
-// New starts a cloud that has a Neutron and nothing else, and in it no more than
-// the project's default security group. It ends with the test.
+// New starts a cloud with only a Neutron that contains only the project's default
+// security group. It ends with the test.
 func New(t testing.TB) *Service {
 	t.Helper()
 	return Over(openstacktest.New(t))
@@ -104,8 +106,8 @@ func Over(cloud *openstacktest.Cloud) *Service {
 	return s
 }
 
-// Add makes something as a request with this body does. It panics when Neutron
-// would refuse it: that is a mistake in the test.
+// Add creates a thing as a request with this body does. It panics when Neutron would
+// refuse the request, which is a mistake in the test.
 func (s *Service) Add(collection string, body Thing) Thing {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -134,7 +136,7 @@ func (s *Service) Plug(router, subnet Thing) Thing {
 	return port
 }
 
-// Things returns all of a collection, in the order in which they were made.
+// Things returns all members of a collection, in the order of creation.
 func (s *Service) Things(collection string) []Thing {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -148,7 +150,7 @@ func (s *Service) Find(collection, id string) Thing {
 	return s.find(collection, id)
 }
 
-// Drop takes a thing away, whatever depends on it.
+// Drop removes a thing, regardless of its dependents.
 func (s *Service) Drop(collection, id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -171,7 +173,7 @@ func (s *Service) Allow(call string) {
 	delete(s.refuses, call)
 }
 
-// Error is an answer that refuses something.
+// Error is an answer that refuses a request.
 type Error struct {
 	Status  int
 	Type    string // "NetworkInUse"
@@ -198,7 +200,7 @@ func notFound(kind, format string, args ...any) *Error {
 	return &Error{http.StatusNotFound, kind, fmt.Sprintf(format, args...)}
 }
 
-// forbidden returns the answer to what a policy does not let the caller do.
+// forbidden returns the answer to a request that policy does not allow the caller.
 func forbidden(rule string) *Error {
 	return &Error{http.StatusForbidden, "PolicyNotAuthorized", fmt.Sprintf("rule:%s is disallowed by policy", rule)}
 }
@@ -216,7 +218,7 @@ func (s *Service) drop(collection, id string) {
 	s.things[collection] = slices.DeleteFunc(s.things[collection], func(t Thing) bool { return t.ID() == id })
 }
 
-// where returns the things of a collection that have the wanted values.
+// where returns the members of a collection that have the wanted values.
 func (s *Service) where(collection string, wanted Thing) []Thing {
 	var found []Thing
 	for _, t := range s.things[collection] {
@@ -270,7 +272,7 @@ func answer(w http.ResponseWriter, status int, body any) {
 
 func refuse(w http.ResponseWriter, err *Error) { answer(w, err.Status, err) }
 
-// newID counts: the same world has the same ids.
+// newID returns consecutive ids, so that the same world has the same ids.
 func (s *Service) newID() string {
 	s.serial++
 	return fmt.Sprintf("0e0f0c0a-0000-4000-8000-%012x", s.serial)
@@ -319,7 +321,7 @@ func (s *Service) list(w http.ResponseWriter, r *http.Request, collection string
 
 func plural(collection string) string { return strings.ReplaceAll(collection, "-", "_") }
 
-// narrow leaves the fields that were asked for.
+// narrow removes all fields but the requested ones.
 func narrow(page []Thing, fields []string) []Thing {
 	if len(fields) == 0 {
 		return page
@@ -412,7 +414,7 @@ func (s *Service) show(w http.ResponseWriter, r *http.Request, collection string
 	answer(w, http.StatusOK, map[string]any{members[collection]: s.view(collection, t)})
 }
 
-// create makes one, or many at once: all or none of them.
+// create creates one member, or many at once: all or none of them.
 func (s *Service) create(w http.ResponseWriter, r *http.Request, collection string) {
 	var body map[string]json.RawMessage
 	if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
@@ -447,7 +449,7 @@ func (s *Service) create(w http.ResponseWriter, r *http.Request, collection stri
 	}
 }
 
-// make makes what a body describes. Attributes that it lacks have defaults.
+// make creates the thing that a body describes. Missing attributes have defaults.
 func (s *Service) make(collection string, body Thing) (Thing, *Error) {
 	t := Thing{"id": s.newID(), "description": "", "project_id": openstacktest.Project, "tags": []string{}}
 	if project := body.text("tenant_id"); project != "" {
@@ -487,7 +489,7 @@ func (s *Service) merged(defaults, body Thing) Thing {
 	return t
 }
 
-// keep enters a new thing, which takes a while to be ready if it has a status.
+// keep stores a new thing, which is not ready at once if it has a status.
 func (s *Service) keep(collection string, t Thing) Thing {
 	s.things[collection] = append(s.things[collection], t)
 	if _, has := t["status"]; has && s.Looks > 0 && collection != FloatingIPs {
@@ -557,7 +559,7 @@ func (s *Service) removable(collection string, t Thing) *Error {
 	return nil
 }
 
-// discard drops a thing and what goes with it.
+// discard removes a thing and its dependents.
 func (s *Service) discard(collection string, t Thing) {
 	s.drop(collection, t.ID())
 	switch collection {

@@ -94,7 +94,8 @@ func (s *Service) subnetFree(t Thing) *Error {
 	return nil
 }
 
-// automatic reports whether a subnet's addresses are not for the caller to choose.
+// automatic reports whether a subnet assigns its addresses, so that the caller cannot
+// choose them.
 func automatic(subnet Thing) bool {
 	mode := subnet.text("ipv6_address_mode")
 	return mode == "slaac" || strings.HasPrefix(mode, "dhcpv6-stateless")
@@ -179,8 +180,8 @@ func (s *Service) groupsOf(t Thing) *Error {
 	return nil
 }
 
-// allocate finds the addresses that are wanted of a network's subnets, for a port
-// that is there already or "".
+// allocate finds the requested addresses in a network's subnets, for an existing port
+// or "".
 func (s *Service) allocate(network Thing, wanted []Thing, port string) ([]any, *Error) {
 	given := []any{}
 	for _, ip := range wanted {
@@ -234,7 +235,7 @@ func (s *Service) taken(subnet Thing, address, except string) bool {
 	})
 }
 
-// free returns the lowest address of a subnet that is free and not its gateway's.
+// free returns the lowest free address of a subnet, without the gateway's.
 func (s *Service) free(subnet Thing) string {
 	cidr := netip.MustParsePrefix(subnet.text("cidr"))
 	for ip := cidr.Masked().Addr().Next(); cidr.Contains(ip); ip = ip.Next() {
@@ -303,7 +304,7 @@ func (s *Service) changeRouter(t, change Thing) *Error {
 	return nil
 }
 
-// reaches reports whether an address is in a subnet that a router is connected with.
+// reaches reports whether an address is in a subnet that a router is connected to.
 func (s *Service) reaches(router Thing, address string) bool {
 	for _, port := range s.where(Ports, Thing{"device_id": router.ID()}) {
 		for _, ip := range addresses(port) {
@@ -437,8 +438,8 @@ func (s *Service) newFloatingIP(t Thing) (Thing, *Error) {
 	return s.keep(FloatingIPs, t), nil
 }
 
-// associate checks the port that a floating IP shall lead to: a router must have
-// an interface on its subnet and a gateway to the floating IP's network.
+// associate checks the port for a floating IP: a router must have an interface on the
+// port's subnet and a gateway to the floating IP's network.
 func (s *Service) associate(t, change Thing) *Error {
 	id, said := change["port_id"]
 	if !said {
@@ -488,7 +489,7 @@ func (s *Service) routed(subnetID, external string) bool {
 	return false
 }
 
-// newGroup makes a security group, which may send everything from its start.
+// newGroup creates a security group, which allows all outgoing traffic from the start.
 func (s *Service) newGroup(t Thing) Thing {
 	t = s.keep(Groups, s.merged(Thing{"id": s.newID(), "name": "", "description": "", "project_id": openstacktest.Project, "stateful": true, "tags": []string{}}, t))
 	for _, version := range []string{"IPv4", "IPv6"} {
@@ -541,8 +542,8 @@ func (s *Service) groupFree(t Thing) *Error {
 
 // The calls below are made by a Nova of the same cloud.
 
-// PortFor makes a port for a device on a network, at the given address or, if address
-// is "", at any.
+// PortFor creates a port for a device on a network, at the given address, or at any if
+// address is "".
 func (s *Service) PortFor(device, network, address string, groups []any) (Thing, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -562,7 +563,7 @@ func (s *Service) PortFor(device, network, address string, groups []any) (Thing,
 	return port, nil
 }
 
-// Bind gives a port to a device.
+// Bind assigns a port to a device.
 func (s *Service) Bind(id, device string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -577,7 +578,8 @@ func (s *Service) Bind(id, device string) error {
 	return nil
 }
 
-// Release takes a port from its device, and drops it if it was made for that.
+// Release detaches a port from its device, and removes the port if it was created for
+// that device.
 func (s *Service) Release(id string, drop bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

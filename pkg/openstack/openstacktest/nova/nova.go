@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package nova is a Nova for tests, with a Neutron that gives its servers ports, and
-// as much of a Cinder as attached volumes need. A change takes a few looks until it
-// shows, and the requests that the real service refuses are refused.
+// Package nova is a Nova for tests, with a Neutron that provides the servers' ports,
+// and the part of a Cinder that attached volumes need. A change shows only after a few
+// looks, and requests that the real service refuses are refused.
 // nova: api-ref/source, network/neutron.py, compute/api.py
 package nova
 
@@ -24,21 +24,22 @@ import (
 // Cloud has servers, volumes and networks.
 type Cloud struct {
 	*neutron.Service
-	// Looks is how many looks at a server or volume see it on its way; 2 by default.
+	// Looks is the number of looks at a server or volume that see it in transition; 2
+	// by default.
 	Looks int
 	// PageSize bounds a page of the listing of servers; 1000 by default.
 	PageSize int
-	// Flavors, Images, KeyPairs and Zones are what a request may name.
+	// Flavors, Images, KeyPairs and Zones are the names that a request may use.
 	Flavors, Images, KeyPairs, Zones []string
-	// Ephemeral is how many GiB the ephemeral disks of all flavors have, and ConfigDrive
-	// whether all servers have one.
+	// Ephemeral is the size in GiB of the ephemeral disks of all flavors. ConfigDrive
+	// reports whether all servers have a config drive.
 	Ephemeral   int
 	ConfigDrive bool
-	// Fault, if set, lets the next servers end in status ERROR.
+	// Fault, if set, makes the next servers end in status ERROR.
 	Fault string
-	// Newest is the newest minor microversion that the cloud knows; 0 is any.
+	// Newest is the newest minor microversion that the cloud supports; 0 means any.
 	Newest int
-	// Unattached lets attachments of volumes come to nothing.
+	// Unattached makes attaching a volume have no effect.
 	Unattached bool
 
 	mu      sync.Mutex
@@ -49,7 +50,7 @@ type Cloud struct {
 	refuses map[string]refusal
 }
 
-// Server is for reading between the calls of a plugin.
+// Server is a server; tests may read it between the calls of a plugin.
 type Server struct {
 	ID, Name, Status, Fault string
 	Flavor, Image, Key      string
@@ -67,7 +68,7 @@ type Server struct {
 	root string   // id of the volume that it was booted from
 }
 
-// Volume is for reading between the calls of a plugin.
+// Volume is a volume; tests may read it between the calls of a plugin.
 type Volume struct {
 	ID, Name, Status string
 	Bootable         bool
@@ -75,7 +76,7 @@ type Volume struct {
 	ServerID, Device string // "" unless attached
 }
 
-// job is something on its way.
+// job is a change in progress.
 type job struct {
 	id    string // of what is looked at
 	looks int
@@ -124,8 +125,8 @@ func (c *Cloud) Refuse(call string, status int, message string) {
 	c.refuses[call] = refusal{status: status, body: string(body)}
 }
 
-// FailOnce answers the next such call with an internal error; done tells whether the call
-// is carried out all the same.
+// FailOnce answers the next such call with an internal error; done reports whether the
+// call is carried out all the same.
 func (c *Cloud) FailOnce(call string, done bool) {
 	c.Refuse(call, http.StatusInternalServerError, "Unexpected API Error.")
 	c.mu.Lock()
@@ -135,8 +136,8 @@ func (c *Cloud) FailOnce(call string, done bool) {
 	c.refuses[call] = r
 }
 
-// AddServer makes a server that runs, of flavor 1, with these ports and volumes, the
-// first volume as its root if image is "".
+// AddServer adds a running server of flavor 1 with these ports and volumes. The first
+// volume is its root if image is "".
 func (c *Cloud) AddServer(name, image string, ports []neutron.Thing, volumes ...*Volume) *Server {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -158,7 +159,7 @@ func (c *Cloud) AddServer(name, image string, ports []neutron.Thing, volumes ...
 	return s
 }
 
-// AddVolume makes a volume that is available.
+// AddVolume adds an available volume.
 func (c *Cloud) AddVolume(name string, bootable bool) *Volume {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -178,14 +179,14 @@ func (c *Cloud) Servers() []Server {
 	return all
 }
 
-// Volume returns a volume as it is now.
+// Volume returns the present state of a volume.
 func (c *Cloud) Volume(id string) Volume {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return *c.volume(id)
 }
 
-// Destroy takes a server away with all that is its own, at once.
+// Destroy removes a server and everything that belongs to it, at once.
 func (c *Cloud) Destroy(id string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -210,7 +211,7 @@ func (c *Cloud) volume(id string) *Volume {
 	return nil
 }
 
-// gone ends a server: volumes are free again, and so are ports that it did not make.
+// gone ends a server: its volumes become free, and so do ports that it did not create.
 func (c *Cloud) gone(s *Server) {
 	c.servers = slices.DeleteFunc(c.servers, func(other *Server) bool { return other == s })
 	for _, v := range c.volumes {
@@ -226,7 +227,7 @@ func (c *Cloud) gone(s *Server) {
 	}
 }
 
-// Inventory names all that is there without ids.
+// Inventory lists all resources without ids.
 func (c *Cloud) Inventory(ctx context.Context) ([]string, error) {
 	there, err := c.Service.Inventory(ctx)
 	if err != nil {
@@ -251,7 +252,7 @@ func (c *Cloud) Inventory(ctx context.Context) ([]string, error) {
 	return there, nil
 }
 
-// start lets something happen after a few looks.
+// start schedules a change after a few looks.
 func (c *Cloud) start(id string, end func()) {
 	c.jobs = append(c.jobs, &job{id: id, looks: c.Looks, end: end})
 }
@@ -297,7 +298,7 @@ func (c *Cloud) handle(pattern string, h http.HandlerFunc) {
 	})
 }
 
-// newID counts: the same world has the same ids.
+// newID returns consecutive ids, so that the same world has the same ids.
 func (c *Cloud) newID() string {
 	c.serial++
 	return fmt.Sprintf("0e0f0c0b-0000-4000-8000-%012x", c.serial)

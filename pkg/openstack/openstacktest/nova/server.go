@@ -141,7 +141,7 @@ func (c *Cloud) listServers(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusOK, body)
 }
 
-// wanted finds the server of a path, or answers that it is not there.
+// wanted finds the server of a path, or answers that the server does not exist.
 func (c *Cloud) wanted(w http.ResponseWriter, r *http.Request) *Server {
 	s := c.server(r.PathValue("id"))
 	if s == nil {
@@ -170,7 +170,7 @@ func (c *Cloud) deleteServer(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// request is the body that makes a server.
+// request is the body of a request to create a server.
 type request struct {
 	Name     string            `json:"name"`
 	Flavor   string            `json:"flavorRef"`

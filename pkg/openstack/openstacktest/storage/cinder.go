@@ -12,7 +12,7 @@ import (
 	"github.com/karbor-project/karbor/pkg/openstack/openstacktest"
 )
 
-// deletable are the statuses in which Cinder deletes.
+// deletable lists the statuses in which Cinder allows deletion.
 var deletable = map[string][]string{
 	Volumes:   {"available", "error", "error_restoring", "error_extending", "error_managing"},
 	Snapshots: {"available", "error"},
@@ -27,7 +27,7 @@ var filters = map[string][]string{
 	Backups:   {"name", "status", "volume_id"},
 }
 
-// members name one of a collection.
+// members are the names of a single member of each collection.
 var members = map[string]string{Volumes: "volume", Snapshots: "snapshot", Backups: "backup"}
 
 func (c *Cloud) cinder() {
@@ -150,7 +150,7 @@ func matches(t *Thing, query url.Values) bool {
 	return true
 }
 
-// wanted finds the thing of a path, or answers that it is not there.
+// wanted finds the thing of a path, or answers that the thing does not exist.
 func (c *Cloud) wanted(w http.ResponseWriter, collection, id string) *Thing {
 	t := c.find(collection, id)
 	if t == nil {
@@ -192,7 +192,7 @@ func (c *Cloud) remove(w http.ResponseWriter, r *http.Request, collection string
 	w.WriteHeader(http.StatusAccepted)
 }
 
-// request is a body that makes something, whatever it is.
+// request is the body of any request that creates a thing.
 type request struct {
 	Name        *string           `json:"name"`
 	Description *string           `json:"description"`
@@ -208,7 +208,7 @@ type request struct {
 	Incremental bool              `json:"incremental"`
 }
 
-// read reads the member of a body, or answers that it is wrong.
+// read decodes the member of a body, or answers that the body is invalid.
 func read(w http.ResponseWriter, r *http.Request, member string) *request {
 	var body map[string]*request
 	if err := json.NewDecoder(r.Body).Decode(&body); err != nil || body[member] == nil {

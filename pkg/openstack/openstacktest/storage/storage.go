@@ -28,12 +28,12 @@ import (
 // Cloud has volumes, snapshots, backups and images.
 type Cloud struct {
 	*openstacktest.Cloud
-	// Looks is how many looks at something see it on its way; 2 by default.
+	// Looks is the number of looks at a thing that see it in transition; 2 by default.
 	Looks int
 	// PageSize bounds a page of Cinder's listings; 1000 by default.
 	PageSize int
-	// Types are the volume types, by their names; true is one of encrypted volumes. The
-	// first zone is the default.
+	// Types maps the names of the volume types to whether their volumes are encrypted.
+	// The first zone is the default.
 	Types map[string]bool
 	Zones []string
 
@@ -46,7 +46,7 @@ type Cloud struct {
 	held    bool
 }
 
-// Thing is a volume, a snapshot, a backup or an image. Its fields are for reading
+// Thing is a volume, a snapshot, a backup or an image. Tests may read its fields
 // between the calls of a plugin.
 type Thing struct {
 	ID, Name, Description string
@@ -57,7 +57,8 @@ type Thing struct {
 	Container             string
 	Incremental           bool
 	Data                  []byte
-	// Type and Zone are a volume's; a backup and a snapshot have those of their volume.
+	// Type and Zone belong to a volume; a backup and a snapshot have those of their
+	// volume.
 	Type, Zone string
 	// ImageName is the name of the image that a volume was made of, and Group the id of
 	// the group that it is in.
@@ -69,8 +70,7 @@ type Thing struct {
 	noData bool   // an image before its upload
 }
 
-// job is something on its way. It ends with the last of a few looks at one of its
-// things.
+// job is a change in progress. It ends after a few looks at any of its things.
 type job struct {
 	things []*Thing
 	looks  int
@@ -90,10 +90,10 @@ const (
 	Images    = "images"
 )
 
-// DefaultType is the type of volumes for which none is asked for.
+// DefaultType is the type of volumes for which none is requested.
 const DefaultType = "__DEFAULT__"
 
-// New starts a cloud without anything in it, that ends with the test.
+// New starts an empty cloud that ends with the test.
 func New(t testing.TB) *Cloud {
 	t.Helper()
 	c := &Cloud{
@@ -105,12 +105,12 @@ func New(t testing.TB) *Cloud {
 	return c
 }
 
-// AddVolume makes a volume of 1 GiB that is available.
+// AddVolume adds an available volume of 1 GiB.
 func (c *Cloud) AddVolume(id, name string, data []byte) *Thing {
 	return c.add(Volumes, &Thing{ID: id, Name: name, Status: "available", Size: 1, Data: data, Type: DefaultType, Zone: c.Zones[0]})
 }
 
-// Add puts something there as it is.
+// Add stores a thing unchanged.
 func (c *Cloud) Add(collection string, t *Thing) *Thing { return c.add(collection, t) }
 
 func (c *Cloud) add(collection string, t *Thing) *Thing {
@@ -120,7 +120,7 @@ func (c *Cloud) add(collection string, t *Thing) *Thing {
 	return t
 }
 
-// Busy puts something into a status that ends after a few looks.
+// Busy puts a thing into a status that ends after a few looks.
 func (c *Cloud) Busy(collection, id, status string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -130,8 +130,8 @@ func (c *Cloud) Busy(collection, id, status string) {
 	c.start(func() { t.Status = before }, t)
 }
 
-// Fail lets the next new thing of a collection end in status "error"; a backup
-// has the reason.
+// Fail makes the next new member of a collection end in status "error"; a backup also
+// gets the reason.
 func (c *Cloud) Fail(collection, reason string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -153,21 +153,21 @@ func (c *Cloud) Allow(call string) {
 	delete(c.refuses, call)
 }
 
-// Things returns all of a collection.
+// Things returns all members of a collection.
 func (c *Cloud) Things(collection string) []*Thing {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return slices.Clone(c.things[collection])
 }
 
-// Find returns a thing, nil if it is not there.
+// Find returns a thing, nil if it does not exist.
 func (c *Cloud) Find(collection, id string) *Thing {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.find(collection, id)
 }
 
-// Inventory names all that is there, with status, size and data.
+// Inventory lists all things with status, size and data.
 func (c *Cloud) Inventory(context.Context) ([]string, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -193,19 +193,19 @@ func (c *Cloud) drop(collection string, t *Thing) {
 	c.things[collection] = slices.DeleteFunc(c.things[collection], func(other *Thing) bool { return other == t })
 }
 
-// start lets something happen after a few looks at the things.
+// start schedules a change after a few looks at the things.
 func (c *Cloud) start(end func(), things ...*Thing) {
 	c.jobs = append(c.jobs, &job{things: things, looks: c.Looks, end: end})
 }
 
-// Hold lets nothing end until Release, however often one looks.
+// Hold keeps all changes from ending until Release, regardless of the number of looks.
 func (c *Cloud) Hold() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.held = true
 }
 
-// Release ends what Hold began.
+// Release ends Hold.
 func (c *Cloud) Release() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -228,7 +228,7 @@ func (c *Cloud) look(t *Thing) {
 	}
 }
 
-// become ends the making of a thing.
+// become ends the creation of a thing.
 func (c *Cloud) become(collection string, t *Thing, status string, data []byte) {
 	if reason, ok := c.fails[collection]; ok {
 		delete(c.fails, collection)
@@ -365,7 +365,7 @@ func (c *Cloud) download(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// upload takes data without the lock: it comes as slowly as it likes.
+// upload reads data without holding the lock, because the data may come slowly.
 func (c *Cloud) upload(w http.ResponseWriter, r *http.Request) {
 	data, err := io.ReadAll(r.Body)
 	c.mu.Lock()
@@ -386,7 +386,7 @@ func (c *Cloud) upload(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// uploadVolume makes an image of a volume, in Cinder's name.
+// uploadVolume creates an image of a volume, on behalf of Cinder.
 func (c *Cloud) uploadVolume(w http.ResponseWriter, r *http.Request) {
 	var body struct {
 		Upload *struct {
