@@ -118,9 +118,7 @@ func (f *fragileSite) prepare() (checkpoint string) {
 	if f.kind.name == "protect" {
 		return ""
 	}
-	hold := f.conf["DEFAULT"]["operation_owner_hold"]
-	f.hold(patience)
-	defer f.conf.set("DEFAULT", "operation_owner_hold", hold)
+	defer f.patient()()
 	w := f.begin("worker")
 	w.ready()
 	checkpoint = f.api.protected(f.plan)
@@ -224,6 +222,24 @@ func (f *fragileSite) pass() {
 			return
 		}
 	}
+}
+
+// patient gives the next worker so much time for its hold and its lease that a busy machine
+// does not make it late. The function that it returns takes that back.
+func (f *fragileSite) patient() (undo func()) {
+	const section, option = "swift_bank_plugin", "lease_expire_window"
+	hold := f.conf["DEFAULT"]["operation_owner_hold"]
+	lease, isShort := f.bank.conf[section][option]
+	set := func(hold, lease string) {
+		f.conf.set("DEFAULT", "operation_owner_hold", hold)
+		if isShort {
+			f.bank.conf.set(section, option, lease)
+			f.writeProvider(f.bank)
+		}
+	}
+	long := fmt.Sprint(int(patience.Seconds()))
+	set(long, long)
+	return func() { set(hold, lease) }
 }
 
 // hold sets how long a worker that died is taken for alive.
