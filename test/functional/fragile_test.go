@@ -118,7 +118,7 @@ func (f *fragileSite) prepare() (checkpoint string) {
 	if f.kind.name == "protect" {
 		return ""
 	}
-	defer f.patient()()
+	defer f.unhurried()()
 	w := f.begin("worker")
 	w.ready()
 	checkpoint = f.api.protected(f.plan)
@@ -224,9 +224,9 @@ func (f *fragileSite) pass() {
 	}
 }
 
-// patient gives the next worker so much time for its hold and its lease that a busy machine
+// unhurried gives the next worker so much time for its hold and its lease that a busy machine
 // does not make it late. The function that it returns takes that back.
-func (f *fragileSite) patient() (undo func()) {
+func (f *fragileSite) unhurried() (undo func()) {
 	const section, option = "swift_bank_plugin", "lease_expire_window"
 	hold := f.conf["DEFAULT"]["operation_owner_hold"]
 	lease, isShort := f.bank.conf[section][option]
