@@ -20,7 +20,7 @@ import (
 type acks struct {
 	ch amqp.Acknowledger
 
-	// writing is held while something is settled with the broker.
+	// writing is held while a delivery is being settled with the broker.
 	writing sync.Mutex
 	ended   bool // the channel is being closed; guarded by writing
 
@@ -149,8 +149,8 @@ func (a *acks) reject(tag uint64, requeue bool) error {
 	return err
 }
 
-// ackUpTo acknowledges all deliveries up to one, for a consumer that needs none of them
-// any more.
+// ackUpTo acknowledges all deliveries up to the given one, for a consumer that no
+// longer needs any of them.
 func (a *acks) ackUpTo(tag uint64) error {
 	a.writing.Lock()
 	defer a.writing.Unlock()
@@ -160,8 +160,8 @@ func (a *acks) ackUpTo(tag uint64) error {
 	return a.ch.Ack(tag, true)
 }
 
-// end lets nothing more be settled. It is called before the channel is closed, because
-// an acknowledgement on a closed channel makes the broker close the connection.
+// end prevents further settling. It is called before the channel is closed, because an
+// acknowledgement on a closed channel makes the broker close the connection.
 func (a *acks) end() {
 	a.writing.Lock()
 	defer a.writing.Unlock()

@@ -14,14 +14,14 @@ import (
 	"github.com/karbor-project/karbor/rpc"
 )
 
-// prefetch bounds the unacknowledged messages that the broker sends ahead to a consumer:
-// least at first, and up to most while all of them are in work.
+// prefetch bounds the unacknowledged messages that the broker sends ahead to a
+// consumer: least at first, and up to most while the workers have all of them.
 type prefetch struct{ least, most int }
 
 const (
-	// starvedFor is how long all messages of the prefetch must have been in work before
-	// it is raised. It is also raised when fast workers take that many messages within
-	// this time.
+	// starvedFor is how long the workers must have had all messages of the prefetch
+	// before the prefetch is raised. It is also raised when fast workers take that many
+	// messages within this time.
 	starvedFor = 20 * time.Millisecond
 	// busyAfter is how long a message must have waited for a worker before the prefetch
 	// is lowered, so that other servers get the rest.
@@ -29,9 +29,9 @@ const (
 )
 
 // consumers are the consumers of a subscription on one channel. Declarations use other
-// channels, so that their errors do not close this one. Every round trip on the channel
-// is made by the goroutine of run, because the library cannot tell the answers of
-// concurrent requests apart.
+// channels, so that their errors do not close this one. Only the goroutine of run makes
+// round trips on the channel, because the library cannot tell the answers of concurrent
+// requests apart.
 type consumers struct {
 	*subscription
 	session *session
@@ -223,8 +223,8 @@ func (c *consumers) run() error {
 	}
 }
 
-// keepConsuming brings lost consumers back and adapts their prefetch until receiving
-// ends. It returns an error when the channel is of no use any more.
+// keepConsuming restores lost consumers and adapts their prefetch until receiving ends.
+// It returns an error when the channel is no longer usable.
 func (c *consumers) keepConsuming() error {
 	c.consuming.Store(true)
 	defer c.consuming.Store(false)
@@ -265,8 +265,8 @@ func closeError(reason *amqp.Error) error {
 	return reason
 }
 
-// lose takes a consumer out whose deliveries have ended, and reports whether it has to
-// be brought back: not when resize has replaced it, or when the channel is closed.
+// lose removes a consumer whose deliveries have ended, and reports whether it has to be
+// restored: not when resize has replaced it, or when the channel is closed.
 func (c *consumers) lose(n *consumer) bool {
 	if c.byQueue[n.index] != n {
 		return false
@@ -279,8 +279,8 @@ func (c *consumers) lose(n *consumer) bool {
 	return true
 }
 
-// restore brings the consumers back that the broker has cancelled, without disturbing
-// the others. It returns when to try again, or nil when every queue has its consumer.
+// restore creates the consumers again that the broker has cancelled, and leaves the
+// others alone. It returns when to try again, or nil when every queue has its consumer.
 func (c *consumers) restore(tries *attempts) <-chan time.Time {
 	complete := true
 	for i, n := range c.byQueue {
@@ -290,7 +290,7 @@ func (c *consumers) restore(tries *attempts) <-chan time.Time {
 		q := &c.queues[i]
 		log := c.log.WithField("queue", q.name)
 		if q.stream {
-			// The stream may have been made anew, with offsets of its own.
+			// The stream may have been deleted and created again, with new offsets.
 			c.position.reset()
 		}
 		err := c.declare(i)
@@ -333,8 +333,8 @@ func (c *consumers) checkConsumers() error {
 	return nil
 }
 
-// grow doubles the prefetch of the consumers all of whose messages are in work. It
-// returns when to look again, or nil when there were none.
+// grow doubles the prefetch of each consumer whose messages are all being handled. It
+// returns when to check again, or nil when there was no such consumer.
 func (c *consumers) grow() (recheck <-chan time.Time) {
 	for _, n := range c.byQueue {
 		if n != nil && n.isStarved() {
@@ -346,8 +346,9 @@ func (c *consumers) grow() (recheck <-chan time.Time) {
 }
 
 // resize replaces a consumer by one with another prefetch, because RabbitMQ applies a
-// change to new consumers only. The new one is made first, since an auto-delete
-// queue goes with its last consumer. The old consumer keeps the messages that it has received.
+// change to new consumers only. The new consumer is created first, since an auto-delete
+// queue is deleted with its last consumer. The old one keeps the messages that it has
+// received.
 func (c *consumers) resize(n *consumer, prefetch int) {
 	if c.byQueue[n.index] != n || n.prefetch == prefetch {
 		return
@@ -361,8 +362,8 @@ func (c *consumers) resize(n *consumer, prefetch int) {
 	c.cancelConsumer(n)
 }
 
-// isStarved reports whether all messages of the prefetch are in work and the prefetch
-// can be raised.
+// isStarved reports whether all messages of the prefetch are being handled and the
+// prefetch can be raised.
 func (n *consumer) isStarved() bool {
 	return n.prefetch < n.consumers.prefetch.most && !n.delivering.Load() && n.unsettled.Load() >= int64(n.prefetch)
 }
@@ -425,8 +426,8 @@ func notifyOnce(to chan<- *consumer, n *consumer) {
 	}
 }
 
-// receiveReplies hands replies to their calls. All replies are acknowledged at once, so
-// that one acknowledgement can cover those that have come together.
+// receiveReplies passes replies to their calls. All replies are acknowledged at once,
+// so that one acknowledgement can cover several that arrived together.
 func (n *consumer) receiveReplies(r *rpc.Replies, deliveries <-chan amqp.Delivery, every int) {
 	for d := range deliveries {
 		r.Receive(incoming(&d))
@@ -456,8 +457,8 @@ func incoming(d *amqp.Delivery) rpc.Incoming {
 	}
 }
 
-// textHeaders returns the text headers of a delivery without the transport's own: callers
-// may have set them. Most messages have none.
+// textHeaders returns the text headers of a delivery without the transport's own, which
+// callers may have set. Most messages have none.
 func textHeaders(table amqp.Table) map[string]string {
 	var headers map[string]string
 	for name, value := range table {
@@ -479,9 +480,9 @@ type arrival struct {
 	at       time.Time
 }
 
-// eachArrival hands deliveries on one after the other with the times at which they
-// came, so that the time for which they wait while receive blocks counts against their
-// callers' deadlines. The prefetch bounds how many wait.
+// eachArrival passes deliveries on one after the other with their arrival times, so
+// that the time they wait while receive blocks counts against their callers' deadlines.
+// The prefetch bounds how many wait.
 func eachArrival(deliveries <-chan amqp.Delivery, receive func(d *amqp.Delivery, at time.Time)) {
 	next, done := make(chan arrival), make(chan struct{})
 	go func() {

@@ -11,16 +11,18 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 )
 
-// refused reports whether the broker has refused the login or the virtual host for good.
+// refused reports whether the broker has refused the login or the virtual host
+// permanently.
 func refused(err error) bool {
 	var e *amqp.Error
 	return errors.As(err, &e) && (e.Code == amqp.AccessRefused || e.Code == amqp.NotAllowed) && !full(err)
 }
 
-// full reports whether the broker has refused something because a limit is reached,
-// which passes when others leave: connections and channels of a user, connections
-// and queues of a virtual host, connections of a node. It gives them the codes of
-// lasting refusals. rabbitmq-server: rabbit_reader, rabbit_channel, rabbit_queue_type
+// full reports whether the broker has refused a request because a limit is reached,
+// which passes when others leave: connections and channels of a user, connections and
+// queues of a virtual host, connections of a node. The broker gives such refusals the
+// codes of lasting ones. rabbitmq-server: rabbit_reader, rabbit_channel,
+// rabbit_queue_type
 func full(err error) bool {
 	var e *amqp.Error
 	return errors.As(err, &e) && limitReached.MatchString(err.Error())
@@ -39,7 +41,7 @@ func ofCode(err error, code int) bool {
 // exclusive; 4.3 and later refuse them. rabbitmq-server: rabbit_deprecated_features
 const transientFeature = "transient_nonexcl_queues"
 
-// permanent reports whether a declaration fails for a reason that only another
+// permanent reports whether a declaration fails for a reason that only a change of the
 // configuration removes.
 func permanent(err error) bool {
 	if full(err) {
@@ -51,11 +53,11 @@ func permanent(err error) bool {
 	return err != nil && strings.Contains(err.Error(), transientFeature)
 }
 
-// refuses reports whether the broker has closed a channel over a message, which
-// may have been any one of those that were under way on it.
+// refuses reports whether the broker has closed a channel because of a message, which
+// may be any unconfirmed message on that channel.
 func refuses(err error) bool { return permanent(err) || ofCode(err, amqp.NotFound) }
 
-// explainLogin adds to a refused login what to change.
+// explainLogin adds to a refused login what has to be changed.
 func explainLogin(err error) error {
 	switch text := err.Error(); {
 	case ofCode(err, amqp.AccessRefused):
@@ -67,7 +69,7 @@ func explainLogin(err error) error {
 	}
 }
 
-// explain adds the option to look at to a refusal of the broker.
+// explain adds the relevant option to a refusal of the broker.
 func explain(err error) error {
 	switch {
 	case err == nil:

@@ -12,9 +12,9 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// managedConn keeps one connection to the broker alive. It dials when it is first asked
-// for a session and from then on until its context ends. One goroutine owns the
-// state; users get sessions and ask again when theirs is lost.
+// managedConn keeps one connection to the broker alive. It dials at the first request
+// for a session and from then on reconnects until its context ends. One goroutine owns
+// the state; users get sessions and ask again when theirs is lost.
 type managedConn struct {
 	ctx     context.Context // the transport's; the connection ends with it
 	purpose string
@@ -44,9 +44,9 @@ func newManagedConn(ctx context.Context, purpose string, d *dialer, o *Options, 
 	}
 }
 
-// get waits for a live session until ctx or the transport ends, or until a first and
-// retry more attempts to connect have failed. During an outage the attempts count from
-// its beginning; a nil retry means no limit. oslo.messaging: impl_rabbit.py
+// get waits for a live session until ctx or the transport ends, or until the first
+// attempt to connect and retry further ones have failed. During an outage the attempts
+// count from its beginning; a nil retry means no limit. oslo.messaging: impl_rabbit.py
 // ensure(retry=...)
 func (c *managedConn) get(ctx context.Context, retry *int) (*session, error) {
 	for {
@@ -168,7 +168,7 @@ func (c *managedConn) stats() LinkStats {
 }
 
 // failedAttempt returns a channel that is closed at the next change of the state, and
-// why the last attempt to connect has failed: nil unless it will be repeated.
+// the error of the last attempt to connect: nil unless the attempt will be repeated.
 func (c *managedConn) failedAttempt() (changed <-chan struct{}, why error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -178,10 +178,11 @@ func (c *managedConn) failedAttempt() (changed <-chan struct{}, why error) {
 	return c.changed, c.lastErr
 }
 
-// attempts paces attempts at something that may fail for long, and decides how their
-// failures are logged. The delay grows from first by step up to limit, and each one is
-// shortened by up to a quarter at random, so that the members of a cluster do not come
-// back all at once. oslo.messaging: impl_rabbit.py with kombu's retry_over_time
+// attempts paces attempts at an operation that may fail for a long time, and decides
+// how their failures are logged. The delay grows from first by step up to limit, and
+// each delay is shortened by up to a quarter at random, so that the members of a
+// cluster do not return all at once. oslo.messaging: impl_rabbit.py with kombu's
+// retry_over_time
 type attempts struct {
 	first, step, limit time.Duration
 	jitter             func() float64 // in [0,1)
@@ -196,9 +197,9 @@ func (a *attempts) delay() time.Duration {
 	return d - time.Duration(a.jitter()*float64(d)/4)
 }
 
-// level returns the level at which a failure is logged: its own for the first one of a
-// series and whenever the reason changes, otherwise debug, because attempts go on every
-// few seconds for as long as the outage lasts.
+// level returns the level at which a failure is logged: the failure's own level for the
+// first one of a series and whenever the reason changes, otherwise debug, because
+// attempts go on every few seconds for as long as the outage lasts.
 func (a *attempts) level(reason string, own logrus.Level) logrus.Level {
 	if reason == a.reason {
 		return logrus.DebugLevel
@@ -210,7 +211,7 @@ func (a *attempts) level(reason string, own logrus.Level) logrus.Level {
 // succeeded ends a series of failures.
 func (a *attempts) succeeded() { a.failures, a.reason = 0, "" }
 
-// pause waits for d and reports whether it did so before ctx ended.
+// pause waits for d and reports whether the wait ended before ctx did.
 func pause(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()

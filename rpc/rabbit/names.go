@@ -28,8 +28,9 @@ func lockFolder() string {
 // maxProcesses bounds the search for a free place among the processes of a host.
 const maxProcesses = 1024
 
-// nameCounter makes queue names that a restarted process uses again and no two running
-// processes share: each process of a name on a host locks the lowest free place.
+// nameCounter generates queue names that a restarted process uses again and that no two
+// running processes share: each process of a name on a host locks the lowest free
+// place.
 type nameCounter struct {
 	prefix string
 	place  int
@@ -70,7 +71,7 @@ func (c *nameCounter) next() string {
 	return fmt.Sprintf("%s:%d", c.prefix, n)
 }
 
-// skip leaves out a random count of numbers, because the process that took the last
+// skip leaves out a random count of numbers, because another process that took the last
 // number at the same time does so too.
 func (c *nameCounter) skip() {
 	c.mu.Lock()

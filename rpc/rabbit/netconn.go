@@ -20,10 +20,10 @@ import (
 // alertTime bounds the wait for the reason of a failed handshake.
 const alertTime = 500 * time.Millisecond
 
-// tlsAlertConn is a TLS connection that remembers how reading from it ended. With TLS
-// 1.3 a broker refuses a client's certificate after the client's handshake: the
-// alert is the first thing to be read, and the AMQP library may report in its
-// place that writing failed.
+// tlsAlertConn is a TLS connection that remembers the error of its last read. With TLS
+// 1.3 a broker refuses a client's certificate after the client's handshake: the alert
+// is the first thing to be read, but the AMQP library may report a failed write
+// instead.
 type tlsAlertConn struct {
 	net.Conn
 
@@ -48,8 +48,8 @@ func (a *tlsAlertConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// explain adds to the error of a handshake what the peer ended the connection
-// with: its alert, or whatever end the library reports as no more than a closed
+// explain adds to the error of a handshake the reason for which the peer ended the
+// connection: its alert, or another error that the library reports only as a closed
 // connection.
 func (a *tlsAlertConn) explain(err error) error {
 	timer := time.NewTimer(alertTime)
@@ -68,7 +68,7 @@ func (a *tlsAlertConn) explain(err error) error {
 	return err
 }
 
-// readSize is what one system call can bring. The library asks for 4 kB, three or
+// readSize is the size of one read. The library itself asks for only 4 kB, three or
 // four messages, at a time.
 const readSize = 64 << 10
 
@@ -85,9 +85,9 @@ func newBufferedConn(c net.Conn) *bufferedConn {
 // Read implements net.Conn.
 func (r *bufferedConn) Read(p []byte) (int, error) { return r.buffer.Read(p) }
 
-// noHeartbeatConn is a connection without heartbeats: the broker's proposal of an interval
-// reads as 0. The library takes the broker's own interval when none is asked for,
-// where heartbeat_timeout_threshold = 0 switches heartbeats off.
+// noHeartbeatConn is a connection without heartbeats: the interval that the broker
+// proposes reads as 0. The library uses the broker's interval when it has none itself,
+// whereas heartbeat_timeout_threshold = 0 switches heartbeats off.
 // py-amqp: connection.py _on_tune
 type noHeartbeatConn struct {
 	net.Conn
@@ -249,8 +249,8 @@ func (g *batchingConn) run() {
 	}
 }
 
-// Close implements net.Conn. What waits is written before, unless the connection
-// takes no more for closeGrace.
+// Close implements net.Conn. It first writes the waiting bytes, unless the connection
+// accepts none for closeGrace.
 func (g *batchingConn) Close() error {
 	g.mu.Lock()
 	first := !g.closed

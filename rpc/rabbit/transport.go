@@ -65,9 +65,9 @@ type Stats struct {
 // LinkStats describes one of the two connections.
 type LinkStats struct {
 	Connected bool
-	// Err is why there is no connection: how the last one was lost, or how the last
-	// attempt to make one has failed. It is nil while there is a connection and before
-	// the first attempt.
+	// Err is why there is no connection: the error that ended the last one, or the
+	// error of the last attempt to connect. It is nil while there is a connection and
+	// before the first attempt.
 	Err error
 	// Blocked reports whether the broker takes no messages at present.
 	Blocked bool
@@ -121,8 +121,8 @@ func (t *Transport) Stats() Stats {
 	}
 }
 
-// Unreachable waits until an attempt to connect to the broker has failed that will be
-// repeated, and returns why. It returns nil when ctx ends first.
+// Unreachable waits until an attempt to connect has failed and will be repeated, and
+// returns its error. It returns nil when ctx ends first.
 func (t *Transport) Unreachable(ctx context.Context) error {
 	for {
 		consumeChanged, consumeErr := t.consumeConn.failedAttempt()
@@ -213,7 +213,7 @@ func (t *Transport) removeListener(l *listener) bool {
 	return open
 }
 
-// listener is a subscription of a server or of a listener for notifications.
+// listener is a subscription of a server or of a notification listener.
 type listener struct {
 	transport *Transport
 	sub       *subscription
