@@ -29,8 +29,8 @@
 // Python would. At most [ServerOptions].Workers handlers run at a time; requests
 // beyond stay with the broker, for this server or another.
 //
-// The context of a handler ends when the caller's patience is over, because nobody
-// waits for the answer any more: the cause is [ErrAbandoned]. A request whose caller
+// The context of a handler ends when the caller's timeout is over and nobody waits for
+// the answer any more: the cause is [ErrAbandoned]. A request whose caller
 // gave up before a worker was free does not run. The context also ends when the
 // server is stopped hard, with the cause [ErrStopped].
 //

@@ -105,7 +105,7 @@ func (r *Request) Accept() {
 	}
 }
 
-// expire reads the caller's timeout off the message's expiration, which a client
+// expire takes the caller's timeout from the message's expiration, which a client
 // sets on calls alone. oslo.messaging: impl_rabbit.py topic_send
 func (r *Request) expire(expiration string, arrived time.Time) {
 	if !r.WantsReply || expiration == "" {

@@ -3,8 +3,8 @@
 // Package database reads and writes karbor's own tables, which the protection
 // service shares with karbor-api and its relatives in Python: services,
 // operation_logs, restores and verifications, on MySQL or MariaDB, PostgreSQL
-// and SQLite. What a row looks like after a write is what the Python service
-// would have left.
+// and SQLite. A written row is equal to
+// the row that the Python service would have written.
 package database
 
 import (

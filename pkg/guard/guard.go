@@ -44,7 +44,7 @@ func Allowed(ctx context.Context) error {
 	return nil
 }
 
-// Sticky returns a context whose guards, those of ctx, keep their first refusal: a
+// Sticky returns a context whose guards, taken from ctx, keep their first refusal: a
 // change that was refused once stays refused.
 func Sticky(ctx context.Context) context.Context {
 	sticky := &sticky{valid: func() error { return Allowed(ctx) }}

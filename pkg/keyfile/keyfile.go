@@ -56,8 +56,8 @@ func Read(path string) ([]Line, error) {
 	return lines, nil
 }
 
-// check refuses a file that more users than its owner and a group of this process may
-// read or change.
+// check returns an error for a file that users other than its owner and a group of this
+// process may read or change.
 func check(path string, info fs.FileInfo) error {
 	if !info.Mode().IsRegular() {
 		return fmt.Errorf("%s is not a regular file", path)

@@ -368,8 +368,8 @@ func (n *consumer) isStarved() bool {
 	return n.prefetch < n.consumers.prefetch.most && !n.delivering.Load() && n.unsettled.Load() >= int64(n.prefetch)
 }
 
-// deliver gives a delivery that came at a time to receive, and tells run when too few or
-// too many messages are sent ahead.
+// deliver passes a delivery and its arrival time to receive, and tells run when the
+// prefetch is too small or too large.
 func (n *consumer) deliver(d *amqp.Delivery, at time.Time, receive func(rpc.Incoming)) {
 	m := n.incoming(d)
 	m.Arrived = at

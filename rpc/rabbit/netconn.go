@@ -156,7 +156,7 @@ const batchLimit = 256 << 10
 
 // batchingConn collects writes while an earlier write is under way, so that many
 // small messages leave in one packet. Only the publishing connection uses it, because
-// a write that has returned may not have left yet: there a confirm tells whether a
+// a write that has returned may not have left yet, and confirms report there whether a
 // message has arrived. A write never blocks, because the library holds locks during
 // it; publishers call waitForRoom first.
 type batchingConn struct {

@@ -88,7 +88,7 @@ func comesAndGoes(t *testing.T, w World) {
 	early, err := w.Client.Pod(t.Context(), w.Namespace, "early")
 	must(t, err)
 	must(t, w.Client.DeletePod(t.Context(), w.Namespace, "early", early.Metadata.UID))
-	// It was on no node, so nobody has to end it.
+	// The pod was on no node, so no kubelet has to end it.
 	if _, err := w.Client.Pod(t.Context(), w.Namespace, "early"); !errors.Is(err, kubernetes.ErrNotFound) {
 		t.Errorf("it is there: %v", err)
 	}

@@ -267,7 +267,7 @@ func (c *Cloud) rootOf(q request) *Volume {
 	return nil
 }
 
-// network gives a server its ports. Security groups are for those that it makes.
+// network gives a server its ports. Security groups apply to the ports that it creates.
 func (c *Cloud) network(s *Server, q request) error {
 	groups := []any{}
 	for _, g := range q.Groups {
