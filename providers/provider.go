@@ -200,8 +200,9 @@ func (p *Provider) addPlugin(plugin protection.Plugin) error {
 	return nil
 }
 
-// buildSchema writes extended_info_schema of the schemas that of makes of each type's. It
-// keeps the order of types and the plugins' own texts, which a map would lose.
+// buildSchema writes extended_info_schema from the schemas that the function of returns
+// for each type. It keeps the order of types and the plugins' own texts, which a map
+// would lose.
 func (p *Provider) buildSchema(of func(resourceType string, s protection.Schemas) protection.Schemas) (json.RawMessage, error) {
 	var out bytes.Buffer
 	parts := []struct {

@@ -77,7 +77,7 @@ type State interface {
 // Adding the same remark again changes nothing.
 type Remarks interface {
 	Add(r remark.Remark)
-	// Of returns the remarks on a resource, those of earlier runs included.
+	// Of returns the remarks on a resource, including remarks of earlier runs.
 	Of(r remark.Resource) []remark.Remark
 }
 

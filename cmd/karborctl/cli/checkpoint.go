@@ -220,8 +220,8 @@ func (f *listFlags) request(provider string) (client.Request, error) {
 	return client.Request{Method: "list_checkpoints", Args: args}, nil
 }
 
-// listCheckpoints gives --project its two meanings: without credentials it says
-// who asks, an administrator asks with it for another project's.
+// listCheckpoints gives --project its two meanings: without credentials it names
+// the caller's project, an administrator selects another project with it.
 func listCheckpoints(cmd *cobra.Command, a *App, f listFlags, provider string, r client.Request) error {
 	who := a.options.who
 	project := who.Project

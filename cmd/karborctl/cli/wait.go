@@ -166,8 +166,8 @@ func (q selection) find(ctx context.Context, s *session) (string, error) {
 	return "", nil
 }
 
-// followOperation shows the progress of what is waited for until it has ended.
-// It returns nil when no worker can tell of it: then the status has to do.
+// followOperation shows the progress of the awaited operation until it ends. It
+// returns nil if no worker reports the progress: the status has to do then.
 func (a *App) followOperation(ctx context.Context, s *session, w *waiting) (*progress.Operation, error) {
 	id, err := w.operation.find(ctx, s)
 	if ctx.Err() != nil {

@@ -32,7 +32,7 @@ func StrictYAML(text []byte) (any, error) {
 	return stringKeys(value), nil
 }
 
-// stringKeys turns the mappings of YAML into those of JSON.
+// stringKeys converts YAML mappings to maps with string keys, as JSON has them.
 func stringKeys(value any) any {
 	switch v := value.(type) {
 	case map[any]any:

@@ -82,8 +82,8 @@ func Register(r *protection.Registry) {
 }
 
 // Operation returns the hooks for one volume. Snapshots are taken before the Main hook
-// of any resource begins, so that those of a server's volumes are of about the same
-// time.
+// of any resource begins, so that the snapshots of a server's volumes are taken at
+// about the same time.
 func (p *Plugin) Operation(kind protection.Kind, r resource.Resource) (*protection.Operation, error) {
 	switch kind {
 	case protection.Protect:

@@ -40,8 +40,8 @@ type state struct {
 	Mark string `json:"mark,omitempty"`
 	// ClientID is the scheduler of a backup.
 	ClientID string `json:"client_id,omitempty"`
-	// Job is that of the operation itself, Done tells that it has succeeded and
-	// what is to be noted of it is.
+	// Job is the operation's own job. Done reports that it has succeeded and that
+	// its results are recorded.
 	Job  remote.Created `json:"job"`
 	Done bool           `json:"done,omitempty"`
 	// Known are the volumes that Freezer had restored before the job of a restore, once

@@ -28,10 +28,10 @@ type copyState struct {
 }
 
 // Copy returns the operation of a Copy for plugins whose backups are all in the bank:
-// it copies the resource's section of Call.Checkpoint into that of Call.Copy, metadata
-// and status last, and its Undo drops what it copied. Objects stream through, and each
-// is checked on its way as far as the stores can. A second run goes on after the
-// objects that the first is known to have copied.
+// it copies the resource's section of Call.Checkpoint into its section of Call.Copy,
+// metadata and status last, and its Undo deletes the copied objects. Objects are
+// streamed, and each is verified on the way as far as the stores support it. A second
+// run continues after the objects that the first is known to have copied.
 func (f Frame) Copy(known ...Known) *protection.Operation {
 	return &protection.Operation{
 		Main: func(ctx context.Context, c *protection.Call) error {

@@ -40,8 +40,8 @@ func StatusOf(err error) string {
 	return ""
 }
 
-// Instead returns text as the failure in place of err, if err is that of a wait
-// which ended in a wrong status.
+// Instead returns text as the failure in place of err, if err comes from a wait
+// that ended in a wrong status.
 func Instead(text string, err error) error {
 	if Unfit(err) {
 		return &Failure{Text: text, Err: err}

@@ -21,8 +21,8 @@ type Clean func(ctx context.Context, c *protection.Call, failed error) error
 // Frame is what the hooks of a plugin have in common.
 type Frame struct {
 	// Title is the plugin's name in error texts, "Volume Backup", and Verified its
-	// name in those of a Verify, "Volume backup". Protected, unless it is empty, is its
-	// name in those of a Protect.
+	// name in the errors of a Verify, "Volume backup". Protected, unless it is empty,
+	// is its name in the errors of a Protect.
 	Title, Verified, Protected string
 	// Objects are the keys of what a plugin keeps in the bank beside status, metadata and
 	// data, which a listing may lack.

@@ -13,7 +13,7 @@ import (
 	"github.com/karbor-project/karbor/providers/protection"
 )
 
-// store is a bank whose calls are those of a process.
+// store is a bank whose calls count as a process's.
 type store struct {
 	bank.Plugin
 	process *Process

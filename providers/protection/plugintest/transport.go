@@ -8,8 +8,8 @@ import (
 	"net/http"
 )
 
-// Transport returns a transport whose calls are those of the process. It is what
-// openstack.Factory.Wrapped wants.
+// Transport returns a transport whose calls count as the process's. It has the
+// signature that openstack.Factory.Wrapped expects.
 func (p *Process) Transport(next http.RoundTripper) http.RoundTripper {
 	return &transport{process: p, next: next}
 }

@@ -29,16 +29,16 @@ type World struct {
 	// instance before. All its calls go through the process: its HTTP clients
 	// use Process.Transport.
 	Plugin func(p *Process) protection.Plugin
-	// Caller is who asks for the operations. Nil: nobody.
+	// Caller is the user who requests the operations. Nil: nobody.
 	Caller *requestcontext.RequestContext
-	// Graph is that of the checkpoint. Nil: the resource alone.
+	// Graph is the checkpoint's resource graph. Nil: the resource alone.
 	Graph *resource.Graph
 	// Parameters are the user's, by kind.
 	Parameters map[protection.Kind]protection.Parameters
 	// Bank is empty, or shared by worlds that run one after the other. Nil: one
 	// in memory.
 	Bank bank.Plugin
-	// Lags tells that bank or service show what was done only after a while.
+	// Lags reports that the bank or the service shows changes only after a while.
 	Lags bool
 	// Normalize takes out of a text what differs from run to run besides UUIDs.
 	// It may be nil.
@@ -47,7 +47,7 @@ type World struct {
 
 // Options tune Survive.
 type Options struct {
-	// Kinds are what is tested. Empty: all that the plugin has.
+	// Kinds are the operations to test. Empty: all that the plugin has.
 	Kinds []protection.Kind
 	// Cuts is at how many calls at most an operation is cut in each way, spread
 	// over all its calls. 0: at every call. It is for services that take their

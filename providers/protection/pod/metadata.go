@@ -75,8 +75,8 @@ type mounted struct {
 	Cinder *kubernetes.Cinder `json:"cinder"`
 }
 
-// known names the manifest for those who must not rely on a listing. Backups of
-// the original have none.
+// known returns the key of the manifest for callers that must not rely on a
+// listing. Backups of the original have none.
 func known(ctx context.Context, c *protection.Call) ([]string, error) {
 	_, err := c.Section.GetBytes(ctx, manifestKey)
 	if errors.Is(err, bank.ErrNotFound) {

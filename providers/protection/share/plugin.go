@@ -152,7 +152,7 @@ func fill(ctx context.Context, r *remote.Request, about metadata) error {
 	if err != nil {
 		return err
 	}
-	// Shares of one snapshot are few, those of a project may be many.
+	// A snapshot has few shares, a project may have many.
 	r.Query = url.Values{"snapshot_id": {about.SnapshotID}}
 	r.Body = map[string]any{
 		"name": hook.RestoreName(r.Call), "description": kept.Description, "snapshot_id": about.SnapshotID, "size": about.Size,

@@ -251,8 +251,8 @@ func entitle(r *remote.Request) {
 }
 
 // imageName is the name of the temporary image, by which a second run finds it:
-// Cinder makes it, and lets the caller choose nothing else. It is that of the
-// original, unless the volume itself is uploaded, which checkpoints may do at the
+// Cinder makes it, and lets the caller choose nothing else. It is the
+// original's name, unless the volume itself is uploaded, which checkpoints may do at the
 // same time.
 func imageName(c *protection.Call, volumeID string) string {
 	if volumeID != "" {

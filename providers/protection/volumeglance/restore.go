@@ -17,7 +17,7 @@ import (
 // restoreState is what a second run of a restore knows of the first.
 type restoreState struct {
 	volume.Restored
-	// ImageID is that of the temporary image. It is chosen before the image is
+	// ImageID is the id of the temporary image. It is chosen before the image is
 	// made: Glance takes it from the request.
 	ImageID string `json:"image_id,omitempty"`
 }
@@ -101,8 +101,8 @@ func (p *Plugin) restore(ctx context.Context, c *protection.Call) (string, error
 	return id, r.dropImage(ctx)
 }
 
-// image makes the temporary image, unless that of an earlier run is whole. One
-// that is not is replaced: an upload cannot be continued, and Glance never takes
+// image creates the temporary image, unless an earlier run left a complete one. An
+// incomplete image is replaced: an upload cannot be continued, and Glance never takes
 // the id of a deleted image again.
 func (p *Plugin) image(ctx context.Context, r *restoring, about metadata) error {
 	if r.state.ImageID != "" {
