@@ -44,7 +44,7 @@ type Loader struct {
 	// is nowhere.
 	Memory string
 	// Guard has to return nil for each write to a bank, beside the bank's lease: it
-	// tells whether the worker's tenure lasts. nil means no guard.
+	// reports whether the worker's tenure lasts. nil means no guard.
 	Guard func() error
 }
 

@@ -172,7 +172,7 @@ func (s *session) checkResources(ctx context.Context, resources []planResource) 
 }
 
 // checkpointsOfPlan lists the caller's checkpoints of the plan that an operator names, the oldest first. An id is taken as it is;
-// for anything else the plans of all checkpoints are looked at.
+// for anything else it compares the plans of all checkpoints.
 func (s *session) checkpointsOfPlan(ctx context.Context, provider, text string) ([]checkpointView, error) {
 	f := listFlags{sort: "asc", limit: prunePage}
 	if isID(text) {

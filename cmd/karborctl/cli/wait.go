@@ -62,7 +62,7 @@ func (a *App) wait(ctx context.Context, s *session, w *waiting) (answer json.Raw
 	return answer, status, problem, nil
 }
 
-// poll looks again and again until the status is a last one, and tells of each
+// poll reads the status again and again until it is final, and prints each
 // change.
 func (a *App) poll(ctx context.Context, w *waiting) (json.RawMessage, string, error) {
 	last := ""
@@ -95,7 +95,7 @@ func (w *waiting) interrupted(last string) error {
 	return &interrupted{what: what, look: w.look}
 }
 
-// interrupted is the end of a wait: what was begun goes on.
+// interrupted is the end of a wait whose operation continues.
 type interrupted struct {
 	what string // "checkpoint ID is still protecting"
 	look string // the command that shows what became of it

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Lines tells of each change with a line: for logs and pipes.
+// Lines prints a line for each change, for logs and pipes.
 type Lines struct {
 	title string
 	write func(string)
@@ -17,7 +17,7 @@ type Lines struct {
 	resources map[string]string
 }
 
-// NewLines tells of the operation that title names.
+// NewLines returns Lines for the operation that title names.
 func NewLines(title string, write func(string), now func() time.Time) *Lines {
 	return &Lines{title: title, write: write, now: now, resources: map[string]string{}}
 }

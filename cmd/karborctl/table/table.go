@@ -22,7 +22,7 @@ const gap = "  "
 type Table struct {
 	Header []string
 	Rows   [][]string
-	// fields says that each row is a name and a value of one thing.
+	// fields reports that each row is a name and a value of one object.
 	fields bool
 }
 

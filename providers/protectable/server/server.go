@@ -42,7 +42,7 @@ func (*Plugin) Type() string { return resource.Server }
 // ParentTypes returns the project.
 func (*Plugin) ParentTypes() []string { return []string{resource.Project} }
 
-// Server is what Nova tells of a server.
+// Server is a server as Nova describes it.
 type Server struct {
 	ID     string          `json:"id"`
 	Name   *string         `json:"name"`

@@ -62,7 +62,7 @@ func (m manifest) renew(name string, marks map[string]string, volumes map[string
 	return map[string]any{"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
 }
 
-// isToken tells that a volume is the token of a service account, which the cluster
+// isToken reports whether a volume is the token of a service account, which the cluster
 // gives to each pod anew.
 // kubernetes: plugin/pkg/admission/serviceaccount
 func isToken(v map[string]any) bool {

@@ -18,7 +18,7 @@ type Key struct {
 	Kind    string // "volumes"
 }
 
-// Status is what a listing tells of a resource.
+// Status is the state of a resource in a listing.
 type Status struct {
 	Text string // as the service calls it
 	// Percent is how far the resource is on its way, 0 if nobody tells.
@@ -44,10 +44,10 @@ type BatchOptions struct {
 	// Gather is how long the first wait of a key waits for others; a twentieth of
 	// Interval by default.
 	Gather time.Duration
-	// Singles is up to how many resources that are waited for are looked at by
-	// themselves, without a listing. 8 by default.
+	// Singles is up to how many awaited resources are read one by one, without
+	// a listing. 8 by default.
 	Singles int
-	// Strays is how many resources that no page had are looked at by themselves in
+	// Strays is how many resources that no page had are read one by one in
 	// one interval, such as those that are gone after a deletion. 100 by default;
 	// the rest has its turn in the next intervals.
 	Strays int
@@ -162,7 +162,7 @@ func (b *Batch) retire(g *group) bool {
 	return true
 }
 
-// seen judges a status. It tells whether the wait has ended.
+// seen judges a status. It reports whether the wait has ended.
 func (w *waiter) seen(s Status, next time.Duration) bool {
 	w.failures, w.last = 0, s.Text
 	if s.Percent > 0 && w.wait.Report != nil {

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// parallelShows is how many resources of a key are looked at by themselves at
-// a time.
+// parallelShows is how many single reads of a key's resources run at the same
+// time.
 const parallelShows = 4
 
 // maxCallers is the number of waits with whose tokens a failing listing is tried: one

@@ -66,7 +66,7 @@ func (o *Options) passOver(err error, failures int) bool {
 // StatusError is the end of a wait in a wrong status.
 type StatusError struct {
 	Status string
-	// Expected tells that the status was one of Statuses.Failure.
+	// Expected reports that the status was one of Statuses.Failure.
 	Expected bool
 }
 

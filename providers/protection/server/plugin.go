@@ -105,7 +105,7 @@ func (p *Plugin) Operation(kind protection.Kind, r resource.Resource) (*protecti
 	return nil, fmt.Errorf("%s of %s: %w", kind, r.Key(), protection.ErrNoOperation)
 }
 
-// volumesAtATime is how many volumes are looked at at the same time.
+// volumesAtATime is how many volumes are read at the same time.
 const volumesAtATime = 4
 
 // protect writes down what the server is made of. Run again, it writes what there

@@ -24,7 +24,7 @@ type Trip struct {
 	Plugin func(p *openstacktest.RealProject) protection.Plugin
 	// Protect and Restore are parameters, name and value in turn.
 	Protect, Restore []string
-	// Keep tells that the volume cannot be deleted as long as its backup is there.
+	// Keep reports that the volume cannot be deleted as long as its backup is there.
 	// It is overwritten instead.
 	Keep bool
 }
