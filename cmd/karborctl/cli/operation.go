@@ -176,7 +176,7 @@ func cancelRequest(id string) client.Request {
 	return operationRequest("cancel_operation", map[string]any{"operation_id": id})
 }
 
-// operationTypes are what --type takes. providers/protection: Kind
+// operationTypes are the values of --type. providers/protection: Kind
 var operationTypes = []string{"protect", "restore", "verify", "delete", "copy"}
 
 // operationFlags select operations.

@@ -61,7 +61,7 @@ func (p *Process) uploads(n int) {
 	p.stream[n] = true
 }
 
-// upload is the body of one, which ends with its process.
+// upload is the body of an upload, which ends with its process.
 type upload struct {
 	io.ReadCloser
 	process *Process

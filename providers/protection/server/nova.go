@@ -193,7 +193,7 @@ func (s source) Show(ctx context.Context, id string) (poll.Status, error) {
 // port is a port of Neutron's.
 type port = nic
 
-// floatingIP is one of Neutron's.
+// floatingIP is a floating IP of Neutron.
 type floatingIP struct {
 	ID      string  `json:"id"`
 	Address string  `json:"floating_ip_address"`
