@@ -16,7 +16,8 @@ galera_start() {
 
 # galera_node N [OPTION...]: its ports are those from PORT[galera] on, four for each node
 galera_node() {
-  local data=$STATE/var/galera-$1 port=$((PORT[galera] + 4 * ($1 - 1))) node=$1; shift
+  local data=$STATE/var/galera-$1 first=${PORT[galera]} node=$1; shift
+  local port=$((first + 4 * (node - 1)))
   own_dir mysql "$data"
   as_user mysql
   [ -d "$data/mysql" ] || step galera "${AS_USER[@]}" mariadb-install-db --no-defaults --datadir="$data" \
@@ -25,7 +26,7 @@ galera_node() {
     --bind-address=127.0.0.1 --port="$port" --innodb-buffer-pool-size=64M --innodb-flush-log-at-trx-commit=0 \
     --performance-schema=OFF --skip-name-resolve --binlog-format=ROW --innodb-autoinc-lock-mode=2 \
     --wsrep-on=ON --wsrep-provider=/usr/lib/libgalera_smm.so --wsrep-cluster-name=karbor --wsrep-node-name="galera-$node" \
-    --wsrep-cluster-address="gcomm://127.0.0.1:$((PORT[galera] + 1)),127.0.0.1:$((PORT[galera] + 5))" \
+    --wsrep-cluster-address="gcomm://127.0.0.1:$((first + 1)),127.0.0.1:$((first + 5))" \
     --wsrep-node-address=127.0.0.1 --wsrep-node-incoming-address="127.0.0.1:$port" \
     --wsrep-sst-method=rsync --wsrep-sst-receive-address="127.0.0.1:$((port + 2))" \
     --wsrep-provider-options="gmcast.listen_addr=tcp://127.0.0.1:$((port + 1));ist.recv_addr=127.0.0.1:$((port + 3))" "$@"
@@ -38,7 +39,7 @@ galera_synced() { # galera_synced SOCKET SIZE: whether a node takes writes in a 
 }
 
 galera_variables() {
-  local url="mysql+pymysql://karbor:$PASSWORD@127.0.0.1"
-  echo "KARBOR_TEST_GALERA=$url:${PORT[galera]}/karbor?charset=utf8"
-  echo "KARBOR_TEST_GALERA_SECOND=$url:$((PORT[galera] + 4))/karbor?charset=utf8"
+  local url="mysql+pymysql://karbor:$PASSWORD@127.0.0.1" first=${PORT[galera]}
+  echo "KARBOR_TEST_GALERA=$url:$first/karbor?charset=utf8"
+  echo "KARBOR_TEST_GALERA_SECOND=$url:$((first + 4))/karbor?charset=utf8"
 }
