@@ -17,19 +17,19 @@ galera_start() {
 # galera_node N [OPTION...]: its ports are those from PORT[galera] on, four for each node
 galera_node() {
   local data=$STATE/var/galera-$1 first=${PORT[galera]} node=$1; shift
-  local port=$((first + 4 * (node - 1)))
+  local sql=$((first + 4 * (node - 1)))
   own_dir mysql "$data"
   as_user mysql
   [ -d "$data/mysql" ] || step galera "${AS_USER[@]}" mariadb-install-db --no-defaults --datadir="$data" \
     --auth-root-authentication-method=normal --skip-test-db
   daemon "galera-$node" mariadbd --no-defaults --user=mysql --datadir="$data" --socket="$data/mariadb.sock" --pid-file="$data/mariadb.pid" \
-    --bind-address=127.0.0.1 --port="$port" --innodb-buffer-pool-size=64M --innodb-flush-log-at-trx-commit=0 \
+    --bind-address=127.0.0.1 --port="$sql" --innodb-buffer-pool-size=64M --innodb-flush-log-at-trx-commit=0 \
     --performance-schema=OFF --skip-name-resolve --binlog-format=ROW --innodb-autoinc-lock-mode=2 \
     --wsrep-on=ON --wsrep-provider=/usr/lib/libgalera_smm.so --wsrep-cluster-name=karbor --wsrep-node-name="galera-$node" \
     --wsrep-cluster-address="gcomm://127.0.0.1:$((first + 1)),127.0.0.1:$((first + 5))" \
-    --wsrep-node-address=127.0.0.1 --wsrep-node-incoming-address="127.0.0.1:$port" \
-    --wsrep-sst-method=rsync --wsrep-sst-receive-address="127.0.0.1:$((port + 2))" \
-    --wsrep-provider-options="gmcast.listen_addr=tcp://127.0.0.1:$((port + 1));ist.recv_addr=127.0.0.1:$((port + 3))" "$@"
+    --wsrep-node-address=127.0.0.1 --wsrep-node-incoming-address="127.0.0.1:$sql" \
+    --wsrep-sst-method=rsync --wsrep-sst-receive-address="127.0.0.1:$((sql + 2))" \
+    --wsrep-provider-options="gmcast.listen_addr=tcp://127.0.0.1:$((sql + 1));ist.recv_addr=127.0.0.1:$((sql + 3))" "$@"
   wait_until "galera-$node" galera_synced "$data/mariadb.sock" "$node"
 }
 

@@ -44,10 +44,10 @@ type BatchOptions struct {
 	// Gather is how long the first wait of a key waits for others; a twentieth of
 	// Interval by default.
 	Gather time.Duration
-	// Singles is up to how many awaited resources are read one by one, without
+	// Singles is up to how many awaited resources are read individually, without
 	// a listing. 8 by default.
 	Singles int
-	// Strays is how many resources that no page had are read one by one in
+	// Strays is how many resources that no page had are read individually in
 	// one interval, such as those that are gone after a deletion. 100 by default;
 	// the rest has its turn in the next intervals.
 	Strays int

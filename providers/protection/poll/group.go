@@ -152,7 +152,7 @@ func (g *group) list(wanted map[string]struct{}, next time.Duration) error {
 	return nil
 }
 
-// share picks the ids whose turn it is to be read one by one.
+// share picks the ids whose turn it is to be read individually.
 func (g *group) share(ids map[string]struct{}) []string {
 	sorted := slices.Sorted(maps.Keys(ids))
 	most := max(g.batch.options.Singles, g.batch.options.Strays)
