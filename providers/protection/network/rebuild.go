@@ -301,13 +301,13 @@ func (r *rebuild) buildNetworks(ctx context.Context) error {
 		o := order{kind: networks, original: id, name: n.Name, body: map[string]any{"name": r.networkName(n)}}
 		put(o.body, "admin_state_up", n.AdminUp)
 		put(o.body, "port_security_enabled", n.PortSecurity)
-		if n.MTU > 0 { // more than a network of the cloud can have, or without the extension any, is refused
-			o.body["mtu"] = n.MTU
-			o.concessions = append(o.concessions, without("mtu"))
-		}
 		if n.Shared {
 			o.body["shared"] = true
 			o.concessions = append(o.concessions, without("shared"))
+		}
+		if n.MTU > 0 { // more than a network of the cloud can have, or without the extension any, is refused
+			o.body["mtu"] = n.MTU
+			o.concessions = append(o.concessions, without("mtu"))
 		}
 		made, err := r.make(ctx, o)
 		if err == nil && n.MTU > 0 && made.MTU != n.MTU {
