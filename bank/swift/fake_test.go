@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -226,7 +225,7 @@ func (f *fake) container(w http.ResponseWriter, r *http.Request, name string) {
 //
 // Swift: container/backend.py list_objects_iter, container/server.py update_object_record
 func (f *fake) list(w http.ResponseWriter, r *http.Request, objects map[string]fakeObject) {
-	names, q := slices.Sorted(maps.Keys(objects)), r.URL.Query()
+	q := r.URL.Query()
 	limit := f.pageLimit
 	if q.Has("limit") {
 		n, err := strconv.Atoi(q.Get("limit"))
@@ -237,24 +236,33 @@ func (f *fake) list(w http.ResponseWriter, r *http.Request, objects map[string]f
 		limit = n
 	}
 	reverse, marker := q.Get("reverse") == "on", q.Get("marker")
+	prefix, delimiter, last := q.Get("prefix"), q.Get("delimiter"), ""
+	var names []string
+	for name := range objects {
+		after := marker == "" || !reverse && name > marker || reverse && name < marker
+		if after && strings.HasPrefix(name, prefix) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
 	if reverse {
 		slices.Reverse(names)
 	}
 	listed := []map[string]string{}
 	var page strings.Builder
-	prefix, delimiter, last := q.Get("prefix"), q.Get("delimiter"), ""
 	for _, name := range names {
-		after := marker == "" || !reverse && name > marker || reverse && name < marker
-		if !after || !strings.HasPrefix(name, prefix) || limit == 0 {
-			continue
+		if limit == 0 {
+			break
 		}
-		entry := map[string]string{"name": name, "hash": f.hash(name, objects[name])}
+		var entry map[string]string
 		if end := strings.Index(name[len(prefix):], delimiter); delimiter != "" && end >= 0 {
 			name = name[:len(prefix)+end+len(delimiter)]
 			if name == marker || name == last {
 				continue
 			}
 			entry = map[string]string{"subdir": name}
+		} else {
+			entry = map[string]string{"name": name, "hash": f.hash(name, objects[name])}
 		}
 		last = name
 		page.WriteString(name + "\n")
